@@ -1,0 +1,1 @@
+"""The ROS-free core: sensor data in, poses and maps out. Nothing here imports rclpy."""

@@ -1,0 +1,319 @@
+"""Every parameter of the system: frozen dataclasses with defaults, units, ranges and meaning.
+
+The yaml files in `config/`, the ROS parameters and the table in the documentation are generated
+from these fields; nothing else holds a default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from .errors import ConfigError
+
+
+def param(
+    default: Any, doc: str, unit: str = "", low: float | None = None, high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare one parameter: default, one-sentence meaning, unit, inclusive range, choices."""
+    return field(default=default, metadata={
+        "doc": doc, "unit": unit, "low": low, "high": high, "choices": choices,
+    })
+
+
+class Checked:
+    """Base of the configuration sections: checks types, ranges and choices on construction."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            if dataclasses.is_dataclass(hints[item.name]):
+                continue
+            name = f"{type(self).__name__.removesuffix('Config').lower()}.{item.name}"
+            value = _coerce(name, getattr(self, item.name), hints[item.name])
+            object.__setattr__(self, item.name, value)
+            low, high = item.metadata.get("low"), item.metadata.get("high")
+            if (low is not None and value < low) or (high is not None and value > high):
+                raise ConfigError(f"{name}={value} is outside [{low}, {high}]")
+            choices = item.metadata.get("choices")
+            if choices and value not in choices:
+                raise ConfigError(f"{name}={value!r}: choose one of {', '.join(choices)}")
+
+
+def _coerce(name: str, value: Any, kind: Any) -> Any:
+    """Accept what yaml and the command line give for `kind`; refuse everything else."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind in (bool, int, float, str) and type(value) is kind:
+        return value
+    raise ConfigError(f"{name}={value!r}: expected {kind.__name__}, got {type(value).__name__}")
+
+
+@dataclass(frozen=True)
+class SensorConfig(Checked):
+    """The depth camera."""
+
+    min_depth_m: float = param(0.3, "nearer depth is ignored", "m", 0.0, 10.0)
+    max_depth_m: float = param(6.0, "farther depth is ignored", "m", 0.1, 100.0)
+    noise_base_m: float = param(
+        0.001, "a in the depth noise model sigma = a + b z^2", "m", 1e-5, 0.1)
+    noise_quadratic: float = param(
+        0.0025, "b in the depth noise model sigma = a + b z^2 (structured light, D435: 0.0025)",
+        "1/m", 0.0, 0.1)
+    pixel_sigma: float = param(
+        1.0, "standard deviation of an image measurement", "px", 0.05, 10.0)
+
+
+@dataclass(frozen=True)
+class EncoderConfig(Checked):
+    """The frozen image encoder."""
+
+    name: str = param("tiny", "which encoder: tiny ships with the package")
+    weights: str = param("", "path of encoder weights; empty = the weights shipped with it")
+    threads: int = param(
+        0, "torch threads of the process; 0 = 1 in a ROS node, all cores in `ace-slam run`",
+        "", 0, 256)
+
+
+@dataclass(frozen=True)
+class FeatureConfig(Checked):
+    """Which cells of the encoder's grid become features."""
+
+    mode: str = param(
+        "dense", "dense: cells of the grid with most texture, spread over the image; sparse: cells "
+        "under corners", choices=("dense", "sparse"))
+    count: int = param(1200, "features per frame at most", "", 50, 20000)
+
+
+@dataclass(frozen=True)
+class HeadConfig(Checked):
+    """The scene head: closed-form local affine experts on a codebook."""
+
+    type: str = param("affine", "kind of head", choices=("affine",))
+    words: int = param(4096, "codebook words", "", 16, 65536)
+    experts_per_word: int = param(2, "places one word may stand for (aliasing)", "", 1, 8)
+    ridge: float = param(
+        0.05, "ridge of the expert fit in units of samples of unit variance", "", 1e-6, 100.0)
+    new_expert_m: float = param(
+        0.15, "a sample farther than this from every expert of its word starts another one", "m",
+        0.01, 10.0)
+
+
+@dataclass(frozen=True)
+class SolverConfig(Checked):
+    """Robust pose from scene coordinates."""
+
+    hypotheses: int = param(128, "3-point hypotheses tried per frame", "", 8, 4096)
+    inlier_m: float = param(
+        0.05, "inlier gate at 1 m before depth noise is added", "m", 0.001, 1.0)
+    min_inliers: int = param(40, "fewer inliers are no pose", "", 6, 10000)
+    min_inlier_ratio: float = param(
+        0.15, "smaller share of inliers is no pose", "", 0.01, 1.0)
+
+
+@dataclass(frozen=True)
+class TrackerConfig(Checked):
+    """Frame-to-map tracking and the state machine."""
+
+    refine: bool = param(True, "refine with image tracks against local keyframes")
+    track_points: int = param(300, "image points followed by the refinement", "", 30, 3000)
+    min_tracks: int = param(25, "fewer refined inliers and the refinement is not used", "", 6, 1000)
+    lost_after_s: float = param(
+        0.2, "time without any accepted pose until the state is LOST", "s", 0.0, 10.0)
+    override_m: float = param(
+        0.15, "a confident scene-coordinate pose this far from the refined one overrides it", "m",
+        0.01, 10.0)
+    override_ratio: float = param(
+        0.5, "inlier ratio that makes a scene-coordinate pose confident", "", 0.05, 1.0)
+
+
+@dataclass(frozen=True)
+class KeyframeConfig(Checked):
+    """When a frame becomes a keyframe."""
+
+    translation_m: float = param(
+        0.10, "distance to the nearest keyframe, at 1 m median scene depth", "m", 0.01, 5.0)
+    rotation_deg: float = param(8.0, "rotation to the nearest keyframe", "deg", 0.5, 90.0)
+    max_count: int = param(400, "keyframes kept by the mapper", "", 10, 100000)
+
+
+@dataclass(frozen=True)
+class MapperConfig(Checked):
+    """The asynchronous mapper."""
+
+    budget_ms: float = param(50.0, "work per cycle before weights are published", "ms", 1.0, 5000.0)
+    autosave_s: float = param(
+        5.0, "session state is written this often for restart after a crash; 0 = never", "s",
+        0.0, 3600.0)
+
+
+@dataclass(frozen=True)
+class RelocalizerConfig(Checked):
+    """The relocalization service."""
+
+    hypotheses: int = param(512, "3-point hypotheses tried per query", "", 8, 8192)
+    min_confidence: float = param(0.25, "least inlier ratio of a success", "", 0.01, 1.0)
+    queue: int = param(16, "callers that may wait; more are answered BUSY", "", 1, 1000)
+
+
+@dataclass(frozen=True)
+class RosConfig(Checked):
+    """Frames, transports and publication; used by the ROS nodes alone."""
+
+    map_frame: str = param("map", "frame id of the map")
+    odom_frame: str = param("odom", "frame id of the robot's odometry; empty = none")
+    base_frame: str = param("base_link", "frame id of the robot; the pose is of the camera in it")
+    camera_extrinsic: str = param(
+        "", "camera (optical) in base as 'x y z qx qy qz qw'; empty = from TF, or optical at base")
+    publish_tf: bool = param(True, "broadcast map -> odom, or map -> base without odometry")
+    color_transport: str = param("raw", "colour transport", choices=("raw", "compressed"))
+    depth_transport: str = param("raw", "depth transport", choices=("raw", "compressedDepth"))
+    slop_s: float = param(0.02, "largest stamp gap of an image pair", "s", 0.0, 1.0)
+    map_dir: str = param("", "map folder to load at start and to save to; empty = none")
+    mode: str = param("mapping", "mapping or localization (never writes)",
+                      choices=("mapping", "localization"))
+    save_on_exit: bool = param(False, "save the map to map_dir when the mapper shuts down")
+    parent_pid: int = param(0, "exit when this process is gone; 0 = do not watch", "", 0)
+
+
+@dataclass(frozen=True)
+class SlamConfig(Checked):
+    """The whole configuration."""
+
+    device: str = param("auto", "auto, cpu, cuda or cuda:N")
+    seed: int = param(0, "seed of every random source", "", 0)
+    sensor: SensorConfig = field(default_factory=SensorConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
+    mapper: MapperConfig = field(default_factory=MapperConfig)
+    relocalizer: RelocalizerConfig = field(default_factory=RelocalizerConfig)
+    ros: RosConfig = field(default_factory=RosConfig)
+
+    def with_values(self, values: dict[str, Any]) -> SlamConfig:
+        """Return a copy with dotted keys (`tracker.refine`) replaced.
+
+        Raises:
+            ConfigError: a key is unknown (near matches are named) or a value is refused.
+        """
+        known = flatten(self)
+        result: Any = self
+        for key, value in values.items():
+            if key not in known:
+                raise ConfigError(f"unknown parameter '{key}'{_suggest(key, known)}")
+            section, _, name = key.rpartition(".")
+            if section:
+                part = dataclasses.replace(getattr(result, section), **{name: value})
+                result = dataclasses.replace(result, **{section: part})
+            else:
+                result = dataclasses.replace(result, **{name: value})
+        return result  # type: ignore[no-any-return]
+
+    def with_overrides(self, assignments: list[str]) -> SlamConfig:
+        """Return a copy with command-line assignments (`a.b=v`, v in yaml) applied."""
+        values: dict[str, Any] = {}
+        for text in assignments:
+            key, equals, value = text.partition("=")
+            if not equals:
+                raise ConfigError(f"--set {text!r}: write it as name=value")
+            try:
+                values[key.strip()] = yaml.safe_load(value)
+            except yaml.YAMLError as error:
+                raise ConfigError(f"--set {text!r}: {error}") from error
+        return self.with_values(values)
+
+
+def _suggest(key: str, known: dict[str, Any]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else "; `ace-slam dump-config` lists them all"
+
+
+def flatten(config: SlamConfig) -> dict[str, Any]:
+    """Return all parameters as {dotted name: value}, in declaration order."""
+    flat: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            for sub in dataclasses.fields(value):
+                flat[f"{item.name}.{sub.name}"] = getattr(value, sub.name)
+        else:
+            flat[item.name] = value
+    return flat
+
+
+def describe(config: SlamConfig) -> dict[str, dict[str, Any]]:
+    """Return {dotted name: metadata} with doc, unit, low, high and choices."""
+    found: dict[str, dict[str, Any]] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            for sub in dataclasses.fields(value):
+                found[f"{item.name}.{sub.name}"] = dict(sub.metadata)
+        else:
+            found[item.name] = dict(item.metadata)
+    return found
+
+
+def load_config(path: Path | None) -> SlamConfig:
+    """Read a yaml file, plain nested sections or a ROS parameter file (`/**: ros__parameters:`).
+
+    Raises:
+        ConfigError: the file is missing, not yaml, or holds an unknown or refused parameter.
+    """
+    if path is None:
+        return SlamConfig()
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read config {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not yaml: {error}") from error
+    if tree is None:
+        return SlamConfig()
+    if isinstance(tree, dict) and "/**" in tree:
+        tree = (tree["/**"] or {}).get("ros__parameters", {})
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected sections like `tracker:` with parameters below")
+    values: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            values.update({f"{key}.{name}": v for name, v in value.items()})
+        elif key != "use_sim_time":
+            values[str(key)] = value
+    try:
+        return SlamConfig().with_values(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def dump_yaml(config: SlamConfig) -> str:
+    """Render the configuration as a ROS parameter file with every parameter explained."""
+    notes = describe(config)
+    lines = ["/**:", "  ros__parameters:"]
+    section = ""
+    for name, value in flatten(config).items():
+        head, _, leaf = name.rpartition(".")
+        if head != section:
+            section = head
+            lines.append(f"    {head}:")
+        indent = "      " if head else "    "
+        note = notes[name]
+        unit = f" [{note['unit']}]" if note["unit"] else ""
+        choices = f" ({', '.join(note['choices'])})" if note["choices"] else ""
+        span = ""
+        if note["low"] is not None or note["high"] is not None:
+            span = f" in {note['low']}..{note['high'] if note['high'] is not None else ''}"
+        lines.append(f"{indent}# {note['doc']}{unit}{choices}{span}")
+        text = yaml.safe_dump(value, default_flow_style=True).replace("\n...", "").strip()
+        lines.append(f"{indent}{leaf}: {text}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,75 @@
+"""Features of one frame and keyframes: what the tracker extracts and the mapper learns from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .camera import Camera
+from .geometry import Float64Array
+
+Float32Array = npt.NDArray[np.float32]
+Int8Array = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Image features of one frame.
+
+    Attributes:
+        descriptors_ND: (N, D) float32, unit norm.
+        pixels_N2: (N, 2) float32 undistorted pixel of each feature.
+        points_cam_N3: (N, 3) float32 camera-frame points in metres; NaN rows where the frame has
+            no depth (RGB-only queries).
+    """
+
+    descriptors_ND: Float32Array
+    pixels_N2: Float32Array
+    points_cam_N3: Float32Array
+
+    def __len__(self) -> int:
+        return len(self.descriptors_ND)
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """A frame the mapper learns from: features, camera-frame points and a pose, never an image.
+
+    Attributes:
+        id: unique and increasing within one tracker run.
+        stamp_ns: stamp of the frame.
+        T_map_cam: (4, 4) camera-to-map pose at creation.
+        descriptors_i8_ND: (N, D) int8; `value / 127` then unit norm gives the descriptor.
+        pixels_N2: (N, 2) float32 pixels.
+        points_cam_N3: (N, 3) float32 camera-frame points, metres, all finite.
+        camera: intrinsics.
+    """
+
+    id: int
+    stamp_ns: int
+    T_map_cam: Float64Array
+    descriptors_i8_ND: Int8Array
+    pixels_N2: Float32Array
+    points_cam_N3: Float32Array
+    camera: Camera
+
+    @staticmethod
+    def from_features(
+        id: int, stamp_ns: int, T_map_cam: Float64Array, features: Features, camera: Camera
+    ) -> Keyframe:
+        """Quantise the features that have depth to eight bits a channel."""
+        good = np.isfinite(features.points_cam_N3).all(axis=1)
+        scaled = np.clip(np.rint(features.descriptors_ND[good] * 127.0), -127, 127)
+        return Keyframe(
+            id, stamp_ns, np.asarray(T_map_cam, np.float64), scaled.astype(np.int8),
+            features.pixels_N2[good], features.points_cam_N3[good], camera,
+        )
+
+    @property
+    def descriptors_ND(self) -> Float32Array:
+        """(N, D) float32 unit-norm descriptors."""
+        values = self.descriptors_i8_ND.astype(np.float32)
+        norms = np.linalg.norm(values, axis=1, keepdims=True)
+        return np.asarray(values / np.maximum(norms, 1e-6), np.float32)

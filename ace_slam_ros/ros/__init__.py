@@ -1,0 +1,1 @@
+"""rclpy nodes and message conversions: declare, convert, call core, publish."""
