@@ -41,7 +41,7 @@ class Keyframe:
         id: unique and increasing within one tracker run.
         stamp_ns: stamp of the frame.
         T_map_cam: (4, 4) camera-to-map pose at creation.
-        descriptors_i8_ND: (N, D) int8; `value / 127` then unit norm gives the descriptor.
+        descriptors_i8_ND: (N, D) int8; scaled to unit norm they are the descriptors.
         pixels_N2: (N, 2) float32 pixels.
         points_cam_N3: (N, 3) float32 camera-frame points, metres, all finite.
         camera: intrinsics.
@@ -61,7 +61,9 @@ class Keyframe:
     ) -> Keyframe:
         """Quantise the features that have depth to eight bits a channel."""
         good = np.isfinite(features.points_cam_N3).all(axis=1)
-        scaled = np.clip(np.rint(features.descriptors_ND[good] * 127.0), -127, 127)
+        descriptors = features.descriptors_ND[good]
+        largest = np.abs(descriptors).max(axis=1, keepdims=True, initial=1e-6)
+        scaled = np.rint(descriptors * (127.0 / largest))
         return Keyframe(
             id, stamp_ns, np.asarray(T_map_cam, np.float64), scaled.astype(np.int8),
             features.pixels_N2[good], features.points_cam_N3[good], camera,
