@@ -1,0 +1,244 @@
+"""The `ace-slam` command: run, relocalize, synth, convert, up, demo, dump-config.
+
+Every subcommand imports what it needs itself: `--help` answers at once, and nothing but `up` and
+`demo` needs ROS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .core.errors import AceSlamError
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+_SOURCE_HELP = "TUM-layout folder (rgb.txt, depth.txt, camera.yaml) or rosbag2 (folder or file)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0 done; 1 a check failed or something unexpected happened; 2 bad usage or input;
+        130 interrupted.
+    """
+    args = _parser().parse_args(argv)
+    logging.basicConfig(
+        level=args.log_level.upper(), stream=sys.stderr,
+        format="%(levelname)s %(name)s: %(message)s")
+    from .reporting import complain
+
+    try:
+        return int(args.command(args))
+    except AceSlamError as error:
+        complain([str(error)])
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        complain(["interrupted"])
+        return INTERRUPTED
+    except BrokenPipeError:  # `ace-slam dump-config | head` is no failure
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:  # the last line of defence: one line, details on request
+        logging.getLogger(__name__).debug("unexpected failure", exc_info=True)
+        complain([
+            f"unexpected {type(error).__name__}: {error} (--log-level debug shows where)"])
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ace-slam", description="Live scene-coordinate-regression SLAM for RGB-D cameras.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28))
+    parser.add_argument("--version", action="version", version=f"ace-slam {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--log-level", default="warning", choices=("debug", "info", "warning", "error"),
+        help="least severe messages shown (default: warning)")
+    configured = argparse.ArgumentParser(add_help=False)
+    configured.add_argument(
+        "--config", type=Path, metavar="FILE", help="parameters, as `ace-slam dump-config` prints")
+    configured.add_argument(
+        "--set", action="append", default=[], metavar="A.B=V", dest="assignments",
+        help="set one parameter; may be repeated")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Any, help: str, *parents: Any) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=help, description=help[0].upper() + help[1:] + ".",
+            parents=[common, *parents])
+        sub.set_defaults(command=command)
+        return sub
+
+    _add_offline(add, configured)
+    _add_live(add, configured)
+    add("dump-config", _dump_config, "print every parameter with its meaning", configured)
+    return parser
+
+
+def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
+    """Declare the subcommands that need no ROS."""
+    run = add("run", _run, "map and track a recorded sequence, without ROS", configured)
+    run.add_argument("source", type=Path, metavar="SOURCE", help=_SOURCE_HELP)
+    pace = run.add_mutually_exclusive_group()
+    pace.add_argument(
+        "--realtime", action="store_true",
+        help="deliver frames at their recorded rate; late ones are skipped")
+    pace.add_argument(
+        "--every-frame", action="store_true",
+        help="wait for every frame; reproducible bit for bit (default)")
+    run.add_argument("--map", type=Path, metavar="DIR", help="start from this saved map")
+    run.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for results")
+
+    query = add(
+        "relocalize", _relocalize, "localise every frame of a sequence in a saved map, no prior",
+        configured)
+    query.add_argument("map", type=Path, metavar="MAP", help="folder written by `ace-slam run`")
+    query.add_argument("source", type=Path, metavar="SOURCE", help=_SOURCE_HELP)
+    query.add_argument("--rgb-only", action="store_true", help="ignore the depth of the queries")
+    query.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for results")
+
+    synth = add("synth", _synth, "render an RGB-D sequence with exact ground truth")
+    synth.add_argument("out", type=Path, metavar="OUT", help="TUM-layout folder to write")
+    synth.add_argument(
+        "--world", default="room", choices=("room", "corridor", "loop", "dynamic", "lighting"))
+    synth.add_argument("--seed", type=int, default=0, help="same seed, same pictures")
+    synth.add_argument("--frames", type=int, metavar="N", help="default: the world's full length")
+
+    convert = add("convert", _convert, "convert between TUM folder and rosbag2")
+    convert.add_argument("source", type=Path, metavar="SOURCE", help=_SOURCE_HELP)
+    convert.add_argument(
+        "out", type=Path, metavar="OUT",
+        help="ends in .mcap or .db3: a rosbag2 of that kind; else a TUM folder")
+    convert.add_argument(
+        "--transport", default="compressed", choices=("compressed", "raw"),
+        help="images in a bag (default: compressed)")
+
+
+def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
+    """Declare the subcommands that start ROS nodes."""
+    up = add("up", _up, "start the three ROS nodes without `ros2 launch`", configured)
+    up.add_argument(
+        "--bag", type=Path, metavar="SOURCE", help=f"play this and end: {_SOURCE_HELP}")
+    up.add_argument("--rate", type=_positive, default=1.0, help="speed of --bag (default: 1)")
+    up.add_argument("--clock", action="store_true", help="--bag publishes /clock")
+    up.add_argument("--namespace", default="", metavar="NS", help="of all nodes and topics")
+    up.add_argument("--mode", choices=("mapping", "localization"), help="default: the parameter's")
+    up.add_argument("--map", type=Path, metavar="DIR", help="map folder to load and save")
+    up.add_argument(
+        "--respawn", action=argparse.BooleanOptionalAction, default=True,
+        help="restart a node that ends")
+
+    demo = add("demo", _demo, "replay a sequence into the three live nodes and check the result")
+    demo.add_argument(
+        "source", type=Path, nargs="?", metavar="SOURCE",
+        help=f"{_SOURCE_HELP}; default: a synthetic room, rendered on first use")
+    demo.add_argument("--out", type=Path, metavar="DIR", default=Path("out/demo"))
+    demo.add_argument("--seed", type=int, default=0, help="of the places to relocalise at")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def _config(args: argparse.Namespace) -> Any:
+    from .core.config import load_config
+
+    return load_config(args.config).with_overrides(args.assignments)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from .core.io.source import open_source
+    from .reporting import prepare_out_folder, run_rows, say, table
+
+    config = _config(args)
+    source = open_source(args.source)
+    out = prepare_out_folder(args.out)
+    from .core.pipeline import run_sequence  # after the cheap checks: it imports torch
+
+    summary = run_sequence(
+        source, config, out, realtime=args.realtime, map_dir=args.map, progress=_watched())
+    say(table(run_rows(dataclasses.asdict(summary))), f"  results in {out}")
+    return DONE
+
+
+def _relocalize(args: argparse.Namespace) -> int:
+    from .core.io.source import open_source
+    from .reporting import prepare_out_folder, relocalize_rows, say, table
+
+    config = _config(args)
+    source = open_source(args.source, require_depth=not args.rgb_only)
+    out = prepare_out_folder(args.out)
+    from .core.pipeline import relocalize_sequence
+
+    summary = relocalize_sequence(
+        args.map, source, config, out, rgb_only=args.rgb_only, progress=_watched())
+    say(table(relocalize_rows(dataclasses.asdict(summary))), f"  results in {out}")
+    return DONE
+
+
+def _synth(args: argparse.Namespace) -> int:
+    from .core.synth.sequence import write_sequence
+    from .reporting import refuse_existing, say
+
+    out = refuse_existing(args.out)
+    write_sequence(out, args.world, args.seed, args.frames, progress=_watched())
+    say(f"{out}: world {args.world}, seed {args.seed}")
+    return DONE
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from .core.io.convert import convert
+    from .reporting import refuse_existing, say
+
+    out = refuse_existing(args.out)
+    convert(args.source, out, transport=args.transport, progress=_watched())
+    say(f"{args.source} -> {out}")
+    return DONE
+
+
+def _up(args: argparse.Namespace) -> int:
+    from .ros.up import run_up
+
+    values: dict[str, Any] = {}
+    if args.mode:
+        values["ros.mode"] = args.mode
+    if args.map:
+        values["ros.map_dir"] = str(args.map.expanduser().resolve())
+    return run_up(
+        _config(args).with_values(values), namespace=args.namespace, bag=args.bag, rate=args.rate,
+        clock=args.clock, respawn=args.respawn, log_level=args.log_level)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from .ros.demo import run_demo
+
+    return run_demo(args.source, args.out, seed=args.seed, log_level=args.log_level)
+
+
+def _dump_config(args: argparse.Namespace) -> int:
+    from .core.config import dump_yaml
+    from .reporting import say
+
+    say(dump_yaml(_config(args)).rstrip())
+    return DONE
+
+
+def _watched() -> bool:
+    """Tell whether somebody sees a progress bar."""
+    return sys.stderr.isatty()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
