@@ -56,8 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="ace-slam", description="Live scene-coordinate-regression SLAM for RGB-D cameras.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28))
+        prog="ace-slam", description="Live scene-coordinate-regression SLAM for RGB-D cameras.")
     parser.add_argument("--version", action="version", version=f"ace-slam {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
