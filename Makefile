@@ -1,0 +1,35 @@
+# Everything a person types: `make demo`, `make test`; both prepare .venv first.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean clean-setup
+
+# A ROS installation sourced in the calling shell must not mix with the one in .venv.
+unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
+# rclpy writes its logs below HOME and fails without one.
+ifeq ($(HOME),)
+export HOME := /tmp
+endif
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile
+
+setup: ## Prepare .venv: Python packages, ROS 2 wheels, interfaces (quick when up to date)
+	@scripts/setup.sh
+
+demo: setup ## Map a sequence live with three nodes; SOURCE=folder-or-bag takes your own
+	@.venv/bin/ace-slam demo $(if $(SOURCE),"$(SOURCE)")
+
+test: setup lint ## Run style checks and all tests
+	@.venv/bin/python -m pytest -q -ra --durations=10 $(if $(TESTS),$(TESTS))
+
+lint: setup ## Check style (ruff) and the core's types (mypy)
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy --strict ace_slam_ros/core
+
+clean: ## Remove build products, caches and outputs, but not .venv
+	rm -rf build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+clean-setup: ## Remove .venv, so that the next set-up starts anew
+	rm -rf .venv

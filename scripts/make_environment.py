@@ -1,0 +1,239 @@
+"""Creates and repairs `.venv`: Python packages, generated interfaces, the project itself.
+
+Standard library only. Each step leaves a stamp with the hash of all it depends on, written after
+it succeeded; a step whose stamp fits is skipped, so a second run does nothing and needs no
+network, and a run that was interrupted is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMPS = VENV / "setup-stamps"
+PIP_STARTED = VENV / "setup-pip-started"
+REQUIREMENTS = ("run.txt", "build.txt", "test.txt")
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+
+# Another ROS installation sourced in the calling shell must not leak into this environment.
+FOREIGN = (
+    "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "LD_LIBRARY_PATH",
+    "PYTHONHOME", "PYTHONPATH", "ROS_DISTRO", "ROS_VERSION", "ROS_PYTHON_VERSION", "VIRTUAL_ENV",
+    "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
+)
+
+
+class SetupError(Exception):
+    """A step failed; the message says which and what to do."""
+
+
+def say(text: str) -> None:
+    """Print one progress line at once, also into a pipe."""
+    print(f"setup: {text}", flush=True)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of every command started here."""
+    clean = {key: value for key, value in os.environ.items() if key not in FOREIGN}
+    clean["PATH"] = f"{VENV / 'bin'}{os.pathsep}{clean.get('PATH', os.defpath)}"
+    clean["AMENT_PREFIX_PATH"] = str(VENV)
+    clean["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    return clean
+
+
+def run(command: list[str | Path], failure: str) -> None:
+    """Run quietly; on failure show the end of the output and raise with `failure`."""
+    done = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, env=environment(), text=True,
+        errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )
+    if done.returncode != 0:
+        tail = "\n".join(done.stdout.splitlines()[-25:])
+        raise SetupError(f"{failure}\n{tail}")
+
+
+def digest(paths: Iterable[Path], *facts: str) -> str:
+    """Hash file names and contents, and further facts."""
+    state = hashlib.sha256()
+    for path in sorted(paths):
+        state.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    state.update("\0".join(facts).encode())
+    return state.hexdigest()
+
+
+def step(name: str, key: str, action: Callable[[], None]) -> None:
+    """Run `action` unless the stamp `name` holds `key`."""
+    stamp = STAMPS / name
+    if stamp.exists() and stamp.read_text() == key:
+        return
+    stamp.unlink(missing_ok=True)
+    start = time.monotonic()
+    action()
+    STAMPS.mkdir(exist_ok=True)
+    stamp.write_text(key)
+    say(f"  {name} done in {time.monotonic() - start:.0f} s")
+
+
+def make_venv() -> None:
+    """Create an empty virtual environment, replacing a damaged one."""
+    say(f"creating .venv with Python {platform.python_version()} ({sys.executable})")
+    shutil.rmtree(VENV, ignore_errors=True)
+    run([sys.executable, "-m", "venv", VENV], "python -m venv failed")
+
+
+def has_nvidia() -> bool:
+    """Tell whether an NVIDIA driver or a Jetson is here, which the CUDA build of torch serves."""
+    signs = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/etc/nv_tegra_release")
+    return any(os.path.exists(sign) for sign in signs)
+
+
+def install_packages() -> None:
+    """Install the pinned requirements."""
+    advice = "pip could not install the requirements: check the network and run `make setup` again"
+    pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet"]
+    # Killed in the middle of writing, pip can leave packages it will take for complete.
+    PIP_STARTED.touch()
+    try:
+        if not has_nvidia():
+            # Without a GPU the CPU build saves 2 GB. Where its index cannot be reached pip says
+            # so and takes what the configured index has.
+            say("installing torch (CPU build if available)")
+            pins = (ROOT / "requirements" / "run.txt").read_text().split()
+            torch = next(pin for pin in pins if pin.startswith("torch=="))
+            run([*pip, "--no-deps", "--retries", "1", "--timeout", "15",
+                 "--extra-index-url", TORCH_CPU_INDEX, torch], advice)
+        say("installing ROS 2 wheels and libraries (1.8 GB on disk; some minutes)")
+        files = [word for name in REQUIREMENTS for word in ("-r", ROOT / "requirements" / name)]
+        run([*pip, *files], advice)
+        repair_cmake_exports()
+    except SetupError:
+        PIP_STARTED.unlink()  # pip ended by itself and left nothing half written
+        raise
+    PIP_STARTED.unlink()
+
+
+def repair_cmake_exports() -> None:
+    """Point the wheels' CMake files to this Python; they name the machine that built them."""
+    site = sysconfig.get_path("purelib", vars={"base": str(VENV), "platbase": str(VENV)})
+    replacements = (
+        (r'/opt/python/[^;"]*?/numpy/_core/include', f"{site}/numpy/_core/include"),
+        (r'/opt/python/[^;"]*?/include/python3\.\d+', sysconfig.get_path("include")),
+    )
+    import re
+
+    for path in VENV.glob("share/*/cmake/*.cmake"):
+        before = text = path.read_text()
+        for pattern, here in replacements:
+            text = re.sub(pattern, lambda _, here=here: here, text)
+        if text != before:
+            path.write_text(text)
+
+
+def build_interfaces() -> None:
+    """Generate and compile msg/ and srv/ into the prefix of the environment."""
+    say("building the interfaces in msg/ and srv/ (half a minute)")
+    build = VENV / "build-interfaces"
+    shutil.rmtree(build, ignore_errors=True)
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(VENV), "platbase": str(VENV)}))
+    generated = site / "ace_slam_ros"
+    shutil.rmtree(generated, ignore_errors=True)
+    advice = "the interfaces could not be built; run `make clean-setup setup` if this persists"
+    run([VENV / "bin" / "cmake", "-G", "Ninja", "-S", ROOT, "-B", build,
+         "-DINTERFACES_ONLY=ON", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release",
+         f"-DCMAKE_PREFIX_PATH={VENV}", f"-DCMAKE_INSTALL_PREFIX={VENV}",
+         f"-DPython3_EXECUTABLE={PYTHON}"], advice)
+    run([VENV / "bin" / "cmake", "--build", build, "--target", "install"], advice)
+    # Without its empty __init__.py this folder is only a portion of the package in the source
+    # tree; with it, it would hide the source tree. The egg-info belongs to the same install.
+    (generated / "__init__.py").unlink()
+    for leftover in site.glob("ace_slam_ros-*.egg-info"):
+        shutil.rmtree(leftover)
+    shutil.rmtree(build)
+
+
+def install_project() -> None:
+    """Install this checkout in editable mode: `ace-slam` appears in .venv/bin."""
+    say("installing ace_slam_ros from this checkout")
+    run([PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+         "--no-index", "-e", ROOT], "the project could not be installed")
+
+
+def verify() -> None:
+    """Import what the rest relies on, from another folder."""
+    code = ("import cv2, torch, rclpy, ace_slam_ros.core.config; "
+            "from ace_slam_ros.msg import Keyframe, SlamStatus; "
+            "from ace_slam_ros.srv import Relocalize; from rclpy.type_support import "
+            "check_for_type_support as c; c(Keyframe); c(SlamStatus); c(Relocalize)")
+    run([PYTHON, "-c", f"import os; os.chdir('/'); {code}"],
+        "the new environment does not work; run `make clean-setup setup`")
+
+
+def venv_works() -> bool:
+    """Tell whether pip runs in .venv and no earlier run was killed while pip wrote."""
+    if PIP_STARTED.exists() or not PYTHON.exists():
+        return False
+    return subprocess.run(
+        [PYTHON, "-m", "pip", "--version"], env=environment(), capture_output=True, check=False,
+    ).returncode == 0
+
+
+def set_up() -> None:
+    """Bring .venv to the state this checkout asks for."""
+    requirements = [ROOT / "requirements" / name for name in REQUIREMENTS]
+    interfaces = [*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv"), ROOT / "CMakeLists.txt",
+                  ROOT / "package.xml"]
+    # Entry scripts and the path entry hold absolute paths: a moved checkout starts anew.
+    venv_key = digest([], platform.python_version(), sys.executable, str(ROOT))
+    packages_key = digest([*requirements, Path(__file__).resolve()], venv_key)
+    interfaces_key = digest(interfaces, packages_key)
+    project_key = digest([ROOT / "setup.py", ROOT / "setup.cfg"], packages_key)
+    final_key = digest([], interfaces_key, project_key)
+
+    final = STAMPS / "all"
+    if final.exists() and final.read_text() == final_key and PYTHON.exists():
+        say("up to date")
+        return
+    if not venv_works():
+        shutil.rmtree(STAMPS, ignore_errors=True)
+    step("venv", venv_key, make_venv)
+    step("packages", packages_key, install_packages)
+    step("interfaces", interfaces_key, build_interfaces)
+    step("project", project_key, install_project)
+    step("all", final_key, verify)
+    say("ready: .venv/bin/ace-slam")
+
+
+def main() -> int:
+    """Run alone, and turn failures into one message."""
+    try:
+        (ROOT / ".cache").mkdir(exist_ok=True)
+        with open(ROOT / ".cache" / "setup.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            set_up()
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"setup: {error}: check the folder's permissions and the free space",
+              file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("setup: interrupted; `make setup` continues", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
