@@ -1,0 +1,76 @@
+"""Keyframes as one safetensors blob: concatenated features with offsets, poses and cameras."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import safetensors
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from .camera import Camera
+from .errors import AceSlamError, MapError
+from .keyframe import Keyframe
+
+
+def camera_from_tree(tree: dict[str, Any]) -> Camera:
+    """Camera of the dictionary that `dataclasses.asdict` made, after a trip through JSON."""
+    return Camera(**{**tree, "distortion": tuple(tree.get("distortion", ()))})
+
+
+def pack_keyframes(keyframes: list[Keyframe]) -> bytes:
+    """Concatenate keyframes into one safetensors blob.
+
+    Points stay float32: a keyframe is mostly descriptors (128 bytes a feature), so float16 would
+    save 4 % and cost exactness (4 mm steps beyond 4 m); as it is, a restart continues bit for bit.
+
+    Raises:
+        MapError: the descriptors of two keyframes differ in length.
+    """
+    if len({k.descriptors_i8_ND.shape[1] for k in keyframes}) > 1:
+        raise MapError("keyframes of different encoders cannot be saved in one map")
+    cameras = list(dict.fromkeys(k.camera for k in keyframes))
+    listed = json.dumps([dataclasses.asdict(c) for c in cameras]).encode()
+
+    def stacked(arrays: list[Any], dtype: str, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        joined = np.concatenate(arrays) if arrays else np.empty(shape)
+        return np.ascontiguousarray(joined, dtype)
+
+    counts = [len(k.descriptors_i8_ND) for k in keyframes]
+    return save_tensors({
+        "ids": np.array([k.id for k in keyframes], np.int64),
+        "stamps_ns": np.array([k.stamp_ns for k in keyframes], np.int64),
+        "T_map_cam": stacked([k.T_map_cam[None] for k in keyframes], "float64", (0, 4, 4)),
+        "offsets": np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64),
+        "descriptors": stacked([k.descriptors_i8_ND for k in keyframes], "int8", (0, 0)),
+        "pixels": stacked([k.pixels_N2 for k in keyframes], "float32", (0, 2)),
+        "points_cam_m": stacked([k.points_cam_N3 for k in keyframes], "float32", (0, 3)),
+        "camera_index": np.array([cameras.index(k.camera) for k in keyframes], np.int64),
+        "cameras_json": np.frombuffer(listed, np.uint8),
+    })
+
+
+def unpack_keyframes(data: bytes) -> list[Keyframe]:
+    """Inverse of `pack_keyframes`.
+
+    Raises:
+        MapError: the blob is damaged.
+    """
+    try:
+        arrays = load_tensors(data)
+        cameras = [camera_from_tree(t) for t in json.loads(arrays["cameras_json"].tobytes())]
+        offsets = arrays["offsets"]
+        return [
+            Keyframe(
+                int(arrays["ids"][i]), int(arrays["stamps_ns"][i]), arrays["T_map_cam"][i].copy(),
+                arrays["descriptors"][a:b].copy(), arrays["pixels"][a:b].copy(),
+                arrays["points_cam_m"][a:b].copy(), cameras[int(arrays["camera_index"][i])])
+            for i, (a, b) in enumerate(zip(offsets[:-1], offsets[1:], strict=True))
+        ]
+    except (AceSlamError, safetensors.SafetensorError, KeyError, IndexError, TypeError,
+            ValueError) as error:
+        raise MapError(f"the keyframes are damaged ({error}): restore the folder or map "
+                       "again") from error
