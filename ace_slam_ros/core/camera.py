@@ -19,6 +19,10 @@ _MODELS = {
     "rational_polynomial": "rational_polynomial", "equidistant": "equidistant",
     "fisheye": "equidistant",
 }
+#: Numbers of coefficients each model may have.
+_COEFFICIENTS = {
+    "plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,),
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,12 @@ class Camera:
                 f"known: {', '.join(m for m in _MODELS if m)}"
             )
         object.__setattr__(self, "distortion_model", _MODELS[self.distortion_model])
+        counts = _COEFFICIENTS[self.distortion_model]
+        if self.is_distorted and len(self.distortion) not in counts:
+            raise CalibrationError(
+                f"camera has {len(self.distortion)} distortion coefficients, but "
+                f"{self.distortion_model} takes {' or '.join(str(n) for n in counts)}"
+            )
 
     @property
     def K_33(self) -> Float64Array:

@@ -120,9 +120,15 @@ def stamp_from_text(text: str) -> int:
     """Parse decimal seconds to integer nanoseconds without rounding through a float."""
     whole, _, fraction = text.partition(".")
     if not whole.lstrip("-").isdigit() or (fraction and not fraction.isdigit()):
-        return int(round(float(text) * 1e9))
+        seconds = float(text)
+        if not abs(seconds) < 2**63 * 1e-9:
+            raise ValueError(f"stamp {text} is out of range")
+        return int(round(seconds * 1e9))
     sign = -1 if whole.startswith("-") else 1
-    return int(whole) * 1_000_000_000 + sign * int((fraction + "000000000")[:9])
+    stamp_ns = int(whole) * 1_000_000_000 + sign * int((fraction + "000000000")[:9])
+    if abs(stamp_ns) >= 2**63:
+        raise ValueError(f"stamp {text} is out of range")
+    return stamp_ns
 
 
 def stamp_to_text(stamp_ns: int) -> str:

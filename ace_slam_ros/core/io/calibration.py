@@ -29,10 +29,13 @@ def camera_from_info(
     """Make the camera of the images that belong to a `CameraInfo`.
 
     Args:
-        width, height: full sensor size in pixels.
+        width: full sensor width in pixels.
+        height: full sensor height in pixels.
         k: 9 numbers of the row-major calibration matrix.
-        d, distortion_model: lens distortion.
-        binning_x, binning_y: pixels merged per axis; 0 means 1.
+        d: lens distortion coefficients.
+        distortion_model: what they mean, see `Camera`.
+        binning_x: pixels merged per column; 0 means 1.
+        binning_y: pixels merged per row; 0 means 1.
         roi: (x_offset, y_offset, width, height) in full-resolution pixels; all 0 = full.
 
     Returns:

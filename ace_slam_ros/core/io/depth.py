@@ -78,6 +78,16 @@ def depth_array(
     return image_array(data, encoding, width, height, step, is_bigendian)
 
 
+def depth_to_stored(
+    depth_m: npt.NDArray[np.float32], depth_scale: float
+) -> npt.NDArray[np.uint16]:
+    """Round metres (H, W) to stored uint16 units; what does not fit 16 bits becomes missing."""
+    units = np.rint(np.asarray(depth_m, np.float64) * depth_scale)
+    with np.errstate(invalid="ignore"):
+        fits = (units > 0.0) & (units <= 65535.0)
+    return np.where(fits, units, 0.0).astype(np.uint16)
+
+
 def has_depth(depth_m: Float32Image) -> bool:
     """Tell whether any pixel holds a measurement."""
     return bool(np.any(depth_m > 0.0))

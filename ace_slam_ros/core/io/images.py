@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from array import array
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from ..errors import DataError
 from ..frame import UInt8Image
 
-Buffer = bytes | bytearray | memoryview | npt.NDArray[Any]
+Buffer = bytes | bytearray | memoryview | array[int] | npt.NDArray[Any]
 
 #: encoding -> (dtype, channels) of images whose pixels are whole elements.
 _LAYOUT: dict[str, tuple[str, int]] = {
@@ -47,7 +48,8 @@ def image_array(
     Args:
         data: the message's bytes, row after row.
         encoding: ROS encoding name, any letter case.
-        width, height: size in pixels.
+        width: pixels per row.
+        height: rows.
         step: bytes per row including padding; 0 = no padding.
         is_bigendian: byte order of elements of more than one byte.
 
@@ -118,8 +120,9 @@ def decode_image(
 
 def byte_view(data: Buffer) -> memoryview:
     """Return a flat view of the bytes, without a copy."""
-    return memoryview(np.ascontiguousarray(data)).cast("B") if isinstance(
-        data, np.ndarray) else memoryview(data).cast("B")
+    if isinstance(data, np.ndarray):
+        return np.ascontiguousarray(data).reshape(-1).view(np.uint8).data
+    return memoryview(data).cast("B")
 
 
 def check_complete(data: Buffer) -> str:

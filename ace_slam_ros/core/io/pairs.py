@@ -71,7 +71,8 @@ def associate(color_ns: Int64Array, depth_ns: Int64Array, slop_ns: int) -> Int64
     """Pair stamps one to one, closest pairs first.
 
     Args:
-        color_ns, depth_ns: (N,), (M,) increasing stamps.
+        color_ns: (N,) increasing stamps.
+        depth_ns: (M,) increasing stamps.
         slop_ns: largest gap of a pair, inclusive.
 
     Returns:
@@ -229,7 +230,9 @@ class PairSource(ABC):
         _check_size(
             "colour image", label, image.shape, (self.raw_camera.height, self.raw_camera.width))
         depth_m = raw.depth_m()
-        if self.require_depth and (depth_m is None or not has_depth(depth_m)):
+        if depth_m is not None and not has_depth(depth_m):
+            depth_m = None
+        if self.require_depth and depth_m is None:
             raise Unusable("no usable depth", f"{label}: depth is zero or NaN everywhere")
         image, depth_m = rectify(self.raw_camera, image, depth_m)
         return Frame(raw.stamp_ns, image, depth_m, self.camera)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def staged_folder(out: Path) -> Iterator[Path]:
     try:
         yield stage / out.name
         os.rename(stage / out.name, out)
-    except OSError as error:
-        raise DataError(f"cannot write {out}: {error.strerror or error}") from error
+    except (OSError, sqlite3.Error) as error:
+        raise DataError(f"cannot write {out}: {error}") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)

@@ -18,7 +18,7 @@ from ..errors import DataError
 from ..frame import Frame, UInt8Image
 from ..trajectory import Trajectory, read_tum, stamp_from_text, stamp_to_text, write_tum
 from .calibration import TUM_DEPTH_SCALE, read_camera_yaml, write_camera_yaml
-from .depth import decode_depth_png
+from .depth import decode_depth_png, depth_to_stored
 from .images import check_complete, encode_jpeg, encode_png
 from .pairs import Int64Array, PairReader, PairSource, associate
 from .staging import staged_folder
@@ -188,10 +188,11 @@ class TumWriter:
         """Write one pair.
 
         Args:
-            stamp_ns, depth_stamp_ns: stamps of colour and depth, the same when left out.
-            color: JPEG or PNG bytes, stored as they are; or an image: JPEG at `jpeg_quality`, PNG
-                without loss when that is 0.
+            stamp_ns: stamp of the colour image.
+            color: JPEG or PNG bytes, stored as they are, or an image.
             depth: (H, W) stored values at `depth_scale`, or None.
+            depth_stamp_ns: stamp of the depth image; None = that of colour.
+            jpeg_quality: 1..100 for images; 0 stores PNG without loss.
         """
         if isinstance(color, bytes):
             data = color
@@ -211,16 +212,6 @@ class TumWriter:
         name = f"{folder}/{text}.{suffix}"
         (self._folder / name).write_bytes(data)
         listing.write(f"{text} {name}\n")
-
-
-def depth_to_stored(
-    depth_m: npt.NDArray[np.float32], depth_scale: float
-) -> npt.NDArray[np.uint16]:
-    """Round metres (H, W) to stored uint16 units; what does not fit 16 bits becomes missing."""
-    units = np.rint(np.asarray(depth_m, np.float64) * depth_scale)
-    with np.errstate(invalid="ignore"):
-        fits = (units > 0.0) & (units <= 65535.0)
-    return np.where(fits, units, 0.0).astype(np.uint16)
 
 
 def write_tum_folder(
