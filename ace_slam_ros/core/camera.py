@@ -36,7 +36,8 @@ class Camera:
         distortion_model: plumb_bob, rational_polynomial or equidistant.
 
     Raises:
-        CalibrationError: a size or focal length is not positive and finite, or the model is unknown.
+        CalibrationError: a size or focal length is not positive and finite, or the distortion
+            model is unknown.
     """
 
     width: int

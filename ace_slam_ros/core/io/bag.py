@@ -29,8 +29,8 @@ try:
     from rosbags.interfaces import Connection
     from rosbags.rosbag2 import Reader
     from rosbags.typesys import Stores, get_typestore
-except ImportError as error:  # rosdep does not know it
-    raise DataError(f"bags need the Python package rosbags: pip install rosbags ({error})") from error
+except ImportError as missing:  # rosdep does not know it
+    raise DataError(f"bags need the package rosbags: pip install rosbags ({missing})") from missing
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 

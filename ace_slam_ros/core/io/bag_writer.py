@@ -145,7 +145,7 @@ class BagWriter:
     def _header(self, stamp_ns: int, frame_id: str) -> Any:
         seconds, rest = divmod(stamp_ns, 1_000_000_000)
         if not 0 <= seconds < 2**31:
-            raise DataError(f"stamp {stamp_to_text(stamp_ns)} s does not fit ROS time: 0 .. 2^31 s")
+            raise DataError(f"stamp {stamp_to_text(stamp_ns)} s is outside ROS time, 0..2^31 s")
         stamp = TYPES.types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=rest)
         return TYPES.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
 

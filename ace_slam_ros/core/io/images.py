@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from ..errors import DataError
 from ..frame import UInt8Image
 
-Buffer = bytes | bytearray | memoryview | array[int] | npt.NDArray[Any]
+#: What message fields and files come as.
+Buffer: TypeAlias = "bytes | bytearray | memoryview | array[int] | npt.NDArray[Any]"
 
 #: encoding -> (dtype, channels) of images whose pixels are whole elements.
 _LAYOUT: dict[str, tuple[str, int]] = {
@@ -212,7 +213,7 @@ def encode_jpeg(image: UInt8Image, quality: int = 95) -> bytes:
 
 def encode_png(image: npt.NDArray[Any]) -> bytes:
     """Compress an RGB or grey uint8, or a grey uint16 image to PNG bytes, without loss."""
-    return _encode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    return _encode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
 def _encode(suffix: str, image: npt.NDArray[Any], options: list[int]) -> bytes:
