@@ -1,0 +1,111 @@
+"""From a frame to features: choose cells of the encoder's grid and lift them with depth."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .camera import Camera
+from .config import FeatureConfig, SensorConfig
+from .encoder import Encoder
+from .frame import Frame
+from .keyframe import Features
+
+Float32Array = npt.NDArray[np.float32]
+
+
+def extract_features(
+    encoder: Encoder, frame: Frame, features: FeatureConfig, sensor: SensorConfig
+) -> Features:
+    """Describe a frame.
+
+    Args:
+        encoder: the frozen encoder.
+        frame: colour and depth; without depth all cells qualify and points are NaN.
+        features: how many and which cells.
+        sensor: depth range and noise.
+
+    Returns:
+        At most `features.count` features in row-major order of the grid, at cell centres.
+    """
+    stride = encoder.stride
+    grid_hwD = encoder.describe(frame.grey)
+    h, w = int(grid_hwD.shape[0]), int(grid_hwD.shape[1])
+    score_hw = texture(frame.grey, stride)[:h, :w]
+    if frame.depth_m is None:
+        depth_hw = np.full((h, w), np.nan, np.float32)
+        usable_hw = np.ones((h, w), bool)
+    else:
+        depth_hw, usable_hw = cell_depth(frame.depth_m, stride, sensor)
+        depth_hw, usable_hw = depth_hw[:h, :w], usable_hw[:h, :w]
+    chosen = choose_cells(score_hw, usable_hw, features)
+    rows, columns = np.divmod(chosen, w)
+    centre = (stride - 1) / 2
+    pixels_N2 = np.stack([columns * stride + centre, rows * stride + centre], 1).astype(np.float32)
+    points_N3 = lift(frame.camera, pixels_N2, depth_hw.reshape(-1)[chosen])
+    flat_ND = grid_hwD.reshape(h * w, -1)
+    index = np.ascontiguousarray(chosen)
+    descriptors = flat_ND.cpu().numpy()[index]
+    return Features(descriptors, pixels_N2, points_N3)
+
+
+def lift(camera: Camera, pixels_N2: Float32Array, depth_m_N: Float32Array) -> Float32Array:
+    """Unproject pixels with depth to camera-frame points, float32."""
+    return camera.unproject(
+        pixels_N2.astype(np.float64), depth_m_N.astype(np.float64)).astype(np.float32)
+
+
+def texture(grey_HW: npt.NDArray[np.uint8], stride: int) -> Float32Array:
+    """Return (H // stride, W // stride) float32: smaller structure-tensor eigenvalue per cell."""
+    small = cv2.resize(grey_HW, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    score = cv2.cornerMinEigenVal(small, blockSize=5, ksize=3)
+    block = stride // 2
+    h, w = score.shape[0] // block, score.shape[1] // block
+    return np.asarray(
+        score[: h * block, : w * block].reshape(h, block, w, block).max(axis=(1, 3)), np.float32)
+
+
+def cell_depth(
+    depth_m: Float32Array, stride: int, sensor: SensorConfig
+) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
+    """Mean depth around each cell centre, and whether it is one surface in range.
+
+    A cell qualifies when at least half of the 4x4 pixels around its centre are measured and they
+    spread by less than what noise and a slanted surface explain: no points in the air at edges.
+
+    Returns:
+        (depth (h, w) float32 metres, usable (h, w)).
+    """
+    first = stride // 2 - 2
+    h, w = depth_m.shape[0] // stride, depth_m.shape[1] // stride
+    cells = depth_m[: h * stride, : w * stride].reshape(h, stride, w, stride)
+    window = cells[:, first:first + 4, :, first:first + 4].transpose(1, 3, 0, 2).reshape(16, h, w)
+    good = (window >= sensor.min_depth_m) & (window <= sensor.max_depth_m)
+    count = good.sum(axis=0)
+    mean = np.where(good, window, 0).sum(axis=0) / np.maximum(count, 1)
+    low = np.where(good, window, np.inf).min(axis=0)
+    high = np.where(good, window, 0).max(axis=0)
+    spread = 0.03 * mean + 4 * (sensor.noise_base_m + sensor.noise_quadratic * mean**2)
+    usable = (count >= 8) & (high - low <= spread)
+    return np.where(usable, mean, np.nan).astype(np.float32), usable
+
+
+def choose_cells(
+    score_hw: Float32Array, usable_hw: npt.NDArray[np.bool_], features: FeatureConfig
+) -> npt.NDArray[np.int64]:
+    """Return flat indices of the chosen cells, ascending.
+
+    dense: the best cell of every 2x2 block first, then the rest by texture, up to the count.
+    sparse: cells whose texture is the largest within their 3x3 neighbourhood.
+    """
+    h, w = score_hw.shape
+    score = np.where(usable_hw, score_hw, -1.0).astype(np.float32)
+    largest = cv2.dilate(score, np.ones((3, 3), np.uint8))
+    peak = score >= largest
+    if features.mode == "sparse":
+        order = np.where(peak & (score >= 0), score, -1.0).reshape(-1)
+    else:
+        order = score.reshape(-1)
+    ranked = np.argsort(-order, kind="stable")[: features.count]
+    return np.sort(ranked[order[ranked] >= 0]).astype(np.int64)

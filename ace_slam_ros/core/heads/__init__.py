@@ -1,0 +1,1 @@
+"""Scene heads: descriptor -> scene coordinates with uncertainty."""

@@ -1,0 +1,283 @@
+"""The affine head: local linear experts on a fixed codebook, solved in closed form.
+
+A descriptor falls on its nearest codebook words; each word owns up to S experts, one per place
+it stands for; an expert maps the whitened difference between descriptor and word to a 3-D point.
+`AffineHead` predicts from frozen weights; `AffineLearner` accumulates the experts' normal
+equations from keyframes and re-targets them exactly when keyframe poses change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import HeadConfig, SensorConfig
+from ..encoder import Codebook
+from ..errors import MapError
+from ..geometry import Float64Array
+from ..keyframe import Float32Array, Keyframe
+
+#: Prior of an expert's residual: as many pseudo-samples with this standard deviation (metres).
+_PRIOR_SAMPLES, _PRIOR_SIGMA_M = 2.0, 0.04
+_SLOPE_LEVELS = 127.0
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scene coordinates of N features, several hypotheses each.
+
+    Attributes:
+        coords_map_NS3: (N, S, 3) float32 metres in the map frame.
+        sigma_m_NS: (N, S) float32 standard deviation per axis, metres; inf where there is none.
+    """
+
+    coords_map_NS3: Float32Array
+    sigma_m_NS: Float32Array
+
+
+def encode_words(
+    descriptors_ND: Tensor, codebook: Codebook, neighbours: int
+) -> tuple[Tensor, Tensor]:
+    """Return nearest words (N, k) int64 and expert inputs (N, k, P + 1), the last one constant 1."""
+    words_Nk = (descriptors_ND @ codebook.words_KD.T).topk(neighbours, dim=1).indices
+    difference = descriptors_ND[:, None] - codebook.words_KD[words_Nk]
+    projected = difference @ codebook.projection_DP
+    return words_Nk, torch.cat([projected, torch.ones_like(projected[..., :1])], dim=-1)
+
+
+class AffineHead:
+    """Frozen experts: what tracker and relocalizer use and what a map stores.
+
+    Attributes:
+        tensors: the weights by name (`export` gives them, the constructor takes them).
+    """
+
+    def __init__(self, tensors: dict[str, Tensor], codebook: Codebook, device: torch.device,
+                 neighbours: int = 2) -> None:
+        """Unpack weights.
+
+        Raises:
+            MapError: a tensor is missing or does not fit the codebook.
+        """
+        self._codebook = codebook
+        self._neighbours = neighbours
+        try:
+            word_E = tensors["word"].to(torch.int64)
+            scale_E = tensors["slope_scale"].float()
+            slopes = tensors["slopes"].float() * (scale_E / _SLOPE_LEVELS)[:, None, None]
+            offset = tensors["offset"].float()
+            sigma_E = tensors["sigma"].float()
+        except KeyError as error:
+            raise MapError(f"head weights lack {error}: save the map again") from error
+        words, inputs = codebook.words_KD.shape[0], codebook.projection_DP.shape[1]
+        if slopes.shape[1:] != (inputs, 3) or (len(word_E) and int(word_E.max()) >= words):
+            raise MapError("head weights do not fit the encoder's codebook")
+        self._weights_EP3 = torch.cat([slopes, offset[:, None]], dim=1).to(device)
+        self._sigma_E = torch.cat([sigma_E, torch.full((1,), torch.inf)]).to(device)
+        self._table_KS = expert_table(word_E, words).to(device)
+        self._device = device
+        self.expert_count = len(word_E)
+
+    @torch.inference_mode()
+    def predict(self, descriptors_ND: Float32Array) -> Predictions:
+        """Return all hypotheses of each descriptor; S = neighbours x most experts of a word."""
+        count = len(descriptors_ND)
+        if count == 0 or self.expert_count == 0:
+            return Predictions(np.zeros((count, 1, 3), np.float32),
+                               np.full((count, 1), np.inf, np.float32))
+        d = torch.from_numpy(np.ascontiguousarray(descriptors_ND)).to(self._device)
+        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours)
+        experts_NkS = self._table_KS[words_Nk]
+        W = self._weights_EP3[experts_NkS.clamp(min=0)]
+        coords = torch.einsum("nkp,nkspx->nksx", z_NkP, W)
+        sigma = self._sigma_E[experts_NkS]
+        return Predictions(coords.reshape(count, -1, 3).cpu().numpy(),
+                           sigma.reshape(count, -1).cpu().numpy())
+
+
+def expert_table(word_E: Tensor, words: int) -> Tensor:
+    """Return (K, S) int64 expert indices of each word, -1 where a slot is empty."""
+    order = torch.argsort(word_E, stable=True)
+    sorted_words = word_E[order]
+    counts = torch.bincount(sorted_words, minlength=words)
+    start = torch.cumsum(counts, 0) - counts
+    slot = torch.arange(len(order)) - start[sorted_words]
+    table = torch.full((words, max(1, int(counts.max()) if len(order) else 1)), -1)
+    table[sorted_words, slot] = order
+    return table
+
+
+@dataclass
+class _Samples:
+    """What one keyframe taught: expert inputs and camera-frame points, never world points."""
+
+    expert_n: Tensor
+    z_nP: Tensor
+    points_cam_n3: Tensor
+    weight_n: Tensor
+    T_map_cam: Float64Array
+
+
+class AffineLearner:
+    """Learns experts from keyframes; every sum can be redone for corrected poses.
+
+    Sufficient statistics per expert: A = sum w z z^T, B = sum w z x^T, C = sum w |x|^2 with x
+    relative to the expert's origin, so that single precision is enough.
+    """
+
+    def __init__(self, config: HeadConfig, sensor: SensorConfig, codebook: Codebook,
+                 device: torch.device, neighbours: int = 2) -> None:
+        self._config, self._sensor = config, sensor
+        self._codebook, self._device, self._neighbours = codebook, device, neighbours
+        self._inputs = codebook.projection_DP.shape[1] + 1
+        self._samples: dict[int, _Samples] = {}
+        words = codebook.words_KD.shape[0]
+        self._table_KS = torch.full((words, config.experts_per_word), -1, device=device)
+        self._count = 0
+        self._allocate(1024)
+
+    def _allocate(self, capacity: int) -> None:
+        """Grow the expert arrays, keeping what they hold."""
+        P, old = self._inputs, self.__dict__.get("_word_E")
+        fresh = {
+            "_word_E": torch.zeros(capacity, dtype=torch.int64),
+            "_origin_E3": torch.zeros(capacity, 3),
+            "_A_EPP": torch.zeros(capacity, P, P), "_B_EP3": torch.zeros(capacity, P, 3),
+            "_C_E": torch.zeros(capacity), "_n_E": torch.zeros(capacity),
+            "_W_EP3": torch.zeros(capacity, P, 3), "_sigma_E": torch.zeros(capacity),
+        }
+        for name, tensor in fresh.items():
+            tensor = tensor.to(self._device)
+            if old is not None:
+                tensor[: self._count] = getattr(self, name)[: self._count]
+            setattr(self, name, tensor)
+
+    @property
+    def expert_count(self) -> int:
+        """Experts in use."""
+        return self._count
+
+    @torch.inference_mode()
+    def observe(self, keyframe: Keyframe, T_map_cam: Float64Array) -> int:
+        """Add a keyframe's features at pose `T_map_cam`; returns the samples that were used."""
+        d = torch.from_numpy(keyframe.descriptors_ND).to(self._device)
+        y = torch.from_numpy(keyframe.points_cam_N3).to(self._device, torch.float32)
+        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours)
+        sigma = self._sensor.noise_base_m + self._sensor.noise_quadratic * y[:, 2] ** 2
+        reference = self._sensor.noise_base_m + self._sensor.noise_quadratic
+        weight = torch.clamp((reference / sigma) ** 2, max=1.0)
+        words_n, z_nP = words_Nk.reshape(-1), z_NkP.reshape(-1, self._inputs)
+        y_n3 = y.repeat_interleave(self._neighbours, 0)
+        weight_n = weight.repeat_interleave(self._neighbours, 0)
+        R, t = self._pose(T_map_cam)
+        x_n3 = y_n3 @ R.T + t
+        expert_n = self._assign(words_n, z_nP, x_n3)
+        kept = expert_n >= 0
+        samples = _Samples(expert_n[kept], z_nP[kept].half(), y_n3[kept], weight_n[kept],
+                           np.array(T_map_cam))
+        self._samples[keyframe.id] = samples
+        self._accumulate(samples, first_time=True)
+        self._solve(torch.unique(samples.expert_n))
+        return int(kept.sum())
+
+    @torch.inference_mode()
+    def retarget(self, poses: dict[int, Float64Array]) -> None:
+        """Move keyframes (id -> new T_map_cam) and redo the sums exactly; no feature is revisited."""
+        for identifier, T_map_cam in poses.items():
+            self._samples[identifier].T_map_cam = np.array(T_map_cam)
+        self._B_EP3.zero_()
+        self._C_E.zero_()
+        for samples in self._samples.values():
+            self._accumulate(samples, first_time=False)
+        self._solve(torch.arange(self._count, device=self._device))
+
+    @torch.inference_mode()
+    def forget(self, identifier: int) -> None:
+        """Drop a keyframe's samples from the stored set; what the experts learned stays."""
+        self._samples.pop(identifier, None)
+
+    def _pose(self, T_44: Float64Array) -> tuple[Tensor, Tensor]:
+        T = torch.from_numpy(np.asarray(T_44, np.float32)).to(self._device)
+        return T[:3, :3], T[:3, 3]
+
+    def _assign(self, words_n: Tensor, z_nP: Tensor, x_n3: Tensor) -> Tensor:
+        """Return the expert (n,) each sample belongs to, creating experts; -1 = no room."""
+        expert_n = torch.full_like(words_n, -1)
+        open_n = torch.arange(len(words_n), device=self._device)
+        for _ in range(self._config.experts_per_word + 1):
+            slots = self._table_KS[words_n[open_n]]
+            predicted = torch.einsum(
+                "np,nspx->nsx", z_nP[open_n], self._W_EP3[slots.clamp(min=0)])
+            predicted += self._origin_E3[slots.clamp(min=0)]
+            distance = (predicted - x_n3[open_n, None]).norm(dim=-1)
+            distance = torch.where(slots >= 0, distance, torch.inf)
+            best, slot = distance.min(dim=1)
+            near = best < self._config.new_expert_m
+            expert_n[open_n[near]] = slots[near, slot[near]]
+            open_n = open_n[~near]
+            free = self._table_KS[words_n[open_n], -1] < 0
+            candidates = open_n[free]
+            if len(candidates) == 0:
+                break
+            self._create(words_n, x_n3, candidates)
+        return expert_n
+
+    def _create(self, words_n: Tensor, x_n3: Tensor, candidates: Tensor) -> None:
+        """Start one expert for the first candidate of each word."""
+        unique, inverse = torch.unique(words_n[candidates], return_inverse=True)
+        first = torch.full((len(unique),), len(candidates), device=self._device)
+        first.scatter_reduce_(0, inverse, torch.arange(len(candidates), device=self._device),
+                              "amin")
+        chosen = candidates[first]
+        need = self._count + len(unique)
+        if need > len(self._word_E):
+            self._allocate(max(need, 2 * len(self._word_E)))
+        new = torch.arange(self._count, need, device=self._device)
+        slot = (self._table_KS[unique] >= 0).sum(dim=1)
+        self._table_KS[unique, slot] = new
+        self._word_E[new], self._origin_E3[new] = unique, x_n3[chosen]
+        self._sigma_E[new] = _PRIOR_SIGMA_M
+        self._count = need
+
+    def _accumulate(self, samples: _Samples, first_time: bool) -> None:
+        """Add a keyframe's samples to the sums (A and n do not depend on poses)."""
+        e, z, w = samples.expert_n, samples.z_nP.float(), samples.weight_n
+        R, t = self._pose(samples.T_map_cam)
+        x = samples.points_cam_n3 @ R.T + t - self._origin_E3[e]
+        wz = z * w[:, None]
+        if first_time:
+            self._A_EPP.index_add_(0, e, wz[:, :, None] * z[:, None, :])
+            self._n_E.index_add_(0, e, w)
+        self._B_EP3.index_add_(0, e, wz[:, :, None] * x[:, None, :])
+        self._C_E.index_add_(0, e, w * (x * x).sum(dim=1))
+
+    def _solve(self, experts: Tensor) -> None:
+        """Solve the normal equations of the given experts and update their sigma."""
+        A, B, n = self._A_EPP[experts], self._B_EP3[experts], self._n_E[experts]
+        ridge = torch.full((self._inputs,), self._config.ridge, device=self._device)
+        ridge[-1] = 1e-4
+        factor = torch.linalg.cholesky(A + torch.diag(ridge))
+        W = torch.cholesky_solve(B, factor)
+        fitted = (W * (A @ W)).sum(dim=(1, 2)) - 2 * (W * B).sum(dim=(1, 2))
+        rss = (self._C_E[experts] + fitted).clamp(min=0) / 3
+        free = (n + _PRIOR_SAMPLES) / (n + _PRIOR_SAMPLES + self._inputs)  # small samples overfit
+        variance = (rss / free + _PRIOR_SAMPLES * _PRIOR_SIGMA_M**2) / (n + _PRIOR_SAMPLES)
+        self._W_EP3[experts] = W
+        self._sigma_E[experts] = variance.sqrt()
+
+    @torch.inference_mode()
+    def export(self) -> dict[str, Tensor]:
+        """Return the weights for `AffineHead`: 8-bit slopes, single-precision offsets, CPU."""
+        E = self._count
+        slopes = self._W_EP3[:E, :-1]
+        scale = slopes.abs().amax(dim=(1, 2)).clamp(min=1e-6)
+        return {
+            "word": self._word_E[:E].to(torch.int32).cpu(),
+            "slopes": (slopes / scale[:, None, None] * _SLOPE_LEVELS).round().to(torch.int8).cpu(),
+            "slope_scale": scale.half().float().half().cpu(),
+            "offset": (self._W_EP3[:E, -1] + self._origin_E3[:E]).cpu(),
+            "sigma": self._sigma_E[:E].half().cpu(),
+        }

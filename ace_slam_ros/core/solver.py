@@ -1,0 +1,298 @@
+"""Robust camera pose from scene coordinates: batched RANSAC over 3-point Kabsch, then refinement.
+
+Every feature brings a camera-frame point (from depth) and several hypotheses of the map point it
+shows; no pose prior is needed. Source: ACE-SLAM section 3.3, with depth-noise gates, several
+hypotheses per feature and a pose covariance added.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .camera import Camera
+from .config import SensorConfig, SolverConfig
+from .geometry import Float64Array, exp_se3, invert_pose, kabsch, make_pose
+from .heads.affine import Predictions
+from .keyframe import Features, Float32Array
+
+_GATE_SIGMAS = 3.0
+_CANDIDATES_PER_HYPOTHESIS = 16
+
+
+@dataclass(frozen=True)
+class PoseEstimate:
+    """A solved pose.
+
+    Attributes:
+        T_map_cam: (4, 4) camera-to-map pose.
+        covariance_66: covariance of the pose in the map frame, order x y z, rotation about x y z.
+        inliers_N: (N,) bool, features that agree.
+        inlier_ratio: share of all features that agree, the confidence of the pose.
+    """
+
+    T_map_cam: Float64Array
+    covariance_66: Float64Array
+    inliers_N: npt.NDArray[np.bool_]
+    inlier_ratio: float
+
+    @property
+    def inlier_count(self) -> int:
+        """Number of agreeing features."""
+        return int(self.inliers_N.sum())
+
+
+def solve_rgbd(
+    features: Features, predictions: Predictions, solver: SolverConfig, sensor: SensorConfig,
+    rng: np.random.Generator, hypotheses: int | None = None,
+) -> PoseEstimate | None:
+    """Find the pose most features agree with.
+
+    Args:
+        features: with camera-frame points (rows with NaN are ignored).
+        predictions: hypotheses for the same features.
+        solver: gates and limits.
+        sensor: depth noise.
+        rng: the only source of randomness.
+        hypotheses: instead of `solver.hypotheses`.
+
+    Returns:
+        The pose, or None when too few features agree.
+    """
+    y_N3 = features.points_cam_N3
+    known = np.isfinite(y_N3[:, 2]) & np.isfinite(predictions.sigma_m_NS).any(axis=1)
+    if known.sum() < max(3, solver.min_inliers):
+        return None
+    rows = np.flatnonzero(known)
+    y = y_N3[rows]
+    x_nS3, sigma_nS = predictions.coords_map_NS3[rows], predictions.sigma_m_NS[rows]
+    gate2_nS = _squared_gate(sigma_nS, y[:, 2], solver, sensor)
+    poses = _propose(y, x_nS3, sigma_nS, gate2_nS, rng,
+                     solver.hypotheses if hypotheses is None else hypotheses)
+    if len(poses) == 0:
+        return None
+    best = poses[int(np.argmax(score_poses(poses, y, x_nS3, gate2_nS)))]
+    return _refine(best, rows, len(features), y, x_nS3, sigma_nS, gate2_nS, solver, sensor)
+
+
+def _squared_gate(
+    sigma_nS: Float32Array, depth_m_n: Float32Array, solver: SolverConfig, sensor: SensorConfig
+) -> Float32Array:
+    """Return (n, S) squared inlier distances; NaN-free, negative where there is no hypothesis."""
+    depth_sigma = sensor.noise_base_m + sensor.noise_quadratic * depth_m_n**2
+    base = solver.inlier_m * np.maximum(1.0, depth_m_n / 2.0)
+    spread = np.where(np.isfinite(sigma_nS), sigma_nS, 0.0)
+    gate2 = np.minimum(
+        base[:, None] ** 2 + (_GATE_SIGMAS * depth_sigma[:, None]) ** 2,
+        _GATE_SIGMAS**2 * (spread**2 + depth_sigma[:, None] ** 2) + 0.02**2)
+    return np.where(np.isfinite(sigma_nS), gate2, -1.0).astype(np.float32)
+
+
+def _propose(
+    y_n3: Float32Array, x_nS3: Float32Array, sigma_nS: Float32Array, gate2_nS: Float32Array,
+    rng: np.random.Generator, count: int,
+) -> Float64Array:
+    """Draw triplets whose side lengths agree in camera and map, and align them: (H, 4, 4)."""
+    flat = np.flatnonzero(np.isfinite(sigma_nS))
+    weight = 1.0 / (sigma_nS.reshape(-1)[flat] ** 2 + 0.01**2)
+    cumulative = np.cumsum(weight / weight.sum())
+    draws = rng.random((count * _CANDIDATES_PER_HYPOTHESIS, 3))
+    picked = flat[np.minimum(np.searchsorted(cumulative, draws), len(flat) - 1)]
+    a, b = y_n3[picked // sigma_nS.shape[1]], x_nS3.reshape(-1, 3)[picked]
+    tolerance = np.sqrt(gate2_nS.reshape(-1)[picked])
+    sides_a = np.linalg.norm(a - np.roll(a, 1, axis=1), axis=2)
+    sides_b = np.linalg.norm(b - np.roll(b, 1, axis=1), axis=2)
+    allowed = np.maximum(tolerance, np.roll(tolerance, 1, axis=1))
+    depth = a[:, :, 2].mean(axis=1)
+    good = (np.abs(sides_a - sides_b) < allowed).all(axis=1)
+    good &= sides_a.min(axis=1) > 0.08 * depth  # a short side fixes no rotation
+    chosen = np.flatnonzero(good)[:count]
+    return kabsch_batch(a[chosen].astype(np.float64), b[chosen].astype(np.float64))
+
+
+def kabsch_batch(source_H33: Float64Array, target_H33: Float64Array) -> Float64Array:
+    """Rigid alignment of H point triplets at once: (H, 3 points, 3) -> (H, 4, 4) poses."""
+    centre_s, centre_t = source_H33.mean(axis=1), target_H33.mean(axis=1)
+    cross = np.einsum("hni,hnj->hij", source_H33 - centre_s[:, None],
+                      target_H33 - centre_t[:, None])
+    U, _, Vt = np.linalg.svd(cross)
+    sign = np.ones((len(U), 3))
+    sign[:, 2] = np.sign(np.linalg.det(np.matmul(U, Vt)))
+    R = np.einsum("hji,hj,hkj->hik", Vt, sign, U)
+    poses = np.tile(np.eye(4), (len(U), 1, 1))
+    poses[:, :3, :3] = R
+    poses[:, :3, 3] = centre_t - np.einsum("hij,hj->hi", R, centre_s)
+    return poses
+
+
+def score_poses(
+    poses_H44: Float64Array, y_n3: Float32Array, x_nS3: Float32Array, gate2_nS: Float32Array
+) -> Float64Array:
+    """Truncated-quadratic agreement (H,) of each pose with the best hypothesis of each feature."""
+    R = poses_H44[:, :3, :3].astype(np.float32)
+    t = poses_H44[:, :3, 3].astype(np.float32)
+    moved = np.einsum("hij,nj->hni", R, y_n3, optimize=True) + t[:, None]
+    best = np.zeros(moved.shape[:2], np.float32)
+    for s in range(x_nS3.shape[1]):
+        distance2 = np.square(moved - x_nS3[:, s]).sum(axis=2)
+        gate2 = gate2_nS[:, s]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            best = np.maximum(best, np.where(gate2 > 0, 1.0 - distance2 / gate2, 0.0))
+    return np.asarray(best.sum(axis=1), np.float64)
+
+
+def _match(
+    T_44: Float64Array, y: Float32Array, x_nS3: Float32Array, gate2_nS: Float32Array
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Return which features agree with a pose and with which hypothesis."""
+    moved = y @ T_44[:3, :3].T.astype(np.float32) + T_44[:3, 3].astype(np.float32)
+    distance2 = np.square(moved[:, None] - x_nS3).sum(axis=2)
+    relative = np.where(gate2_nS > 0, distance2 / np.maximum(gate2_nS, 1e-12), np.inf)
+    slot = relative.argmin(axis=1)
+    return relative[np.arange(len(y)), slot] < 1.0, slot
+
+
+def _refine(
+    T_44: Float64Array, rows: npt.NDArray[np.int64], total: int, y: Float32Array,
+    x_nS3: Float32Array, sigma_nS: Float32Array, gate2_nS: Float32Array, solver: SolverConfig,
+    sensor: SensorConfig,
+) -> PoseEstimate | None:
+    """Alternate matching and weighted alignment, then compute the covariance."""
+    for _ in range(6):
+        inlier, slot = _match(T_44, y, x_nS3, gate2_nS)
+        if inlier.sum() < solver.min_inliers:
+            return None
+        index = np.flatnonzero(inlier)
+        x = x_nS3[index, slot[index]].astype(np.float64)
+        variance = point_variance(y[index, 2], sigma_nS[index, slot[index]], sensor)
+        residual2 = np.square(y[index] @ T_44[:3, :3].T + T_44[:3, 3] - x).sum(axis=1) / 3
+        weight = 1.0 / (variance * (1.0 + residual2 / variance))  # Cauchy
+        T_44 = kabsch(y[index].astype(np.float64), x, weight)
+    inlier, slot = _match(T_44, y, x_nS3, gate2_nS)
+    ratio = float(inlier.sum()) / max(total, 1)
+    if inlier.sum() < solver.min_inliers or ratio < solver.min_inlier_ratio:
+        return None
+    index = np.flatnonzero(inlier)
+    x = x_nS3[index, slot[index]].astype(np.float64)
+    variance = point_variance(y[index, 2], sigma_nS[index, slot[index]], sensor)
+    residual2 = np.square(y[index] @ T_44[:3, :3].T + T_44[:3, 3] - x).sum(axis=1) / 3
+    covariance = pose_covariance(x, T_44[:3, 3], variance, residual2)
+    mask = np.zeros(total, bool)
+    mask[rows[index]] = True
+    return PoseEstimate(T_44, covariance, mask, ratio)
+
+
+def point_variance(
+    depth_m: Float32Array, sigma_m: Float32Array, sensor: SensorConfig
+) -> Float64Array:
+    """Variance per axis (m^2) of camera point minus predicted map point."""
+    depth_sigma = sensor.noise_base_m + sensor.noise_quadratic * depth_m.astype(np.float64) ** 2
+    return np.asarray(sigma_m.astype(np.float64) ** 2 + depth_sigma**2 / 3.0)
+
+
+def pose_covariance(
+    x_map_n3: Float64Array, centre_3: Float64Array, variance_n: Float64Array,
+    residual2_n: Float64Array,
+) -> Float64Array:
+    """Covariance (6, 6) from the information matrix, scaled by how well the residuals fit.
+
+    Neighbouring features share their errors, so at most one independent measurement in eight is
+    counted.
+    """
+    arm = x_map_n3 - centre_3
+    information = np.zeros((6, 6))
+    weight = 1.0 / variance_n
+    cross = np.zeros((len(arm), 3, 3))
+    cross[:, 0, 1], cross[:, 0, 2] = arm[:, 2], -arm[:, 1]
+    cross[:, 1, 0], cross[:, 1, 2] = -arm[:, 2], arm[:, 0]
+    cross[:, 2, 0], cross[:, 2, 1] = arm[:, 1], -arm[:, 0]
+    J = np.concatenate([np.tile(np.eye(3), (len(arm), 1, 1)), cross], axis=2)
+    information = np.einsum("n,nki,nkj->ij", weight, J, J)
+    scale = max(1.0, float(np.mean(residual2_n / variance_n)))
+    return np.asarray(np.linalg.inv(information + 1e-9 * np.eye(6)) * scale * 8.0)
+
+
+def solve_rgb(
+    features: Features, predictions: Predictions, camera: Camera, solver: SolverConfig,
+    seed: int,
+) -> PoseEstimate | None:
+    """Find the pose from pixels alone (no depth): PnP over the best hypotheses.
+
+    Returns:
+        The pose with a covariance from the reprojection information, or None.
+    """
+    sigma_N = predictions.sigma_m_NS.min(axis=1)
+    slot = predictions.sigma_m_NS.argmin(axis=1)
+    rows = np.flatnonzero(np.isfinite(sigma_N) & (sigma_N < 4 * np.nanmedian(
+        sigma_N[np.isfinite(sigma_N)]) if np.isfinite(sigma_N).any() else False))
+    if len(rows) < max(6, solver.min_inliers):
+        return None
+    x = predictions.coords_map_NS3[rows, slot[rows]].astype(np.float64)
+    uv = features.pixels_N2[rows].astype(np.float64)
+    gate_px = 8.0
+    cv2.setRNGSeed(seed)
+    found, rvec, tvec, _ = cv2.solvePnPRansac(
+        x, uv, camera.K_33, None, iterationsCount=1000, reprojectionError=gate_px,
+        confidence=0.9999, flags=cv2.SOLVEPNP_AP3P)
+    if not found:
+        return None
+    inlier = np.zeros(0, np.int64)
+    for _ in range(4):
+        x_all, ok = _best_by_reprojection(rvec, tvec, features, predictions, camera, gate_px)
+        inlier = np.flatnonzero(ok)
+        if len(inlier) < max(6, solver.min_inliers):
+            return None
+        rvec, tvec = cv2.solvePnPRefineLM(
+            x_all[inlier], features.pixels_N2[inlier].astype(np.float64), camera.K_33, None,
+            rvec, tvec)
+    ratio = len(inlier) / len(features)
+    if ratio < solver.min_inlier_ratio:
+        return None
+    R_cam_map, _ = cv2.Rodrigues(rvec)
+    T_map_cam = invert_pose(make_pose(np.asarray(R_cam_map), np.asarray(tvec).reshape(3)))
+    mask = np.zeros(len(features), bool)
+    mask[inlier] = True
+    covariance = _rgb_covariance(
+        T_map_cam, x_all[inlier], predictions.sigma_m_NS.min(axis=1)[inlier], camera)
+    return PoseEstimate(T_map_cam, covariance, mask, ratio)
+
+
+def _best_by_reprojection(
+    rvec: Float64Array, tvec: Float64Array, features: Features, predictions: Predictions,
+    camera: Camera, gate_px: float,
+) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
+    """Return the hypothesis of each feature that lands nearest its pixel, and whether it is near."""
+    N, S = predictions.sigma_m_NS.shape
+    points = predictions.coords_map_NS3.reshape(-1, 3).astype(np.float64)
+    R, _ = cv2.Rodrigues(rvec)
+    cam = points @ np.asarray(R).T + np.asarray(tvec).reshape(3)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        uv = camera.project(cam).reshape(N, S, 2)
+    error = np.linalg.norm(uv - features.pixels_N2[:, None], axis=2)
+    error[~np.isfinite(predictions.sigma_m_NS) | (cam[:, 2].reshape(N, S) < 0.05)] = np.inf
+    error = np.nan_to_num(error, nan=np.inf)
+    slot = error.argmin(axis=1)
+    rows = np.arange(N)
+    return points.reshape(N, S, 3)[rows, slot], error[rows, slot] < gate_px
+
+
+def _rgb_covariance(
+    T_map_cam: Float64Array, x_n3: Float64Array, sigma_n: Float32Array, camera: Camera
+) -> Float64Array:
+    """Covariance (6, 6) in the map frame from numeric reprojection derivatives."""
+    def project(xi_6: Float64Array) -> Float64Array:
+        T = exp_se3(xi_6)
+        moved = make_pose(T[:3, :3] @ T_map_cam[:3, :3], T_map_cam[:3, 3] + xi_6[:3])
+        T_cam_map = invert_pose(moved)
+        return camera.project(x_n3 @ T_cam_map[:3, :3].T + T_cam_map[:3, 3])
+
+    step = 1e-5
+    columns = [(project(step * e) - project(-step * e)) / (2 * step) for e in np.eye(6)]
+    J_n26 = np.stack(columns, axis=2)
+    depth = (x_n3 - T_map_cam[:3, 3]) @ T_map_cam[:3, 2]
+    variance = 1.0 + (camera.fx * sigma_n / np.maximum(depth, 0.1)) ** 2
+    information = np.einsum("n,nki,nkj->ij", 1.0 / variance, J_n26, J_n26)
+    return np.asarray(np.linalg.inv(information + 1e-9 * np.eye(6)) * 8.0)
