@@ -7,7 +7,6 @@ Every subcommand imports what it needs itself: `--help` answers at once, and not
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import os
 import sys
@@ -112,14 +111,19 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     synth.add_argument("--seed", type=int, default=0, help="same seed, same pictures")
     synth.add_argument("--frames", type=int, metavar="N", help="default: the world's full length")
 
-    convert = add("convert", _convert, "convert between TUM folder and rosbag2")
+    convert = add("convert", _convert, "convert a TUM folder to a rosbag2, or back")
     convert.add_argument("source", type=Path, metavar="SOURCE", help=_SOURCE_HELP)
     convert.add_argument(
-        "out", type=Path, metavar="OUT",
-        help="ends in .mcap or .db3: a rosbag2 of that kind; else a TUM folder")
+        "out", type=Path, metavar="OUT", help="folder to make: a rosbag2 when SOURCE is "
+        "a TUM folder, a TUM folder when it is a rosbag2")
+    convert.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
     convert.add_argument(
-        "--transport", default="compressed", choices=("compressed", "raw"),
-        help="images in a bag (default: compressed)")
+        "--transport", default="raw", choices=("raw", "compressed"), help="of images in the bag")
+    convert.add_argument(
+        "--depth-encoding", default="auto", choices=("auto", "16UC1", "32FC1"),
+        help="of the bag; auto: millimetres where that is exact, else metres")
+    convert.add_argument("--start", type=float, metavar="S", help="leave out what comes earlier")
+    convert.add_argument("--stop", type=float, metavar="S", help="leave out what comes later")
 
 
 def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
@@ -168,7 +172,7 @@ def _run(args: argparse.Namespace) -> int:
 
     summary = run_sequence(
         source, config, out, realtime=args.realtime, map_dir=args.map, progress=_watched())
-    say(table(run_rows(dataclasses.asdict(summary))), f"  results in {out}")
+    say(table(run_rows(summary.to_dict())), f"  results in {out}")
     return DONE
 
 
@@ -183,27 +187,31 @@ def _relocalize(args: argparse.Namespace) -> int:
 
     summary = relocalize_sequence(
         args.map, source, config, out, rgb_only=args.rgb_only, progress=_watched())
-    say(table(relocalize_rows(dataclasses.asdict(summary))), f"  results in {out}")
+    say(table(relocalize_rows(summary.to_dict())), f"  results in {out}")
     return DONE
 
 
 def _synth(args: argparse.Namespace) -> int:
     from .core.synth.sequence import write_sequence
-    from .reporting import refuse_existing, say
+    from .reporting import say
 
-    out = refuse_existing(args.out)
-    write_sequence(out, args.world, args.seed, args.frames, progress=_watched())
-    say(f"{out}: world {args.world}, seed {args.seed}")
+    write_sequence(args.out, args.world, args.seed, args.frames, progress=_watched())
+    say(f"{args.out}: world {args.world}, seed {args.seed}")
     return DONE
 
 
 def _convert(args: argparse.Namespace) -> int:
     from .core.io.convert import convert
-    from .reporting import refuse_existing, say
+    from .reporting import say
 
-    out = refuse_existing(args.out)
-    convert(args.source, out, transport=args.transport, progress=_watched())
-    say(f"{args.source} -> {out}")
+    report = convert(
+        args.source, args.out, storage=args.storage, transport=args.transport,
+        depth_encoding=args.depth_encoding, start_s=args.start, stop_s=args.stop,
+        progress=_watched())
+    skipped = "".join(f", skipped {n} x {reason}" for reason, n in report.skipped.items())
+    exact = "exact" if report.depth_exact else "rounded"
+    say(f"{report.out}: {report.kind}, {report.frames} pairs{skipped}, depth "
+        f"{report.depth_encoding} ({exact}), {report.groundtruth_poses} ground-truth poses")
     return DONE
 
 

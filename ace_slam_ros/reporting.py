@@ -1,17 +1,18 @@
-"""What a command leaves behind for people: its output folder, aligned tables, check lines."""
+"""What a command leaves behind for people: its output folder, tables, one-line errors."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .core.errors import AceSlamError
 
-#: (label, value, remark) of one line of a table.
-Row = tuple[str, str, str]
+#: (label, value, unit, remark) of one line of a table; a value of None is shown as a dash.
+Row = tuple[str, float | int | None, str, str]
 
 
 class OutputError(AceSlamError):
@@ -40,97 +41,77 @@ def prepare_out_folder(path: Path) -> Path:
     return path.resolve()
 
 
-def refuse_existing(path: Path) -> Path:
-    """Return `path` when nothing lies there and its parent can be written.
+def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> str:
+    """Align rows for a terminal, two spaces in."""
+    from .core.summary import format_table
 
-    Raises:
-        OutputError: something is there already, or the parent cannot be written.
-    """
-    path = Path(path).expanduser()
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise OutputError(f"{path} exists already: remove it, or give another name")
-    prepare_out_folder(path.parent)
-    return path
+    return textwrap.indent(format_table(rows, header), "  ")
 
 
-def table(rows: Sequence[Sequence[str]], indent: int = 2) -> str:
-    """Align columns: the first to the left, the others to the right, the last one as it comes.
-
-    Rows may differ in length; an empty row becomes an empty line.
-    """
-    width: dict[int, int] = {}
-    for row in rows:
-        for column, text in enumerate(row):
-            width[column] = max(width.get(column, 0), len(text))
-    lines = []
-    for row in rows:
-        cells = [
-            text.ljust(width[0]) if column == 0 else
-            (text.rjust(width[column]) if column == 1 or column < len(row) - 1 else text)
-            for column, text in enumerate(row)
-        ]
-        lines.append((" " * indent + "  ".join(cells)).rstrip())
-    return "\n".join(lines)
+def centimetres(value_m: float | None) -> float | None:
+    """Metres to centimetres in steps of 0.1 mm, None stays None."""
+    return None if value_m is None else round(100.0 * value_m, 2)
 
 
-def centimetres(value_m: float | None) -> str:
-    """Format metres as centimetres; a dash when there is no value."""
-    return "-" if value_m is None else f"{100.0 * value_m:.2f} cm"
+def megabytes(count: float | None) -> float | None:
+    """Bytes to 10^6 bytes, None stays None."""
+    return None if count is None else round(count / 1e6, 3)
 
 
-def size(count: float | None) -> str:
-    """Format a number of bytes."""
-    if count is None:
-        return "-"
-    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
-
-
-def share(part: int, whole: int) -> str:
-    """Format a part of a whole in percent."""
-    return f"{100.0 * part / whole:.1f} %" if whole else "-"
+def percent(part: float, whole: float) -> str:
+    """Format a part of a whole."""
+    return f"{100.0 * part / whole:.1f} %" if whole else ""
 
 
 def run_rows(summary: dict[str, Any]) -> list[Row]:
-    """Return the table of a run: `summary` has the keys of a run's `summary.json`."""
-    frames = int(summary["frames"])
-    latency = summary["latency_ms"]
+    """Return the table of a run; `summary` is what its `summary.json` holds."""
+    frames, latency = summary["frames"], summary["latency_ms"]
+    ate = summary["ate_rmse_m"]
     rows: list[Row] = [
-        ("ATE", centimetres(summary["ate_rmse_m"]), "RMSE of the trajectory after alignment"),
-        ("raw ATE", centimetres(summary["raw_ate_rmse_m"]), "of scene coordinates alone"),
-        ("RPE", centimetres(summary["rpe_trans_m_per_s"]), "drift per second"),
-        ("frames", str(frames), ""),
-        ("tracked", str(summary["tracked"]), share(summary["tracked"], frames)),
-        ("lost", str(summary["lost"]), share(summary["lost"], frames)),
-        ("skipped", str(summary["skipped"]), share(summary["skipped"], frames)),
-        ("rate", f"{summary['fps']:.1f} Hz", f"{summary['realtime_factor']:.2f} x real time"),
-        ("latency", f"{_number(latency['p50'])} ms", f"p50, p95 {_number(latency['p95'])} ms"),
-        ("map", size(summary["map_bytes"]), f"and keyframes {size(summary['keyframe_bytes'])}"),
-        ("memory", f"{summary['peak_rss_mb']:.0f} MB", f"peak, device {summary['device']}"),
+        ("ATE", centimetres(ate), "cm",
+         "RMSE after alignment" if ate is not None else "no ground truth in the source")]
+    if ate is not None:
+        rows += [
+            ("raw ATE", centimetres(summary["raw_ate_rmse_m"]), "cm", "scene coordinates alone"),
+            ("RPE", centimetres(summary["rpe_trans_m_per_s"]), "cm/s", "drift"),
+        ]
+    rows += [
+        (name, summary[name], "", percent(summary[name], frames) if name != "frames" else "")
+        for name in ("frames", "tracked", "lost", "skipped", "rejected")]
+    rows += [
+        ("rate", _rounded(summary["fps"], 1), "Hz",
+         f"{summary['realtime_factor'] or 0.0:.2f} x real time"),
+        ("latency p50", _rounded(latency["p50"], 1), "ms", "image pair to pose"),
+        ("latency p95", _rounded(latency["p95"], 1), "ms", ""),
+        ("map", megabytes(summary["map_bytes"]), "MB", "head weights"),
+        ("keyframes", megabytes(summary["keyframe_bytes"]), "MB",
+         f"{summary['keyframes']} of them"),
+        ("memory", _rounded(summary["peak_rss_mb"], 0), "MB", f"peak; device {summary['device']}"),
     ]
-    if summary["ate_rmse_m"] is None:
-        rows = [("ATE", "-", "no ground truth in the source"), *rows[3:]]
     return rows
 
 
 def relocalize_rows(summary: dict[str, Any]) -> list[Row]:
-    """Return the table of relocalisations: the keys of `ace-slam relocalize`'s summary."""
+    """Return the table of relocalisations; `summary` is what their `summary.json` holds."""
     latency = summary["latency_ms"]
-    rows: list[Row] = [("queries", str(summary["queries"]), "")]
-    if summary["median_trans_m"] is not None:
+    rows: list[Row] = [("queries", summary["queries"], "", summary["mode"])]
+    if summary["median_trans_m"] is None:
+        rows.append(("error", None, "", "no answer, or no ground truth in the source"))
+    else:
         rows += [
-            ("within 5 cm, 5 deg", f"{100.0 * summary['recall_5cm_5deg']:.1f} %", ""),
-            ("within 10 cm, 5 deg", f"{100.0 * summary['recall_10cm_5deg']:.1f} %", ""),
-            ("median error", centimetres(summary["median_trans_m"]),
-             f"{summary['median_rot_deg']:.2f} deg"),
-            ("false accepts", str(summary["false_accepts"]), "accepted although wrong"),
+            ("within 5 cm, 5 deg", round(100.0 * summary["recall_5cm_5deg"], 1), "%", ""),
+            ("within 10 cm, 5 deg", round(100.0 * summary["recall_10cm_5deg"], 1), "%", ""),
+            ("median error", centimetres(summary["median_trans_m"]), "cm", ""),
+            ("median error", round(summary["median_rot_deg"], 2), "deg", ""),
+            ("false accepts", summary["false_accepts"], "", "confident but wrong"),
         ]
-    rows.append(
-        ("latency", f"{_number(latency['p50'])} ms", f"p50, p95 {_number(latency['p95'])} ms"))
+    rows += [("latency p50", _rounded(latency["p50"], 1), "ms", ""),
+             ("latency p95", _rounded(latency["p95"], 1), "ms", "")]
     return rows
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def say(*lines: str) -> None:

@@ -11,7 +11,13 @@ import pytest
 
 from ace_slam_ros import __version__, cli
 from ace_slam_ros.core.config import SlamConfig, load_config
-from ace_slam_ros.reporting import OutputError, prepare_out_folder, refuse_existing, table
+from ace_slam_ros.reporting import (
+    OutputError,
+    prepare_out_folder,
+    relocalize_rows,
+    run_rows,
+    table,
+)
 
 COMMANDS = ("run", "relocalize", "synth", "convert", "up", "demo", "dump-config")
 
@@ -77,6 +83,13 @@ def test_missing_source_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_convert_of_a_missing_source_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["convert", str(tmp_path / "no"), str(tmp_path / "out")]) == cli.BAD_INPUT
+    assert "does not exist" in _one_line(capsys)
+
+
 def test_unknown_parameter_suggests_the_near_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["dump-config", "--set", "tracker.refin=true"]) == cli.BAD_INPUT
     assert "did you mean 'tracker.refine'?" in _one_line(capsys)
@@ -138,17 +151,39 @@ def test_out_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
         prepare_out_folder(Path("/proc/ace_slam"))
 
 
-def test_new_outputs_never_replace_what_is_there(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    assert refuse_existing(tmp_path / "empty") == tmp_path / "empty"
-    assert refuse_existing(tmp_path / "new.mcap") == tmp_path / "new.mcap"
-    (tmp_path / "empty" / "photo").touch()
-    with pytest.raises(OutputError, match="exists already"):
-        refuse_existing(tmp_path / "empty")
-    with pytest.raises(OutputError, match="exists already"):
-        refuse_existing(tmp_path / "empty" / "photo")
+def _summary(**changes: object) -> dict[str, object]:
+    known = {
+        "frames": 200, "tracked": 150, "lost": 30, "skipped": 20, "rejected": 0, "keyframes": 12,
+        "ate_rmse_m": 0.01234, "raw_ate_rmse_m": 0.02, "rpe_trans_m_per_s": 0.003,
+        "latency_ms": {"p50": 30.04, "p95": 44.0}, "fps": 29.96, "realtime_factor": 1.0,
+        "map_bytes": 800_000, "keyframe_bytes": 4_000_000, "peak_rss_mb": 512.3, "device": "cpu",
+    }
+    return {**known, **changes}
 
 
-def test_table_aligns_columns() -> None:
-    text = table([["a", "1", "x"], ["bcd", "234", "yz"], [], ["e", "5"]], indent=0)
-    assert text.split("\n") == ["a      1  x", "bcd  234  yz", "", "e      5"]
+def test_run_table_shows_units_and_shares() -> None:
+    rows = {row[0]: row[1:] for row in run_rows(_summary())}
+    assert rows["ATE"][:2] == (1.23, "cm")
+    assert rows["tracked"] == (150, "", "75.0 %")
+    assert rows["map"][:2] == (0.8, "MB")
+    assert "1.23  cm" in table(run_rows(_summary()))
+
+
+def test_run_table_without_ground_truth_has_no_errors() -> None:
+    rows = {row[0]: row[1:] for row in run_rows(
+        _summary(ate_rmse_m=None, raw_ate_rmse_m=None, rpe_trans_m_per_s=None))}
+    assert rows["ATE"] == (None, "cm", "no ground truth in the source")
+    assert "RPE" not in rows
+
+
+def test_relocalize_table() -> None:
+    summary = {
+        "queries": 4, "mode": "rgbd", "recall_5cm_5deg": 0.5, "recall_10cm_5deg": 0.75,
+        "median_trans_m": 0.04, "median_rot_deg": 1.234, "false_accepts": 1,
+        "latency_ms": {"p50": 20.0, "p95": 30.0},
+    }
+    rows = [row[:3] for row in relocalize_rows(summary)]
+    assert ("within 5 cm, 5 deg", 50.0, "%") in rows
+    assert ("median error", 1.23, "deg") in rows
+    summary["median_trans_m"] = None
+    assert all(row[0] != "median error" for row in relocalize_rows(summary))

@@ -1,0 +1,183 @@
+"""What the player sends: recorded messages as serialised bytes, in order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from rosbags.rosbag2 import Reader
+
+from ..core.camera import Camera
+from ..core.errors import DataError
+from ..core.io.bag import TYPES, BagSource
+from ..core.io.bag_topics import CAMERA_INFO, COMPRESSED, IMAGE
+from ..core.io.pairs import RawFrame
+from ..core.io.source import open_source
+from ..core.io.tum import TumSource
+
+COLOR, DEPTH, INFO, GROUNDTRUTH = "rgb/image", "depth/image", "rgb/camera_info", "groundtruth"
+_TF = "tf2_msgs/msg/TFMessage"
+_OPTICAL_FRAME = "camera_color_optical_frame"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One message: when it was recorded, our topic name, CDR bytes."""
+
+    time_ns: int
+    topic: str
+    data: bytes
+
+
+class Playlist(Protocol):
+    """A recorded sequence as messages for the nodes.
+
+    Attributes:
+        types: our topic name -> message type such as "sensor_msgs/msg/Image".
+        color_transport, depth_transport: as the parameters `ros.color_transport` and
+            `ros.depth_transport` name them.
+        pairs: synchronised image pairs in it.
+        duration_s: from the first to the last pair.
+    """
+
+    types: dict[str, str]
+    color_transport: str
+    depth_transport: str
+    pairs: int
+    duration_s: float
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the messages in order of time; may be repeated."""
+
+
+def open_playlist(path: Path, color_transport: str = "raw") -> Playlist:
+    """Open a TUM folder or a rosbag2 for playing.
+
+    Args:
+        path: the sequence.
+        color_transport: of a TUM folder, raw or compressed; a bag is sent as it was recorded.
+
+    Raises:
+        DataError: nothing that can be played lies there.
+    """
+    source = open_source(path)
+    if isinstance(source, BagSource):
+        return BagPlaylist(source)
+    if isinstance(source, TumSource):
+        return TumPlaylist(source, color_transport)
+    raise DataError(f"{path}: only TUM folders and rosbag2 can be played")
+
+
+class BagPlaylist:
+    """The camera's topics of a bag under our names, bytes as recorded, with TF."""
+
+    def __init__(self, source: BagSource) -> None:
+        self._path = source.path
+        self.pairs, self.duration_s = len(source), _duration_s(source.stamps_ns)
+        topics, types = source.topics, source.types
+        assert topics.depth is not None  # `open_source` refuses a bag without depth
+        self.color_transport = "compressed" if types[topics.color] == COMPRESSED else "raw"
+        self.depth_transport = "compressedDepth" if types[topics.depth] == COMPRESSED else "raw"
+        self._names = {
+            topics.color: with_transport(COLOR, self.color_transport),
+            topics.depth: with_transport(DEPTH, self.depth_transport),
+            topics.info: INFO,
+        }
+        if topics.groundtruth:
+            self._names[topics.groundtruth] = GROUNDTRUTH
+        self._names.update({topic: topic for topic, kind in types.items() if kind == _TF})
+        self.types = {ours: types[theirs] for theirs, ours in self._names.items()}
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the messages in order of recording."""
+        with Reader(self._path) as reader:
+            chosen = [c for c in reader.connections if c.topic in self._names]
+            for connection, time_ns, raw in reader.messages(chosen):
+                yield Item(time_ns, self._names[connection.topic], bytes(raw))
+
+
+class TumPlaylist:
+    """A TUM folder as messages: colour decoded (raw) or as its files, depth in metres."""
+
+    def __init__(self, source: TumSource, color_transport: str) -> None:
+        self._source = source
+        self.pairs, self.duration_s = len(source), _duration_s(source.stamps_ns)
+        self.color_transport, self.depth_transport = color_transport, "raw"
+        self.types = {
+            INFO: CAMERA_INFO,
+            with_transport(COLOR, color_transport):
+                COMPRESSED if color_transport == "compressed" else IMAGE,
+            DEPTH: IMAGE,
+        }
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield calibration, colour and depth of each usable pair in order of their stamps."""
+        camera = self._source.raw_camera
+        for raw in self._source.raw_frames():
+            items = [
+                Item(raw.stamp_ns, INFO, _info_message(raw.stamp_ns, camera)),
+                self._color(raw),
+                Item(raw.depth_stamp_ns, DEPTH, _depth_message(raw)),
+            ]
+            yield from sorted(items, key=lambda item: item.time_ns)
+
+    def _color(self, raw: RawFrame) -> Item:
+        topic = with_transport(COLOR, self.color_transport)
+        if self.color_transport == "compressed" and isinstance(raw.color, bytes):
+            message = TYPES.types[COMPRESSED](
+                header=_header(raw.stamp_ns), format=raw.color_format,
+                data=np.frombuffer(raw.color, np.uint8))
+            return Item(raw.stamp_ns, topic, _serialise(message, COMPRESSED))
+        image = raw.image()
+        encoding = "rgb8" if image.ndim == 3 else "mono8"
+        return Item(raw.stamp_ns, topic, _image_message(raw.stamp_ns, image, encoding))
+
+
+def with_transport(topic: str, transport: str) -> str:
+    """Return the name of a topic's image_transport variant."""
+    return topic if transport == "raw" else f"{topic}/{transport}"
+
+
+def _duration_s(stamps_ns: npt.NDArray[np.int64]) -> float:
+    return float(stamps_ns[-1] - stamps_ns[0]) * 1e-9
+
+
+def _serialise(message: Any, kind: str) -> bytes:
+    return bytes(TYPES.serialize_cdr(message, kind))
+
+
+def _header(stamp_ns: int) -> Any:
+    seconds, rest = divmod(stamp_ns, 1_000_000_000)
+    stamp = TYPES.types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=rest)
+    return TYPES.types["std_msgs/msg/Header"](stamp=stamp, frame_id=_OPTICAL_FRAME)
+
+
+def _image_message(stamp_ns: int, pixels: npt.NDArray[Any], encoding: str) -> bytes:
+    rows = np.ascontiguousarray(pixels)
+    message = TYPES.types[IMAGE](
+        header=_header(stamp_ns), height=rows.shape[0], width=rows.shape[1], encoding=encoding,
+        is_bigendian=0, step=rows.strides[0], data=rows.reshape(-1).view(np.uint8))
+    return _serialise(message, IMAGE)
+
+
+def _depth_message(raw: RawFrame) -> bytes:
+    depth_m = raw.depth_m()
+    assert depth_m is not None  # `open_playlist` asks for depth
+    # Metres keep the 0.2 mm steps of TUM files, which 16UC1 millimetres would round away.
+    return _image_message(raw.depth_stamp_ns, depth_m, "32FC1")
+
+
+def _info_message(stamp_ns: int, camera: Camera) -> bytes:
+    K_33 = camera.K_33
+    region = TYPES.types["sensor_msgs/msg/RegionOfInterest"](
+        x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    message = TYPES.types[CAMERA_INFO](
+        header=_header(stamp_ns), height=camera.height, width=camera.width,
+        distortion_model=camera.distortion_model, d=np.array(camera.distortion, np.float64),
+        k=K_33.reshape(-1), r=np.eye(3).reshape(-1),
+        p=np.hstack([K_33, np.zeros((3, 1))]).reshape(-1), binning_x=0, binning_y=0, roi=region)
+    return _serialise(message, CAMERA_INFO)
