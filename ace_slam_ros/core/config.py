@@ -167,9 +167,10 @@ class RosConfig(Checked):
 
     map_frame: str = param("map", "frame id of the map")
     odom_frame: str = param("odom", "frame id of the robot's odometry; empty = none")
-    base_frame: str = param("base_link", "frame id of the robot; the pose is of the camera in it")
+    base_frame: str = param("base_link", "frame id of the robot, whose pose is published")
     camera_extrinsic: str = param(
-        "", "camera (optical) in base as 'x y z qx qy qz qw'; empty = from TF, or optical at base")
+        "", "camera (optical) in base as 'x y z qx qy qz qw'; empty = from TF, else the camera's "
+        "body frame (x forward, z up) is taken as the base")
     publish_tf: bool = param(True, "broadcast map -> odom, or map -> base without odometry")
     color_transport: str = param("raw", "colour transport", choices=("raw", "compressed"))
     depth_transport: str = param("raw", "depth transport", choices=("raw", "compressedDepth"))
@@ -179,6 +180,8 @@ class RosConfig(Checked):
                       choices=("mapping", "localization"))
     save_on_exit: bool = param(False, "save the map to map_dir when the mapper shuts down")
     parent_pid: int = param(0, "exit when this process is gone; 0 = do not watch", "", 0)
+    autostart: bool = param(
+        True, "configure and activate at start; false = wait for a lifecycle manager")
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,6 @@
-"""rclpy nodes and message conversions: declare, convert, call core, publish."""
+"""ROS 2 nodes: thin layers that convert messages, call the core and publish."""
+
+from .environment import prepare_environment
+
+# Before any module below imports torch or rclpy: both read the environment when they load.
+prepare_environment()

@@ -1,0 +1,35 @@
+"""Environment variables of a node process, set before torch and rclpy load."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
+
+def find_config(name: str) -> Path | None:
+    """Find a file of `config/`: in a source tree, an ament prefix or a Python prefix."""
+    prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    folders = [
+        Path(__file__).resolve().parents[2] / "config",
+        *(prefix / "share" / "ace_slam_ros" / "config" for prefix in [*prefixes, Path(sys.prefix)]),
+    ]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    return None
+
+
+def prepare_environment() -> None:
+    """Set what the user has not set: passive OpenMP waiting and the FastDDS image profile.
+
+    Spinning OpenMP threads of several node processes starve each other when there are more
+    threads than cores; FastDDS loses images with its default shared-memory segment.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    profile = find_config("fastdds.xml")
+    if profile is not None and not any(name in os.environ for name in _PROFILE_VARIABLES):
+        os.environ[_PROFILE_VARIABLES[0]] = str(profile)

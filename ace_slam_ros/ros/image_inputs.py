@@ -1,0 +1,88 @@
+"""Subscriptions to the camera's topics, and what goes wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import qos_policy_name_from_kind
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from ..core.config import RosConfig
+from .qos import sensor_qos
+from .synchroniser import ImagePair, Synchroniser
+
+
+class ImageInputs:
+    """Subscribes to colour, depth and camera_info and pairs them; QoS can be overridden.
+
+    Args:
+        on_pair, on_jump: see `Synchroniser`; called in the executor's thread.
+    """
+
+    def __init__(
+        self, node: Node, config: RosConfig, on_pair: Callable[[ImagePair], None],
+        on_jump: Callable[[], None] | None = None,
+    ) -> None:
+        self._node = node
+        self.synchroniser = Synchroniser(round(config.slop_s * 1e9), on_pair, on_jump)
+        color, depth = (node.resolve_topic_name(n) for n in ("rgb/image", "depth/image"))
+        color += "/compressed" if config.color_transport == "compressed" else ""
+        depth += "/compressedDepth" if config.depth_transport == "compressedDepth" else ""
+        self.topics = {
+            "color": color, "depth": depth, "info": node.resolve_topic_name("rgb/camera_info")}
+        kinds: dict[str, Any] = {
+            "color": CompressedImage if config.color_transport != "raw" else Image,
+            "depth": CompressedImage if config.depth_transport != "raw" else Image,
+            "info": CameraInfo,
+        }
+        receive = {
+            "color": self.synchroniser.add_color, "depth": self.synchroniser.add_depth,
+            "info": self.synchroniser.add_info,
+        }
+        self.incompatible: dict[str, str] = {}
+        self._subscriptions = [
+            node.create_subscription(
+                kinds[name], topic, receive[name], sensor_qos(),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._refused(name)))
+            for name, topic in self.topics.items()
+        ]
+
+    def _refused(self, name: str) -> Callable[[QoSRequestedIncompatibleQoSInfo], None]:
+        def remember(event: QoSRequestedIncompatibleQoSInfo) -> None:
+            policy = qos_policy_name_from_kind(event.last_policy_kind)
+            topic = self.topics[name]
+            offers = ", ".join(
+                f"{i.node_namespace.rstrip('/')}/{i.node_name} offers "
+                f"{i.qos_profile.reliability.name}/{i.qos_profile.durability.name}"
+                for i in self._node.get_publishers_info_by_topic(topic))
+            mine = self._subscriptions[list(self.topics).index(name)].qos_profile
+            self.incompatible[name] = (
+                f"{topic}: {offers or 'a publisher'}, but {self._node.get_fully_qualified_name()} "
+                f"asks for {mine.reliability.name}/{mine.durability.name} ({policy} does not fit): "
+                f"set qos_overrides.{topic}.subscription.* or the publisher's QoS")
+        return remember
+
+    def problem(self) -> str:
+        """Say why no pairs arrive; empty when they do."""
+        return self.synchroniser.explain(self.topics)
+
+    def values(self, now_ns: int) -> dict[str, Any]:
+        """Return rates and counts for diagnostics."""
+        found: dict[str, Any] = {}
+        for name, statistics in self.synchroniser.streams.items():
+            found[f"{name}_hz"] = statistics.rate_hz(now_ns)
+            found[f"{name}_received"] = statistics.count
+        gap_s = self.synchroniser.nearest_gap_s()
+        found |= {"pairs": self.synchroniser.pairs, "time_jumps": self.synchroniser.jumps,
+                  "nearest_gap_s": "unknown" if gap_s is None else gap_s}
+        return found
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)

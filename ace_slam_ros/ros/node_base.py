@@ -1,0 +1,195 @@
+"""What the three nodes share: parameters, lifecycle, encoder, diagnostics, error logging."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from diagnostic_msgs.msg import DiagnosticArray
+
+from ..core.device import choose_device, set_threads
+from ..core.encoder import Encoder, load_encoder
+from ..core.errors import AceSlamError
+from ..core.weights_segment import segment_name
+from .diagnostics import ProcessUsage, Report
+from .parameters import declare_parameters
+from .qos import reliable_qos
+from .worker import Worker
+
+_DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class SlamNode(LifecycleNode):
+    """A managed node around one core object.
+
+    Subclasses implement the five hooks: `setup` (encoder loaded: make core objects, publishers,
+    services), `start` (subscriptions, worker), `pause_work`, `teardown`, and `report`.
+    The services exist from configure on and must answer while inactive as well.
+    """
+
+    encoder: Encoder
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.config = declare_parameters(self)
+        self.segment = segment_name(self.get_namespace())
+        self.state_label = "unconfigured"
+        self._worker: Worker | None = None
+        self._failure: AceSlamError | None = None
+        self._usage = ProcessUsage()
+        self._logged: set[str] = set()
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable_qos())
+        # Diagnostics must go on when simulated time stands still.
+        self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._publish_diagnostics, clock=self.steady_clock)
+
+    # Hooks ---------------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Make core objects, publishers and services."""
+        raise NotImplementedError
+
+    def start(self) -> Callable[[], None]:
+        """Make subscriptions; return the step that the worker thread repeats."""
+        raise NotImplementedError
+
+    def pause_work(self) -> None:
+        """Drop the subscriptions; the worker has stopped."""
+        raise NotImplementedError
+
+    def teardown(self) -> None:
+        """Drop everything `setup` made."""
+        raise NotImplementedError
+
+    def report(self) -> Report:
+        """Describe the state for diagnostics."""
+        raise NotImplementedError
+
+    # Lifecycle -----------------------------------------------------------------------------
+
+    def autostart(self) -> None:
+        """Configure and activate without a lifecycle manager.
+
+        Raises:
+            AceSlamError: what kept the node from starting.
+        """
+        for transition in (self.trigger_configure, self.trigger_activate):
+            if transition() != _DONE:
+                raise self._failure or AceSlamError("the node cannot start, see the log above")
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm the encoder, make publishers and services."""
+        return self._transition("inactive", self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and start the worker."""
+        return self._transition("active", self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop the worker and unsubscribe."""
+        return self._transition("inactive", self._deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Drop what configure made."""
+        return self._transition("unconfigured", self.teardown)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop from any state."""
+        return self._transition("finalized", self._finish)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Drop everything after a failed transition, so that configure can be tried again."""
+        return self._transition("unconfigured", self._finish)
+
+    def close(self) -> None:
+        """Shut down from whatever state; called once by the process before it exits."""
+        if self.state_label != "finalized":
+            self.trigger_shutdown()
+
+    def _transition(self, label: str, action: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            action()
+        except AceSlamError as error:
+            self._failure = error
+            self.get_logger().error(str(error))
+            return _FAILED
+        except Exception:
+            self.log_exception(f"transition to {label}")
+            return TransitionCallbackReturn.ERROR
+        self.state_label = label
+        return _DONE
+
+    def _configure(self) -> None:
+        set_threads(self.config.encoder.threads or 1)
+        device = choose_device(self.config.device)
+        self.encoder = load_encoder(self.config.encoder, device)
+        self.encoder.warm_up()
+        self.setup()
+        self.get_logger().info(
+            f"encoder {self.encoder.name} on {device}, segment {self.segment}")
+
+    def _activate(self) -> None:
+        step = self.start()
+        self._worker = Worker(self.get_name(), step, self.log_exception)
+
+    def _deactivate(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None and not worker.stop():
+            self.get_logger().error("the worker does not stop")
+        self.pause_work()
+
+    def _finish(self) -> None:
+        if self.state_label == "active":
+            self._deactivate()
+            self.state_label = "inactive"
+        if self.state_label == "inactive":
+            self.teardown()
+
+    # Errors and diagnostics ------------------------------------------------------------------
+
+    def log_exception(self, where: str) -> None:
+        """Log the current exception: the traceback once per text, then one line."""
+        text = traceback.format_exc()
+        line = text.strip().splitlines()[-1]
+        if text not in self._logged:
+            self._logged.add(text)
+            self.get_logger().error(f"unexpected error in {where}: {text}")
+        else:
+            self.get_logger().error(f"unexpected error in {where}: {line}",
+                                    throttle_duration_sec=5.0)
+
+    def log_once(self, key: str, text: str) -> None:
+        """Warn once per key."""
+        if key not in self._logged:
+            self._logged.add(key)
+            self.get_logger().warning(text)
+
+    def guarded_service(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a service handler so that an error becomes an unsuccessful answer."""
+        @wraps(handler)
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return handler(request, response)
+            except AceSlamError as error:
+                response.message = str(error)
+            except Exception as error:
+                self.log_exception(handler.__name__)
+                response.message = f"unexpected error: {error}"
+            response.success = False
+            return response
+        return answer
+
+    def _publish_diagnostics(self) -> None:
+        report = Report()
+        if self.state_label == "active":
+            report = self.report()
+        else:
+            report.warn(f"{self.state_label}: waiting for a lifecycle manager to activate it")
+        device = self.encoder.device if self.state_label in ("active", "inactive") else None
+        report.values |= {"state": self.state_label, **self._usage.values(device)}
+        name = f"{self.get_fully_qualified_name().lstrip('/')}"
+        self._diagnostics.publish(report.to_msg(name, self.get_clock().now().to_msg()))

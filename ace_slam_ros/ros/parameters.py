@@ -1,0 +1,108 @@
+"""ROS parameters generated from the configuration dataclasses, and read back from a node."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+from ..core.config import SlamConfig, describe, flatten
+from ..core.errors import ConfigError
+
+#: Prefixes and names that ROS itself gives to every node.
+_ROS_OWN = ("use_sim_time", "qos_overrides.", "start_type_description_service")
+_LARGEST_INT = 2**63 - 1
+_LARGEST_FLOAT = 1.7e308
+
+
+def config_from_overrides(overrides: dict[str, Any]) -> tuple[SlamConfig, list[str]]:
+    """Make the configuration of parameter overrides {dotted name: value}.
+
+    Returns:
+        (configuration, names that belong to another node: no section of ours, nothing similar).
+
+    Raises:
+        ConfigError: a value is refused, or a name is a misspelt parameter; the message names it.
+    """
+    known = flatten(SlamConfig())
+    sections = {name.split(".")[0] for name in known}
+    values: dict[str, Any] = {}
+    foreign: list[str] = []
+    for name, value in overrides.items():
+        if name.startswith(_ROS_OWN):
+            continue
+        similar = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if name in known or name.split(".")[0] in sections or similar:
+            values[name] = value
+        else:
+            foreign.append(name)
+    return SlamConfig().with_values(values), foreign
+
+
+def make_descriptor(value: Any, note: dict[str, Any]) -> ParameterDescriptor:
+    """Describe one parameter: meaning, unit, choices and range, fixed while the node runs."""
+    unit = f" [{note['unit']}]" if note["unit"] else ""
+    found = ParameterDescriptor(
+        description=f"{note['doc']}{unit}", read_only=True,
+        additional_constraints=(
+            f"one of: {', '.join(note['choices'])}" if note["choices"] else ""),
+    )
+    low, high = note["low"], note["high"]
+    if isinstance(value, bool) or (low is None and high is None):
+        return found
+    if isinstance(value, int):
+        found.integer_range = [IntegerRange(
+            from_value=-_LARGEST_INT if low is None else int(low),
+            to_value=_LARGEST_INT if high is None else int(high), step=0 if low is None else 1,
+        )]
+    elif isinstance(value, float):
+        found.floating_point_range = [FloatingPointRange(
+            from_value=-_LARGEST_FLOAT if low is None else float(low),
+            to_value=_LARGEST_FLOAT if high is None else float(high),
+        )]
+    return found
+
+
+def declare_parameters(node: Node) -> SlamConfig:
+    """Declare every parameter on `node` and return the configuration its overrides make.
+
+    The parameters are read-only: they shape networks, buffers and threads made at start.
+
+    Raises:
+        ConfigError: an override is unknown or refused; the message names the parameter.
+    """
+    overrides = {
+        name: parameter.value
+        for name, parameter in node._parameter_overrides.items()  # no public access exists
+    }
+    config, foreign = config_from_overrides(overrides)
+    for name in foreign:
+        node.get_logger().warning(f"parameter '{name}' is not of this node and is ignored")
+    notes = describe(config)
+    for name, value in flatten(config).items():
+        node.declare_parameter(
+            name, value, make_descriptor(value, notes[name]), ignore_override=True)
+    return config
+
+
+def parse_extrinsic(text: str) -> tuple[list[float], list[float]] | None:
+    """Parse 'x y z qx qy qz qw' to (translation metres, unit quaternion xyzw); None when empty.
+
+    Raises:
+        ConfigError: not seven finite numbers, or the quaternion is zero.
+    """
+    words = text.replace(",", " ").split()
+    if not words:
+        return None
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    norm = sum(q * q for q in numbers[3:]) ** 0.5 if len(numbers) == 7 else 0.0
+    if not 1e-6 < norm < 1e6 or not all(abs(n) < 1e6 for n in numbers):
+        raise ConfigError(
+            f"ros.camera_extrinsic='{text}': write seven numbers 'x y z qx qy qz qw', the pose of "
+            "the camera's optical frame in base_frame")
+    return numbers[:3], [q / norm for q in numbers[3:]]

@@ -1,0 +1,124 @@
+"""A node as a well-behaved process: signals, death of the parent, exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+
+from ..core.errors import AceSlamError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PARENT_POLL_S = 0.5
+#: A clean shutdown that takes longer than this hangs; launch sends SIGKILL after ten seconds.
+_EXIT_DEADLINE_S = 9.0
+
+
+class StopSignals:
+    """Calls back once when the process shall end: SIGINT, SIGTERM, SIGHUP, or parent death.
+
+    A signal wakes a thread through a pipe, because the main thread waits inside the middleware
+    where Python's handlers do not run. Further signals during the shutdown change nothing, so
+    that a terminal's and a launcher's SIGINT together end the node cleanly.
+    """
+
+    def __init__(self, on_stop: Callable[[str], None]) -> None:
+        self._on_stop = on_stop
+        self._parent: int | None = None
+        self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, name="stop-signals", daemon=True).start()
+
+    def watch_parent(self, pid: int) -> None:
+        """Also stop when process `pid` is gone."""
+        self._parent = pid
+
+    def _watch(self) -> None:
+        while True:
+            readable, _, _ = select.select([self._read_fd], [], [], _PARENT_POLL_S)
+            if readable:
+                numbers = os.read(self._read_fd, 64)
+                stop = [signal.Signals(n).name for n in numbers if n in _SIGNALS]
+                if stop:
+                    self._on_stop(stop[0])
+                    return
+            if self._parent is not None and not process_lives(self._parent):
+                self._on_stop(f"process {self._parent} (ros.parent_pid) is gone")
+                return
+
+
+def process_lives(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False
+
+
+def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
+    """Run a node until it is told to stop; return the exit code (0 done, 2 bad parameters).
+
+    Args:
+        make: creates the node; called after rclpy is initialised.
+        argv: command line, default `sys.argv`.
+    """
+    stop: Future = Future()
+    reasons: list[str] = []
+
+    def on_stop(reason: str) -> None:
+        reasons.append(reason)
+        deadline = threading.Timer(_EXIT_DEADLINE_S, os._exit, (1,))
+        deadline.daemon = True
+        deadline.start()
+        stop.set_result(None)
+
+    signals = StopSignals(on_stop)
+    rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+    executor = SingleThreadedExecutor()
+    node = None
+    try:
+        node = make()
+        signals.watch_parent(node.config.ros.parent_pid or None)
+        executor.add_node(node)
+        if node.config.ros.autostart and not stop.done():
+            node.autostart()
+        _spin(executor, stop, node)
+        node.get_logger().info(f"stopping: {reasons[0] if reasons else 'rclpy shut down'}")
+        return 0
+    except AceSlamError as error:
+        name = node.get_logger().name if node is not None else "ace_slam_ros"
+        rclpy.logging.get_logger(name).fatal(str(error))
+        return 2
+    finally:
+        if node is not None:
+            with contextlib.suppress(ExternalShutdownException):
+                node.close()
+        executor.shutdown(timeout_sec=1.0)
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+        sys.stdout.flush()
+
+
+def _spin(executor: SingleThreadedExecutor, stop: Future, node: Any) -> None:
+    """Spin until `stop`; an exception in a callback is logged instead of ending the node."""
+    while not stop.done() and rclpy.ok():
+        try:
+            executor.spin_until_future_complete(stop)
+        except ExternalShutdownException:
+            return
+        except Exception:
+            node.log_exception("callback")
