@@ -122,7 +122,7 @@ def _pairs_apart(stamps_ns: npt.NDArray[np.int64], delta_ns: int) -> list[tuple[
     before = after - 1
     nearer = wanted - stamps_ns[before] <= stamps_ns[after] - wanted
     nearest = np.where(nearer, before, after)
-    close = np.abs(stamps_ns[nearest] - wanted) <= MAX_GAP_NS
+    close = (np.abs(stamps_ns[nearest] - wanted) <= MAX_GAP_NS) & (wanted <= stamps_ns[-1])
     first = np.arange(len(stamps_ns))
     keep = close & (nearest > first)
     return list(zip(first[keep].tolist(), nearest[keep].tolist(), strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 #: A gap longer than this in the estimate is drawn as a gap.
 _GAP_NS = 300_000_000
+_ASKED: dict[str, Any] = {
+    "marker": "*", "ms": 11, "mfc": "#ffd54f", "mec": "black", "mew": 0.6, "ls": ""}
+_ANSWERED: dict[str, Any] = {"marker": "x", "ms": 7, "mew": 1.6, "ls": ""}
 _TRUTH, _RAW, _ESTIMATE, _WRONG = "#9aa0a6", "#f2a65a", "#2b6cb0", "#c53030"
 
 
@@ -77,7 +80,7 @@ def _views(points_N3: Float64Array) -> tuple[tuple[int, int], tuple[int, int]]:
     if len(points_N3) == 0:
         return (0, 1), (0, 2)
     widest, second, third = np.argsort(-np.ptp(points_N3, axis=0), kind="stable").tolist()
-    return (widest, second), (widest, third)
+    return (min(widest, second), max(widest, second)), (widest, third)
 
 
 def _during(groundtruth: Trajectory, estimate: Trajectory) -> tuple[np.ndarray, Float64Array]:
@@ -151,15 +154,15 @@ def _draw_answers(
     axes: Axes, pair: tuple[int, int], answers: list[tuple[Float64Array, Float64Array]]
 ) -> None:
     """Mark relocalisations: a star at the truth, a cross at the answer, a line between them."""
-    for index, (answer, truth) in enumerate(answers):
-        a, b = pair
+    a, b = pair
+    for answer, truth in answers:
         good = float(np.linalg.norm(answer - truth)) <= 0.05
         axes.plot([answer[a], truth[a]], [answer[b], truth[b]], color=_WRONG, lw=1.0, zorder=6)
-        axes.plot(truth[a], truth[b], "*", ms=11, mfc="#ffd54f", mec="black", mew=0.6, zorder=7,
-                  label="asked here" if index == 0 else None)
-        axes.plot(answer[a], answer[b], "x", ms=7, mew=1.6, zorder=8,
-                  color="black" if good else _WRONG,
-                  label="relocalised (red: > 5 cm off)" if index == 0 else None)
+        axes.plot(truth[a], truth[b], zorder=7, **_ASKED)
+        axes.plot(answer[a], answer[b], zorder=8, color="black" if good else _WRONG, **_ANSWERED)
+    if answers:  # empty lines for the legend, whatever colour the first answer has
+        axes.plot([], [], label="asked here", **_ASKED)
+        axes.plot([], [], label="relocalised (red: > 5 cm off)", color="black", **_ANSWERED)
 
 
 def _finish(
