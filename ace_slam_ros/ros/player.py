@@ -27,7 +27,6 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from ..core.errors import AceSlamError
-from .environment import prepare_environment
 from .playlist import GROUNDTRUTH, Item, Playlist, open_playlist
 from .qos import reliable_qos, sensor_qos
 from .up import stop_event
@@ -228,7 +227,6 @@ def _play(args: argparse.Namespace, stop: threading.Event) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Play; exit code 0 done, 1 stopped early or nobody listens, 2 bad input."""
     args = _arguments(argv)
-    prepare_environment()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     with stop_event() as stop:
         rclpy.init(args=args.ros or None, signal_handler_options=SignalHandlerOptions.NO)

@@ -1,0 +1,161 @@
+"""Starts tracker, mapper and relocalizer; optionally a RealSense, a bag player and RViz.
+
+    ros2 launch ace_slam_ros slam.launch.py camera:=realsense rviz:=true
+    ros2 launch ace_slam_ros slam.launch.py bag:=/data/office.mcap
+    ros2 launch ace_slam_ros slam.launch.py mode:=localization map:=/data/office_map
+
+Parameters come from `params_file` (config/slam.yaml by default); arguments left empty do not
+override it. Machines without launch use `ace-slam up`, which takes the same file.
+"""
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterFile
+
+from launch import LaunchDescription
+
+PACKAGE = "ace_slam_ros"
+NODES = ("tracker", "mapper", "relocalizer")
+
+#: Our relative topic -> topic of realsense2_camera with its default names.
+REALSENSE_TOPICS = {
+    "rgb/image": "/camera/camera/color/image_raw",
+    "rgb/camera_info": "/camera/camera/color/camera_info",
+    "depth/image": "/camera/camera/aligned_depth_to_color/image_raw",
+}
+#: image_transport appends these; a remapping does not follow them by itself.
+TRANSPORTS = {"rgb/image": "compressed", "depth/image": "compressedDepth"}
+REALSENSE_ARGUMENTS = {
+    "align_depth.enable": "true", "enable_sync": "true",
+    "rgb_camera.color_profile": "640x480x30", "depth_module.depth_profile": "640x480x30",
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments; what they start is decided when they are known."""
+    share = Path(get_package_share_directory(PACKAGE))
+    arguments = [
+        DeclareLaunchArgument("namespace", default_value="", description="of nodes and topics"),
+        DeclareLaunchArgument(
+            "params_file", default_value=str(share / "config" / "slam.yaml"),
+            description="ROS parameter file; `ace-slam dump-config` prints all parameters"),
+        DeclareLaunchArgument(
+            "use_sim_time", default_value="false", choices=["true", "false"],
+            description="follow /clock; a bag given here then publishes it"),
+        DeclareLaunchArgument(
+            "mode", default_value="", choices=["", "mapping", "localization"],
+            description="localization never changes the map; empty = as in params_file"),
+        DeclareLaunchArgument(
+            "map", default_value="", description="map folder to load and to save to"),
+        DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"]),
+        DeclareLaunchArgument(
+            "bag", default_value="", description="rosbag2 or TUM folder to play; ends with it"),
+        DeclareLaunchArgument("bag_rate", default_value="1.0", description="speed of the bag"),
+        DeclareLaunchArgument(
+            "camera", default_value="none", choices=["none", "realsense"],
+            description="realsense: start realsense2_camera and listen to its topics"),
+        DeclareLaunchArgument(
+            "log_level", default_value="info", choices=["debug", "info", "warn", "error"]),
+        DeclareLaunchArgument(
+            "respawn", default_value="true", choices=["true", "false"],
+            description="restart a node that ends"),
+        DeclareLaunchArgument(
+            "autostart", default_value="true", choices=["true", "false"],
+            description="false: the nodes wait for a lifecycle manager"),
+    ]
+    return LaunchDescription(
+        [*arguments, *_environment(share), OpaqueFunction(function=_start)])
+
+
+def _environment(share: Path) -> list:
+    """Set what the caller has not: the camera driver and the bag player need the profile too."""
+    wanted = {
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(share / "config" / "fastdds.xml"),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+    }
+    return [
+        SetEnvironmentVariable(name, value)
+        for name, value in wanted.items() if name not in os.environ]
+
+
+def _start(context) -> list:
+    """Return the processes for the arguments of this launch."""
+    def get(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    overrides = {
+        "use_sim_time": get("use_sim_time") == "true",
+        "ros.parent_pid": os.getpid(),  # nodes end with the launch process, however it ends
+        "ros.autostart": get("autostart") == "true",
+    }
+    if get("mode"):
+        overrides["ros.mode"] = get("mode")
+    if get("map"):
+        overrides["ros.map_dir"] = str(Path(get("map")).expanduser().resolve())
+    if get("bag"):
+        overrides.update(_transports(get("bag")))
+    topics = _remappings() if get("camera") == "realsense" else []
+    nodes = [
+        Node(
+            package=PACKAGE, executable=f"{name}_node", name=name, namespace=get("namespace"),
+            parameters=[ParameterFile(get("params_file")), overrides], remappings=topics,
+            arguments=["--ros-args", "--log-level", get("log_level")], output="screen",
+            respawn=get("respawn") == "true", respawn_delay=2.0)
+        for name in NODES]
+    if get("camera") == "realsense":
+        nodes.append(_realsense())
+    if get("bag"):
+        nodes.append(_player(get))
+    if get("rviz") == "true":
+        config = Path(get_package_share_directory(PACKAGE)) / "config" / "slam.rviz"
+        nodes.append(Node(
+            package="rviz2", executable="rviz2", arguments=["-d", str(config)], output="log",
+            namespace=get("namespace"), parameters=[{"use_sim_time": overrides["use_sim_time"]}]))
+    return nodes
+
+
+def _transports(bag: str) -> dict:
+    """Return the image transports in which the player will send `bag`."""
+    from ace_slam_ros.ros.playlist import open_playlist  # slow: only with a bag
+
+    playlist = open_playlist(Path(bag).expanduser())
+    return {
+        "ros.color_transport": playlist.color_transport,
+        "ros.depth_transport": playlist.depth_transport,
+    }
+
+
+def _remappings() -> list:
+    """Return the remappings from our topics to the camera's, for every transport."""
+    plain = list(REALSENSE_TOPICS.items())
+    return plain + [
+        (f"{ours}/{transport}", f"{REALSENSE_TOPICS[ours]}/{transport}")
+        for ours, transport in TRANSPORTS.items()]
+
+
+def _realsense() -> IncludeLaunchDescription:
+    path = Path(get_package_share_directory("realsense2_camera")) / "launch" / "rs_launch.py"
+    return IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(path)), launch_arguments=REALSENSE_ARGUMENTS.items())
+
+
+def _player(get) -> Node:
+    arguments = [get("bag"), "--rate", get("bag_rate"), "--namespace", get("namespace")]
+    if get("use_sim_time") == "true":
+        arguments.append("--clock")
+    return Node(
+        package=PACKAGE, executable="player", arguments=arguments, output="screen",
+        on_exit=Shutdown(reason="the bag has ended"))

@@ -1,0 +1,169 @@
+"""launch/slam.launch.py: checked as text everywhere, run for real where launch is installed."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from ace_slam_ros.core.config import SlamConfig, flatten
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = ROOT / "launch" / "slam.launch.py"
+ARGUMENTS = {
+    "namespace", "params_file", "use_sim_time", "mode", "map", "rviz", "bag", "bag_rate",
+    "camera", "log_level", "respawn", "autostart",
+}
+
+
+def _tree() -> ast.Module:
+    return ast.parse(FILE.read_text(), str(FILE))
+
+
+def _constant(name: str) -> Any:
+    for node in _tree().body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name:
+            return ast.literal_eval(node.value)
+    raise AssertionError(f"{name} is not defined in {FILE}")
+
+
+def _strings() -> list[str]:
+    return [n.value for n in ast.walk(_tree())
+            if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+
+
+def test_file_compiles() -> None:
+    compile(FILE.read_text(), str(FILE), "exec")
+
+
+def test_declared_arguments() -> None:
+    declared = {
+        call.args[0].value for call in ast.walk(_tree())
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "DeclareLaunchArgument"
+        and isinstance(call.args[0], ast.Constant)}
+    assert declared == ARGUMENTS
+
+
+def test_arguments_read_are_declared() -> None:
+    read = {
+        call.args[0].value for call in ast.walk(_tree())
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "get"
+        and isinstance(call.args[0], ast.Constant)}
+    assert read <= ARGUMENTS
+    assert read >= ARGUMENTS - {"params_file"} and "params_file" in read
+
+
+def test_parameters_it_sets_exist() -> None:
+    known = flatten(SlamConfig())
+    named = [s for s in _strings() if s.startswith("ros.") and " " not in s]
+    assert len(named) >= 4
+    assert [name for name in named if name not in known] == []
+
+
+def test_executables_are_installed_by_cmake() -> None:
+    cmake = (ROOT / "CMakeLists.txt").read_text()
+    for name in [*(f"{node}_node" for node in _constant("NODES")), "player"]:
+        assert f"{name}=ros.{name}" in cmake, name
+
+
+def test_files_it_refers_to_exist() -> None:
+    for name in ("slam.yaml", "fastdds.xml", "slam.rviz"):
+        assert name in _strings() and (ROOT / "config" / name).is_file()
+
+
+def test_remapped_topics_are_relative_on_our_side() -> None:
+    topics = _constant("REALSENSE_TOPICS")
+    assert set(topics) == {"rgb/image", "rgb/camera_info", "depth/image"}
+    assert all(name.startswith("/camera/camera/") for name in topics.values())
+    assert set(_constant("TRANSPORTS")) < set(topics)
+
+
+@pytest.fixture
+def real_launch() -> ModuleType:
+    """The imported file, where launch, launch_ros and an installed package are available."""
+    pytest.importorskip("launch_ros", reason="launch_ros is not installed (not on PyPI)")
+    packages = pytest.importorskip("ament_index_python.packages")
+    try:
+        packages.get_package_share_directory("ace_slam_ros")
+    except packages.PackageNotFoundError:
+        pytest.skip("ace_slam_ros is not installed in an ament prefix")
+    spec = importlib.util.spec_from_file_location("slam_launch", FILE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _started(module: ModuleType, **arguments: str) -> dict[str, Any]:
+    """Evaluate the description with arguments; return {executable: Node action}."""
+    import launch
+
+    context = launch.LaunchContext()
+    for entity in module.generate_launch_description().entities:
+        if isinstance(entity, launch.actions.DeclareLaunchArgument):
+            context.launch_configurations.setdefault(
+                entity.name, arguments.get(entity.name, "".join(
+                    part.perform(context) for part in entity.default_value or [])))
+    actions = [a for a in module._start(context) if hasattr(a, "node_executable")]
+    for action in actions:
+        action._perform_substitutions(context)
+    return {action.node_executable: action for action in actions}
+
+
+def test_three_nodes_by_default(real_launch: ModuleType) -> None:
+    started = _started(real_launch)
+    assert set(started) == {"tracker_node", "mapper_node", "relocalizer_node"}
+    assert started["tracker_node"].expanded_remapping_rules in (None, [])
+
+
+def test_realsense_remaps_every_transport(
+    real_launch: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(real_launch, "_realsense", lambda: None)
+    tracker = _started(real_launch, camera="realsense")["tracker_node"]
+    rules = dict(tracker.expanded_remapping_rules)
+    assert rules["rgb/image/compressed"] == "/camera/camera/color/image_raw/compressed"
+    assert rules["depth/image"] == "/camera/camera/aligned_depth_to_color/image_raw"
+
+
+def test_nodes_start_and_stop_under_launch(real_launch: ModuleType) -> None:
+    runner = (
+        "import launch, sys; from launch.actions import IncludeLaunchDescription as I\n"
+        "from launch.launch_description_sources import PythonLaunchDescriptionSource as P\n"
+        f"s = launch.LaunchService(); s.include_launch_description(launch.LaunchDescription(["
+        f"I(P({str(FILE)!r}), launch_arguments=[('respawn', 'false')])])); sys.exit(s.run())")
+    environment = {
+        **os.environ, "ROS_DOMAIN_ID": "87", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", runner], env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    lines: list[str] = []
+    try:
+        assert process.stdout is not None
+        ready: set[str] = set()
+        for line in process.stdout:
+            lines.append(line)
+            ready |= {n for n in ("tracker", "mapper", "relocalizer")
+                      if f"{n}]" in line and "encoder" in line}
+            assert "process has died" not in line, "".join(lines)
+            if len(ready) == 3:
+                break
+        assert len(ready) == 3, "".join(lines)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        lines += process.stdout.readlines()
+        assert sum("finished cleanly" in line for line in lines) == 3, "".join(lines)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            time.sleep(0.1)
