@@ -130,3 +130,18 @@ def rectification_maps(
     else:
         map1, map2 = cv2.initUndistortRectifyMap(K, d, np.eye(3), K, size, cv2.CV_16SC2)
     return np.asarray(map1), np.asarray(map2)
+
+
+@lru_cache(maxsize=8)
+def nearest_map(camera: Camera) -> npt.NDArray[np.int16]:
+    """Map for `cv2.remap(image, map, None, INTER_NEAREST)` that undistorts without mixing pixels.
+
+    OpenCV 5.0 rounds the maps of `rectification_maps` to the wrong pixel under INTER_NEAREST, so
+    the rounding is done here.
+
+    Returns:
+        (H, W, 2) int16 source pixel (x, y) of each undistorted pixel.
+    """
+    map_xy, map_fraction = rectification_maps(camera)
+    up_x, up_y = (map_fraction & 31) >= 16, (map_fraction >> 5) >= 16  # in 1/32 pixel
+    return map_xy + np.stack([up_x, up_y], axis=2).astype(np.int16)

@@ -108,6 +108,8 @@ def _number(path: Path, tree: dict[str, Any], key: str) -> float:
     value = tree.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise CalibrationError(f"{path}: '{key}' must be a number, as in {_EXAMPLE}")
+    if key in ("width", "height") and value != round(min(max(value, 0), 1e6)):
+        raise CalibrationError(f"{path}: {key}={value} is no image size in pixels")
     return float(value)
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..camera import Camera, rectification_maps
+from ..camera import Camera, nearest_map, rectification_maps
 from ..errors import DataError
 from ..frame import Float32Image, Frame, UInt8Image
 from ..trajectory import Trajectory, stamp_to_text
@@ -107,9 +107,8 @@ def rectify(
     straight = np.asarray(cv2.remap(image, map_xy, map_fraction, cv2.INTER_LINEAR), np.uint8)
     if depth_m is None:
         return straight, None
-    depth_m = np.asarray(
-        cv2.remap(depth_m, map_xy, map_fraction, cv2.INTER_NEAREST), np.float32)
-    return straight, depth_m
+    moved = cv2.remap(depth_m, nearest_map(camera), None, cv2.INTER_NEAREST)  # type: ignore[call-overload]
+    return straight, np.asarray(moved, np.float32)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,13 @@ def open_source(path: Path, *, require_depth: bool = True) -> Source:
         DataError: nothing usable lies there; the message says what to do.
     """
     path = Path(path)
+    try:
+        return _open_source(path, require_depth)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _open_source(path: Path, require_depth: bool) -> Source:
     if not path.exists():
         raise DataError(f"{path} does not exist: give a TUM folder or a rosbag2")
     if (path / "rgb.txt").is_file():

@@ -23,9 +23,9 @@ def staged_folder(out: Path) -> Iterator[Path]:
         DataError: `out` exists already, or cannot be written.
     """
     out = Path(out)
-    if out.exists() or out.is_symlink():
-        raise DataError(f"{out} exists already: remove it or choose another name")
     try:
+        if out.exists() or out.is_symlink():
+            raise DataError(f"{out} exists already: remove it or choose another name")
         out.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
     except OSError as error:
