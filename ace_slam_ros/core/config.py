@@ -97,6 +97,7 @@ class HeadConfig(Checked):
     type: str = param("affine", "kind of head", choices=("affine",))
     words: int = param(4096, "codebook words", "", 16, 65536)
     experts_per_word: int = param(2, "places one word may stand for (aliasing)", "", 1, 8)
+    neighbours: int = param(2, "nearest words a feature belongs to", "", 1, 8)
     ridge: float = param(
         0.05, "ridge of the expert fit in units of samples of unit variance", "", 1e-6, 100.0)
     new_expert_m: float = param(

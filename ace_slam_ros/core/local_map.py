@@ -31,7 +31,7 @@ class LocalKeyframe:
 
     Attributes:
         id: keyframe id, shared with the mapper.
-        pyramid: image pyramid for optical flow.
+        grey: (H, W) uint8 image.
         pixels_n2: (n, 2) float32 corners.
         points_cam_n3: (n, 3) float64 their camera-frame points, metres.
         T_map_cam: pose, replaced when the mapper corrects it.
@@ -39,7 +39,7 @@ class LocalKeyframe:
     """
 
     id: int
-    pyramid: list[UInt8Image]
+    grey: UInt8Image
     pixels_n2: Float32Array
     points_cam_n3: Float64Array
     T_map_cam: Float64Array
@@ -54,12 +54,6 @@ class RefinedPose:
     covariance_66: Float64Array
     inliers: int
     tracks: int
-
-
-def build_pyramid(grey_HW: UInt8Image) -> list[UInt8Image]:
-    """Return the pyramid `calcOpticalFlowPyrLK` takes."""
-    _, pyramid = cv2.buildOpticalFlowPyramid(grey_HW, (_WINDOW_PX, _WINDOW_PX), _LEVELS)
-    return list(pyramid)
 
 
 def detect_corners(grey_HW: UInt8Image, count: int) -> Float32Array:
@@ -122,8 +116,13 @@ class LocalMap:
             if identifier in self._keyframes:
                 self._keyframes[identifier].T_map_cam = np.array(T_map_cam)
 
+    def shift(self, T_44: Float64Array) -> None:
+        """Move all keyframes rigidly: T_map_cam becomes T_44 @ T_map_cam."""
+        for keyframe in self._keyframes.values():
+            keyframe.T_map_cam = T_44 @ keyframe.T_map_cam
+
     def add(
-        self, identifier: int, frame: Frame, pyramid: list[UInt8Image], T_map_cam: Float64Array
+        self, identifier: int, frame: Frame, T_map_cam: Float64Array
     ) -> bool:
         """Make the frame a local keyframe; False when it has too few corners with depth."""
         if frame.depth_m is None:
@@ -136,7 +135,7 @@ class LocalMap:
         points = frame.camera.unproject(
             pixels[good].astype(np.float64), depth[good].astype(np.float64))
         self._keyframes[identifier] = LocalKeyframe(
-            identifier, pyramid, pixels[good], points, np.array(T_map_cam),
+            identifier, frame.grey, pixels[good], points, np.array(T_map_cam),
             float(np.median(depth[good])))
         if len(self._keyframes) > _MAX_KEYFRAMES:
             self._cull()
@@ -166,13 +165,12 @@ class LocalMap:
         return ranked[:count]
 
     def refine(
-        self, frame: Frame, pyramid: list[UInt8Image], T_seed: Float64Array, references: int = 3
+        self, frame: Frame, T_seed: Float64Array, references: int = 3
     ) -> RefinedPose | None:
         """Follow the corners of the nearest keyframes into the frame and solve its pose.
 
         Args:
             frame: the new image and depth.
-            pyramid: of the new image.
             T_seed: (4, 4) camera-to-map guess.
             references: keyframes used.
 
@@ -182,7 +180,7 @@ class LocalMap:
         parts = []
         for distance, keyframe in self.nearest(T_seed, references):
             if distance < 1.2:
-                parts.append(self._follow(keyframe, frame.camera, pyramid, T_seed))
+                parts.append(self._follow(keyframe, frame, T_seed))
         if not parts:
             return None
         points = np.concatenate([p[0] for p in parts])
@@ -195,10 +193,10 @@ class LocalMap:
                              self._tracker.min_tracks)
 
     def _follow(
-        self, keyframe: LocalKeyframe, camera: Camera, pyramid: list[UInt8Image],
-        T_seed: Float64Array,
+        self, keyframe: LocalKeyframe, frame: Frame, T_seed: Float64Array
     ) -> tuple[Float64Array, Float32Array]:
         """Track a keyframe's corners; returns map points (m, 3) and their pixels (m, 2)."""
+        camera = frame.camera
         points_map = transform_points(keyframe.T_map_cam, keyframe.points_cam_n3)
         in_cam = transform_points(invert_pose(T_seed), points_map)
         ahead = in_cam[:, 2] > 0.05
@@ -209,7 +207,7 @@ class LocalMap:
         if len(index) == 0:
             return np.empty((0, 3)), np.empty((0, 2), np.float32)
         found, status, error = cv2.calcOpticalFlowPyrLK(
-            keyframe.pyramid, pyramid, keyframe.pixels_n2[index], guess[index].copy(),
+            keyframe.grey, frame.grey, keyframe.pixels_n2[index], guess[index].copy(),
             winSize=(_WINDOW_PX, _WINDOW_PX), maxLevel=_LEVELS,
             criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02),
             flags=cv2.OPTFLOW_USE_INITIAL_FLOW, minEigThreshold=1e-4)

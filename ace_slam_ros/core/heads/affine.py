@@ -56,7 +56,7 @@ class AffineHead:
     """
 
     def __init__(self, tensors: dict[str, Tensor], codebook: Codebook, device: torch.device,
-                 neighbours: int = 2) -> None:
+                 neighbours: int) -> None:
         """Unpack weights.
 
         Raises:
@@ -129,9 +129,10 @@ class AffineLearner:
     """
 
     def __init__(self, config: HeadConfig, sensor: SensorConfig, codebook: Codebook,
-                 device: torch.device, neighbours: int = 2) -> None:
+                 device: torch.device) -> None:
         self._config, self._sensor = config, sensor
-        self._codebook, self._device, self._neighbours = codebook, device, neighbours
+        self._codebook, self._device = codebook, device
+        self._neighbours = config.neighbours
         self._inputs = codebook.projection_DP.shape[1] + 1
         self._samples: dict[int, _Samples] = {}
         words = codebook.words_KD.shape[0]

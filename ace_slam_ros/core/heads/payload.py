@@ -1,0 +1,78 @@
+"""Head weights as one self-describing blob: what shared memory carries and a map stores."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ..encoder import Encoder
+from ..errors import MapError
+from .affine import AffineHead
+
+#: What writer and readers of the shared-memory segment must agree on.
+PAYLOAD_SCHEMA = "ace_slam_ros/head/1"
+
+
+@dataclass(frozen=True)
+class HeadInfo:
+    """What a blob says of itself.
+
+    Attributes:
+        map_id: which map the weights belong to.
+        encoder_hash: the encoder they were learned with.
+        head: kind of head.
+        keyframes: how many keyframes taught them.
+    """
+
+    map_id: str
+    encoder_hash: str
+    head: str
+    keyframes: int
+
+
+def pack_head(tensors: dict[str, Tensor], info: HeadInfo) -> bytes:
+    """Return a safetensors blob of the weights with `info` as metadata."""
+    return bytes(save(tensors, {
+        "map_id": info.map_id, "encoder_hash": info.encoder_hash, "head": info.head,
+        "keyframes": str(info.keyframes)}))
+
+
+def read_info(blob: bytes) -> HeadInfo:
+    """Read the metadata of a blob.
+
+    Raises:
+        MapError: it is not a head blob.
+    """
+    try:
+        length = int.from_bytes(blob[:8], "little")
+        meta = json.loads(blob[8:8 + length])["__metadata__"]
+        return HeadInfo(meta["map_id"], meta["encoder_hash"], meta["head"], int(meta["keyframes"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise MapError(f"not head weights of ace_slam_ros ({error}): save the map again") from error
+
+
+def unpack_head(
+    blob: bytes, encoder: Encoder, device: torch.device, neighbours: int
+) -> tuple[AffineHead, HeadInfo]:
+    """Return the head of a blob.
+
+    Raises:
+        MapError: damaged, of another encoder, or of an unknown kind.
+    """
+    info = read_info(blob)
+    if info.encoder_hash != encoder.hash:
+        raise MapError(
+            f"the map was made with encoder {info.encoder_hash}, this one is {encoder.hash}: "
+            "use the same encoder weights, or map again")
+    if info.head != "affine":
+        raise MapError(f"head type '{info.head}' is unknown here: update ace_slam_ros")
+    try:
+        tensors = load(blob)
+    except SafetensorError as error:
+        raise MapError(f"head weights are damaged ({error}): save the map again") from error
+    return AffineHead(tensors, encoder.codebook, device, neighbours), info

@@ -1,0 +1,394 @@
+"""The pipeline without ROS: run a recorded sequence through tracker and mapper, or relocalise it.
+
+`--every-frame` runs tracker and mapper in turn on one thread and is deterministic; `--realtime`
+plays the recording at its own speed, with the mapper in a thread beside the tracker.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from .. import __version__
+from .config import SlamConfig, flatten
+from .device import choose_device, set_threads
+from .encoder import Encoder, load_encoder
+from .errors import DataError
+from .evaluate import absolute_trajectory_error, relative_pose_error
+from .frame import Frame
+from .geometry import Float64Array, pose_error
+from .io.source import Source
+from .keyframe import Keyframe
+from .map_store import load_map
+from .mapper import Mapper
+from .plots import plot_trajectory
+from .relocalizer import Relocalizer
+from .summary import Latency, RelocalizeSummary, RunSummary, peak_rss_mb, relocalize_scores
+from .tracker import Tracker, TrackResult
+from .trajectory import Trajectory, write_tum
+
+log = logging.getLogger(__name__)
+
+
+class RunLog:
+    """Collects what the tracker said of each frame."""
+
+    def __init__(self) -> None:
+        self.results: list[TrackResult] = []
+        self.latencies_ms: list[float] = []
+        self.skipped = 0
+
+    def add(self, result: TrackResult, latency_ms: float) -> None:
+        """Record one processed frame."""
+        self.results.append(result)
+        self.latencies_ms.append(latency_ms)
+
+    @property
+    def first_tracked(self) -> int | None:
+        """Index of the first processed frame with a pose."""
+        return next((i for i, r in enumerate(self.results) if r.T_map_cam is not None), None)
+
+    def trajectory(self, pick: Callable[[TrackResult], Float64Array | None]) -> Trajectory:
+        """Return the poses that `pick` finds in the results."""
+        found = [(r.stamp_ns, T) for r in self.results if (T := pick(r)) is not None]
+        poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
+        return Trajectory(np.array([s for s, _ in found], np.int64), poses)
+
+
+def run_sequence(
+    source: Source, config: SlamConfig, out: Path, *, realtime: bool = False,
+    map_dir: Path | None = None, progress: bool = True,
+) -> RunSummary:
+    """Track and map a recording; write trajectories, map, plot and summary to `out`.
+
+    Args:
+        source: recorded sequence.
+        config: all parameters.
+        out: existing folder for the results.
+        realtime: play at the recording's speed, newest frame wins; else every frame in turn.
+        map_dir: a map to continue (or to localise in, `ros.mode=localization`).
+        progress: show a progress bar.
+
+    Raises:
+        DataError: no frame of the source is usable, or none could be tracked.
+        MapError: `map_dir` cannot be used.
+    """
+    set_threads(config.encoder.threads or max(1, (len(_usable_cpus()))))
+    device = choose_device(config.device)
+    encoder = load_encoder(config.encoder, device)
+    encoder.warm_up(source.camera.width, source.camera.height)
+    tracker = Tracker(config, encoder)
+    mapper = Mapper(config, encoder, map_id=tracker.map_id)
+    version = 0
+    if map_dir is not None:
+        payload = _open_map(mapper, map_dir, config, encoder)
+        version = 1
+        tracker.set_head(payload, version)
+    started = time.perf_counter()
+    play = _play_realtime if realtime else _play_every_frame
+    log_ = play(source, tracker, mapper, version, config, progress)
+    elapsed_s = time.perf_counter() - started
+    if not log_.results:
+        raise DataError(f"no usable frame in {source.path}: {source.skips.summary()}")
+    if log_.first_tracked is None:
+        raise DataError(f"no frame of {source.path} could be tracked: "
+                        f"{log_.results[-1].reason}")
+    return _write_results(source, config, out, log_, mapper, elapsed_s, encoder, map_dir)
+
+
+def _usable_cpus() -> set[int]:
+    import os
+
+    return os.sched_getaffinity(0)
+
+
+def _open_map(mapper: Mapper, map_dir: Path, config: SlamConfig, encoder: Encoder) -> bytes:
+    """Return the head blob of a map; in mapping mode the mapper continues it."""
+    if config.ros.mode == "localization":
+        return load_map(map_dir, encoder_hash=encoder.hash).head
+    mapper.load(map_dir)
+    return mapper.export_head()
+
+
+def _play_every_frame(
+    source: Source, tracker: Tracker, mapper: Mapper, version: int, config: SlamConfig,
+    progress: bool,
+) -> RunLog:
+    """Track every frame and let the mapper finish each keyframe before the next frame."""
+    run = RunLog()
+    mapping = config.ros.mode == "mapping"
+    bar = tqdm(source, total=len(source), desc="tracking", unit="frame", disable=not progress)
+    for frame in bar:
+        result = tracker.process(frame)
+        run.add(result, result.processing_ms)
+        if result.keyframe is not None and mapping:
+            mapper.add_keyframe(result.keyframe, tracker.map_id)
+            if mapper.work(float("inf")):
+                version += 1
+                tracker.set_head(mapper.export_head(), version)
+        if progress:
+            bar.set_postfix_str(
+                f"{result.state.name} inliers {100 * result.inlier_ratio:.0f} % "
+                f"keyframes {mapper.keyframe_count}", refresh=False)
+    return run
+
+
+class _NewestSlot:
+    """Hand-over of one item between threads: the newest wins, replaced ones are counted."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._item: tuple[Frame, float] | None = None
+        self._closed = False
+        self.replaced = 0
+        self.error: Exception | None = None
+
+    def put(self, item: tuple[Frame, float]) -> None:
+        with self._condition:
+            self.replaced += self._item is not None
+            self._item = item
+            self._condition.notify()
+
+    def close(self, error: Exception | None = None) -> None:
+        with self._condition:
+            self._closed, self.error = True, error
+            self._condition.notify()
+
+    def take(self) -> tuple[Frame, float] | None:
+        """Wait for an item; None when closed and empty."""
+        with self._condition:
+            while self._item is None and not self._closed:
+                self._condition.wait()
+            item, self._item = self._item, None
+            return item
+
+
+def _play_realtime(
+    source: Source, tracker: Tracker, mapper: Mapper, version: int, config: SlamConfig,
+    progress: bool,
+) -> RunLog:
+    """Deliver frames when they are due; a frame not taken before the next one is skipped."""
+    run = RunLog()
+    slot = _NewestSlot()
+    worker = _MapperThread(mapper, version, config)
+    worker.start()
+    feeder = threading.Thread(target=_feed, args=(source, slot), name="camera", daemon=True)
+    feeder.start()
+    bar = tqdm(total=len(source), desc="tracking", unit="frame", disable=not progress)
+    try:
+        while (item := slot.take()) is not None:
+            frame, arrived = item
+            update = worker.take_head()
+            if update is not None:
+                tracker.set_head(*update)
+            result = tracker.process(frame)
+            run.add(result, (time.perf_counter() - arrived) * 1e3)
+            if result.keyframe is not None and config.ros.mode == "mapping":
+                worker.put(result.keyframe, tracker.map_id)
+            bar.update(1 + slot.replaced - run.skipped)
+            run.skipped = slot.replaced
+    finally:
+        bar.close()
+        worker.stop()
+    if slot.error is not None:
+        raise slot.error
+    run.skipped = slot.replaced
+    return run
+
+
+def _feed(source: Source, slot: _NewestSlot) -> None:
+    """Decode the recording and put each frame when it is due."""
+    try:
+        started, first_ns = 0.0, 0
+        for frame in source:
+            if not started:
+                started, first_ns = time.perf_counter(), frame.stamp_ns
+            due = started + (frame.stamp_ns - first_ns) * 1e-9
+            time.sleep(max(0.0, due - time.perf_counter()))
+            slot.put((frame, time.perf_counter()))
+        slot.close()
+    except Exception as error:  # handed to the main thread, which raises it
+        slot.close(error)
+
+
+class _MapperThread:
+    """The mapper beside the tracker; a failure is raised by `stop`."""
+
+    def __init__(self, mapper: Mapper, version: int, config: SlamConfig) -> None:
+        self._mapper, self._version = mapper, version
+        self._budget_s = config.mapper.budget_ms * 1e-3
+        self._condition = threading.Condition()
+        self._inbox: list[tuple[Keyframe, str]] = []
+        self._head: tuple[bytes, int] | None = None
+        self._stopping = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._loop, name="mapper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, keyframe: Keyframe, map_id: str) -> None:
+        with self._condition:
+            self._inbox.append((keyframe, map_id))
+            self._condition.notify()
+
+    def take_head(self) -> tuple[bytes, int] | None:
+        """Return weights newer than the last ones taken."""
+        with self._condition:
+            head, self._head = self._head, None
+            return head
+
+    def stop(self) -> None:
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _loop(self) -> None:
+        try:
+            while True:
+                with self._condition:
+                    while not (self._inbox or self._mapper.backlog or self._stopping):
+                        self._condition.wait()
+                    arrived, self._inbox = self._inbox, []
+                    if self._stopping and not (arrived or self._mapper.backlog):
+                        return
+                for keyframe, map_id in arrived:
+                    self._mapper.add_keyframe(keyframe, map_id)
+                if self._mapper.work(self._budget_s):
+                    self._version += 1
+                    head = (self._mapper.export_head(), self._version)
+                    with self._condition:
+                        self._head = head
+        except Exception as error:  # raised again by stop()
+            self._error = error
+
+
+def _write_results(
+    source: Source, config: SlamConfig, out: Path, run: RunLog, mapper: Mapper, elapsed_s: float,
+    encoder: Encoder, map_dir: Path | None,
+) -> RunSummary:
+    """Write trajectories, map, plot and summary; return the summary."""
+    estimate = run.trajectory(lambda r: r.T_map_cam)
+    raw = run.trajectory(lambda r: r.T_map_cam_raw)
+    write_tum(out / "trajectory.txt", estimate)
+    write_tum(out / "raw_trajectory.txt", raw)
+    nan = float("nan")
+    ate = raw_ate = rpe = nan
+    T_groundtruth_map = None
+    if source.groundtruth is not None:
+        result = absolute_trajectory_error(estimate, source.groundtruth)
+        ate, T_groundtruth_map = result.rmse_m, result.T_groundtruth_map
+        raw_ate = absolute_trajectory_error(raw, source.groundtruth).rmse_m
+        rpe = relative_pose_error(estimate, source.groundtruth).trans_rmse_m_per_s
+        if result.pairs < 3:
+            T_groundtruth_map = None
+    if config.ros.mode == "mapping":
+        manifest = mapper.save(out / "map", T_groundtruth_map)
+    else:
+        assert map_dir is not None
+        manifest = load_map(map_dir).manifest
+    plot_trajectory(out / "trajectory.png", estimate, source.groundtruth, raw, source.name)
+    duration_s = (run.results[-1].stamp_ns - run.results[0].stamp_ns) * 1e-9
+    summary = RunSummary(
+        source=str(source.path), frames=len(run.results) + run.skipped + source.skips.total,
+        tracked=len(estimate), lost=len(run.results) - len(estimate), skipped=run.skipped,
+        rejected=source.skips.total, keyframes=manifest.keyframes, ate_rmse_m=ate,
+        raw_ate_rmse_m=raw_ate, rpe_trans_m_per_s=rpe, latency_ms=Latency.of(run.latencies_ms),
+        fps=len(run.results) / elapsed_s, realtime_factor=duration_s / elapsed_s,
+        map_bytes=manifest.map_bytes, keyframe_bytes=manifest.keyframe_bytes,
+        peak_rss_mb=peak_rss_mb(), weights_version=run.results[-1].weights_version,
+        initialised_at_frame=run.first_tracked, device=str(encoder.device),
+        config=flatten(config), version=__version__,
+        extra={"stages_ms": _median_stages(run), "skips": source.skips.counts})
+    summary.write(out / "summary.json")
+    return summary
+
+
+def _median_stages(run: RunLog) -> dict[str, float]:
+    """Return the median time of each stage over the frames that had it."""
+    names = sorted({name for r in run.results for name in r.stages_ms})
+    return {name: round(float(np.median(
+        [r.stages_ms[name] for r in run.results if name in r.stages_ms])), 2) for name in names}
+
+
+def relocalize_sequence(
+    map_dir: Path, source: Source, config: SlamConfig, out: Path, *, rgb_only: bool = False,
+    progress: bool = True,
+) -> RelocalizeSummary:
+    """Ask for the pose of every frame of a recording in a saved map, each without any prior.
+
+    Errors are against ground truth in the map's ground-truth frame when the map knows it
+    (it was made from a recording with ground truth), else after aligning the answers to it.
+
+    Raises:
+        MapError: the map cannot be used.
+        DataError: no frame is usable.
+    """
+    set_threads(config.encoder.threads or max(1, len(_usable_cpus())))
+    encoder = load_encoder(config.encoder, choose_device(config.device))
+    encoder.warm_up(source.camera.width, source.camera.height)
+    stored = load_map(map_dir, encoder_hash=encoder.hash)
+    relocalizer = Relocalizer(config, encoder)
+    relocalizer.set_head(stored.head, 1)
+    stamps, answers = [], []
+    for frame in tqdm(source, total=len(source), desc="relocalising", unit="frame",
+                      disable=not progress):
+        query = Frame(frame.stamp_ns, frame.image, None, frame.camera) if rgb_only else frame
+        stamps.append(frame.stamp_ns)
+        answers.append(relocalizer.locate(query))
+    if not answers:
+        raise DataError(f"no usable frame in {source.path}: {source.skips.summary()}")
+    found = [(s, a.T_map_cam) for s, a in zip(stamps, answers, strict=True)
+             if a.success and a.T_map_cam is not None]
+    poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
+    estimate = Trajectory(np.array([s for s, _ in found], np.int64), poses)
+    write_tum(out / "trajectory.txt", estimate)
+    errors, frame_name = _query_errors(
+        np.array(stamps, np.int64), estimate, source, stored.manifest.T_groundtruth_map)
+    scores = relocalize_scores(errors)
+    if frame_name == "none":
+        scores.update(recall_5cm_5deg=float("nan"), recall_10cm_5deg=float("nan"),
+                      median_trans_m=float("nan"), median_rot_deg=float("nan"), false_accepts=0)
+    summary = RelocalizeSummary(
+        source=str(source.path), map=str(map_dir), mode="rgb" if rgb_only else "rgbd",
+        latency_ms=Latency.of([a.latency_ms for a in answers]), **scores,
+        extra={"answered": len(found), "groundtruth_frame": frame_name,
+               "rejected": source.skips.total, "peak_rss_mb": peak_rss_mb(),
+               "device": str(encoder.device), "version": __version__})
+    summary.write(out / "summary.json")
+    return summary
+
+
+def _query_errors(
+    stamps_ns: np.ndarray, estimate: Trajectory, source: Source,
+    T_groundtruth_map: Float64Array | None,
+) -> tuple[list[tuple[float, float] | None], str]:
+    """Return the error of each query with ground truth (None = not answered), and how aligned."""
+    if source.groundtruth is None:
+        return [None] * len(stamps_ns), "none"
+    how = "map"
+    if T_groundtruth_map is None:
+        how = "aligned"
+        T_groundtruth_map = absolute_trajectory_error(
+            estimate, source.groundtruth).T_groundtruth_map
+    T_true_N44, valid_N = source.groundtruth.at(stamps_ns)
+    answered = dict(zip(estimate.stamps_ns.tolist(), estimate.T_map_cam_N44, strict=True))
+    errors: list[tuple[float, float] | None] = []
+    for stamp, T_true, valid in zip(stamps_ns.tolist(), T_true_N44, valid_N, strict=True):
+        if not valid:
+            continue
+        if stamp not in answered:
+            errors.append(None)
+            continue
+        trans_m, rot_rad = pose_error(T_groundtruth_map @ answered[stamp], T_true)
+        errors.append((trans_m, float(np.degrees(rot_rad))))
+    return errors, how

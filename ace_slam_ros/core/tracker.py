@@ -1,0 +1,325 @@
+"""The tracker: one frame in, one pose out, and the states INIT, TRACKING, LOST.
+
+Each frame is relocalised from scene coordinates without a prior (ACE-SLAM), then refined against
+local keyframes by image tracks with depth; when the refinement fails the scene-coordinate pose is
+the floor.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+import uuid
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .config import SlamConfig
+from .encoder import Encoder
+from .features import extract_features
+from .frame import Frame
+from .geometry import Float64Array, exp_se3, invert_pose, log_se3, pose_error
+from .heads.affine import AffineHead
+from .heads.payload import read_info, unpack_head
+from .keyframe import Features, Keyframe
+from .local_map import LocalMap, RefinedPose
+from .solver import PoseEstimate, solve_rgbd
+
+log = logging.getLogger(__name__)
+
+_LONGEST_PREDICTION_NS = 300_000_000
+_ANCHOR_FRAMES = 60
+
+
+class TrackerState(enum.IntEnum):
+    """Same values as the constants of SlamStatus.msg."""
+
+    INIT = 0
+    TRACKING = 1
+    LOST = 2
+
+
+@dataclass(frozen=True)
+class TrackResult:
+    """What became of one frame.
+
+    Attributes:
+        stamp_ns: stamp of the frame.
+        state: state after the frame.
+        T_map_cam: (4, 4) pose, None when there is none.
+        covariance_66: of the pose, map frame, order x y z then rotation; None without pose.
+        T_map_cam_raw: (4, 4) pose from scene coordinates alone, None when they gave none.
+        inlier_ratio: share of features whose scene coordinates agree with the raw pose.
+        inlier_count: their number.
+        weights_version: of the head used, 0 = no head yet.
+        keyframe: for the mapper, when the frame became one.
+        processing_ms: time spent.
+        stages_ms: time by stage.
+        reason: one sentence when there is no pose, else empty.
+    """
+
+    stamp_ns: int
+    state: TrackerState
+    T_map_cam: Float64Array | None
+    covariance_66: Float64Array | None
+    T_map_cam_raw: Float64Array | None
+    inlier_ratio: float
+    inlier_count: int
+    weights_version: int
+    keyframe: Keyframe | None
+    processing_ms: float
+    stages_ms: dict[str, float]
+    reason: str
+
+
+@dataclass
+class _Clock:
+    """Stop-watch for the stages of one frame."""
+
+    start: float = field(default_factory=time.perf_counter)
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    _last: float = 0.0
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.stages_ms[name] = (now - (self._last or self.start)) * 1e3
+        self._last = now
+
+
+class Tracker:
+    """Estimates the camera pose of successive frames in the map of a head."""
+
+    def __init__(
+        self, config: SlamConfig, encoder: Encoder, *, T_map_cam_first: Float64Array | None = None,
+        map_id: str | None = None,
+    ) -> None:
+        """Start in INIT.
+
+        Args:
+            config: all parameters.
+            encoder: the frozen encoder.
+            T_map_cam_first: pose given to the first frame of a new map, default identity.
+            map_id: name of the map this tracker starts, default random.
+        """
+        self._config, self._encoder = config, encoder
+        self._T_first = np.eye(4) if T_map_cam_first is None else np.array(T_map_cam_first)
+        self._local = LocalMap(config.tracker, config.sensor)
+        self._retired: set[str] = set()
+        self._begin(map_id or uuid.uuid4().hex[:12])
+
+    def _begin(self, map_id: str) -> None:
+        self.map_id = map_id
+        self.state = TrackerState.INIT
+        self._head: AffineHead | None = None
+        self._version = 0
+        self._next_keyframe = 0
+        self._local.clear()
+        self._rng = np.random.default_rng(self._config.seed)
+        self._anchor_frames: int | None = None
+        self.clear_motion()
+
+    def clear_motion(self) -> None:
+        """Forget velocity and time, after a clock jump; map and state stay."""
+        self._last: tuple[int, Float64Array] | None = None
+        self._velocity_6 = np.zeros(6)
+        self._last_seen_ns: int | None = None
+        self._prior: Float64Array | None = None
+
+    def reset(self) -> None:
+        """Forget everything and start a new map with the next frame."""
+        self._retired.add(self.map_id)
+        self._begin(uuid.uuid4().hex[:12])
+
+    def set_prior(self, T_map_cam: Float64Array) -> None:
+        """Use a pose guess (from an operator or a filter) for the next frame."""
+        self._prior = np.array(T_map_cam)
+
+    def set_head(self, payload: bytes, version: int) -> None:
+        """Take over new head weights; weights of another map mean: localise in that one.
+
+        Raises:
+            MapError: the weights are damaged or belong to another encoder.
+        """
+        info = read_info(payload)
+        if info.map_id in self._retired:
+            return
+        head, info = unpack_head(
+            payload, self._encoder, self._encoder.device, self._config.head.neighbours)
+        if info.map_id != self.map_id:
+            log.info("localising in map %s", info.map_id)
+            self._retired.add(self.map_id)
+            self._begin(info.map_id)
+            self.state = TrackerState.LOST
+            self._next_keyframe = 1_000_000 + info.keyframes  # never an id the map already has
+        self._head, self._version = head, version
+
+    def process(self, frame: Frame) -> TrackResult:
+        """Track one frame; never raises for what a camera can deliver."""
+        clock = _Clock()
+        features = extract_features(
+            self._encoder, frame, self._config.features, self._config.sensor)
+        clock.lap("encode")
+        raw = self._localise(features)
+        clock.lap("localise")
+        if self.state is TrackerState.INIT:
+            return self._initialise(frame, features, clock)
+        refined = self._refine(frame, raw)
+        clock.lap("refine")
+        pose, covariance = self._decide(raw, refined)
+        keyframe = None
+        if pose is not None and covariance is not None:
+            if refined is not None:
+                self._anchor(raw, refined)
+            self._moved(frame.stamp_ns, pose)
+            keyframe = self._keyframe(frame, features, pose, refined is not None)
+            clock.lap("keyframe")
+        else:
+            self._missed(frame.stamp_ns)
+        return self._result(frame, clock, pose, covariance, raw, keyframe,
+                            "" if pose is not None else self._explain(features, raw))
+
+    def _localise(self, features: Features) -> PoseEstimate | None:
+        if self._head is None:
+            return None
+        predictions = self._head.predict(features.descriptors_ND)
+        return solve_rgbd(features, predictions, self._config.solver, self._config.sensor,
+                          self._rng)
+
+    def _initialise(self, frame: Frame, features: Features, clock: _Clock) -> TrackResult:
+        """Make the first frame with enough depth the origin of a new map."""
+        known = int(np.isfinite(features.points_cam_N3[:, 2]).sum())
+        if known < self._config.solver.min_inliers or not self._local.add(
+                self._next_keyframe, frame, self._T_first):
+            reason = (f"waiting for a frame with texture and depth: {known} features have depth "
+                      f"within {self._config.sensor.min_depth_m}.."
+                      f"{self._config.sensor.max_depth_m} m")
+            return self._result(frame, clock, None, None, None, None, reason)
+        self.state = TrackerState.TRACKING
+        keyframe = Keyframe.from_features(
+            self._next_keyframe, frame.stamp_ns, self._T_first, features, frame.camera)
+        self._next_keyframe += 1
+        self._moved(frame.stamp_ns, self._T_first)
+        return self._result(
+            frame, clock, self._T_first, np.eye(6) * 1e-6, None, keyframe, "")
+
+    def _predict(self, stamp_ns: int) -> Float64Array | None:
+        """Constant-velocity pose at a stamp, None when the last pose is too old."""
+        if self._prior is not None:
+            prior, self._prior = self._prior, None
+            return prior
+        if self._last is None or stamp_ns - self._last[0] > _LONGEST_PREDICTION_NS:
+            return None
+        return self._last[1] @ exp_se3(self._velocity_6 * (stamp_ns - self._last[0]) * 1e-9)
+
+    def _refine(
+        self, frame: Frame, raw: PoseEstimate | None
+    ) -> RefinedPose | None:
+        """Refine from the motion prediction; from the scene-coordinate pose if that disagrees."""
+        if not self._config.tracker.refine:
+            return None
+        predicted = self._predict(frame.stamp_ns)
+        refined = None
+        if predicted is not None:
+            refined = self._local.refine(frame, predicted)
+        if raw is None or not self._trusted(raw):
+            return refined
+        if refined is None:
+            return self._local.refine(frame, raw.T_map_cam)
+        if (pose_error(refined.T_map_cam, raw.T_map_cam)[0] > self._config.tracker.override_m
+                and raw.inlier_ratio > self._config.tracker.override_ratio):
+            return self._local.refine(frame, raw.T_map_cam)
+        return refined
+
+    def _trusted(self, raw: PoseEstimate) -> bool:
+        """Without a recent pose a scene-coordinate pose must be surer."""
+        return (self.state is TrackerState.TRACKING
+                or raw.inlier_ratio >= self._config.relocalizer.min_confidence)
+
+    def _decide(
+        self, raw: PoseEstimate | None, refined: RefinedPose | None
+    ) -> tuple[Float64Array | None, Float64Array | None]:
+        if refined is not None:
+            return refined.T_map_cam, refined.covariance_66
+        if raw is not None and self._trusted(raw):
+            return raw.T_map_cam, raw.covariance_66
+        return None, None
+
+    def _moved(self, stamp_ns: int, pose: Float64Array) -> None:
+        """Update motion model and state after an accepted pose."""
+        if self._last is not None and 0 < stamp_ns - self._last[0] <= _LONGEST_PREDICTION_NS:
+            step = log_se3(invert_pose(self._last[1]) @ pose)
+            self._velocity_6 = step / ((stamp_ns - self._last[0]) * 1e-9)
+        else:
+            self._velocity_6 = np.zeros(6)
+        self._last = (stamp_ns, pose)
+        self._last_seen_ns = stamp_ns
+        if self.state is TrackerState.LOST:
+            log.info("found again in map %s", self.map_id)
+        self.state = TrackerState.TRACKING
+
+    def _missed(self, stamp_ns: int) -> None:
+        """Count a frame without pose; LOST after `tracker.lost_after_s`."""
+        if self._last_seen_ns is None:
+            self._last_seen_ns = stamp_ns
+        waited_s = (stamp_ns - self._last_seen_ns) * 1e-9
+        if self.state is TrackerState.TRACKING and waited_s >= self._config.tracker.lost_after_s:
+            log.warning("LOST: no pose for %.2f s; looking for the map in every frame", waited_s)
+            self.state = TrackerState.LOST
+            self._last = None
+
+    def _anchor(self, raw: PoseEstimate | None, refined: RefinedPose) -> None:
+        """Pull keyframes that were made from a single raw pose towards the mean of many."""
+        if self._anchor_frames is None or raw is None:
+            return
+        mapping = self._config.ros.mode == "mapping"
+        if mapping and self._anchor_frames > _ANCHOR_FRAMES:
+            self._anchor_frames = None
+            return
+        self._anchor_frames += 1
+        gain = max(1.0 / (1 + self._anchor_frames), 0.02)
+        correction = exp_se3(gain * log_se3(raw.T_map_cam @ invert_pose(refined.T_map_cam)))
+        self._local.shift(correction)
+
+    def _keyframe(
+        self, frame: Frame, features: Features, pose: Float64Array, refined: bool,
+    ) -> Keyframe | None:
+        """Decide whether the frame becomes a keyframe; the mapper gets only refined ones."""
+        nearest = self._local.nearest(pose, 1)
+        if nearest:
+            translation_m, rotation_rad = pose_error(nearest[0][1].T_map_cam, pose)
+            limit_m = self._config.keyframe.translation_m * nearest[0][1].median_depth_m
+            if (translation_m < limit_m
+                    and rotation_rad < np.deg2rad(self._config.keyframe.rotation_deg)):
+                return None
+        identifier = self._next_keyframe
+        if not self._local.add(identifier, frame, pose):
+            return None
+        self._next_keyframe += 1
+        if not refined:
+            if not nearest or nearest[0][0] > 1.2:
+                self._anchor_frames = 0
+            return None
+        return Keyframe.from_features(identifier, frame.stamp_ns, pose, features, frame.camera)
+
+    def _explain(self, features: Features, raw: PoseEstimate | None) -> str:
+        known = int(np.isfinite(features.points_cam_N3[:, 2]).sum())
+        if known < self._config.solver.min_inliers:
+            return f"only {known} features have depth: camera covered, too near, or depth missing"
+        if self._head is None:
+            return "no head weights yet: is the mapper running?"
+        if raw is None:
+            return "no pose explains the scene coordinates: unknown place or blurred image"
+        return f"inlier ratio {raw.inlier_ratio:.2f} is too low to trust while lost"
+
+    def _result(
+        self, frame: Frame, clock: _Clock, pose: Float64Array | None,
+        covariance: Float64Array | None, raw: PoseEstimate | None, keyframe: Keyframe | None,
+        reason: str,
+    ) -> TrackResult:
+        return TrackResult(
+            frame.stamp_ns, self.state, pose, covariance,
+            None if raw is None else raw.T_map_cam,
+            0.0 if raw is None else raw.inlier_ratio, 0 if raw is None else raw.inlier_count,
+            self._version, keyframe, (time.perf_counter() - clock.start) * 1e3, clock.stages_ms,
+            reason)
