@@ -11,19 +11,20 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMPS = VENV / "setup-stamps"
-PIP_STARTED = VENV / "setup-pip-started"
+UNFINISHED = VENV / "setup-unfinished"
 REQUIREMENTS = ("run.txt", "build.txt", "test.txt")
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
@@ -86,11 +87,55 @@ def step(name: str, key: str, action: Callable[[], None]) -> None:
     say(f"  {name} done in {time.monotonic() - start:.0f} s")
 
 
+@contextmanager
+def unfinished() -> Iterator[None]:
+    """Mark .venv while it is written to: a killed pip leaves packages it later takes for whole."""
+    VENV.mkdir(exist_ok=True)
+    UNFINISHED.touch()
+    try:
+        yield
+    except SetupError:
+        UNFINISHED.unlink()  # the command ended by itself and left nothing half written
+        raise
+    UNFINISHED.unlink()
+
+
 def make_venv() -> None:
     """Create an empty virtual environment, replacing a damaged one."""
     say(f"creating .venv with Python {platform.python_version()} ({sys.executable})")
     shutil.rmtree(VENV, ignore_errors=True)
-    run([sys.executable, "-m", "venv", VENV], "python -m venv failed")
+    with unfinished():
+        run([sys.executable, "-m", "venv", VENV], "python -m venv failed")
+
+
+def venv_version() -> str:
+    """Return the Python version .venv was made with, like 3.11.2."""
+    for line in (VENV / "pyvenv.cfg").read_text().splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == "version":
+            return value.strip()
+    raise SetupError(".venv/pyvenv.cfg names no version; run `make clean-setup setup`")
+
+
+def site_packages() -> Path:
+    """Return the folder of .venv that pip installs into."""
+    return VENV / "lib" / f"python{'.'.join(venv_version().split('.')[:2])}" / "site-packages"
+
+
+def venv_usable() -> bool:
+    """Tell whether .venv runs, belongs here, and was not left half written."""
+    parts = (PYTHON, VENV / "pyvenv.cfg", VENV / "bin" / "activate")
+    if UNFINISHED.exists() or not all(part.exists() for part in parts):
+        return False
+    version = tuple(int(part) for part in venv_version().split(".")[:2])
+    forced = "PYTHON" in os.environ and version != sys.version_info[:2]
+    # Entry scripts hold absolute paths: a checkout that was moved needs a new environment.
+    moved = str(ROOT) not in (VENV / "bin" / "activate").read_text()
+    if forced or moved or version not in ((3, 11), (3, 12)):
+        return False
+    return subprocess.run(
+        [PYTHON, "-m", "pip", "--version"], env=environment(), capture_output=True, check=False,
+    ).returncode == 0
 
 
 def has_nvidia() -> bool:
@@ -103,9 +148,7 @@ def install_packages() -> None:
     """Install the pinned requirements."""
     advice = "pip could not install the requirements: check the network and run `make setup` again"
     pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet"]
-    # Killed in the middle of writing, pip can leave packages it will take for complete.
-    PIP_STARTED.touch()
-    try:
+    with unfinished():
         if not has_nvidia():
             # Without a GPU the CPU build saves 2 GB. Where its index cannot be reached pip says
             # so and takes what the configured index has.
@@ -117,28 +160,26 @@ def install_packages() -> None:
         say("installing ROS 2 wheels and libraries (1.8 GB on disk; some minutes)")
         files = [word for name in REQUIREMENTS for word in ("-r", ROOT / "requirements" / name)]
         run([*pip, *files], advice)
-        repair_cmake_exports()
-    except SetupError:
-        PIP_STARTED.unlink()  # pip ended by itself and left nothing half written
-        raise
-    PIP_STARTED.unlink()
+    repair_cmake_exports()
 
 
 def repair_cmake_exports() -> None:
     """Point the wheels' CMake files to this Python; they name the machine that built them."""
-    site = sysconfig.get_path("purelib", vars={"base": str(VENV), "platbase": str(VENV)})
-    replacements = (
-        (r'/opt/python/[^;"]*?/numpy/_core/include', f"{site}/numpy/_core/include"),
-        (r'/opt/python/[^;"]*?/include/python3\.\d+', sysconfig.get_path("include")),
-    )
-    import re
-
+    include = subprocess.run(
+        [PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('include'))"],
+        env=environment(), text=True, capture_output=True, check=True,
+    ).stdout.strip()
     for path in VENV.glob("share/*/cmake/*.cmake"):
-        before = text = path.read_text()
-        for pattern, here in replacements:
-            text = re.sub(pattern, lambda _, here=here: here, text)
-        if text != before:
-            path.write_text(text)
+        before = path.read_text()
+        after = with_local_paths(before, include, f"{site_packages()}/numpy/_core/include")
+        if after != before:
+            path.write_text(after)
+
+
+def with_local_paths(text: str, python_include: str, numpy_include: str) -> str:
+    """Replace the include folders of the machine that built a wheel."""
+    text = re.sub(r'/opt/python/[^;"]*/numpy/_core/include', lambda _: numpy_include, text)
+    return re.sub(r'/opt/python/[^;"/]+/include/python3\.\d+', lambda _: python_include, text)
 
 
 def build_interfaces() -> None:
@@ -146,19 +187,19 @@ def build_interfaces() -> None:
     say("building the interfaces in msg/ and srv/ (half a minute)")
     build = VENV / "build-interfaces"
     shutil.rmtree(build, ignore_errors=True)
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(VENV), "platbase": str(VENV)}))
-    generated = site / "ace_slam_ros"
-    shutil.rmtree(generated, ignore_errors=True)
     advice = "the interfaces could not be built; run `make clean-setup setup` if this persists"
     run([VENV / "bin" / "cmake", "-G", "Ninja", "-S", ROOT, "-B", build,
          "-DINTERFACES_ONLY=ON", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release",
          f"-DCMAKE_PREFIX_PATH={VENV}", f"-DCMAKE_INSTALL_PREFIX={VENV}",
          f"-DPython3_EXECUTABLE={PYTHON}"], advice)
-    run([VENV / "bin" / "cmake", "--build", build, "--target", "install"], advice)
+    run([VENV / "bin" / "cmake", "--build", build], advice)
+    generated = site_packages() / "ace_slam_ros"
+    shutil.rmtree(generated, ignore_errors=True)  # as late as possible: somebody may be using it
+    run([VENV / "bin" / "cmake", "--install", build], advice)
     # Without its empty __init__.py this folder is only a portion of the package in the source
     # tree; with it, it would hide the source tree. The egg-info belongs to the same install.
     (generated / "__init__.py").unlink()
-    for leftover in site.glob("ace_slam_ros-*.egg-info"):
+    for leftover in site_packages().glob("ace_slam_ros-*.egg-info"):
         shutil.rmtree(leftover)
     shutil.rmtree(build)
 
@@ -180,34 +221,21 @@ def verify() -> None:
         "the new environment does not work; run `make clean-setup setup`")
 
 
-def venv_works() -> bool:
-    """Tell whether pip runs in .venv and no earlier run was killed while pip wrote."""
-    if PIP_STARTED.exists() or not PYTHON.exists():
-        return False
-    return subprocess.run(
-        [PYTHON, "-m", "pip", "--version"], env=environment(), capture_output=True, check=False,
-    ).returncode == 0
-
-
 def set_up() -> None:
     """Bring .venv to the state this checkout asks for."""
     requirements = [ROOT / "requirements" / name for name in REQUIREMENTS]
     interfaces = [*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv"), ROOT / "CMakeLists.txt",
                   ROOT / "package.xml"]
-    # Entry scripts and the path entry hold absolute paths: a moved checkout starts anew.
-    venv_key = digest([], platform.python_version(), sys.executable, str(ROOT))
-    packages_key = digest([*requirements, Path(__file__).resolve()], venv_key)
+    if not venv_usable():
+        make_venv()
+    venv_key = digest([Path(__file__).resolve()], venv_version(), str(ROOT))
+    packages_key = digest(requirements, venv_key)
     interfaces_key = digest(interfaces, packages_key)
     project_key = digest([ROOT / "setup.py", ROOT / "setup.cfg"], packages_key)
     final_key = digest([], interfaces_key, project_key)
-
-    final = STAMPS / "all"
-    if final.exists() and final.read_text() == final_key and PYTHON.exists():
+    if (STAMPS / "all").exists() and (STAMPS / "all").read_text() == final_key:
         say("up to date")
         return
-    if not venv_works():
-        shutil.rmtree(STAMPS, ignore_errors=True)
-    step("venv", venv_key, make_venv)
     step("packages", packages_key, install_packages)
     step("interfaces", interfaces_key, build_interfaces)
     step("project", project_key, install_project)

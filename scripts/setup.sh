@@ -32,9 +32,6 @@ candidates() {
   for name in python3.11 python3.12 python3; do
     type -ap "$name" || true
   done
-  for name in /usr/bin/python3.11 /usr/bin/python3.12 /usr/local/bin/python3.1[12]; do
-    if [ -x "$name" ]; then echo "$name"; fi
-  done
 }
 
 find_python() { # prints the first candidate that passes the test $1
