@@ -1,4 +1,4 @@
-"""What the player sends: recorded messages as serialised bytes, in order of time."""
+"""What the player sends: a bag's messages as recorded bytes, a TUM folder's made on the fly."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from rosbags.rosbag2 import Reader
+from sensor_msgs.msg import CompressedImage
 
-from ..core.camera import Camera
 from ..core.errors import DataError
-from ..core.io.bag import TYPES, BagSource
+from ..core.io.bag import BagSource
 from ..core.io.bag_topics import CAMERA_INFO, COMPRESSED, IMAGE
 from ..core.io.pairs import RawFrame
 from ..core.io.source import open_source
 from ..core.io.tum import TumSource
+from .conversions import byte_array, camera_to_msg, image_to_msg, make_header
 
 COLOR, DEPTH, INFO, GROUNDTRUTH = "rgb/image", "depth/image", "rgb/camera_info", "groundtruth"
 _TF = "tf2_msgs/msg/TFMessage"
@@ -26,11 +27,11 @@ _OPTICAL_FRAME = "camera_color_optical_frame"
 
 @dataclass(frozen=True)
 class Item:
-    """One message: when it was recorded, our topic name, CDR bytes."""
+    """One message: when it was recorded, our topic name, CDR bytes or a message object."""
 
     time_ns: int
     topic: str
-    data: bytes
+    data: Any
 
 
 class Playlist(Protocol):
@@ -118,23 +119,28 @@ class TumPlaylist:
         """Yield calibration, colour and depth of each usable pair in order of their stamps."""
         camera = self._source.raw_camera
         for raw in self._source.raw_frames():
+            depth_m = raw.depth_m()
+            assert depth_m is not None  # `open_source` leaves out frames without depth
+            # Metres keep the 0.2 mm steps of TUM files, which millimetres would round away.
+            depth = image_to_msg(depth_m, raw.depth_stamp_ns, _OPTICAL_FRAME)
+            info = camera_to_msg(camera, raw.stamp_ns, _OPTICAL_FRAME)
             items = [
-                Item(raw.stamp_ns, INFO, _info_message(raw.stamp_ns, camera)),
-                self._color(raw),
-                Item(raw.depth_stamp_ns, DEPTH, _depth_message(raw)),
+                Item(raw.stamp_ns, INFO, info), self._color(raw),
+                Item(raw.depth_stamp_ns, DEPTH, depth),
             ]
             yield from sorted(items, key=lambda item: item.time_ns)
 
     def _color(self, raw: RawFrame) -> Item:
         topic = with_transport(COLOR, self.color_transport)
-        if self.color_transport == "compressed" and isinstance(raw.color, bytes):
-            message = TYPES.types[COMPRESSED](
-                header=_header(raw.stamp_ns), format=raw.color_format,
-                data=np.frombuffer(raw.color, np.uint8))
-            return Item(raw.stamp_ns, topic, _serialise(message, COMPRESSED))
-        image = raw.image()
-        encoding = "rgb8" if image.ndim == 3 else "mono8"
-        return Item(raw.stamp_ns, topic, _image_message(raw.stamp_ns, image, encoding))
+        if self.color_transport == "compressed":
+            assert isinstance(raw.color, bytes)  # files are not decoded until asked
+            header = make_header(raw.stamp_ns, _OPTICAL_FRAME)
+            data = byte_array(raw.color)
+            return Item(
+                raw.stamp_ns, topic,
+                CompressedImage(header=header, format=raw.color_format, data=data))
+        message = image_to_msg(raw.image(), raw.stamp_ns, _OPTICAL_FRAME)
+        return Item(raw.stamp_ns, topic, message)
 
 
 def with_transport(topic: str, transport: str) -> str:
@@ -144,40 +150,3 @@ def with_transport(topic: str, transport: str) -> str:
 
 def _duration_s(stamps_ns: npt.NDArray[np.int64]) -> float:
     return float(stamps_ns[-1] - stamps_ns[0]) * 1e-9
-
-
-def _serialise(message: Any, kind: str) -> bytes:
-    return bytes(TYPES.serialize_cdr(message, kind))
-
-
-def _header(stamp_ns: int) -> Any:
-    seconds, rest = divmod(stamp_ns, 1_000_000_000)
-    stamp = TYPES.types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=rest)
-    return TYPES.types["std_msgs/msg/Header"](stamp=stamp, frame_id=_OPTICAL_FRAME)
-
-
-def _image_message(stamp_ns: int, pixels: npt.NDArray[Any], encoding: str) -> bytes:
-    rows = np.ascontiguousarray(pixels)
-    message = TYPES.types[IMAGE](
-        header=_header(stamp_ns), height=rows.shape[0], width=rows.shape[1], encoding=encoding,
-        is_bigendian=0, step=rows.strides[0], data=rows.reshape(-1).view(np.uint8))
-    return _serialise(message, IMAGE)
-
-
-def _depth_message(raw: RawFrame) -> bytes:
-    depth_m = raw.depth_m()
-    assert depth_m is not None  # `open_playlist` asks for depth
-    # Metres keep the 0.2 mm steps of TUM files, which 16UC1 millimetres would round away.
-    return _image_message(raw.depth_stamp_ns, depth_m, "32FC1")
-
-
-def _info_message(stamp_ns: int, camera: Camera) -> bytes:
-    K_33 = camera.K_33
-    region = TYPES.types["sensor_msgs/msg/RegionOfInterest"](
-        x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
-    message = TYPES.types[CAMERA_INFO](
-        header=_header(stamp_ns), height=camera.height, width=camera.width,
-        distortion_model=camera.distortion_model, d=np.array(camera.distortion, np.float64),
-        k=K_33.reshape(-1), r=np.eye(3).reshape(-1),
-        p=np.hstack([K_33, np.zeros((3, 1))]).reshape(-1), binning_x=0, binning_y=0, roi=region)
-    return _serialise(message, CAMERA_INFO)
