@@ -17,6 +17,7 @@ from ace_slam_ros.core.io import open_source, write_tum_folder
 from ace_slam_ros.core.io.bag import TYPES, BagSource
 from ace_slam_ros.core.io.bag_topics import (
     CAMERA_INFO,
+    COLOR_TOPIC,
     COMPRESSED,
     DEPTH_TOPIC,
     IMAGE,
@@ -237,6 +238,27 @@ def test_bag_without_stamps_uses_the_time_of_recording(tmp_path, small_bag):
     bare = rewrite(path, tmp_path / "bare", lambda topic, t, raw: [
         (t, bytes(raw[:4]) + bytes(8) + bytes(raw[12:]))])
     assert_same_frames(open_source(bare), frames)
+
+
+def test_rectified_topics_use_the_projection_matrix(tmp_path, small_bag):
+    """An image_rect topic is straight already; its camera_info still holds the lens."""
+    path, frames = small_bag
+    write_bag(tmp_path / "lens", frames, None, LENS, depth_encoding="32FC1")
+    names = {COLOR_TOPIC: "/camera/color/image_rect_color"}
+    with Reader(tmp_path / "lens") as reader, Writer(
+        tmp_path / "rect", version=8, storage_plugin=StoragePlugin.MCAP
+    ) as writer:
+        made = {c.topic: writer.add_connection(
+            names.get(c.topic, c.topic), c.msgtype, typestore=TYPES) for c in reader.connections}
+        for connection, time_ns, raw in reader.messages():
+            if connection.msgtype == CAMERA_INFO:
+                info = TYPES.deserialize_cdr(raw, CAMERA_INFO)
+                info.p = np.array([30.0, 0, 10, 0, 0, 31, 8, 0, 0, 0, 1, 0])
+                raw = TYPES.serialize_cdr(info, CAMERA_INFO)
+            writer.write(made[connection.topic], time_ns, raw)
+    source = open_source(tmp_path / "rect")
+    assert source.raw_camera == Camera(24, 16, 30.0, 31.0, 10.0, 8.0)
+    np.testing.assert_array_equal(source[1].image, frames[1].image)
 
 
 def test_depth_beyond_the_slop_is_no_pair(tmp_path, small_bag):

@@ -169,7 +169,7 @@ class BagSource(PairSource):
         with _open(self.path) as reader:
             for topic, time_ns, raw in _messages(
                 self.path, reader, [self.topics.color, self.topics.depth],
-                min(times), max(times) + 1,
+                max(min(times) - 1, 0), max(times) + 1,  # rosbags 0.11.0 left out the start itself
             ):
                 role = "color" if topic == self.topics.color else "depth"
                 found = missing.pop((role, (_header_stamp(raw, time_ns), time_ns)), None)
