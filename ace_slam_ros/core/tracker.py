@@ -143,7 +143,9 @@ class Tracker:
         """
         info = read_info(payload)
         if info.map_id in self._retired:
-            return
+            return  # a straggler of the map just left
+        if info.map_id == self.map_id:
+            self._retired.clear()  # the mapper has followed; from now on a return is deliberate
         head, info = unpack_head(
             payload, self._encoder, self._encoder.device, self._config.head.neighbours)
         if info.map_id != self.map_id:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ace_slam_ros.msg import Keyframe as KeyframeMsg
 from builtin_interfaces.msg import Time as TimeMsg
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
+
+from ace_slam_ros.msg import Keyframe as KeyframeMsg
 
 from ..core.camera import Camera
 from ..core.errors import DataError

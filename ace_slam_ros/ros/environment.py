@@ -14,7 +14,7 @@ def find_config(name: str) -> Path | None:
     prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     folders = [
         Path(__file__).resolve().parents[2] / "config",
-        *(prefix / "share" / "ace_slam_ros" / "config" for prefix in [*prefixes, Path(sys.prefix)]),
+        *(p / "share" / "ace_slam_ros" / "config" for p in [*prefixes, Path(sys.prefix)]),
     ]
     for folder in folders:
         if (folder / name).is_file():

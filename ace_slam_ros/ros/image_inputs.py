@@ -62,8 +62,8 @@ class ImageInputs:
                 for i in self._node.get_publishers_info_by_topic(topic))
             mine = self._subscriptions[list(self.topics).index(name)].qos_profile
             self.incompatible[name] = (
-                f"{topic}: {offers or 'a publisher'}, but {self._node.get_fully_qualified_name()} "
-                f"asks for {mine.reliability.name}/{mine.durability.name} ({policy} does not fit): "
+                f"{topic}: {offers or 'a publisher'}, but "
+                f"{self._node.get_fully_qualified_name()} asks for {mine.reliability.name}/{mine.durability.name} ({policy} does not fit): "
                 f"set qos_overrides.{topic}.subscription.* or the publisher's QoS")
         return remember
 

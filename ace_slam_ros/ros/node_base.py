@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.task import Future
 
 from ..core.device import choose_device, set_threads
 from ..core.encoder import Encoder, load_encoder
@@ -18,7 +21,7 @@ from ..core.weights_segment import segment_name
 from .diagnostics import ProcessUsage, Report
 from .parameters import declare_parameters
 from .qos import reliable_qos
-from .worker import Worker
+from .worker import Worker, WorkerStoppedError
 
 _DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -38,6 +41,7 @@ class SlamNode(LifecycleNode):
         self.config = declare_parameters(self)
         self.segment = segment_name(self.get_namespace())
         self.state_label = "unconfigured"
+        self.reentrant = ReentrantCallbackGroup()
         self._worker: Worker | None = None
         self._failure: AceSlamError | None = None
         self._usage = ProcessUsage()
@@ -135,6 +139,14 @@ class SlamNode(LifecycleNode):
     def _activate(self) -> None:
         step = self.start()
         self._worker = Worker(self.get_name(), step, self.log_exception)
+        self._worker.start()
+
+    @property
+    def worker(self) -> Worker:
+        """The worker of the active node."""
+        if self._worker is None:
+            raise WorkerStoppedError(f"the node is {self.state_label}: activate it")
+        return self._worker
 
     def _deactivate(self) -> None:
         worker, self._worker = self._worker, None
@@ -162,6 +174,18 @@ class SlamNode(LifecycleNode):
             self.get_logger().error(f"unexpected error in {where}: {line}",
                                     throttle_duration_sec=5.0)
 
+    def in_worker(self, job: Callable[[], Any]) -> Future:
+        """Let the worker thread do a job; await the future for its result or exception."""
+        future: Future = Future()
+        worker, executor = self._worker, self.executor
+        if worker is None:
+            future.set_exception(
+                WorkerStoppedError(f"the node is {self.state_label}: activate it"))
+        else:
+            # A finished future does not wake the executor that resumes the awaiting coroutine.
+            worker.submit(job, future, executor.wake if executor is not None else lambda: None)
+        return future
+
     def log_once(self, key: str, text: str) -> None:
         """Warn once per key."""
         if key not in self._logged:
@@ -169,11 +193,15 @@ class SlamNode(LifecycleNode):
             self.get_logger().warning(text)
 
     def guarded_service(self, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap a service handler so that an error becomes an unsuccessful answer."""
+        """Wrap a service handler so that an error becomes an unsuccessful answer.
+
+        An `async` handler may await `in_worker`; its service then needs `self.reentrant`.
+        """
         @wraps(handler)
-        def answer(request: Any, response: Any) -> Any:
+        async def answer(request: Any, response: Any) -> Any:
             try:
-                return handler(request, response)
+                found = handler(request, response)
+                return await found if inspect.isawaitable(found) else found
             except AceSlamError as error:
                 response.message = str(error)
             except Exception as error:

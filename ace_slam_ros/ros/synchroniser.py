@@ -148,6 +148,7 @@ class Synchroniser:
         self.streams = {name: StreamStatistics() for name in ("color", "depth", "info")}
         self.pairs = 0
         self.jumps = 0
+        self._created_ns = time.monotonic_ns()
         self.last_pair_ns: int | None = None
         self._on_pair, self._on_jump, self._make = on_pair, on_jump, matcher
         self._matcher = matcher(slop_ns)
@@ -215,6 +216,8 @@ class Synchroniser:
         now_ns = time.monotonic_ns()
         if self.last_pair_ns is not None and now_ns - self.last_pair_ns < patience_s * _NS:
             return ""
+        if now_ns - self._created_ns < patience_s * _NS:
+            return ""  # the driver may be starting as well
         silent = [n for n, s in self.streams.items() if s.silent_s(now_ns) > patience_s]
         if "info" in silent and self._info is not None:
             silent.remove("info")  # once is enough

@@ -215,53 +215,7 @@ def make_transforms(node: Node) -> Transforms:
         return NoTransforms()
 
 
-class Extrinsic:
-    """Where the camera sits on the robot: from the parameter, from TF, or assumed.
-
-    The assumption, when neither says anything: the camera's body frame is the base
-    (x forward, y left, z up at the optical centre), so that the map's z axis points up in the
-    first view instead of forward.
-    """
-
-    WAIT_S = 3.0
-
-    def __init__(
-        self, parameter: Float64Array | None, assumed: Float64Array, transforms: Transforms,
-        base_frame: str,
-    ) -> None:
-        self.source = "parameter" if parameter is not None else "waiting"
-        self._fixed = parameter
-        self._assumed = assumed
-        self._transforms = transforms
-        self._base = base_frame
-        self._last: Float64Array | None = None
-        self._deadline_s: float | None = None
-
-    def at(self, camera_frame: str, stamp_ns: int, others_publish: bool) -> Float64Array | None:
-        """Return T_base_cam at a stamp; None while TF may still arrive.
-
-        Args:
-            camera_frame: frame id of the image.
-            stamp_ns: of the image.
-            others_publish: someone publishes TF, so waiting for it makes sense.
-        """
-        if self._fixed is not None:
-            return self._fixed
-        found = self._transforms.lookup(self._base, camera_frame, stamp_ns) if camera_frame else None
-        if found is not None:
-            self._last, self.source = found, "TF"
-            return found
-        if self._last is not None:
-            return self._last  # TF lags behind the image; the mount moves slowly if at all
-        if self._deadline_s is None:
-            self._deadline_s = time.monotonic() + self.WAIT_S
-        if others_publish and camera_frame and time.monotonic() < self._deadline_s:
-            return None
-        self._fixed, self.source = self._assumed, "assumed"
-        return self._fixed
-
-    def looks_optical(self, T_base_cam: Float64Array) -> bool:
-        """False when the camera frame is a body frame: its z axis points up in the base."""
-        return bool(T_base_cam[2, 2] < 0.9)
-
-
+def others_publish_tf(node: Node, transforms: Transforms) -> bool:
+    """Tell whether somebody else broadcasts transforms, so that waiting for one makes sense."""
+    return transforms.available and (
+        node.count_publishers("/tf") > 1 or node.count_publishers("/tf_static") > 0)

@@ -1,19 +1,20 @@
-"""Head weights between the nodes: what the segment holds, and when another map is followed."""
+"""Head weights between the nodes: what the segment holds, and which keyframes count."""
 
 from __future__ import annotations
 
-import json
+import time
 from dataclasses import dataclass
 
 from ..core.config import SlamConfig
 from ..core.encoder import Encoder
 from ..core.errors import MapError, SegmentError
+from ..core.heads.payload import PAYLOAD_SCHEMA, read_info
 from ..core.weights_segment import SegmentStatus, WeightsReader
 
 
 def weights_schema(config: SlamConfig, encoder: Encoder) -> str:
     """Describe what the segment's payload is; nodes that disagree must not read each other."""
-    return f"ace_slam_ros head 1 {config.head.type} {encoder.name} {encoder.hash}"
+    return f"{PAYLOAD_SCHEMA} {config.head.type} {encoder.name} {encoder.hash}"
 
 
 def weights_capacity(config: SlamConfig) -> int:
@@ -21,42 +22,37 @@ def weights_capacity(config: SlamConfig) -> int:
     return max(4 << 20, config.head.words * config.head.experts_per_word * 512)
 
 
-def head_map_id(payload: bytes) -> str:
-    """Read the map id in the metadata of a head's safetensors blob.
-
-    Raises:
-        MapError: the blob holds no such metadata.
-    """
-    try:
-        length = int.from_bytes(payload[:8], "little")
-        return str(json.loads(payload[8:8 + length])["__metadata__"]["map_id"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise MapError("the head weights name no map: run one version in all nodes") from error
-
-
 class MapFollower:
-    """Decides whether data of another map is a switch to follow or a straggler of one left.
+    """Tells keyframes of a new map from stragglers of one that was left.
 
-    After a reset or a loaded map, data of the map just left still arrives for a moment. It is
-    ignored until the first data of the current map; from then on a return is deliberate.
+    When the mapper loads a map, keyframes of the tracker's old map still arrive until the tracker
+    has taken the new weights. They are ignored: by name for the map that was left, and whatever
+    their map during a grace time, because a tracker that started before the mapper has named a
+    map the mapper never heard of. A map named for the first time later is a tracker's reset.
     """
+
+    GRACE_S = 3.0
 
     def __init__(self, current: str) -> None:
         self.current = current
         self._left: set[str] = set()
+        self._grace_until_s = 0.0
 
     def move_to(self, map_id: str) -> None:
         """Leave the current map by own decision."""
-        if map_id != self.current:
-            self._left.add(self.current)
-            self._left.discard(map_id)
-            self.current = map_id
+        self._left.add(self.current)
+        self._left.discard(map_id)
+        self.current = map_id
+        self._grace_until_s = time.monotonic() + self.GRACE_S
 
     def accepts(self, map_id: str) -> bool:
-        """Tell whether data of `map_id` counts; the current map changes when it is a new one."""
+        """Tell whether a keyframe of `map_id` counts; the current map follows a new one."""
         if map_id == self.current:
             self._left.clear()
+            self._grace_until_s = 0.0
             return True
+        if time.monotonic() < self._grace_until_s:
+            self._left.add(map_id)
         if map_id in self._left:
             return False
         self.current = map_id
@@ -88,7 +84,7 @@ class WeightsLink:
             if found is None:
                 self.problem = ""
                 return None
-            update = HeadUpdate(*found, head_map_id(found[1]))
+            update = HeadUpdate(*found, read_info(found[1]).map_id)
         except (SegmentError, MapError) as error:
             self.problem = str(error)
             return None

@@ -1,0 +1,67 @@
+"""Where the camera sits on the robot: from the parameter, from TF, or assumed."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from rclpy.node import Node
+
+from ..core.config import RosConfig
+from ..core.errors import DataError
+from ..core.geometry import R_BODY_OPTICAL_33, Float64Array, make_pose, pose_from_quaternion
+from .parameters import parse_extrinsic
+from .transforms import Transforms, others_publish_tf
+
+
+class Extrinsic:
+    """Gives T_base_cam, the pose of the optical frame in the base.
+
+    When neither `ros.camera_extrinsic` nor TF says anything, the camera's body frame is taken as
+    the base (x forward, y left, z up at the optical centre), so that the map's z axis points up
+    in the first view instead of forward.
+
+    Attributes:
+        source: parameter, TF, assumed, or waiting.
+
+    Raises:
+        ConfigError: the parameter is malformed.
+    """
+
+    WAIT_S = 3.0
+
+    def __init__(self, node: Node, config: RosConfig, transforms: Transforms) -> None:
+        parsed = parse_extrinsic(config.camera_extrinsic)
+        self.source = "waiting" if parsed is None else "parameter"
+        self._fixed = None if parsed is None else pose_from_quaternion(
+            np.array(parsed[0]), np.array(parsed[1]))
+        self._node, self._transforms, self._base = node, transforms, config.base_frame
+        self._last: Float64Array | None = None
+        self._deadline_s: float | None = None
+
+    def at(self, camera_frame: str, stamp_ns: int) -> Float64Array | None:
+        """Return T_base_cam at a stamp; None while TF may still arrive.
+
+        Raises:
+            DataError: TF says that the camera frame is a body frame instead of an optical one.
+        """
+        if self._fixed is not None:
+            return self._fixed
+        found = None
+        if camera_frame:
+            found = self._transforms.lookup(self._base, camera_frame, stamp_ns)
+        if found is not None:
+            if "optical" not in camera_frame and found[2, 2] > 0.9:
+                raise DataError(
+                    f"camera frame '{camera_frame}' is not optical (its z axis points up): the "
+                    "driver must stamp images with its optical frame, z forward and y down")
+            self._last, self.source = found, "TF"
+        if self._last is not None:
+            return self._last  # TF may lag behind the image; the mount moves slowly if at all
+        if self._deadline_s is None:
+            self._deadline_s = time.monotonic() + self.WAIT_S
+        if (camera_frame and time.monotonic() < self._deadline_s
+                and others_publish_tf(self._node, self._transforms)):
+            return None
+        self._fixed, self.source = make_pose(R_BODY_OPTICAL_33, np.zeros(3)), "assumed"
+        return self._fixed

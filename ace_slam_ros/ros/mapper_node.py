@@ -1,0 +1,232 @@
+"""The mapper node: keyframes in; head weights, map points, corrected poses and saved maps out."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from ace_slam_ros.msg import Keyframe as KeyframeMsg
+from ace_slam_ros.srv import LoadMap, SaveMap
+
+from ..core.errors import AceSlamError, ConfigError, DataError, MapError
+from ..core.map_store import MapManifest, load_map
+from ..core.mapper import Mapper
+from ..core.weights_segment import WeightsWriter
+from .conversions import keyframe_from_msg
+from .diagnostics import Report
+from .map_output import MapOutput
+from .node_base import SlamNode
+from .process import run_node
+from .qos import reliable_qos
+from .session import Session
+from .weights import MapFollower, weights_capacity, weights_schema
+
+_QUEUE = 100
+_IDLE_S = 0.2
+
+
+class MapperNode(SlamNode):
+    """Feeds `core.mapper.Mapper` with keyframes and publishes what it learns."""
+
+    def __init__(self) -> None:
+        super().__init__("mapper")
+
+    def setup(self) -> None:
+        """Take the segment, restore a map, make publishers and services."""
+        ros = self.config.ros
+        self._localization_only = ros.mode == "localization"
+        if self._localization_only and not ros.map_dir:
+            raise ConfigError("ros.mode=localization needs a map: set ros.map_dir to its folder")
+        schema = weights_schema(self.config, self.encoder)
+        self._mapper = Mapper(self.config, self.encoder)
+        self._follower = MapFollower(self._mapper.map_id)
+        self._keyframes = 0
+        self._queue: deque[KeyframeMsg] = deque(maxlen=_QUEUE)
+        self._counts = {"keyframes_received": 0, "keyframes_refused": 0}
+        self._trouble = ""
+        period_s = 0.0 if self._localization_only else self.config.mapper.autosave_s
+        self._session = Session(self.segment, schema, period_s)
+        crashed = None if self._localization_only else self._session.crashed_head()
+        self._writer = WeightsWriter(self.segment, weights_capacity(self.config), schema)
+        try:
+            self._restore(crashed)
+        except AceSlamError:
+            self._writer.close()
+            raise
+        self._output = MapOutput(self, ros.map_frame)
+        self._own_services = [
+            self.create_service(kind, name, self.guarded_service(handler),
+                                callback_group=self.reentrant)
+            for kind, name, handler in (
+                (SaveMap, "save_map", self._save_map), (LoadMap, "load_map", self._load_map))
+        ]
+        self._heartbeat = self.create_timer(
+            1.0, lambda: self._writer.heartbeat(), clock=self.steady_clock)
+
+    def start(self) -> Callable[[], None]:
+        """Subscribe to keyframes."""
+        self._subscription = self.create_subscription(
+            KeyframeMsg, "keyframe", self._receive, reliable_qos(50))
+        return self._step
+
+    def pause_work(self) -> None:
+        """Unsubscribe."""
+        self.destroy_subscription(self._subscription)
+
+    def teardown(self) -> None:
+        """Save when asked to, and release the segment."""
+        ros = self.config.ros
+        if ros.save_on_exit and not self._localization_only and self._mapper.keyframe_count:
+            try:
+                self._save(ros.map_dir)
+            except AceSlamError as error:
+                self.get_logger().error(f"the map is not saved: {error}")
+        self.destroy_timer(self._heartbeat)
+        for service in self._own_services:
+            self.destroy_service(service)
+        self._output.close()
+        self._writer.close()
+        if ros.mode == "mapping":
+            self._session.remove()
+
+    def _restore(self, crashed_head: bytes | None) -> None:
+        """Load the map of a crashed session, else the one asked for."""
+        if crashed_head is not None:
+            self._writer.write(crashed_head)  # at once: loading learns the map anew and takes time
+            try:
+                self._load(self._session.path)
+                self.get_logger().info(
+                    f"resumed map {self._map_id} after a crash: {self._keyframes} keyframes, "
+                    f"version {self._writer.version}")
+                return
+            except MapError as error:
+                self.get_logger().error(f"the last session cannot be resumed: {error}")
+        map_dir = Path(self.config.ros.map_dir).expanduser()
+        if self.config.ros.map_dir and (self._localization_only or map_dir.exists()):
+            self._load(map_dir)
+            self.get_logger().info(f"loaded {map_dir}: {self._keyframes} keyframes")
+
+    def _load(self, path: Path) -> None:
+        """Load and publish a map; one without keyframes can only be localised in."""
+        stored = load_map(path, encoder_hash=self.encoder.hash)
+        if stored.keyframes is not None or not self._localization_only:
+            self._mapper.load(path)
+        self._keyframes = stored.manifest.keyframes
+        self._queue.clear()
+        self._writer.write(
+            stored.head if self._localization_only else self._mapper.export_head())
+        self._follower.move_to(stored.manifest.map_id)
+
+    # Callbacks, in the executor's thread --------------------------------------------------------
+
+    def _receive(self, msg: KeyframeMsg) -> None:
+        self._counts["keyframes_received"] += 1
+        if not self._localization_only:
+            self._queue.append(msg)
+            self.worker.notify()
+
+    async def _save_map(
+        self, request: SaveMap.Request, response: SaveMap.Response
+    ) -> SaveMap.Response:
+        if self._localization_only:
+            raise MapError("localization mode never writes: start with ros.mode=mapping to save")
+        manifest = await self.in_worker(lambda: self._save(request.path))
+        response.success = True
+        response.path = str(self._map_folder(request.path))
+        response.map_bytes, response.keyframe_bytes = manifest.map_bytes, manifest.keyframe_bytes
+        response.keyframes = manifest.keyframes
+        response.message = f"{manifest.keyframes} keyframes written to {response.path}"
+        return response
+
+    async def _load_map(
+        self, request: LoadMap.Request, response: LoadMap.Response
+    ) -> LoadMap.Response:
+        path = self._map_folder(request.path)
+        await self.in_worker(lambda: self._switch_map(path, request.localization_only))
+        response.success = True
+        response.map_id = self._map_id
+        response.keyframes = self._keyframes
+        response.weights_version = self._writer.version
+        response.message = f"loaded {path}" + (
+            ", it will not be changed" if self._localization_only else "")
+        return response
+
+    # Worker thread ------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        while self._queue:
+            self._add(self._queue.popleft())
+        if self._mapper.backlog and self._mapper.work(self.config.mapper.budget_ms * 1e-3):
+            self._writer.write(self._mapper.export_head())
+        if not self._localization_only and self._mapper.keyframe_count:
+            self._session.save_when_due(
+                (self._mapper.map_id, self._writer.version), self._mapper.save)
+        if self._mapper.keyframe_count:
+            self._output.show(self._mapper, self._writer.version)
+        if not self._queue and not self._mapper.backlog:
+            self.worker.wait(_IDLE_S)
+
+    def _add(self, msg: KeyframeMsg) -> None:
+        """Hand one keyframe to the core unless it is of a map that was left."""
+        try:
+            if msg.encoder_hash != self.encoder.hash:
+                raise DataError(
+                    f"keyframes come from encoder {msg.encoder_hash}, this node has "
+                    f"{self.encoder.hash}: start all nodes with the same encoder parameters")
+            keyframe = keyframe_from_msg(msg)
+            if self._follower.accepts(msg.map_id):
+                self._mapper.add_keyframe(keyframe, msg.map_id)
+                self._keyframes = self._mapper.keyframe_count + self._mapper.backlog
+            self._trouble = ""
+        except AceSlamError as error:
+            self._counts["keyframes_refused"] += 1
+            self._trouble = str(error)
+            self.log_once(type(error).__name__, f"keyframe refused: {error} (now counted only)")
+
+    def _switch_map(self, path: Path, localization_only: bool) -> None:
+        before = self._localization_only
+        self._localization_only = localization_only or self.config.ros.mode == "localization"
+        try:
+            self._load(path)
+        except AceSlamError:
+            self._localization_only = before
+            raise
+
+    @property
+    def _map_id(self) -> str:
+        return self._follower.current
+
+    def _map_folder(self, path: str) -> Path:
+        chosen = path or self.config.ros.map_dir
+        if not chosen:
+            raise MapError("no folder given: fill in path, or set ros.map_dir")
+        return Path(chosen).expanduser().resolve()
+
+    def _save(self, path: str) -> MapManifest:
+        if not self._mapper.keyframe_count:
+            raise MapError("the map is empty: move the camera until keyframes arrive, then save")
+        return self._mapper.save(self._map_folder(path))
+
+    def report(self) -> Report:
+        """Describe the map and its sources."""
+        report = Report(values=self._counts | {
+            "map_id": self._map_id, "keyframes": self._keyframes,
+            "backlog": self._mapper.backlog + len(self._queue),
+            "weights_version": self._writer.version,
+            "mode": "localization" if self._localization_only else "mapping"})
+        report.error(self._trouble)
+        report.warn(self._session.problem)
+        if not self._keyframes:
+            report.warn("no keyframes yet: is the tracker running and seeing the camera?")
+        return report
+
+
+def main() -> int:
+    """Run the mapper node."""
+    return run_node(MapperNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

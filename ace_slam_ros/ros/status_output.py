@@ -1,0 +1,74 @@
+"""The tracker's status message: one per frame, in every state, with all counts."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rclpy.node import Node
+
+from ace_slam_ros.msg import SlamStatus
+
+from ..core.tracker import TrackerState, TrackResult
+from .conversions import make_header
+from .diagnostics import Window
+from .pose_messages import pose_to_msg
+from .qos import reliable_qos
+from .synchroniser import ImagePair
+
+
+class StatusOutput:
+    """Counts frames and publishes `status`.
+
+    Attributes:
+        received: image pairs that arrived; replaced: pairs dropped because a newer one was there.
+        waited: frames dropped at start while TF was awaited.
+        rejected: frames that could not be used.
+    """
+
+    def __init__(self, node: Node, map_frame: str) -> None:
+        self.received = self.replaced = self.waited = self.rejected = 0
+        self._tracked = self._lost = 0
+        self._node, self._map_frame = node, map_frame
+        self._latency, self._work = Window(), Window()
+        self._publisher = node.create_publisher(SlamStatus, "status", reliable_qos())
+
+    @property
+    def skipped(self) -> int:
+        """Frames dropped by choice."""
+        return self.replaced + self.waited
+
+    def publish(
+        self, pair: ImagePair, state: int, map_id: str, reason: str, result: TrackResult | None
+    ) -> None:
+        """Publish the state after one pair; `result` is None when the core did not run on it."""
+        latency_ms = (time.monotonic_ns() - pair.arrival_ns) * 1e-6
+        status = SlamStatus(
+            header=make_header(pair.stamp_ns, self._map_frame), state=state, map_id=map_id,
+            latency_ms=latency_ms, reason=reason)
+        if result is not None:
+            self._tracked += state == TrackerState.TRACKING
+            self._lost += state == TrackerState.LOST
+            self._latency.add(latency_ms)
+            self._work.add(result.processing_ms)
+            status.inlier_ratio = float(result.inlier_ratio)
+            status.inlier_count = int(result.inlier_count)
+            status.weights_version = int(result.weights_version)
+            status.processing_ms = float(result.processing_ms)
+            if result.T_map_cam_raw is not None:
+                status.raw_valid, status.raw_pose = True, pose_to_msg(result.T_map_cam_raw)
+        status.frames, status.tracked, status.lost = self.received, self._tracked, self._lost
+        status.skipped, status.rejected = self.skipped, self.rejected
+        self._publisher.publish(status)
+
+    def values(self) -> dict[str, Any]:
+        """Return counts and times for diagnostics."""
+        p50, p95 = self._latency.percentiles((50, 95))
+        return {
+            "frames": self.received, "tracked": self._tracked, "lost": self._lost,
+            "skipped": self.skipped, "rejected": self.rejected, "latency_p50_ms": p50,
+            "latency_p95_ms": p95, "processing_p50_ms": self._work.percentiles((50,))[0]}
+
+    def close(self) -> None:
+        """Drop the publisher."""
+        self._node.destroy_publisher(self._publisher)

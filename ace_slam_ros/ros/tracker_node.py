@@ -1,0 +1,247 @@
+"""The tracker node: image pairs in; pose, odometry, path, status, TF and keyframes out.
+
+`pose`, `odometry`, `path` and TF are of `ros.base_frame` in `ros.map_frame`; `status.raw_pose` and
+`keyframe.pose` are of the camera's optical frame in the map. The map's origin is the first base
+pose. Where the camera's place on the robot is unknown, its body frame (x forward, y left, z up)
+is taken as the base, so that z points up in the map.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from std_srvs.srv import SetBool, Trigger
+
+from ace_slam_ros.msg import Keyframe as KeyframeMsg
+from ace_slam_ros.msg import SlamStatus
+
+from ..core.errors import AceSlamError, DataError
+from ..core.geometry import invert_pose
+from ..core.tracker import Tracker, TrackerState, TrackResult
+from .conversions import frame_from_msgs, keyframe_to_msg
+from .diagnostics import Report
+from .extrinsic import Extrinsic
+from .image_inputs import ImageInputs
+from .node_base import SlamNode
+from .pose_messages import base_covariance, pose_from_msg
+from .pose_output import PoseOutput
+from .process import run_node
+from .qos import reliable_qos
+from .status_output import StatusOutput
+from .synchroniser import ImagePair
+from .transforms import make_transforms
+from .weights import WeightsLink, weights_schema
+from .worker import NewestSlot
+
+_CLOCK_GAP_NS = 10_000_000_000
+
+
+class TrackerNode(SlamNode):
+    """Feeds `core.tracker.Tracker` with the newest image pair and publishes its results."""
+
+    def __init__(self) -> None:
+        super().__init__("tracker")
+
+    def setup(self) -> None:
+        """Make publishers, services and the link to the weights."""
+        self._slot: NewestSlot[ImagePair] = NewestSlot()
+        self._actions: deque[Callable[[Tracker], None]] = deque()
+        self._tracker: Tracker | None = None
+        self._paused = False
+        self._status = StatusOutput(self, self.config.ros.map_frame)
+        self._last: TrackResult | None = None
+        self._trouble = ""
+        self._link = WeightsLink(self.segment, weights_schema(self.config, self.encoder))
+        self._transforms = make_transforms(self)
+        self._extrinsic = Extrinsic(self, self.config.ros, self._transforms)
+        self._output = PoseOutput(self, self.config.ros, self._transforms)
+        self._keyframes = self.create_publisher(KeyframeMsg, "keyframe", reliable_qos(50))
+        self._entities: list[Any] = [
+            self.create_service(Trigger, "reset", self.guarded_service(self._reset)),
+            self.create_service(SetBool, "pause", self.guarded_service(self._pause)),
+        ]
+        self._tf_timer = self.create_timer(
+            1.0 / 30.0, self._output.repeat_tf, clock=self.steady_clock)
+        if not self._transforms.available and self.config.ros.publish_tf:
+            self.get_logger().info(
+                "tf2_msgs is not installed: no TF, use the pose and odometry topics")
+
+    def start(self) -> Callable[[], None]:
+        """Subscribe."""
+        self._inputs = ImageInputs(self, self.config.ros, self._slot.put, self._time_jump)
+        self._initial = self.create_subscription(
+            PoseWithCovarianceStamped, "initialpose", self._initialpose, reliable_qos())
+        return self._step
+
+    def pause_work(self) -> None:
+        """Unsubscribe."""
+        self._inputs.close()
+        self.destroy_subscription(self._initial)
+        self._slot.clear()
+        self._output.interrupt()
+
+    def teardown(self) -> None:
+        """Drop what `setup` made."""
+        for service in self._entities:
+            self.destroy_service(service)
+        self.destroy_timer(self._tf_timer)
+        self._status.close()
+        self.destroy_publisher(self._keyframes)
+        self._output.close()
+        self._transforms.close()
+        self._link.close()
+        self._tracker = None
+
+    # Callbacks, in the executor's thread: they only leave work for the worker -----------------
+
+    def _time_jump(self) -> None:
+        self.get_logger().warning("stamps went back (a bag loop?): queues and motion are cleared")
+        self._slot.clear()
+        self._actions.append(lambda tracker: tracker.clear_motion())
+
+    def _initialpose(self, msg: PoseWithCovarianceStamped) -> None:
+        frame = msg.header.frame_id
+        try:
+            if frame not in ("", self.config.ros.map_frame):
+                raise DataError(f"it is in frame '{frame}', not '{self.config.ros.map_frame}'")
+            T_map_base = pose_from_msg(msg.pose.pose)
+        except AceSlamError as error:
+            self.get_logger().warning(f"initialpose ignored: {error}")
+            return
+        self._actions.append(lambda tracker: tracker.set_prior(T_map_base @ self._T_base_cam))
+
+    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._actions.append(lambda tracker: self._start_map(tracker))
+        response.success = True
+        response.message = "a new map starts with the next frame"
+        return response
+
+    def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._paused = request.data
+        response.success = True
+        response.message = "paused" if request.data else "running"
+        return response
+
+    # Worker thread ------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        pair = self._slot.take(0.1)
+        if pair is None:
+            return
+        if self._paused:
+            self._output.interrupt()
+            self._say(pair, SlamStatus.PAUSED, "paused by the pause service")
+            return
+        try:
+            result = self._track(pair)
+        except DataError as error:
+            self._status.rejected += 1
+            self._trouble = f"frame rejected: {error}"
+            kind = re.sub(r"[\d.]+", "#", str(error))
+            self.log_once(kind, f"{self._trouble} (further ones are only counted)")
+            state = int(self._tracker.state) if self._tracker is not None else SlamStatus.INIT
+            self._say(pair, state, self._trouble)
+            return
+        if result is not None:
+            self._publish(pair, result)
+
+    def _track(self, pair: ImagePair) -> TrackResult | None:
+        """Run the core on one pair; None while the camera's place is not known yet."""
+        frame_id = pair.color.header.frame_id
+        T_base_cam = self._extrinsic.at(frame_id, pair.stamp_ns)
+        if T_base_cam is None:
+            self._status.waited += 1
+            self._say(
+                pair, SlamStatus.INIT,
+                f"waiting for TF {self.config.ros.base_frame} -> {frame_id}")
+            return None
+        frame = frame_from_msgs(pair.color, pair.depth, pair.info)
+        self._trouble = ""
+        self._T_base_cam = T_base_cam
+        if self._tracker is None:
+            self.get_logger().info(f"camera in {self.config.ros.base_frame}: "
+                                   f"{self._extrinsic.source}")
+            self._tracker = Tracker(self.config, self.encoder, T_map_cam_first=T_base_cam)
+        while self._actions:
+            self._actions.popleft()(self._tracker)
+        self._update_head(self._tracker)
+        return self._tracker.process(frame)
+
+    def _start_map(self, tracker: Tracker) -> None:
+        tracker.reset()
+        self._output.new_map()
+
+    def _update_head(self, tracker: Tracker) -> None:
+        update = self._link.poll()
+        if update is None:
+            return
+        before = tracker.map_id
+        try:
+            tracker.set_head(update.payload, update.version)
+        except AceSlamError as error:
+            self._link.problem = str(error)
+            self.log_once(str(error), f"weights ignored: {error}")
+        if tracker.map_id != before:
+            self.get_logger().info(f"following map {tracker.map_id}, version {update.version}")
+            self._output.new_map()
+
+    def _publish(self, pair: ImagePair, result: TrackResult) -> None:
+        self._last = result
+        tracking = result.state == TrackerState.TRACKING and result.T_map_cam is not None
+        if tracking:
+            T_map_base = result.T_map_cam @ invert_pose(self._T_base_cam)
+            covariance_66 = base_covariance(result.covariance_66, result.T_map_cam, T_map_base)
+            self._output.publish(pair.stamp_ns, T_map_base, covariance_66)
+        elif result.state == TrackerState.LOST:
+            self._output.interrupt()
+        self._say(pair, int(result.state), result.reason, result)
+        if result.keyframe is not None and self._tracker is not None:
+            self._keyframes.publish(keyframe_to_msg(
+                result.keyframe, self._tracker.map_id, self.encoder.hash,
+                self.config.ros.map_frame))
+
+    def _say(
+        self, pair: ImagePair, state: int, reason: str, result: TrackResult | None = None
+    ) -> None:
+        self._status.received = self._inputs.synchroniser.pairs
+        self._status.replaced = self._slot.replaced
+        map_id = self._tracker.map_id if self._tracker is not None else ""
+        self._status.publish(pair, state, map_id, reason, result)
+
+    def report(self) -> Report:
+        """Describe input, tracking and weights."""
+        report, segment = Report(), self._link.status()
+        report.values = self._inputs.values(time.monotonic_ns()) | self._status.values() | {
+            "weights_version": self._link.version, "weights_age_s": segment.heartbeat_age_s,
+            "tf": self._output.tf_mode, "extrinsic": self._extrinsic.source}
+        silence = self._inputs.problem()
+        report.error(silence)
+        if silence:
+            self.get_logger().warning(silence, throttle_duration_sec=5.0)
+        for text in self._inputs.incompatible.values():
+            report.error(text)
+        report.warn(self._trouble)
+        report.warn(self._link.problem or ("" if segment.writer_alive else segment.message))
+        if self._last is not None and self._last.state != TrackerState.TRACKING:
+            report.warn(self._last.reason)
+        newest = self._inputs.synchroniser.streams["color"].last_stamp_ns
+        if newest and abs(self.get_clock().now().nanoseconds - newest) > _CLOCK_GAP_NS:
+            report.warn(
+                "image stamps are more than 10 s from the clock: synchronise the clocks, or play "
+                "bags with --clock and set use_sim_time")
+        return report
+
+
+def main() -> int:
+    """Run the tracker node."""
+    return run_node(TrackerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
