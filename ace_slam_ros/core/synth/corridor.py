@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ..geometry import Float64Array
@@ -13,7 +14,7 @@ from . import pictures as pic
 from .lighting import Lamp, Lighting
 from .motion import CameraPath, Limits, Tremor, spline_path
 from .scene import Builder, Scene
-from .textures import Material, generator, painted, speckled, tiles, vary
+from .textures import Material, UInt8Image, generator, painted, speckled, tiles, vary
 
 HEIGHT_M, HALF_WIDTH_M = 2.5, 0.95
 _SPEED_M_S, _OVERLAP_M = 0.92, 4.0
@@ -101,11 +102,11 @@ def build_corridor(seed: int, layout: Layout) -> Scene:
         left = np.array([-along[1], along[0]])
         middle = -left * layout.side(k + 1) / 2
         outer, inner = layout.side(k) + 2 * HALF_WIDTH_M, layout.side(k) - 2 * HALF_WIDTH_M
-        with b.frame(*(middle - left * HALF_WIDTH_M), 0.0, heading):
+        with b.frame(*_xy(middle - left * HALF_WIDTH_M), 0.0, heading):
             _wall(b, outer, skins, outside=True)
-        with b.frame(*(middle + left * HALF_WIDTH_M), 0.0, heading + math.pi):
+        with b.frame(*_xy(middle + left * HALF_WIDTH_M), 0.0, heading + math.pi):
             _wall(b, inner, skins, outside=False)
-        with b.frame(*middle, 0.0, heading):
+        with b.frame(*_xy(middle), 0.0, heading):
             _floor_and_ceiling(b, outer if k % 2 == 0 else inner)
     _block(b, layout)
     return b.build()
@@ -140,7 +141,7 @@ def _fixed(material: Material, seed: int, purpose: str) -> Material:
 
     def paint(
         rng: np.random.Generator, height: int, width: int, texel_m: float
-    ) -> pic.UInt8Image:
+    ) -> UInt8Image:
         del rng  # the caller's generator would make every copy different
         return material(generator(seed, f"corridor {purpose}"), height, width, texel_m)
 
@@ -152,7 +153,7 @@ def _panelled(colour: tuple[float, float, float]) -> Material:
 
     def paint(
         rng: np.random.Generator, height: int, width: int, texel_m: float
-    ) -> pic.UInt8Image:
+    ) -> UInt8Image:
         image = painted(colour, 0.04, 0.025)(rng, height, width, texel_m)
         size = 0.575 / texel_m
         for k in range(int(width / size) + 1):
@@ -160,7 +161,7 @@ def _panelled(colour: tuple[float, float, float]) -> Material:
             y0, y1 = int(0.14 * height), int(0.82 * height)
             for inset, gain in ((0, 0.62), (4, 1.22), (8, 0.8)):
                 tone = tuple(min(255.0, c * gain) for c in colour)
-                pic.cv2.rectangle(image, (x0 + inset, y0 + inset), (x1 - inset, y1 - inset), tone, 3)
+                cv2.rectangle(image, (x0 + inset, y0 + inset), (x1 - inset, y1 - inset), tone, 3)
         image[: max(2, int(0.03 / texel_m))] = tuple(int(0.55 * c) for c in colour)
         return image
 
@@ -169,7 +170,7 @@ def _panelled(colour: tuple[float, float, float]) -> Material:
 
 def _door_plate(
     rng: np.random.Generator, height: int, width: int, texel_m: float
-) -> pic.UInt8Image:
+) -> UInt8Image:
     image = painted((208.0, 210.0, 212.0), 0.01, 0.005)(rng, height, width, texel_m)
     pic.text_line(image, "OFFICE", width // 8, int(0.45 * height), 3 * width // 4, height // 4,
                   (40.0, 46.0, 70.0), rng)
@@ -251,3 +252,7 @@ def _block(b: Builder, layout: Layout) -> None:
             b.solid(centre, extent)
     b.solid((0, 0, -0.1), (far, far, 0.2))
     b.solid((0, 0, HEIGHT_M + 0.1), (far, far, 0.2))
+
+
+def _xy(point_2: Float64Array) -> tuple[float, float]:
+    return float(point_2[0]), float(point_2[1])

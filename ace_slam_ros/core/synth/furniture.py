@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from . import pictures as pic
 from .scene import Builder
-from .textures import Colour, Material, fabric, leaf, painted, speckled, vary, wood
+from .textures import (
+    Colour,
+    Material,
+    UInt8Image,
+    fabric,
+    leaf,
+    painted,
+    speckled,
+    vary,
+    wood,
+)
 
 _BLACK: Colour = (34.0, 34.0, 37.0)
 _STEEL: Colour = (150.0, 152.0, 155.0)
+_LEAF = np.array([[0.5, 0], [0.1, 0.3], [0, 0.6], [0.35, 1], [0.65, 1], [1, 0.6], [0.9, 0.3]])
 
 
 def legs(b: Builder, width_m: float, depth_m: float, height_m: float, skin: Material) -> None:
@@ -50,7 +62,8 @@ def desk(b: Builder) -> None:
             table_lamp(b, 0.36)
 
 
-def drawers(rng: np.random.Generator, height: int, width: int, texel_m: float) -> pic.UInt8Image:
+def drawers(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
+    """Paint the front of a chest of three drawers."""
     image = painted((198.0, 196.0, 190.0))(rng, height, width, texel_m)
     for k in range(3):
         top = k * height // 3
@@ -176,7 +189,7 @@ def sideboard(b: Builder, width_m: float) -> None:
               texel_m=0.0012)
 
 
-def _doors(rng: np.random.Generator, height: int, width: int, texel_m: float) -> pic.UInt8Image:
+def _doors(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
     image = wood((190.0, 152.0, 108.0))(rng, height, width, texel_m)
     for k in range(1, 4):
         x = k * width // 4
@@ -187,13 +200,13 @@ def _doors(rng: np.random.Generator, height: int, width: int, texel_m: float) ->
     return image
 
 
-def _radio(rng: np.random.Generator, height: int, width: int, texel_m: float) -> pic.UInt8Image:
+def _radio(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
     image = wood((130.0, 84.0, 50.0))(rng, height, width, texel_m)
     image[height // 8 : -height // 8, width // 12 : width // 2] = (196, 184, 150)
     image[height // 8 : -height // 8 : 4, width // 12 : width // 2] = (120, 108, 84)
     for k in range(3):
         centre = (int(width * (0.62 + 0.13 * k)), int(0.65 * height))
-        pic.cv2.circle(image, centre, height // 9, (215, 205, 180), -1, pic.cv2.LINE_AA)
+        cv2.circle(image, centre, height // 9, (215, 205, 180), -1, cv2.LINE_AA)
     pic.text_line(image, "ORION FM", int(0.58 * width), int(0.35 * height), int(0.35 * width),
                   height // 8, (240.0, 226.0, 190.0), rng)
     return image
@@ -215,8 +228,7 @@ def plant(b: Builder, height_m: float, leaves: int) -> None:
         length, wide = 0.5 * height_m * b.rng.uniform(0.8, 1.25), 0.17 * height_m
         base = np.array([0, 0, height_m * (0.4 + 0.25 * rise)]) + out * 0.05 * height_m
         tip = base + along * length - across * wide / 2
-        shape = np.array([[0.5, 0], [0.1, 0.3], [0, 0.6], [0.35, 1], [0.65, 1], [1, 0.6], [0.9, 0.3]])
-        outline = shape * (wide, length)
+        outline = _LEAF * (wide, length)
         skin = leaf((62.0, 112.0, 48.0))
         b.quad(list(tip), list(across), list(-along), wide, length, skin, 0.0025,
                outline_K2=outline)

@@ -14,7 +14,7 @@ from .scene import Box, Surface
 from .textures import Float32Array, UInt8Image, generator, to_uint8
 
 BoolArray = npt.NDArray[np.bool_]
-#: Textures store (brightness * HEADROOM)^(1/GAMMA), so lamps may exceed full white before exposure.
+#: Textures store (brightness * HEADROOM)^(1/GAMMA): lamps may exceed full white.
 GAMMA, HEADROOM = 2.2, 0.6
 _GRID_M = 0.08
 _BLOCK = 4096
@@ -136,7 +136,7 @@ def _irradiance(
             light += weight[:, None] * colour / samples
     if lighting.sun is not None:
         light += _sunlight(points_N3, normals_N3, boxes, lighting.sun)
-    return light
+    return np.asarray(light)
 
 
 def _sunlight(
@@ -155,7 +155,7 @@ def _sunlight(
     ray = np.broadcast_to(direction, points_N3.shape) * np.maximum(distance, 0)[:, None]
     weight = np.zeros(len(points_N3))
     weight[inside] = cosine[inside] * ~_blocked(points_N3[inside], ray[inside], boxes, 0.999)
-    return weight[:, None] * np.asarray(sun.colour)
+    return np.asarray(weight[:, None] * np.asarray(sun.colour))
 
 
 def _openness(
@@ -172,7 +172,7 @@ def _openness(
         ray = direction + normals_N3 * 1.02
         ray *= _OCCLUSION_REACH_M / np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-9)
         free += ~_blocked(points_N3, ray, boxes, 1.0)
-    return 0.25 + 0.75 * free / rays
+    return np.asarray(0.25 + 0.75 * free / rays)
 
 
 def _blocked(

@@ -151,7 +151,7 @@ def wander(
         position = centre_3 + half_3 * np.clip(back, -1, 1)
         reach = min(room_half_2[0] / max(abs(heading[0]), 1e-6),
                     room_half_2[1] / max(abs(heading[1]), 1e-6))
-        target = reach * heading + np.array([0, 0, rng.uniform(0.75, 1.4)])
+        target = reach * heading + np.array([0, 0, rng.uniform(0.5, 1.4)])
         states[k, :3] = position
         seen_yaw, states[k, 4] = look_at(position, target)
         states[k, 3] = yaw + (seen_yaw - yaw + np.pi) % (2 * np.pi) - np.pi

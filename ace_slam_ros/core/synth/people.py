@@ -165,4 +165,4 @@ def _keep_apart(ground_N2: Float64Array, camera_N2: Float64Array) -> Float64Arra
     """Push positions out of a circle around the camera."""
     away = ground_N2 - camera_N2
     distance = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
-    return camera_N2 + away * np.maximum(1.0, _PERSONAL_SPACE_M / distance)
+    return np.asarray(camera_N2 + away * np.maximum(1.0, _PERSONAL_SPACE_M / distance))

@@ -7,7 +7,6 @@ import numpy as np
 
 from .textures import (
     Colour,
-    Material,
     UInt8Image,
     fractal_noise,
     painted,
@@ -57,7 +56,8 @@ def landscape(rng: np.random.Generator, height: int, width: int, texel_m: float)
     """Paint a photo-like landscape: sky with clouds, sun, ridges in haze, water or meadow."""
     sky = np.asarray(random_colour(rng, 0.4), np.float32)
     t = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    image = np.broadcast_to((1 - t) * sky * 0.75 + t * (0.3 * sky + 170), (height, width, 3)).copy()
+    fade = (1 - t) * sky * 0.75 + t * (0.3 * sky + 170)
+    image = np.broadcast_to(fade, (height, width, 3)).copy()
     clouds = fractal_noise(rng, height, width, max(8.0, height / 2.5), 5, 0.55, 2.2)
     image += np.clip(clouds, 0, 2)[..., None] * 38
     sun = (int(rng.uniform(0.15, 0.85) * width), int(rng.uniform(0.12, 0.4) * height))
@@ -68,12 +68,13 @@ def landscape(rng: np.random.Generator, height: int, width: int, texel_m: float)
     layers = int(rng.integers(3, 6))
     for k in range(layers):
         profile = fractal_noise(rng, 2, width, max(6.0, width / (2.0 + 2 * k)), 5, 0.5)[0]
-        level = height * (0.4 + 0.5 * k / layers) + profile * height * 0.08 * (1 - 0.5 * k / layers)
+        share = k / layers
+        level = height * (0.4 + 0.5 * share + 0.08 * profile * (1 - 0.5 * share))
         haze = (k + 1) / layers
-        tone = ground * (0.25 + 0.3 * haze) + (1 - haze) * np.float32(110)
+        hill = ground * (0.25 + 0.3 * haze) + (1 - haze) * np.float32(110)
         shade = 1 + 0.22 * fractal_noise(rng, height, width, max(4.0, height / 9), 4, 0.7)
         mask = rows > level[columns][None]
-        image[mask] = (tone * shade[..., None])[mask]
+        image[mask] = (hill * shade[..., None])[mask]
     for _ in range(int(rng.integers(4, 14))):
         x, y = int(rng.uniform(0, width)), int(rng.uniform(0.7, 0.98) * height)
         size = rng.uniform(0.04, 0.16) * height
@@ -83,7 +84,9 @@ def landscape(rng: np.random.Generator, height: int, width: int, texel_m: float)
     return to_uint8(image)
 
 
-def abstract_print(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
+def abstract_print(
+    rng: np.random.Generator, height: int, width: int, texel_m: float
+) -> UInt8Image:
     """Paint a geometric art print."""
     image = np.full((height, width, 3), random_colour(rng, 0.25), np.float32)
     for _ in range(int(rng.integers(6, 16))):
@@ -241,7 +244,7 @@ def window_view(rng: np.random.Generator, height: int, width: int, texel_m: floa
 
 
 def door(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
-    """Paint a panelled wooden door with frame, handle and hinges; all doors of a seed are alike."""
+    """Paint a panelled wooden door with frame and handle."""
     image = wood((166.0, 122.0, 82.0))(rng, width, height, texel_m).transpose(1, 0, 2)
     canvas = np.ascontiguousarray(image[:height, :width]).astype(np.float32)
     frame = max(2, int(0.06 / texel_m))

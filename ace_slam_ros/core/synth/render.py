@@ -94,8 +94,8 @@ def pack(surfaces: Sequence[Surface], textures: Sequence[UInt8Image]) -> Facets:
             for b0, b1 in zip(cuts_v[:-1], cuts_v[1:], strict=True):
                 outline = surface.outline_K2
                 if tiles_u * tiles_v > 1:
-                    outline = np.array([[a0 / scale_u, b0 / scale_v], [a0 / scale_u, b1 / scale_v],
-                                        [a1 / scale_u, b1 / scale_v], [a1 / scale_u, b0 / scale_v]])
+                    outline = np.array([[a0, b0], [a0, b1], [a1, b1], [a1, b0]])
+                    outline = outline / (scale_u, scale_v)
                 polygon = (surface.origin_3 + outline[:, :1] * surface.u_3
                            + outline[:, 1:] * surface.v_3)
                 padding = np.repeat(polygon[-1:], MAX_CORNERS - len(polygon), axis=0)
@@ -147,7 +147,8 @@ def rasterise(facets: Facets, T_world_cam_44: Float64Array, camera: Camera) -> V
     K_inverse = np.linalg.inv(camera.K_33)
     plane = -(normal @ K_inverse) / np.where(offset > 1e-6, offset, 1.0)[:, None]
     seen = np.flatnonzero((offset > 1e-6) & _in_view(points, camera))
-    low, high = _row_intervals(points[seen], K_inverse, camera)
+    low, high = _row_intervals(
+        np.asarray(points[seen], np.float64), K_inverse, camera)
     width, height = camera.width, camera.height
     facet_HW = np.full((height, width), -1, np.int16)
     inverse_HW = np.zeros((height, width), np.float32)
@@ -182,7 +183,7 @@ def _in_view(points_NK3: Float64Array, camera: Camera) -> npt.NDArray[np.bool_]:
     top, bottom = -(camera.cy + 1) / camera.fy, (camera.height - camera.cy) / camera.fy
     outside = np.all(z < 1e-3, 1) | np.all(x < left * z, 1) | np.all(x > right * z, 1)
     outside |= np.all(y < top * z, 1) | np.all(y > bottom * z, 1)
-    return ~outside
+    return np.asarray(~outside)
 
 
 def _row_intervals(
@@ -203,8 +204,8 @@ def _row_intervals(
             if len(n):
                 crossing = np.ceil(-(b[n] / a[n])[:, None] * rows - (c[n] / a[n])[:, None])
                 side[n] = (np.maximum if side is low else np.minimum)(side[n], crossing)
-        for n in np.flatnonzero(real & (a == 0)):
-            high[n, b[n] * rows + c[n] < 0] = 0
+        for flat in np.flatnonzero(real & (a == 0)):
+            high[flat, b[flat] * rows + c[flat] < 0] = 0
     return (np.clip(low, 0, camera.width).astype(np.int16),
             np.clip(high, 0, camera.width).astype(np.int16))
 

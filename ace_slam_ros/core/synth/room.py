@@ -115,7 +115,8 @@ def _work_wall(b: Builder, length: float) -> None:
 
 def _book_wall(b: Builder, length: float) -> None:
     """Bookshelves, a door and a picture."""
-    _wall(b, length, wallpaper(vary(b.rng, (214, 204, 180), 0.05), vary(b.rng, (150, 160, 140), 0.2)))
+    ground, ink = vary(b.rng, (214, 204, 180), 0.05), vary(b.rng, (150, 160, 140), 0.2)
+    _wall(b, length, wallpaper(ground, ink))
     for x in (-1.15, -0.2):
         with b.frame(x, 0):
             fur.bookshelf(b, 0.92, 1.95, 5)
@@ -176,7 +177,8 @@ def _corners(b: Builder) -> None:
                 shadow=False)
     with b.frame(*spots[int(order[2])], 0.0, float(b.rng.uniform(0, 1.5))):
         b.box((0, 0, 0.25), (0.4, 0.4, 0.5), pic.carton, "fblrt")
-        b.prism((0, 0, 0.5), (0.12, 0.17), 0.3, 10, speckled((120, 140, 150)), painted((30, 30, 32)))
+        b.prism((0, 0, 0.5), (0.12, 0.17), 0.3, 10, speckled((120, 140, 150)),
+                painted((30, 30, 32)))
     with b.frame(*spots[int(order[3])]):
         b.prism((0, 0, 0), (0.16, 0.2), 0.5, 10, fabric((170, 140, 96)), painted((58, 52, 46)))
 
@@ -203,16 +205,16 @@ def day_light(seed: int) -> Lighting:
 def evening_light(seed: int) -> Lighting:
     """Low orange sun through the window and one warm lamp: other direction, colour, shadows."""
     rng = generator(seed, "evening light")
-    slope = np.array([1.0, rng.uniform(-0.45, 0.45), rng.uniform(0.38, 0.55)])
+    slope = np.array([1.0, rng.uniform(-0.45, 0.45), rng.uniform(0.13, 0.24)])
     slope /= np.linalg.norm(slope)
     left, sill, width, height = _WINDOW_M
     sun = Sun(
         (float(slope[0]), float(slope[1]), float(slope[2])),
         ((LENGTH_M / 2 - 0.005, left, sill), (0.0, width, 0.0), (0.0, 0.0, height)),
-        (1.5, 1.02, 0.58),
+        (4.2, 2.75, 1.5),
     )
     lamps = (
-        Lamp((-LENGTH_M / 2 + 0.7, float(rng.uniform(-1.6, 1.6)), 1.5), 0.15, (1.1, 0.78, 0.45)),
-        Lamp((LENGTH_M / 2 - 0.2, 0.0, 1.7), 0.6, (0.3, 0.27, 0.24)),
+        Lamp((-LENGTH_M / 2 + 0.7, float(rng.uniform(-1.6, 1.6)), 1.5), 0.15, (2.9, 2.0, 1.15)),
+        Lamp((LENGTH_M / 2 - 0.2, 0.0, 1.7), 0.6, (0.8, 0.7, 0.62)),
     )
-    return Lighting(lamps, sun, (0.16, 0.135, 0.11), (0.2, 0.155, 0.11))
+    return Lighting(lamps, sun, (0.24, 0.2, 0.165), (0.3, 0.235, 0.17))

@@ -1,5 +1,4 @@
-"""Sensor model: exposure, vignetting, colour balance and noise of the image; noise, steps and
-holes of the depth.
+"""Sensor model: blur, exposure and noise of the image; noise, steps and holes of the depth.
 
 Noise comes from banks drawn once per sequence and read at random offsets per frame: cheap, and
 deterministic by seed.
@@ -8,19 +7,24 @@ deterministic by seed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..camera import Camera
-from ..geometry import Float64Array
+from ..geometry import Float64Array, exp_se3, log_se3, transform_points
 from .lighting import GAMMA, HEADROOM
 from .render import Facets, Visibility
 from .textures import Float32Array, UInt8Image, generator
 
 BoolImage = npt.NDArray[np.bool_]
+Int16Image = npt.NDArray[np.int16]
+_Bank = TypeVar("_Bank", Int16Image, Float32Array)
 _BANK = 1024
+_BLUR_SAMPLES = 5
+_TONE_RANGE = 1.4
 #: Baseline between infra-red projector and camera, and disparity resolution in pixels.
 _BASELINE_M, _DISPARITY_STEP_PX = 0.075, 0.125
 
@@ -67,7 +71,8 @@ class Sensor:
         fine = np.asarray(cv2.GaussianBlur(fine, (0, 0), 0.8))
         self._depth_noise = fine / fine.std()
         rng = generator(seed, "depth holes")
-        blobs = np.asarray(cv2.GaussianBlur(rng.standard_normal(size, dtype=np.float32), (0, 0), 4))
+        blobs = rng.standard_normal(size, dtype=np.float32)
+        blobs = np.asarray(cv2.GaussianBlur(blobs, (0, 0), 4))
         specks = rng.standard_normal(size, dtype=np.float32)
         self._holes = (0.85 * blobs / blobs.std() + 0.5 * specks) / np.float32(np.hypot(0.85, 0.5))
         rng = generator(seed, "exposure drift")
@@ -76,7 +81,10 @@ class Sensor:
         u = (np.arange(camera.width) - camera.cx) / camera.fx
         v = (np.arange(camera.height) - camera.cy) / camera.fy
         radius2 = (u[None] ** 2 + v[:, None] ** 2).astype(np.float32)
-        self._vignette = (1 + 0.9 * radius2) ** -1.0
+        # In an encoded picture gains become gains to the power 1 / GAMMA.
+        balance = np.asarray(model.white_balance, np.float32) / HEADROOM
+        falloff = 1 / (1 + 0.9 * radius2[..., None])
+        self._gain = (falloff * balance).astype(np.float32) ** np.float32(1 / GAMMA)
         self._ray_length = np.sqrt(1 + radius2)
 
     def expose(self, image: UInt8Image, edges: BoolImage, frame: int, time_s: float) -> UInt8Image:
@@ -93,13 +101,10 @@ class Sensor:
         image = np.asarray(cv2.GaussianBlur(image, (3, 3), 0.42), np.uint8)
         gain = self.model.exposure * (1 + self.model.drift / 1.7 * np.sin(
             2 * np.pi * self._drift_hz * time_s + self._drift_phase).sum())
-        balance = np.asarray(self.model.white_balance) * gain / HEADROOM
-        scale = self._vignette ** (1 / GAMMA)
         image = np.asarray(cv2.multiply(
-            image, cv2.merge([scale * np.float32(g ** (1 / GAMMA)) for g in balance]),
-            dtype=cv2.CV_16S))
+            image, self._gain, scale=gain ** (1 / GAMMA) / _TONE_RANGE, dtype=cv2.CV_8U))
+        image = np.asarray(cv2.LUT(image, _TONES), np.uint8)
         rng = np.random.default_rng([self.seed & 0xFFFFFFFF, 11, frame])
-        image = _SHOULDER[np.clip(image, 0, len(_SHOULDER) - 1)]
         noise = _crop(self._image_noise, rng, image.shape[0], image.shape[1])
         return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)
 
@@ -123,13 +128,12 @@ class Sensor:
         out = focal_baseline / np.maximum(disparity * np.float32(_DISPARITY_STEP_PX), 1e-3)
         valid = (out >= model.min_depth_m) & (out <= model.max_depth_m) & (depth_m > 0)
         valid &= ~self._shadow(depth_m, focal_baseline)
-        index = np.maximum(visibility.facet_HW, 0)
-        offset = visibility.offset_N.astype(np.float32)[index]
-        cosine = offset * visibility.inverse_depth_HW / self._ray_length
-        valid &= cosine + 0.025 * holes > 0.13
+        index = visibility.facet_HW  # -1, nothing seen, is invalid already
+        offset = visibility.offset_N.astype(np.float32).take(index)
+        # Cosine of the angle of incidence times the ray length, against a noisy threshold.
+        valid &= offset * visibility.inverse_depth_HW > self._ray_length * (0.13 - 0.025 * holes)
         # Standard normal holes: below -2.9 about 0.2 % of all pixels, more on glass and gloss.
-        loss = facets.depth_loss_N[index]
-        valid &= holes > -2.9 + 4.6 * loss
+        valid &= holes > (4.6 * facets.depth_loss_N - 2.9).take(index)
         return np.where(valid, out, np.float32(0))
 
     def _shadow(self, depth_m: Float32Array, focal_baseline: np.float32) -> BoolImage:
@@ -142,26 +146,23 @@ class Sensor:
         return shadow
 
 
-def _crop(
-    bank: npt.NDArray[np.generic], rng: np.random.Generator, height: int, width: int
-) -> npt.NDArray[np.generic]:
+def _crop(bank: _Bank, rng: np.random.Generator, height: int, width: int) -> _Bank:
     row = int(rng.integers(bank.shape[0] - height + 1))
     column = int(rng.integers(bank.shape[1] - width + 1))
     return bank[row : row + height, column : column + width]
 
 
-def _shoulder() -> UInt8Image:
-    """Tone curve: straight up to 200, then bending towards white."""
-    x = np.arange(1024, dtype=np.float64)
+def _tones() -> UInt8Image:
+    """Tone curve over 0..255 * _TONE_RANGE: straight up to 200, then bending towards white."""
+    x = np.arange(256) * _TONE_RANGE
     over = np.maximum(x - 200.0, 0)
-    y = np.where(x <= 200, x, 200 + 55 * (1 - np.exp(-over / 55)))
-    return np.clip(np.rint(y), 0, 255).astype(np.uint8)
+    return np.rint(np.where(x <= 200, x, 200 + 55 * (1 - np.exp(-over / 55)))).astype(np.uint8)
 
 
-_SHOULDER = _shoulder()
+_TONES = _tones()
 
 
-def facet_edges(facet_HW: npt.NDArray[np.int16]) -> BoolImage:
+def facet_edges(facet_HW: Int16Image) -> BoolImage:
     """Pixels (H, W) with another facet to the left, right, above or below."""
     edges = np.zeros(facet_HW.shape, bool)
     across = facet_HW[:, 1:] != facet_HW[:, :-1]
@@ -173,12 +174,55 @@ def facet_edges(facet_HW: npt.NDArray[np.int16]) -> BoolImage:
     return edges
 
 
-def pixel_speed(
-    T_cam_next_cam_44: Float64Array, depth_m: float, camera: Camera
-) -> float:
-    """Largest image motion in pixels of the corners at a depth, for a relative pose."""
+def motion_blur(
+    image: UInt8Image, inverse_depth_HW: Float32Array, T_end_start_44: Float64Array,
+    camera: Camera,
+) -> UInt8Image:
+    """Average sub-exposures over the camera motion during the shutter time.
+
+    A sub-exposure takes each pixel from where the static world at the pixel's depth was seen in
+    the middle of the exposure.
+
+    Args:
+        image: (H, W, 3) picture at the middle of the exposure.
+        inverse_depth_HW: (H, W) 1/m at the same moment.
+        T_end_start_44: camera motion from the start to the end of the exposure.
+        camera: intrinsics.
+    """
+    twist_6 = log_se3(T_end_start_44)
+    samples = int(np.clip(np.ceil(_motion_px(T_end_start_44, camera) / 2.0), 1, _BLUR_SAMPLES))
+    samples += 1 - samples % 2  # odd, so that the middle one is the picture itself
+    if samples == 1:
+        return image
+    total = image.astype(np.uint16)
+    for offset in (np.arange(samples) - samples // 2) / samples:
+        if offset == 0:
+            continue
+        T_44 = exp_se3(float(offset) * twist_6)
+        map_x, map_y = _reprojection(inverse_depth_HW, T_44, camera)
+        moved = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        total += np.asarray(moved, np.uint8)
+    return np.asarray(cv2.convertScaleAbs(total, alpha=1 / samples), np.uint8)
+
+
+def _reprojection(
+    inverse_depth_HW: Float32Array, T_44: Float64Array, camera: Camera
+) -> tuple[Float32Array, Float32Array]:
+    """Where each pixel (H, W) of the camera appears after the motion T, in pixels."""
+    A_33 = (camera.K_33 @ T_44[:3, :3] @ np.linalg.inv(camera.K_33)).astype(np.float32)
+    b_3 = (camera.K_33 @ T_44[:3, 3]).astype(np.float32)
+    columns = np.arange(camera.width, dtype=np.float32)
+    rows = np.arange(camera.height, dtype=np.float32)[:, None]
+    x, y, w = (
+        A_33[k, 0] * columns + (A_33[k, 1] * rows + A_33[k, 2]) + b_3[k] * inverse_depth_HW
+        for k in range(3)
+    )
+    return np.asarray(x / w, np.float32), np.asarray(y / w, np.float32)
+
+
+def _motion_px(T_44: Float64Array, camera: Camera) -> float:
+    """Largest image motion in pixels of points 1.5 m away in the image corners."""
     corners = np.array([[0, 0], [camera.width, 0], [0, camera.height],
                         [camera.width, camera.height]], np.float64)
-    points = camera.unproject(corners, np.full(4, depth_m))
-    moved = points @ T_cam_next_cam_44[:3, :3].T + T_cam_next_cam_44[:3, 3]
+    moved = transform_points(T_44, camera.unproject(corners, np.full(4, 1.5)))
     return float(np.linalg.norm(camera.project(moved) - corners, axis=1).max())

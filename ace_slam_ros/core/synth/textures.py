@@ -27,7 +27,7 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
 
 def to_uint8(image: npt.NDArray[np.floating]) -> UInt8Image:
     """Round and clip to uint8."""
-    return np.clip(image + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image + 0.5, 0, 255), np.uint8)
 
 
 def fractal_noise(
@@ -101,7 +101,7 @@ def wallpaper(ground: Colour, ink: Colour, period_m: float = 0.28) -> Material:
         for cx, cy in ((size // 2, size // 2), (0, 3 * size // 2), (size, 3 * size // 2)):
             for k in range(6):
                 angle = np.pi * k / 3
-                petal = (int(cx + 0.19 * size * np.cos(angle)), int(cy + 0.19 * size * np.sin(angle)))
+                petal = _xy((cx + 0.19 * size * np.cos(angle), cy + 0.19 * size * np.sin(angle)))
                 cv2.ellipse(tile, petal, (size // 6, size // 12), np.degrees(angle), 0, 360,
                             ink, -1, cv2.LINE_AA)
             cv2.circle(tile, (cx, cy), max(1, size // 14), ground, -1, cv2.LINE_AA)
@@ -201,7 +201,8 @@ def carpet(ground: Colour, ink: Colour, accent: Colour) -> Material:
                             -1, cv2.LINE_AA)
         image = np.concatenate([quarter, quarter[::-1]])[:height]
         image = np.ascontiguousarray(np.concatenate([image, image[:, ::-1]], 1)[:, :width])
-        for inset_m, tone, thick_m in ((0.02, accent, 0.03), (0.09, ink, 0.05), (0.15, accent, 0.01)):
+        bands = ((0.02, accent, 0.03), (0.09, ink, 0.05), (0.15, accent, 0.01))
+        for inset_m, tone, thick_m in bands:
             inset = int(inset_m / texel_m)
             cv2.rectangle(image, (inset, inset), (width - 1 - inset, height - 1 - inset), tone,
                           max(1, int(thick_m / texel_m)))
@@ -231,7 +232,8 @@ def tiles(colour: Colour, size_m: float, joint: Colour) -> Material:
         rows, columns = int(height / size) + 1, int(width / size) + 1
         tones = rng.normal(1.0, 0.035, (rows, columns)).astype(np.float32)
         shade = np.kron(tones, np.ones((int(size) + 1, int(size) + 1), np.float32))
-        shade = shade[:height, :width] + 0.05 * fractal_noise(rng, height, width, 0.03 / texel_m, 4)
+        shade = shade[:height, :width]
+        shade += 0.05 * fractal_noise(rng, height, width, 0.03 / texel_m, 4)
         image = tinted(colour, np.asarray(shade, np.float32))
         for k in range(max(rows, columns) + 1):
             at = int(k * (int(size) + 1))

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -17,10 +16,10 @@ from ..geometry import Float64Array, invert_pose
 from . import corridor, room
 from .lighting import Lighting, bake
 from .motion import CameraPath, Limits, Tremor, spline_path, wander
-from .people import PARTS, Walker, build_people, walk_in_view
+from .people import Walker, build_people, walk_in_view
 from .render import Facets, Visibility, pack, rasterise, shade
 from .scene import Scene, Surface
-from .sensor import Sensor, SensorModel, facet_edges, pixel_speed
+from .sensor import Sensor, SensorModel, facet_edges, motion_blur
 from .textures import Float32Array, UInt8Image, generator
 
 WORLD_NAMES = ("room", "corridor", "loop", "dynamic", "lighting")
@@ -29,7 +28,6 @@ RATE_HZ = 30
 START_NS = 1_700_000_000_000_000_000
 CAMERA = Camera(640, 480, 525.4, 525.9, 318.7, 241.3)
 _PEOPLE = 3
-_MAX_BLUR_SAMPLES, _PIXELS_PER_SAMPLE = 3, 1.8
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class World:
     def path(self, frames: int | None = None) -> CameraPath:
         """Return the camera path, long enough for a number of frames."""
         count = max(self.default_frames, frames or 0)
-        # The margin lets sub-exposures reach past the last frame.
+        # The margin lets the exposure of the last frame end.
         seconds = count / RATE_HZ + 0.5
         if self.name in ("corridor", "loop"):
             return corridor.camera_path(self.seed, corridor.LAYOUTS[self.name], seconds)
@@ -156,35 +154,16 @@ class World:
         facets = self.placed(walkers, time_s)
         visibility = rasterise(facets, T_world_cam, self.camera)
         clean_depth = _depth_of(visibility)
-        image = self._blurred(facets, visibility, path, walkers, time_s)
+        half = self.sensor.shutter_s / 2
+        start, end = path.pose(max(0.0, time_s - half)), path.pose(time_s + half)
+        image = motion_blur(shade(facets, visibility, T_world_cam, self.camera),
+                            visibility.inverse_depth_HW, invert_pose(end) @ start, self.camera)
         image = sensor.expose(image, facet_edges(visibility.facet_HW), number, time_s)
         depth = sensor.measure(clean_depth, facets, visibility, number)
         moving = np.append(facets.part_N >= 0, False)  # index -1 (nothing seen) is the last
         stamp = START_NS + round(number * 1_000_000_000 / RATE_HZ)
         return SynthFrame(Frame(stamp, image, depth, self.camera), T_world_cam, clean_depth,
                           moving[visibility.facet_HW])
-
-    def _blurred(
-        self, facets: Facets, visibility: Visibility, path: CameraPath,
-        walkers: tuple[Walker, ...], time_s: float,
-    ) -> UInt8Image:
-        """Average sub-exposures over the shutter time, as many as the image motion needs."""
-        half = self.sensor.shutter_s / 2
-        start, end = path.pose(max(0.0, time_s - half)), path.pose(time_s + half)
-        length = pixel_speed(invert_pose(end) @ start, 1.5, self.camera)
-        samples = int(np.clip(np.ceil(length / _PIXELS_PER_SAMPLE), 1, _MAX_BLUR_SAMPLES))
-        total = np.zeros((self.camera.height, self.camera.width, 3), np.uint16)
-        for offset in (np.arange(samples) - (samples - 1) / 2) * (2 * half / samples):
-            moment = max(0.0, time_s + float(offset))
-            pose = path.pose(moment)
-            if offset == 0.0:
-                image = shade(facets, visibility, pose, self.camera)
-            else:
-                image = self.view(pose, self.placed(walkers, moment)).image
-            if samples == 1:
-                return image
-            total += image
-        return np.asarray(cv2.convertScaleAbs(total, alpha=1 / samples), np.uint8)
 
 
 def make_world(name: str, seed: int, movers: bool | None = None) -> World:
