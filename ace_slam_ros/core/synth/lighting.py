@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry import Float64Array
+from ..geometry import Float64Array, invert_pose
 from .scene import Box, Surface
 from .textures import Float32Array, UInt8Image, generator, to_uint8
 
 BoolArray = npt.NDArray[np.bool_]
 #: Textures store (brightness * HEADROOM)^(1/GAMMA): lamps may exceed full white.
 GAMMA, HEADROOM = 2.2, 0.6
-_GRID_M = 0.08
-_BLOCK = 4096
+_GRID_M = 0.09
+_BLOCK = 2048
 _OCCLUSION_REACH_M, _LAMP_REACH_M = 0.7, 6.0
 
 
@@ -121,7 +121,7 @@ def _irradiance(
     ambient = up * np.asarray(lighting.ambient_up) + (1 - up) * np.asarray(lighting.ambient_down)
     light = ambient * _openness(points_N3, normals_N3, boxes, rng)[:, None]
     for lamp in lighting.lamps:
-        colour, samples = np.asarray(lamp.colour), 6 if len(lighting.lamps) < 4 else 3
+        colour, samples = np.asarray(lamp.colour), 5 if len(lighting.lamps) < 4 else 3
         for _ in range(samples):
             jitter = rng.normal(size=3)
             spot = np.asarray(lamp.position) + lamp.radius_m * jitter / np.linalg.norm(jitter)
@@ -163,7 +163,7 @@ def _openness(
     rng: np.random.Generator,
 ) -> Float64Array:
     """Share (N,) of the near hemisphere that is free of boxes (ambient occlusion)."""
-    rays = 10
+    rays = 8
     directions = rng.normal(size=(rays, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     free = np.zeros(len(points_N3))
@@ -185,25 +185,32 @@ def _blocked(
     hit = np.zeros(len(points_N3), bool)
     points = np.ascontiguousarray(points_N3.T, np.float32)
     rays = np.ascontiguousarray(rays_N3.T, np.float32)
+    if not boxes:
+        return hit
+    centres = np.stack([box.T_world_box_44[:3, 3] for box in boxes])
+    halves = np.stack([box.half_3 for box in boxes]).astype(np.float32)
+    sizes = np.linalg.norm(halves, axis=1)
+    frames = np.stack([invert_pose(box.T_world_box_44) for box in boxes]).astype(np.float32)
     for start in range(0, len(hit), _BLOCK):
         block = slice(start, start + _BLOCK)
         p_3N, ray_3N = points[:, block], rays[:, block]
         centre = 0.5 * (p_3N.min(1) + p_3N.max(1))
         radius = float(np.linalg.norm(np.ptp(p_3N, axis=1))) / 2
         radius += float(np.abs(ray_3N).max()) * 1.8 * reach
-        for box in boxes:
-            gap = float(np.linalg.norm(box.T_world_box_44[:3, 3] - centre))
-            if gap - float(np.linalg.norm(box.half_3)) < radius:
-                hit[block] |= _meets(p_3N, ray_3N, box, reach)
+        gaps = np.linalg.norm(centres - centre, axis=1) - sizes
+        for k in np.flatnonzero(gaps < radius):
+            hit[block] |= _meets(p_3N, ray_3N, frames[k], halves[k], reach)
     return hit
 
 
-def _meets(p_3N: Float32Array, ray_3N: Float32Array, box: Box, reach: float) -> BoolArray:
-    T_box_world = np.linalg.inv(box.T_world_box_44).astype(np.float32)
+def _meets(
+    p_3N: Float32Array, ray_3N: Float32Array, T_box_world_44: Float32Array, half_3: Float32Array,
+    reach: float,
+) -> BoolArray:
     near = np.full(p_3N.shape[1], 1e-3, np.float32)
     far = np.full(p_3N.shape[1], reach, np.float32)
-    for axis, half in enumerate(box.half_3.astype(np.float32)):
-        row = T_box_world[axis]
+    for axis, half in enumerate(half_3):
+        row = T_box_world_44[axis]
         speed = row[:3] @ ray_3N
         speed[np.abs(speed) < 1e-7] = 1e-7
         middle = -(row[:3] @ p_3N + row[3]) / speed

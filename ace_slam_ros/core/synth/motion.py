@@ -147,7 +147,7 @@ def wander(
             direction = -direction
         yaw += direction * abs(rng.normal(0.42, 0.22))
         heading = np.array([np.cos(yaw), np.sin(yaw), 0.0])
-        back = -heading * rng.uniform(-0.55, 0.85) + 0.45 * rng.normal(size=3)
+        back = -heading * rng.uniform(-0.9, 0.7) + 0.45 * rng.normal(size=3)
         position = centre_3 + half_3 * np.clip(back, -1, 1)
         reach = min(room_half_2[0] / max(abs(heading[0]), 1e-6),
                     room_half_2[1] / max(abs(heading[1]), 1e-6))

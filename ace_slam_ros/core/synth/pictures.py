@@ -54,7 +54,7 @@ def text_line(
 
 def landscape(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
     """Paint a photo-like landscape: sky with clouds, sun, ridges in haze, water or meadow."""
-    sky = np.asarray(random_colour(rng, 0.4), np.float32)
+    sky = np.asarray(random_colour(rng, 0.7), np.float32)
     t = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     fade = (1 - t) * sky * 0.75 + t * (0.3 * sky + 170)
     image = np.broadcast_to(fade, (height, width, 3)).copy()
@@ -64,7 +64,7 @@ def landscape(rng: np.random.Generator, height: int, width: int, texel_m: float)
     cv2.circle(image, sun, max(2, height // 14), (255, 240, 205), -1, cv2.LINE_AA)
     columns = np.arange(width)
     rows = np.arange(height)[:, None]
-    ground = np.asarray(random_colour(rng, 0.5), np.float32)
+    ground = np.asarray(random_colour(rng, 0.8), np.float32)
     layers = int(rng.integers(3, 6))
     for k in range(layers):
         profile = fractal_noise(rng, 2, width, max(6.0, width / (2.0 + 2 * k)), 5, 0.5)[0]

@@ -19,6 +19,31 @@ _MIP_STEP = 2.0**-0.5
 Int16Array = npt.NDArray[np.int16]
 
 
+class MipMap:
+    """A texture at successively smaller sizes, each a half octave apart, made when needed."""
+
+    def __init__(self, texture: UInt8Image) -> None:
+        """Keep level 0, (H, W, 3) uint8."""
+        self._chain = [np.ascontiguousarray(texture)]
+        self._shrinks = 2 * np.log2(max(1.0, min(texture.shape[:2]) / 4))
+
+    @property
+    def last_level(self) -> int:
+        """The coarsest level, at least about four texels wide."""
+        return int(self._shrinks)
+
+    def level(self, number: int) -> UInt8Image:
+        """Return a level, 0 .. `last_level`."""
+        height, width = self._chain[0].shape[:2]
+        while len(self._chain) <= number:
+            factor = _MIP_STEP ** len(self._chain)
+            size = (max(2, round(width * factor)), max(2, round(height * factor)))
+            source = self._chain[max(0, len(self._chain) - 2)]
+            small = cv2.resize(source, size, interpolation=cv2.INTER_AREA)
+            self._chain.append(np.asarray(small, np.uint8))
+        return self._chain[number]
+
+
 @dataclass(frozen=True)
 class Facets:
     """Surfaces cut into tiles and packed into arrays.
@@ -27,7 +52,7 @@ class Facets:
         corners_NK3: (N, MAX_CORNERS, 3) polygon corners, the last one repeated as padding.
         frames_N33: (N, 3, 3) rows u, v, origin of each texture tile, metres.
         texels_per_m_N: texture resolution of mip level 0.
-        mips: per facet its lit texture at successively smaller sizes.
+        mips: per facet its lit texture.
         part_N: moving part of each facet, -1 static.
         depth_loss_N: share of failing depth readings.
     """
@@ -35,7 +60,7 @@ class Facets:
     corners_NK3: Float64Array
     frames_N33: Float64Array
     texels_per_m_N: Float64Array
-    mips: tuple[tuple[UInt8Image, ...], ...]
+    mips: tuple[MipMap, ...]
     part_N: npt.NDArray[np.int64]
     depth_loss_N: Float32Array
 
@@ -79,7 +104,7 @@ def pack(surfaces: Sequence[Surface], textures: Sequence[UInt8Image]) -> Facets:
     corners: list[Float64Array] = []
     frames: list[Float64Array] = []
     density: list[float] = []
-    mips: list[tuple[UInt8Image, ...]] = []
+    mips: list[MipMap] = []
     parts: list[int] = []
     losses: list[float] = []
     for surface, texture in zip(surfaces, textures, strict=True):
@@ -106,7 +131,7 @@ def pack(surfaces: Sequence[Surface], textures: Sequence[UInt8Image]) -> Facets:
                 frames.append(np.stack([
                     surface.u_3, surface.v_3 * (scale_u / scale_v), origin]))
                 density.append(scale_u)
-                mips.append(_mip_chain(texture[b0:b1, a0:a1]))
+                mips.append(MipMap(texture[b0:b1, a0:a1]))
                 parts.append(surface.part)
                 losses.append(surface.depth_loss)
     return Facets(np.stack(corners), np.stack(frames), np.array(density), tuple(mips),
@@ -120,18 +145,6 @@ def _is_rectangle(surface: Surface) -> bool:
     return len(surface.outline_K2) == 4 and bool(np.all(on_u & on_v))
 
 
-def _mip_chain(texture: UInt8Image) -> tuple[UInt8Image, ...]:
-    chain = [np.ascontiguousarray(texture)]
-    height, width = texture.shape[:2]
-    factor = _MIP_STEP
-    while min(height, width) * factor >= 4:
-        size = (max(2, round(width * factor)), max(2, round(height * factor)))
-        source = chain[-2] if len(chain) > 1 else chain[-1]
-        chain.append(np.asarray(cv2.resize(source, size, interpolation=cv2.INTER_AREA), np.uint8))
-        factor *= _MIP_STEP
-    return tuple(chain)
-
-
 def rasterise(facets: Facets, T_world_cam_44: Float64Array, camera: Camera) -> Visibility:
     """Find the nearest facet of every pixel centre, exactly.
 
@@ -139,16 +152,16 @@ def rasterise(facets: Facets, T_world_cam_44: Float64Array, camera: Camera) -> V
     camera and an edge, so each image row meets it in one interval; no clipping is needed.
     """
     T_cam_world = invert_pose(T_world_cam_44)
-    points = facets.corners_NK3 @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]
+    points: Float64Array = facets.corners_NK3 @ T_cam_world[:3, :3].T
+    points += T_cam_world[:3, 3]
     normal = np.cross(facets.frames_N33[:, 1], facets.frames_N33[:, 0])
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     normal = normal @ T_cam_world[:3, :3].T
     offset = -(normal * points[:, 0]).sum(1)
-    K_inverse = np.linalg.inv(camera.K_33)
+    K_inverse: Float64Array = np.linalg.inv(camera.K_33).astype(np.float64)
     plane = -(normal @ K_inverse) / np.where(offset > 1e-6, offset, 1.0)[:, None]
     seen = np.flatnonzero((offset > 1e-6) & _in_view(points, camera))
-    low, high = _row_intervals(
-        np.asarray(points[seen], np.float64), K_inverse, camera)
+    low, high = _row_intervals(points[seen], K_inverse, camera)
     width, height = camera.width, camera.height
     facet_HW = np.full((height, width), -1, np.int16)
     inverse_HW = np.zeros((height, width), np.float32)
@@ -191,7 +204,7 @@ def _row_intervals(
 ) -> tuple[Int16Array, Int16Array]:
     """First and past-the-last covered column (N, H) of every polygon in every image row."""
     # Corners run counter-clockwise for the viewer and image rows run down: hence next x this.
-    edges = np.cross(np.roll(points_NK3, -1, axis=1), points_NK3) @ K_inverse_33
+    edges = np.asarray(np.cross(np.roll(points_NK3, -1, axis=1), points_NK3) @ K_inverse_33)
     norm = np.linalg.norm(edges, axis=2)
     rows = np.arange(camera.height, dtype=np.float64)
     low = np.zeros((len(points_NK3), camera.height))
@@ -226,7 +239,7 @@ def shade(
     for index, H_33, level in zip(visible, maps, levels, strict=True):
         r0, r1, c0, c1 = visibility.extents_N4[index]
         warped = cv2.warpPerspective(
-            facets.mips[index][level], H_33, (int(c1 - c0), int(r1 - r0)),
+            facets.mips[index].level(level), H_33, (int(c1 - c0), int(r1 - r0)),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
         mask = (facet_HW[r0:r1, c0:c1] == index).view(np.uint8)
         cv2.copyTo(warped, mask, image[r0:r1, c0:c1])
@@ -254,13 +267,13 @@ def _texture_maps(
                 - (q[:, :2] / w[:, None])[:, :, None] * texture_from_pixel[:, 2:, :2])
     area = np.prod(np.linalg.norm(jacobian, axis=1), axis=1) / w**2
     wanted = np.round(np.log2(np.maximum(area, 1e-9)) - 0.4).astype(np.int64)
-    last = np.array([len(facets.mips[index]) - 1 for index in visible_V], np.int64)
+    last = np.array([facets.mips[index].last_level for index in visible_V], np.int64)
     levels = np.clip(wanted, 0, last)
     shift = np.tile(np.eye(3), (len(visible_V), 1, 1))
     shift[:, 0, 2], shift[:, 1, 2] = c0, r0
     to_texel = np.tile(np.eye(3), (len(visible_V), 1, 1))
     to_texel[:, :2, 2] = -0.5
     for k, (index, level) in enumerate(zip(visible_V, levels, strict=True)):
-        full, small = facets.mips[index][0].shape, facets.mips[index][level].shape
+        full, small = (facets.mips[index].level(n).shape for n in (0, level))
         to_texel[k, 0, 0], to_texel[k, 1, 1] = small[1] / full[1], small[0] / full[0]
     return to_texel @ texture_from_pixel @ shift, levels

@@ -96,7 +96,7 @@ class Sensor:
             frame: frame number, selects the noise.
             time_s: time since the start, for the exposure drift.
         """
-        soft = cv2.GaussianBlur(image, (3, 3), 0.6)
+        soft = cv2.GaussianBlur(image, (3, 3), 0.75)
         cv2.copyTo(soft, edges.view(np.uint8), image)
         image = np.asarray(cv2.GaussianBlur(image, (3, 3), 0.42), np.uint8)
         gain = self.model.exposure * (1 + self.model.drift / 1.7 * np.sin(

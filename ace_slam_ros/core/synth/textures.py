@@ -137,7 +137,7 @@ def brick(colour: Colour, mortar: Colour) -> Material:
 
 
 def wood(colour: Colour, plank_m: float = 0.0, length_m: float = 0.9) -> Material:
-    """Return wood with grain along the width; `plank_m` > 0 lays staggered planks of that width."""
+    """Return wood with grain along the width; `plank_m` > 0 lays planks of that width."""
 
     def paint(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
         rings = fractal_noise(rng, height, width, 0.09 / texel_m, 3, 0.5, 9.0)
