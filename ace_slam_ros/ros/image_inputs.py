@@ -61,10 +61,11 @@ class ImageInputs:
                 f"{i.qos_profile.reliability.name}/{i.qos_profile.durability.name}"
                 for i in self._node.get_publishers_info_by_topic(topic))
             mine = self._subscriptions[list(self.topics).index(name)].qos_profile
+            asks = f"{mine.reliability.name}/{mine.durability.name} ({policy} does not fit)"
             self.incompatible[name] = (
                 f"{topic}: {offers or 'a publisher'}, but "
-                f"{self._node.get_fully_qualified_name()} asks for {mine.reliability.name}/{mine.durability.name} ({policy} does not fit): "
-                f"set qos_overrides.{topic}.subscription.* or the publisher's QoS")
+                f"{self._node.get_fully_qualified_name()} asks for {asks}: set "
+                f"qos_overrides.{topic}.subscription.* or the publisher's QoS")
         return remember
 
     def problem(self) -> str:

@@ -155,11 +155,15 @@ class Synchroniser:
         self._newest: list[int | None] = [None, None]
         self._last_pair_stamp_ns: int | None = None
         self._info: Any = None
+        self._early: tuple[Any, Any] | None = None
 
     def add_info(self, msg: Any) -> None:
         """Remember the newest camera_info."""
         self.streams["info"].add(_stamp_ns(msg), time.monotonic_ns())
         self._info = msg
+        if self._early is not None:
+            early, self._early = self._early, None
+            self._deliver(early, time.monotonic_ns())
 
     def add_color(self, msg: Any) -> None:
         """Add a colour message."""
@@ -181,8 +185,12 @@ class Synchroniser:
         self.streams[name].add(stamp_ns, now_ns)
         self._newest[stream] = stamp_ns if newest is None else max(stamp_ns, newest)
         found = self._matcher.add(stream, stamp_ns, msg)
-        if found is None or self._info is None:
-            return
+        if found is not None and self._info is None:
+            self._early = found  # the newest one, until the camera is known
+        elif found is not None:
+            self._deliver(found, now_ns)
+
+    def _deliver(self, found: tuple[Any, Any], now_ns: int) -> None:
         color_ns = _stamp_ns(found[0])
         if self._last_pair_stamp_ns is not None and color_ns <= self._last_pair_stamp_ns:
             return  # a late pair behind a newer one: the newest wins
@@ -196,6 +204,7 @@ class Synchroniser:
         self._matcher = self._make(self.slop_ns)
         self._newest = [None, None]
         self._last_pair_stamp_ns = None
+        self._early = None
         for statistics in self.streams.values():
             statistics.stamps_ns.clear()
 

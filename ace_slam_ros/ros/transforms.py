@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import time
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass

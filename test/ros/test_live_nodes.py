@@ -1,0 +1,297 @@
+"""The three nodes in three processes over DDS, from the first frame to a clean end."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from live import FRAME, PATIENCE_S, LiveSystem, live_system
+from wall import CAMERA, wander
+
+from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, make_pose, pose_error
+from ace_slam_ros.msg import SlamStatus
+from ace_slam_ros.ros.conversions import camera_to_msg, image_to_msg
+from ace_slam_ros.ros.pose_messages import pose_from_msg
+from ace_slam_ros.srv import LoadMap, Relocalize, SaveMap
+from std_srvs.srv import SetBool, Trigger
+
+POSES = wander(24)
+T_BODY_OPTICAL = make_pose(R_BODY_OPTICAL_33, np.zeros(3))
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    """One system for the whole module; the tests below run in order and build on each other."""
+    folder = tmp_path_factory.mktemp("live")
+    with live_system("/first", folder, mapper__autosave_s=0.5) as found:
+        yield found
+        for name, node in found.nodes.items():
+            print(f"--- {name}\n{node.log.read_text()}")
+
+
+def expected_base(T_world_cam):
+    """Pose of the base in the map: the camera's body frame, the first view being the origin."""
+    return T_BODY_OPTICAL @ T_world_cam @ np.linalg.inv(T_BODY_OPTICAL)
+
+
+def query(system, T_world_cam, depth=True, **fields):
+    image, depth_mm = system.wall.look(T_world_cam)
+    if depth:
+        fields["depth"] = image_to_msg(depth_mm, 5, FRAME)
+    return Relocalize.Request(image=image_to_msg(image, 5, FRAME), **fields)
+
+
+def test_tracks_and_maps(system):
+    states, versions = [], []
+    for T_world_cam in POSES:
+        status = system.show(T_world_cam)
+        states.append(status.state)
+        versions.append(status.weights_version)
+    assert states == [SlamStatus.TRACKING] * len(POSES)
+    assert versions[-1] > versions[1] and versions == sorted(versions)
+    assert status.raw_valid and status.inlier_ratio > 0.3 and status.map_id
+    assert (status.tracked, status.lost, status.rejected) == (len(POSES), 0, 0)
+
+    system.probe.spin_until(lambda: len(system.probe.odometry) >= len(POSES), "odometry")
+    pose = system.probe.poses[-1]
+    assert pose.header.frame_id == "map"
+    metres, radians = pose_error(pose_from_msg(pose.pose.pose), expected_base(POSES[-1]))
+    assert metres < 0.03 and radians < 0.03
+    # status.raw_pose is of the camera: base and camera differ by the optical rotation alone
+    raw = pose_from_msg(status.raw_pose)
+    assert pose_error(raw, expected_base(POSES[-1]) @ T_BODY_OPTICAL)[1] < 0.05
+
+    odometry = system.probe.odometry[-1]
+    assert (odometry.header.frame_id, odometry.child_frame_id) == ("map", "base_link")
+    for covariance in (pose.pose.covariance, odometry.twist.covariance):
+        assert (np.diag(np.reshape(covariance, (6, 6))) > 0).all()
+    step = np.linalg.inv(expected_base(POSES[-2])) @ expected_base(POSES[-1])
+    twist = odometry.twist.twist.linear
+    assert np.allclose([twist.x, twist.y, twist.z], step[:3, 3] / 0.033, atol=0.5)
+
+
+def test_map_is_shown_to_late_listeners(system):
+    system.probe.spin_until(lambda: system.probe.points and system.probe.keyframe_poses, "the map")
+    assert system.probe.points[-1].width > 500
+    assert system.probe.keyframe_poses[-1].poses
+
+
+def test_relocalizes_from_image_and_newest_frame(system):
+    for request in (query(system, POSES[9]), query(system, POSES[9], depth=False)):
+        # without the caller's camera_info the camera's last one counts
+        answer = system.probe.call("relocalize", request)
+        assert answer.success and answer.reason == Relocalize.Response.OK, answer.message
+        T_map_cam = pose_from_msg(answer.pose.pose.pose)
+        metres, radians = pose_error(T_map_cam, T_BODY_OPTICAL @ POSES[9])
+        assert metres < 0.05 and radians < 0.05
+        assert answer.weights_version > 1 and answer.latency_ms > 0
+        assert answer.pose.header.frame_id == "map"
+    newest = system.probe.call("relocalize", Relocalize.Request())
+    assert newest.success
+    T_map_cam = pose_from_msg(newest.pose.pose.pose)
+    assert pose_error(T_map_cam, T_BODY_OPTICAL @ POSES[-1])[0] < 0.05
+
+
+def test_relocalize_refuses_without_throwing(system):
+    BAD, LOW = Relocalize.Response.BAD_REQUEST, Relocalize.Response.LOW_CONFIDENCE
+    image, depth_mm = system.wall.look(POSES[3])
+    truncated = image_to_msg(image, 5, FRAME)
+    truncated.data = truncated.data[:1000]
+    odd = image_to_msg(image, 5, FRAME)
+    odd.encoding = "jabber8"
+    zeros = camera_to_msg(CAMERA, 5, FRAME)
+    zeros.k = np.zeros(9)
+    cases = [
+        (Relocalize.Request(image=truncated), BAD, "truncated"),
+        (Relocalize.Request(image=odd), BAD, "jabber8"),
+        (query(system, POSES[3], camera_info=zeros), BAD, "calibrat"),
+        (Relocalize.Request(image=image_to_msg(image[:99], 5, FRAME)), BAD, "320x99"),
+        (Relocalize.Request(image=image_to_msg(image, 5, FRAME),
+                            depth=image_to_msg(depth_mm[:99], 5, FRAME)), BAD, "99"),
+        (Relocalize.Request(image=image_to_msg(image, 5, FRAME),
+                            depth=image_to_msg(image, 5, FRAME)), BAD, "depth encoding"),
+        (query(system, POSES[3], min_confidence=float("nan")), BAD, "min_confidence"),
+        (query(system, POSES[3], min_confidence=1.0), LOW, "confidence"),
+    ]
+    for request, reason, words in cases:
+        answer = system.probe.call("relocalize", request)
+        assert not answer.success
+        assert answer.reason == reason, answer.message
+        assert words in answer.message
+
+
+def test_many_callers_all_get_an_answer(system):
+    client = system.probe.clients["relocalize"]
+    futures = [client.call_async(query(system, POSES[i])) for i in range(6)]
+    system.probe.spin_until(lambda: all(f.done() for f in futures), "six answers")
+    assert all(f.result().success for f in futures)
+
+
+def test_bad_frames_are_rejected_and_counted(system):
+    image, depth_mm = system.wall.look(POSES[0])
+    before = system.show(POSES[0])
+    nothing = np.full(depth_mm.shape, np.nan, np.float32)
+    bad = [(image, nothing), (image, np.zeros_like(depth_mm)), (image, depth_mm[:120]),
+           (image[:, :200], depth_mm), (image, image[..., 0])]
+    for i, (color, depth) in enumerate(bad, 1):
+        system.stamp_ns += 33_000_000
+        status = system.probe.send(system.stamp_ns, color, depth)
+        assert status.rejected == before.rejected + i
+        assert "rejected" in status.reason
+    assert system.show(POSES[0]).state == SlamStatus.TRACKING
+
+
+def test_pause(system):
+    assert system.probe.call("pause", SetBool.Request(data=True)).success
+    poses = len(system.probe.poses)
+    paused = system.show(POSES[1])
+    assert paused.state == SlamStatus.PAUSED and len(system.probe.poses) == poses
+    assert system.probe.call("pause", SetBool.Request(data=False)).success
+    after = system.show(POSES[1])
+    assert after.state == SlamStatus.TRACKING and after.map_id == paused.map_id
+
+
+def test_lost_says_nothing_but_status(system):
+    dark = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+    _, depth_mm = system.wall.look(POSES[0])
+    for _ in range(12):  # more than tracker.lost_after_s
+        system.stamp_ns += 33_000_000
+        status = system.probe.send(system.stamp_ns, dark, depth_mm)
+    assert status.state == SlamStatus.LOST and status.reason
+    poses = len(system.probe.poses)
+    system.stamp_ns += 33_000_000
+    assert system.probe.send(system.stamp_ns, dark, depth_mm).state == SlamStatus.LOST
+    assert len(system.probe.poses) == poses
+    found = [system.show(T) for T in POSES[4:8]]
+    assert found[-1].state == SlamStatus.TRACKING and found[-1].map_id == status.map_id
+
+
+def test_backwards_clock_is_a_bag_loop(system):
+    before = system.show(POSES[8])
+    system.stamp_ns = 1_000_000_000
+    system.probe.status.clear()
+    states = [system.show(T) for T in POSES[8:14]]
+    assert [s.state for s in states][-1] == SlamStatus.TRACKING
+    assert states[-1].map_id == before.map_id
+    metres, _ = pose_error(pose_from_msg(system.probe.poses[-1].pose.pose),
+                           expected_base(POSES[13]))
+    assert metres < 0.05
+
+
+def test_save_reset_load(system):
+    folder = system.folder / "map"
+    saved = system.probe.call("save_map", SaveMap.Request(path=str(folder)))
+    assert saved.success and saved.keyframes > 2, saved.message
+    assert (folder / "manifest.json").is_file() and saved.map_bytes > 1000
+    old = system.show(POSES[0])
+
+    assert system.probe.call("reset", Trigger.Request()).success
+    new = system.show(POSES[6])
+    assert new.map_id != old.map_id and new.state == SlamStatus.TRACKING
+    metres, _ = pose_error(pose_from_msg(system.probe.poses[-1].pose.pose), np.eye(4))
+    assert metres < 0.01, "a new map starts at the origin"
+    status = system.show(POSES[6])
+    deadline = time.monotonic() + PATIENCE_S
+    while status.weights_version <= new.weights_version and time.monotonic() < deadline:
+        status = system.show(POSES[6])
+    assert status.map_id == new.map_id and status.weights_version > old.weights_version
+
+    loaded = system.probe.call("load_map", LoadMap.Request(path=str(folder)))
+    assert loaded.success and loaded.map_id == old.map_id, loaded.message
+    while status.map_id != old.map_id and time.monotonic() < deadline:
+        status = system.show(POSES[6])
+    assert status.map_id == old.map_id
+    while status.state != SlamStatus.TRACKING and time.monotonic() < deadline:
+        status = system.show(POSES[6])
+    metres, _ = pose_error(pose_from_msg(system.probe.poses[-1].pose.pose),
+                           expected_base(POSES[6]))
+    assert metres < 0.05
+
+
+def test_map_services_explain_refusals(system):
+    answer = system.probe.call("load_map", LoadMap.Request(path=str(system.folder / "nowhere")))
+    assert not answer.success and "no map at" in answer.message
+    answer = system.probe.call("save_map", SaveMap.Request())
+    assert not answer.success and "ros.map_dir" in answer.message
+
+
+def test_mapper_killed_and_restarted_resumes(system):
+    before = system.show(POSES[5])
+    session = system.folder / "state" / "ace_slam_ros" / system.segment.name / "session"
+    system.probe.spin_until((session / "manifest.json").is_file, "the session")
+    time.sleep(1.5)  # so that the running map has been saved since it was loaded
+    system.nodes["mapper"].process.kill()
+    system.nodes["mapper"].process.wait()
+    assert system.show(POSES[6]).state == SlamStatus.TRACKING
+    system.nodes["mapper"] = system.start("mapper")
+    system.nodes["mapper"].wait_for("resumed map")
+    status = system.show(POSES[7])
+    assert status.weights_version > before.weights_version
+    assert (status.state, status.map_id) == (SlamStatus.TRACKING, before.map_id)
+
+
+def test_tracker_killed_and_restarted_finds_the_map(system):
+    before = system.show(POSES[7])
+    system.nodes["tracker"].process.kill()
+    system.nodes["tracker"].process.wait()
+    system.nodes["tracker"] = system.start("tracker")
+    system.nodes["tracker"].wait_for("encoder")
+    status = [system.show(T) for T in POSES[8:11]][-1]
+    assert (status.state, status.map_id) == (SlamStatus.TRACKING, before.map_id)
+    metres, _ = pose_error(pose_from_msg(system.probe.poses[-1].pose.pose),
+                           expected_base(POSES[10]))
+    assert metres < 0.05
+
+
+def test_signals_end_cleanly(system):
+    tracker, mapper, relocalizer = (
+        system.nodes[n] for n in ("tracker", "mapper", "relocalizer"))
+    tracker.process.send_signal(signal.SIGINT)
+    assert tracker.end(signal.SIGINT) == 0  # once from the terminal, once from the launcher
+    assert relocalizer.end(signal.SIGTERM) == 0
+    assert system.segment.exists()
+    assert mapper.end(signal.SIGTERM) == 0
+    assert not system.segment.exists()
+    assert not (system.folder / "state" / "ace_slam_ros" / system.segment.name
+                / "session").exists()
+    for node in (tracker, mapper, relocalizer):
+        assert "Traceback" not in node.log.read_text()
+
+
+def test_localization_mode_and_parent_death(system, tmp_path):
+    """The map saved above serves a mapper that never writes; its parent's death ends it."""
+    parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    written = {p: p.stat().st_mtime_ns for p in (system.folder / "map").iterdir()}
+    second = LiveSystem.__new__(LiveSystem)
+    second.namespace, second.folder, second.parameters = "/first", tmp_path, {}
+    mapper = second.start(
+        "mapper", ros__mode="localization", ros__map_dir=system.folder / "map",
+        ros__parent_pid=parent.pid, ros__save_on_exit=True)
+    try:
+        mapper.wait_for("loaded")
+        system.probe.spin_until(system.segment.exists, "the segment")
+        refused = system.probe.call("save_map", SaveMap.Request(path=str(tmp_path / "other")))
+        assert not refused.success and "localization" in refused.message
+        parent.communicate(b"\n")
+        assert mapper.process.wait(PATIENCE_S) == 0
+    finally:
+        mapper.process.kill()
+        parent.kill()
+    assert not system.segment.exists()
+    assert not (tmp_path / "other").exists() and not (tmp_path / "state").exists()
+    assert written == {p: p.stat().st_mtime_ns for p in (system.folder / "map").iterdir()}
+
+
+def test_bad_parameters_are_one_line(tmp_path):
+    second = LiveSystem.__new__(LiveSystem)
+    second.namespace, second.folder, second.parameters = "/second", tmp_path, {}
+    for key, value, words in (
+        ("tracker__refien", "true", "did you mean 'tracker.refine'"),
+        ("ros__slop_s", "7.0", "ros.slop_s=7.0 is outside"),
+    ):
+        node = second.start("tracker", **{key: value})
+        assert node.process.wait(PATIENCE_S) == 2
+        text = node.log.read_text()
+        assert words in text and "Traceback" not in text
