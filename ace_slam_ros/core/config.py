@@ -85,8 +85,8 @@ class FeatureConfig(Checked):
     """Which cells of the encoder's grid become features."""
 
     mode: str = param(
-        "dense", "dense: cells of the grid with most texture, spread over the image; sparse: cells "
-        "under corners", choices=("dense", "sparse"))
+        "dense", "dense: cells of the grid with most texture, spread over the image; sparse: "
+        "cells under corners", choices=("dense", "sparse"))
     count: int = param(1200, "features per frame at most", "", 50, 20000)
 
 
@@ -123,7 +123,8 @@ class TrackerConfig(Checked):
 
     refine: bool = param(True, "refine with image tracks against local keyframes")
     track_points: int = param(300, "image points followed by the refinement", "", 30, 3000)
-    min_tracks: int = param(25, "fewer refined inliers and the refinement is not used", "", 6, 1000)
+    min_tracks: int = param(
+        25, "fewer refined inliers and the refinement is not used", "", 6, 1000)
     lost_after_s: float = param(
         0.2, "time without any accepted pose until the state is LOST", "s", 0.0, 10.0)
     override_m: float = param(
@@ -147,7 +148,8 @@ class KeyframeConfig(Checked):
 class MapperConfig(Checked):
     """The asynchronous mapper."""
 
-    budget_ms: float = param(50.0, "work per cycle before weights are published", "ms", 1.0, 5000.0)
+    budget_ms: float = param(
+        50.0, "work per cycle before weights are published", "ms", 1.0, 5000.0)
     autosave_s: float = param(
         5.0, "session state is written this often for restart after a crash; 0 = never", "s",
         0.0, 3600.0)

@@ -1,4 +1,4 @@
-"""One synchronised colour + depth image with its camera: what the sensor side hands to the core."""
+"""One synchronised colour + depth image with its camera: what a sensor hands to the core."""
 
 from __future__ import annotations
 
