@@ -31,5 +31,6 @@ clean: ## Remove build products, caches and outputs, but not .venv
 	rm -rf build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
+# That file first: without it, half a .venv is not taken for a whole one.
 clean-setup: ## Remove .venv, so that the next set-up starts anew
-	rm -rf .venv
+	rm -rf .venv/pyvenv.cfg .venv

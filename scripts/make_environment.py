@@ -103,6 +103,8 @@ def unfinished() -> Iterator[None]:
 def make_venv() -> None:
     """Create an empty virtual environment, replacing a damaged one."""
     say(f"creating .venv with Python {platform.python_version()} ({sys.executable})")
+    # Without this file .venv counts as damaged, also when the removal is cut short.
+    (VENV / "pyvenv.cfg").unlink(missing_ok=True)
     shutil.rmtree(VENV, ignore_errors=True)
     with unfinished():
         run([sys.executable, "-m", "venv", VENV], "python -m venv failed")
