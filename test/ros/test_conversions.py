@@ -1,0 +1,202 @@
+"""Messages to core types and back, with the damage that real messages have."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CompressedImage
+
+from ace_slam_ros.core.camera import Camera
+from ace_slam_ros.core.errors import CalibrationError, DataError
+from ace_slam_ros.core.geometry import exp_se3, make_pose, pose_error
+from ace_slam_ros.core.io.depth import encode_compressed_depth
+from ace_slam_ros.core.io.images import encode_png
+from ace_slam_ros.core.keyframe import Features, Keyframe
+from ace_slam_ros.ros.conversions import (
+    byte_array,
+    camera_from_msg,
+    camera_to_msg,
+    cloud_to_msg,
+    depth_from_msg,
+    frame_from_msgs,
+    image_from_msg,
+    image_to_msg,
+    keyframe_from_msg,
+    keyframe_to_msg,
+    ns_to_stamp,
+    stamp_to_ns,
+)
+from ace_slam_ros.ros.pose_messages import (
+    UNKNOWN_VARIANCE,
+    base_covariance,
+    body_velocity,
+    covariance_to_msg,
+    pose_from_msg,
+    pose_to_msg,
+    transform_from_msg,
+    transform_to_msg,
+)
+
+CAMERA = Camera(32, 24, 30.0, 31.0, 15.5, 11.5)
+LENS = Camera(32, 24, 30.0, 31.0, 15.5, 11.5, (-0.3, 0.1, 0.0, 0.0, 0.0))
+rng = np.random.default_rng(7)
+IMAGE = rng.integers(0, 255, (24, 32, 3)).astype(np.uint8)
+DEPTH_MM = rng.integers(400, 5000, (24, 32)).astype(np.uint16)
+
+
+@given(st.integers(0, 2**31 * 10**9 - 1))
+def test_stamps_keep_every_nanosecond(stamp_ns):
+    assert stamp_to_ns(ns_to_stamp(stamp_ns)) == stamp_ns
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(-3, 3), min_size=6, max_size=6))
+def test_poses_round_trip(xi):
+    T_44 = exp_se3(np.array(xi))
+    for back in (pose_from_msg(pose_to_msg(T_44)), transform_from_msg(transform_to_msg(T_44))):
+        assert np.allclose(back, T_44, atol=1e-9)
+
+
+def test_impossible_poses_are_refused():
+    for field, value in (("x", float("nan")), ("y", float("inf"))):
+        msg = pose_to_msg(np.eye(4))
+        setattr(msg.position, field, value)
+        with pytest.raises(DataError):
+            pose_from_msg(msg)
+    msg = pose_to_msg(np.eye(4))
+    msg.orientation.w = 0.0
+    with pytest.raises(DataError):
+        pose_from_msg(msg)
+
+
+def test_covariance_is_never_zero_and_unknown_is_large():
+    assert np.diag(np.reshape(covariance_to_msg(None), (6, 6))).tolist() == [UNKNOWN_VARIANCE] * 6
+    assert min(np.diag(np.reshape(covariance_to_msg(np.zeros((6, 6))), (6, 6)))) > 0
+    broken = np.eye(6)
+    broken[0, 0] = np.nan
+    assert covariance_to_msg(broken)[0] == UNKNOWN_VARIANCE
+
+
+def test_base_covariance_like_sampling():
+    """Perturb the camera's pose in the map frame and look how far the base moves."""
+    T_map_cam = exp_se3(np.array([0.3, -0.2, 0.5, 0.4, 0.9, -0.3]))
+    T_map_base = T_map_cam @ exp_se3(np.array([0.5, 0.1, -0.4, 0.2, 0.1, 1.0]))
+    A = rng.normal(size=(6, 6)) * 1e-3
+    covariance_66 = A @ A.T
+    noise = rng.multivariate_normal(np.zeros(6), covariance_66, 40000)
+    lever = T_map_base[:3, 3] - T_map_cam[:3, 3]
+    turned = Rotation.from_rotvec(noise[:, 3:]).apply(lever)
+    moved = np.hstack([noise[:, :3] + turned - lever, noise[:, 3:]])
+    found = base_covariance(covariance_66, T_map_cam, T_map_base)
+    assert np.allclose(found, np.cov(moved.T), rtol=0.0, atol=3e-7)
+    assert base_covariance(None, T_map_cam, T_map_base) is None
+
+
+def test_velocity_of_a_turning_drive():
+    """A circle of radius 2 m at 1 m/s, x forward: 1 m/s forward and 0.5 rad/s to the left."""
+    def on_circle(t):
+        R = Rotation.from_euler("z", 0.5 * t).as_matrix()
+        return make_pose(R, np.array([2 * np.sin(0.5 * t), 2 - 2 * np.cos(0.5 * t), 0.0]))
+
+    velocity = body_velocity(on_circle(3.0), on_circle(3.1), 0.1)
+    assert np.allclose(velocity, [1, 0, 0, 0, 0, 0.5], atol=1e-9)
+
+
+@pytest.mark.parametrize("image", [IMAGE, IMAGE[..., 0], np.asfortranarray(IMAGE), IMAGE[:, ::2]])
+def test_colour_round_trip(image):
+    msg = image_to_msg(image, 123456789012, "cam")
+    assert np.array_equal(image_from_msg(msg), image)
+    assert (stamp_to_ns(msg.header.stamp), msg.header.frame_id) == (123456789012, "cam")
+
+
+def test_padded_rows_and_bgr():
+    msg = image_to_msg(IMAGE, 1, "cam")
+    padded = np.zeros((24, 32 * 3 + 8), np.uint8)
+    padded[:, :96] = IMAGE[..., ::-1].reshape(24, 96)
+    msg.encoding, msg.step, msg.data = "bgr8", 104, byte_array(padded)
+    assert np.array_equal(image_from_msg(msg), IMAGE)
+
+
+def test_depth_encodings():
+    expected = DEPTH_MM.astype(np.float32) / 1000
+    assert np.array_equal(depth_from_msg(image_to_msg(DEPTH_MM, 1, "cam")), expected)
+    metres = expected.copy()
+    metres[0, :3] = [np.nan, np.inf, -1.0]
+    found = depth_from_msg(image_to_msg(metres, 1, "cam"))
+    assert not found[0, :3].any() and np.array_equal(found[1:], expected[1:])
+    big = image_to_msg(DEPTH_MM, 1, "cam")
+    big.is_bigendian, big.data = 1, byte_array(DEPTH_MM.byteswap())
+    assert np.array_equal(depth_from_msg(big), expected)
+    with pytest.raises(DataError, match="depth encoding"):
+        depth_from_msg(image_to_msg(IMAGE, 1, "cam"))
+
+
+def test_compressed_transports():
+    data, format = encode_compressed_depth(DEPTH_MM, "16UC1")
+    depth = CompressedImage(format=format, data=byte_array(data))
+    assert np.array_equal(depth_from_msg(depth), DEPTH_MM.astype(np.float32) / 1000)
+    color = CompressedImage(format="rgb8; png compressed bgr8", data=byte_array(encode_png(IMAGE)))
+    assert np.array_equal(image_from_msg(color), IMAGE)
+    color.data = color.data[:-20]
+    with pytest.raises(DataError, match="truncated"):
+        image_from_msg(color)
+
+
+def test_camera_round_trip_with_crop_and_binning():
+    msg = camera_to_msg(LENS, 1, "cam")
+    assert camera_from_msg(msg) == LENS
+    msg.binning_x = msg.binning_y = 2
+    msg.roi.x_offset, msg.roi.y_offset, msg.roi.width, msg.roi.height = 4, 6, 16, 12
+    found = camera_from_msg(msg)
+    assert (found.width, found.height, found.fx, found.fy) == (8, 6, 15.0, 15.5)
+    assert (found.cx, found.cy) == ((15.5 - 4 + 0.5) / 2 - 0.5, (11.5 - 6 + 0.5) / 2 - 0.5)
+    msg.k = np.zeros(9)
+    with pytest.raises(CalibrationError):
+        camera_from_msg(msg)
+
+
+def test_frames_are_rectified_or_refused():
+    color, depth = image_to_msg(IMAGE, 5, "cam"), image_to_msg(DEPTH_MM, 5, "cam")
+    plain = frame_from_msgs(color, depth, camera_to_msg(CAMERA, 5, "cam"))
+    assert np.array_equal(plain.image, IMAGE) and plain.stamp_ns == 5
+    bent = frame_from_msgs(color, depth, camera_to_msg(LENS, 5, "cam"))
+    assert not bent.camera.is_distorted and not np.array_equal(bent.image, IMAGE)
+    assert frame_from_msgs(
+        color, None, camera_to_msg(CAMERA, 5, "cam"), require_depth=False).depth_m is None
+    empty = image_to_msg(np.zeros_like(DEPTH_MM), 5, "cam")
+    with pytest.raises(DataError, match="no measurement"):
+        frame_from_msgs(color, empty, camera_to_msg(CAMERA, 5, "cam"))
+    with pytest.raises(DataError, match="register depth"):
+        frame_from_msgs(
+            color, image_to_msg(DEPTH_MM[:10], 5, "cam"), camera_to_msg(LENS, 5, "cam"))
+
+
+def test_keyframe_round_trip_and_damage():
+    features = Features(
+        rng.normal(size=(50, 64)).astype(np.float32),
+        rng.uniform(0, 30, (50, 2)).astype(np.float32),
+        rng.normal(size=(50, 3)).astype(np.float32))
+    T_map_cam = exp_se3(np.array([1, 2, 3, 0.1, 0.2, 0.3]))
+    keyframe = Keyframe.from_features(7, 123, T_map_cam, features, CAMERA)
+    msg = keyframe_to_msg(keyframe, "m1", "hash", "map")
+    back = keyframe_from_msg(msg)
+    assert (back.id, back.stamp_ns, msg.map_id, msg.encoder_hash) == (7, 123, "m1", "hash")
+    assert np.array_equal(back.descriptors_i8_ND, keyframe.descriptors_i8_ND)
+    assert np.array_equal(back.pixels_N2, keyframe.pixels_N2)
+    assert np.array_equal(back.points_cam_N3, keyframe.points_cam_N3)
+    assert pose_error(back.T_map_cam, T_map_cam)[0] < 1e-9
+    assert (back.camera.fx, back.camera.width) == (30.0, 32)
+    msg.points = msg.points[:-1]
+    with pytest.raises(DataError, match="do not hold 50"):
+        keyframe_from_msg(msg)
+    msg.points = byte_array(np.full((50, 3), np.nan, np.float32))
+    with pytest.raises(DataError, match="not finite"):
+        keyframe_from_msg(msg)
+
+
+def test_cloud_bytes():
+    points = rng.normal(size=(20, 3)).astype(np.float32)
+    msg = cloud_to_msg(points, 5, "map")
+    assert msg.width * msg.point_step == len(msg.data) == msg.row_step
+    assert np.array_equal(np.frombuffer(msg.data, np.float32).reshape(-1, 3), points)

@@ -1,0 +1,89 @@
+"""ROS parameters are the configuration dataclasses, in both directions."""
+
+import pytest
+import rclpy
+from rclpy.parameter import Parameter
+
+from ace_slam_ros.core.config import SlamConfig, describe, flatten
+from ace_slam_ros.core.errors import ConfigError
+from ace_slam_ros.ros.parameters import (
+    config_from_overrides,
+    declare_parameters,
+    parse_extrinsic,
+)
+
+
+@pytest.fixture(scope="module")
+def context():
+    found = rclpy.Context()
+    rclpy.init(context=found)
+    yield found
+    found.try_shutdown()
+
+
+def make_node(context, **overrides):
+    return rclpy.create_node("parameters", context=context, parameter_overrides=[
+        Parameter(k.replace("__", "."), value=v) for k, v in overrides.items()])
+
+
+def test_defaults_are_the_dataclasses(context):
+    node = make_node(context)
+    assert declare_parameters(node) == SlamConfig()
+    for name, value in flatten(SlamConfig()).items():
+        assert node.get_parameter(name).value == value
+    node.destroy_node()
+
+
+def test_overrides_reach_configuration_and_parameters(context):
+    node = make_node(context, tracker__refine=False, ros__slop_s=0, features__mode="sparse")
+    config = declare_parameters(node)
+    assert (config.tracker.refine, config.ros.slop_s, config.features.mode) == (
+        False, 0.0, "sparse")
+    assert node.get_parameter("ros.slop_s").value == 0.0
+    node.destroy_node()
+
+
+def test_descriptors_explain_every_parameter(context):
+    node = make_node(context)
+    declare_parameters(node)
+    for name, note in describe(SlamConfig()).items():
+        found = node.describe_parameter(name)
+        assert note["doc"] in found.description and found.read_only
+        if note["choices"]:
+            assert all(c in found.additional_constraints for c in note["choices"])
+        ranges = [*found.floating_point_range, *found.integer_range]
+        if note["low"] is not None:
+            assert ranges[0].from_value == note["low"]
+        if note["high"] is not None:
+            assert ranges[0].to_value == note["high"]
+    result = node.set_parameters([Parameter("ros.slop_s", value=0.5)])[0]
+    assert not result.successful and "read-only" in result.reason
+    node.destroy_node()
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [
+    ("ros.slop_s", 2.0, "ros.slop_s=2.0 is outside"),
+    ("ros.slop_s", "wide", "ros.slop_s='wide'"),
+    ("features.mode", "cubist", "choose one of dense, sparse"),
+    ("keyframe.max_count", 1.5, "keyframe.max_count"),
+    ("tracker.refien", True, "did you mean 'tracker.refine'"),
+    ("devcie", "cpu", "did you mean 'device'"),
+])
+def test_errors_name_the_parameter(name, value, words):
+    with pytest.raises(ConfigError, match=words.replace(".", r"\.")):
+        config_from_overrides({name: value})
+
+
+def test_parameters_of_other_nodes_are_only_reported():
+    config, foreign = config_from_overrides({
+        "use_sim_time": True, "qos_overrides./rgb/image.subscription.depth": 5,
+        "rgb_camera.color_profile": "640x480x30"})
+    assert config == SlamConfig() and foreign == ["rgb_camera.color_profile"]
+
+
+def test_extrinsic_text():
+    assert parse_extrinsic("  ") is None
+    assert parse_extrinsic("1, 2, 3, 0, 0, 0, 2") == ([1, 2, 3], [0, 0, 0, 1])
+    for bad in ("1 2 3", "1 2 3 0 0 0 0", "a b c d e f g", "1 2 3 0 0 0 nan", "inf 0 0 0 0 0 1"):
+        with pytest.raises(ConfigError, match="camera_extrinsic"):
+            parse_extrinsic(bad)
