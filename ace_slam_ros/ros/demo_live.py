@@ -123,7 +123,7 @@ class LiveRun:
         self.log_level, self.seed = log_level, seed
         self.duration_s = playlist.duration_s
         self.color_topic = with_transport(COLOR, playlist.color_transport)
-        self.namespace = f"ace_slam_demo_{os.getpid()}"
+        self.namespace = f"demo_{os.getpid()}"
         quaternion = quaternion_from_pose(_T_BASE_CAM)
         self.config = SlamConfig().with_values({
             "ros.color_transport": playlist.color_transport,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.evaluate import absolute_trajectory_error
+from ..core.evaluate import align_se3
 from ..core.geometry import Float64Array, pose_error
 from ..core.summary import RunSummary
 from ..core.trajectory import Trajectory
@@ -80,14 +80,15 @@ class Reference:
     """Where the camera truly was, in the frame of the ground truth.
 
     Without ground truth the tracked trajectory takes its place: then the errors say how well
-    relocalisation agrees with tracking.
+    relocalisation agrees with tracking. With it, the map is aligned by whole poses: positions
+    alone leave the rotation open when the camera hardly moved.
     """
 
     def __init__(self, estimate: Trajectory, groundtruth: Trajectory | None) -> None:
         self._truth = estimate if groundtruth is None else groundtruth
         self._T_truth_map = np.eye(4)
         if groundtruth is not None:
-            self._T_truth_map = absolute_trajectory_error(estimate, groundtruth).T_groundtruth_map
+            self._T_truth_map = _align_poses(estimate, groundtruth)
 
     def knows(self, stamp_ns: int) -> bool:
         """Tell whether there is a pose for a stamp."""
@@ -101,6 +102,17 @@ class Reference:
         """Return the error of a pose: (metres, degrees)."""
         metres, radians = pose_error(self.pose(stamp_ns), self._T_truth_map @ T_map_cam)
         return metres, float(np.degrees(radians))
+
+
+def _align_poses(estimate: Trajectory, groundtruth: Trajectory) -> Float64Array:
+    """Return T_truth_map (4, 4) that brings camera centres and points 1 m off them together."""
+    true_N44, valid_N = groundtruth.at(estimate.stamps_ns)
+    if not valid_N.any():
+        return np.eye(4)
+    corners_44 = np.vstack([np.hstack([np.zeros((3, 1)), np.eye(3)]), np.ones((1, 4))])
+    points = [(T_N44[valid_N] @ corners_44)[:, :3].transpose(0, 2, 1).reshape(-1, 3)
+              for T_N44 in (estimate.T_map_cam_N44, true_N44)]
+    return align_se3(points[0], points[1])
 
 
 def choose_places(
@@ -163,17 +175,18 @@ def result_rows(summary: RunSummary) -> list[Row]:
     return rows
 
 
-def answer_rows(answers: Sequence[Answer], start_ns: int) -> list[list[Any]]:
+def answer_rows(answers: Sequence[Answer], start_ns: int) -> list[list[str]]:
     """Return the table of relocalisations, under `ANSWER_HEADER`."""
     rows = []
     for number, answer in enumerate(answers, 1):
         said = "ok" if answer.good else answer.message or "off"
+        error = ["-".rjust(8), "-".rjust(9)]
+        if answer.trans_m is not None and answer.rot_deg is not None:
+            error = [f"{100 * answer.trans_m:8.1f}", f"{answer.rot_deg:9.2f}"]
         rows.append([
-            number, round((answer.stamp - start_ns) * 1e-9, 1),
-            None if answer.trans_m is None else round(100 * answer.trans_m, 1),
-            None if answer.rot_deg is None else round(answer.rot_deg, 2),
-            round(100 * answer.inlier_ratio), round(answer.latency_ms, 1), said])
+            f"{number:2d}", f"{(answer.stamp - start_ns) * 1e-9:6.1f}", *error,
+            f"{100 * answer.inlier_ratio:9.0f}", f"{answer.latency_ms:10.1f}", said])
     return rows
 
 
-ANSWER_HEADER = ("#", "at s", "error cm", "error deg", "inliers %", "latency ms", "")
+ANSWER_HEADER = (" #", "  at s", "error cm", "error deg", "inliers %", "latency ms", "")
