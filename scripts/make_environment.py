@@ -25,6 +25,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMPS = VENV / "setup-stamps"
 UNFINISHED = VENV / "setup-unfinished"
+TF2_MSGS = ROOT / "scripts" / "tf2_msgs"
 REQUIREMENTS = ("run.txt", "build.txt", "test.txt")
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
@@ -184,17 +185,33 @@ def with_local_paths(text: str, python_include: str, numpy_include: str) -> str:
     return re.sub(r'/opt/python/[^;"/]+/include/python3\.\d+', lambda _: python_include, text)
 
 
+def configure_and_build(source: Path, build: Path, advice: str, *options: str) -> None:
+    """Run CMake for a package that installs into the environment."""
+    run([VENV / "bin" / "cmake", "-G", "Ninja", "-S", source, "-B", build, *options,
+         "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release",
+         f"-DCMAKE_PREFIX_PATH={VENV}", f"-DCMAKE_INSTALL_PREFIX={VENV}",
+         f"-DPython3_EXECUTABLE={PYTHON}"], advice)
+    run([VENV / "bin" / "cmake", "--build", build], advice)
+
+
+def build_tf2_msgs() -> None:
+    """Generate tf2_msgs/TFMessage, without which there is no TF; PyPI does not have it."""
+    say("building tf2_msgs")
+    build = VENV / "build-tf2-msgs"
+    shutil.rmtree(build, ignore_errors=True)
+    advice = "tf2_msgs could not be built; run `make clean-setup setup` if this persists"
+    configure_and_build(TF2_MSGS, build, advice)
+    run([VENV / "bin" / "cmake", "--install", build], advice)
+    shutil.rmtree(build)
+
+
 def build_interfaces() -> None:
     """Generate and compile msg/ and srv/ into the prefix of the environment."""
     say("building the interfaces in msg/ and srv/ (half a minute)")
     build = VENV / "build-interfaces"
     shutil.rmtree(build, ignore_errors=True)
     advice = "the interfaces could not be built; run `make clean-setup setup` if this persists"
-    run([VENV / "bin" / "cmake", "-G", "Ninja", "-S", ROOT, "-B", build,
-         "-DINTERFACES_ONLY=ON", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release",
-         f"-DCMAKE_PREFIX_PATH={VENV}", f"-DCMAKE_INSTALL_PREFIX={VENV}",
-         f"-DPython3_EXECUTABLE={PYTHON}"], advice)
-    run([VENV / "bin" / "cmake", "--build", build], advice)
+    configure_and_build(ROOT, build, advice, "-DINTERFACES_ONLY=ON")
     generated = site_packages() / "ace_slam_ros"
     shutil.rmtree(generated, ignore_errors=True)  # as late as possible: somebody may be using it
     run([VENV / "bin" / "cmake", "--install", build], advice)
@@ -233,13 +250,15 @@ def set_up() -> None:
     venv_key = digest([Path(__file__).resolve()], venv_version(), str(ROOT))
     packages_key = digest(requirements, venv_key)
     interfaces_key = digest(interfaces, packages_key)
+    tf2_key = digest([p for p in TF2_MSGS.rglob("*") if p.is_file()], packages_key)
     project_key = digest([ROOT / "setup.py", ROOT / "setup.cfg"], packages_key)
-    final_key = digest([], interfaces_key, project_key)
+    final_key = digest([], interfaces_key, tf2_key, project_key)
     if (STAMPS / "all").exists() and (STAMPS / "all").read_text() == final_key:
         say("up to date")
         return
     step("packages", packages_key, install_packages)
     step("interfaces", interfaces_key, build_interfaces)
+    step("tf2-msgs", tf2_key, build_tf2_msgs)
     step("project", project_key, install_project)
     step("all", final_key, verify)
     say("ready: .venv/bin/ace-slam")
