@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     logging.basicConfig(
-        level=args.log_level.upper(), stream=sys.stderr,
+        level=(args.log_level or "warning").upper(), stream=sys.stderr,
         format="%(levelname)s %(name)s: %(message)s")
     from .reporting import complain
 
@@ -59,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ace-slam {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--log-level", default="warning", choices=("debug", "info", "warning", "error"),
-        help="least severe messages shown (default: warning)")
+        "--log-level", choices=("debug", "info", "warning", "error"),
+        help="least severe messages shown (default: warning, of the nodes: info)")
     configured = argparse.ArgumentParser(add_help=False)
     configured.add_argument(
         "--config", type=Path, metavar="FILE", help="parameters, as `ace-slam dump-config` prints")
@@ -225,13 +225,13 @@ def _up(args: argparse.Namespace) -> int:
         values["ros.map_dir"] = str(args.map.expanduser().resolve())
     return run_up(
         _config(args).with_values(values), namespace=args.namespace, bag=args.bag, rate=args.rate,
-        clock=args.clock, respawn=args.respawn, log_level=args.log_level)
+        clock=args.clock, respawn=args.respawn, log_level=args.log_level or "info")
 
 
 def _demo(args: argparse.Namespace) -> int:
     from .ros.demo import run_demo
 
-    return run_demo(args.source, args.out, seed=args.seed, log_level=args.log_level)
+    return run_demo(args.source, args.out, seed=args.seed, log_level=args.log_level or "info")
 
 
 def _dump_config(args: argparse.Namespace) -> int:

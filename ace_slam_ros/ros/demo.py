@@ -66,10 +66,9 @@ def run_demo(source: Path | None, out: Path, *, seed: int = 0, log_level: str = 
     say(f"  source    {path}", f"            {_describe(opened)}", f"  results   {out}")
     from .demo_live import LiveFailure, LiveRun  # loads rclpy, after the environment is set
 
-    level = "info" if log_level == "warning" else log_level
     try:
         with stop_event() as stop:
-            result = LiveRun(opened, out, stop, level, seed).run()
+            result = LiveRun(opened, out, stop, log_level, seed).run()
     except LiveFailure as error:
         complain([f"{error} (logs in {out / 'logs'})"])
         return 1

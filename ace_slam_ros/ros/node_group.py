@@ -220,7 +220,7 @@ class NodeGroup:
             self._on_line(child.name, what)
             self.failed = self.failed or f"{what}; its lines above say why"
         elif child.quick_ends >= MAX_QUICK_ENDS:
-            self.failed = f"{what} for the {child.quick_ends}th time; its lines above say why"
+            self.failed = f"{what}, {child.quick_ends} times in a row; its lines above say why"
         else:
             self._on_line(child.name, f"{what}; starting it again in {RESPAWN_DELAY_S:g} s")
             child.restart_at_s = now_s + RESPAWN_DELAY_S
