@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--pool", type=Path, required=True, help="pool.npy of the training run")
     parser.add_argument("--words", type=int, default=4096)
+    parser.add_argument("--groups", type=int, default=64, help="coarse groups of words")
     parser.add_argument("--inputs", type=int, default=16, help="principal directions kept")
     parser.add_argument("--samples", type=int, default=250_000)
     parser.add_argument("--rounds", type=int, default=12)
@@ -94,8 +95,10 @@ def main() -> None:
     order = values.argsort(descending=True)[: args.inputs]
     projection = vectors[:, order] / values[order].sqrt()
     kept = float(values[order].sum() / values.sum())
+    coarse = spherical_kmeans(words, args.groups, 30, args.seed)
     path = args.encoder.with_name(args.encoder.name.replace("encoder", "codebook"))
     save_file({"words": words.half().contiguous().cpu(),
+               "coarse": coarse.float().contiguous().cpu(),
                "projection": projection.float().contiguous().cpu()}, path)
     print(f"{path}: {args.words} words, {args.inputs} directions hold {100 * kept:.0f} % of the "
           "variance around a word")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +13,12 @@ from safetensors.torch import load
 from torch import Tensor
 
 from .config import EncoderConfig
+from .codebook import Codebook
 from .encoder_network import DIMENSION, STRIDE, EncoderNetwork, fold_normalisation
 from .errors import EncoderError
 
 ASSETS = Path(__file__).parent / "assets"
 _SIZE_MULTIPLE = 32
-
-
-@dataclass(frozen=True)
-class Codebook:
-    """Visual words and the projection of descriptors around them; part of the encoder.
-
-    Attributes:
-        words_KD: (K, D) float32 unit-norm words.
-        projection_DP: (D, P) float32 whitened principal directions of descriptor minus word.
-    """
-
-    words_KD: Tensor
-    projection_DP: Tensor
 
 
 class Encoder:
@@ -55,8 +42,7 @@ class Encoder:
         self.stride = STRIDE
         self.dimension = DIMENSION
         self.device = device
-        self.codebook = Codebook(
-            codebook.words_KD.to(device), codebook.projection_DP.to(device))
+        self.codebook = codebook.to(device)
         self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
@@ -102,7 +88,8 @@ def load_encoder(config: EncoderConfig, device: torch.device) -> Encoder:
         network = fold_normalisation(EncoderNetwork())
         network.load_state_dict({k: v.float() for k, v in load(blobs[0]).items()})
         words = load(blobs[1])
-        book = Codebook(words["words"].float(), words["projection"].float())
+        book = Codebook(
+            words["words"].float(), words["projection"].float(), words["coarse"].float())
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise EncoderError(f"{weights} does not hold a 'tiny' encoder: {error}") from error
     digest = hashlib.sha256(b"".join(blobs)).hexdigest()[:16]

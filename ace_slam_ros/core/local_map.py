@@ -20,7 +20,7 @@ Float32Array = npt.NDArray[np.float32]
 UInt8Image = npt.NDArray[np.uint8]
 
 _WINDOW_PX = 17
-_LEVELS = 3
+_LEVELS = 2
 _GRID = 16
 _MAX_KEYFRAMES = 120
 
@@ -165,7 +165,7 @@ class LocalMap:
         return ranked[:count]
 
     def refine(
-        self, frame: Frame, T_seed: Float64Array, references: int = 3
+        self, frame: Frame, T_seed: Float64Array, references: int = 2
     ) -> RefinedPose | None:
         """Follow the corners of the nearest keyframes into the frame and solve its pose.
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..config import HeadConfig, SensorConfig
-from ..encoder import Codebook
+from ..codebook import Codebook
 from ..errors import MapError
 from ..geometry import Float64Array
 from ..keyframe import Float32Array, Keyframe
@@ -42,7 +42,7 @@ def encode_words(
     descriptors_ND: Tensor, codebook: Codebook, neighbours: int
 ) -> tuple[Tensor, Tensor]:
     """Return nearest words (N, k) int64 and expert inputs (N, k, P + 1), the last one constant 1."""
-    words_Nk = (descriptors_ND @ codebook.words_KD.T).topk(neighbours, dim=1).indices
+    words_Nk = codebook.nearest(descriptors_ND, neighbours)
     difference = descriptors_ND[:, None] - codebook.words_KD[words_Nk]
     projected = difference @ codebook.projection_DP
     return words_Nk, torch.cat([projected, torch.ones_like(projected[..., :1])], dim=-1)
