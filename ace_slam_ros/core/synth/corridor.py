@@ -12,12 +12,12 @@ from ..geometry import Float64Array
 from . import furniture as fur
 from . import pictures as pic
 from .lighting import Lamp, Lighting
-from .motion import CameraPath, Limits, Tremor, spline_path
+from .motion import FINE_PER_KNOT, CameraPath, Limits, Tremor, spline_path
 from .scene import Builder, Scene
 from .textures import Material, UInt8Image, generator, painted, speckled, tiles, vary
 
 HEIGHT_M, HALF_WIDTH_M = 2.5, 0.95
-_SPEED_M_S, _OVERLAP_M = 0.92, 4.0
+_SPEED_M_S, _OVERLAP_M, _KNOT_M = 0.95, 4.0, 0.7
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,22 @@ class Layout:
 LAYOUTS = {"corridor": Layout(9.2, 6.8), "loop": Layout(13.6, 9.2)}
 
 
-def default_frames(layout: Layout, rate_hz: int) -> int:
+def default_frames(seed: int, layout: Layout, rate_hz: int) -> int:
     """Frames of one round plus the overlap with its beginning."""
-    return int((layout.perimeter_m + _OVERLAP_M) / _SPEED_M_S * rate_hz) + rate_hz
+    path = camera_path(seed, layout, layout.perimeter_m / 0.4)
+    knots = _knots_per_round(layout) + math.ceil(_OVERLAP_M / _KNOT_M)
+    return int(path.times_s[knots * FINE_PER_KNOT] * rate_hz)
+
+
+def _knots_per_round(layout: Layout) -> int:
+    return round(layout.perimeter_m / _KNOT_M)
 
 
 def camera_path(seed: int, layout: Layout, seconds: float) -> CameraPath:
     """Walk round the loop at about 0.9 m/s, looking ahead and to both sides."""
     rng = generator(seed, "corridor path")
-    per_round = round(layout.perimeter_m / 0.7)
-    spacing = layout.perimeter_m / per_round
-    limits = Limits(1.0, np.radians(50.0), spacing / _SPEED_M_S)
+    spacing = layout.perimeter_m / _knots_per_round(layout)
+    limits = Limits(1.0, np.radians(54.0), spacing / _SPEED_M_S)
     knots = int(seconds / limits.knot_s) + 8
     states = np.zeros((knots, 6))
     look = 0.0
@@ -76,7 +81,7 @@ def camera_path(seed: int, layout: Layout, seconds: float) -> CameraPath:
         side = np.array([-math.sin(heading), math.cos(heading)])
         states[k, :2] = ground + side * np.clip(rng.normal(0, 0.12), -0.25, 0.25)
         states[k, 2] = 1.35 + np.clip(rng.normal(0, 0.07), -0.2, 0.2)
-        look = 0.45 * look + rng.normal(0, 0.42)
+        look = 0.45 * look + rng.normal(0, 0.34)
         states[k, 3] = max(ahead, heading + turns) + np.clip(look, -0.8, 0.8)
         states[k, 4] = np.clip(rng.normal(-0.1, 0.09), -0.3, 0.12)
         states[k, 5] = rng.normal(0, 0.035)

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..geometry import Float64Array, make_pose
 
-_FINE_PER_KNOT = 40
+#: Path samples per control state.
+FINE_PER_KNOT = 40
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,9 @@ def spline_path(
     turn = np.linalg.norm(step[:, 3:], axis=1)
     needed = np.maximum.reduce([
         length / limits.speed_m_s, turn / limits.turn_rad_s,
-        np.full(len(step), limits.knot_s / _FINE_PER_KNOT),
+        np.full(len(step), limits.knot_s / FINE_PER_KNOT),
     ])
-    duration = _smooth_above(needed, _FINE_PER_KNOT)
+    duration = _smooth_above(needed, FINE_PER_KNOT)
     times = np.concatenate([[0.0], np.cumsum(duration)])
     # Ease in: path time tau(t) = t^2 / (2 start) until its speed is one.
     eased = np.where(times < start_s / 2, np.sqrt(2 * start_s * times), times + start_s / 2)
@@ -108,7 +109,7 @@ def spline_path(
 
 
 def _b_spline(knots_K6: Float64Array) -> Float64Array:
-    t = np.arange(_FINE_PER_KNOT) / _FINE_PER_KNOT
+    t = np.arange(FINE_PER_KNOT) / FINE_PER_KNOT
     basis = np.stack([
         (1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3
     ], axis=1) / 6

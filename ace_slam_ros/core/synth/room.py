@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import lru_cache
 
 import numpy as np
 
@@ -33,6 +34,7 @@ CAMERA_HALF_3 = np.array([1.15, 0.8, 0.33])
 _WINDOW_M = (-1.0, 0.95, 2.0, 1.25)  # left, sill height, width, height on the window wall
 
 
+@lru_cache(maxsize=1)
 def build_room(seed: int) -> Scene:
     """Return the room of a seed; light does not enter here, so that it can differ."""
     b = Builder(generator(seed, "room geometry"))

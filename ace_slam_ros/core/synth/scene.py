@@ -128,6 +128,7 @@ class Builder:
         texel = self.texel_m if texel_m is None else texel_m
         rows, columns = max(8, round(height_m / texel)), max(8, round(width_m / texel))
         albedo = np.ascontiguousarray(material(self.rng, rows, columns, texel))
+        albedo.setflags(write=False)
         R_33, t_3 = self._T_44[:3, :3], self._T_44[:3, 3]
         outline = rectangle(width_m, height_m) if outline_K2 is None else outline_K2
         self.surfaces.append(Surface(

@@ -187,7 +187,7 @@ def make_world(name: str, seed: int, movers: bool | None = None) -> World:
         layout = corridor.LAYOUTS[name]
         return World(name, seed, corridor.build_corridor(seed, layout),
                      corridor.corridor_light(layout), SensorModel(), CAMERA,
-                     corridor.default_frames(layout, RATE_HZ), False)
+                     corridor.default_frames(seed, layout, RATE_HZ), False)
     evening = name == "lighting"
     light = room.evening_light(seed) if evening else room.day_light(seed)
     model = SensorModel()
