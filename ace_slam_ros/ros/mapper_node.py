@@ -19,7 +19,7 @@ from .diagnostics import Report
 from .map_output import MapOutput
 from .node_base import SlamNode
 from .process import run_node
-from .qos import reliable_qos
+from .qos import keyframe_qos
 from .session import Session
 from .weights import MapFollower, weights_capacity, weights_schema
 
@@ -68,7 +68,7 @@ class MapperNode(SlamNode):
     def start(self) -> Callable[[], None]:
         """Subscribe to keyframes."""
         self._subscription = self.create_subscription(
-            KeyframeMsg, "keyframe", self._receive, reliable_qos(50))
+            KeyframeMsg, "keyframe", self._receive, keyframe_qos())
         return self._step
 
     def pause_work(self) -> None:

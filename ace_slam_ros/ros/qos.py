@@ -21,6 +21,14 @@ def reliable_qos(depth: int = 10) -> QoSProfile:
     )
 
 
+def keyframe_qos() -> QoSProfile:
+    """Keyframes: a mapper that starts late or again still gets the last fifty."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=50, reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
+
+
 def latched_qos() -> QoSProfile:
     """Results out: a late joiner gets the last message."""
     return QoSProfile(

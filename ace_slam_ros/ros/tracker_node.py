@@ -32,7 +32,7 @@ from .node_base import SlamNode
 from .pose_messages import base_covariance, pose_from_msg
 from .pose_output import PoseOutput
 from .process import run_node
-from .qos import reliable_qos
+from .qos import keyframe_qos, reliable_qos
 from .status_output import StatusOutput
 from .synchroniser import ImagePair
 from .transforms import make_transforms
@@ -61,7 +61,7 @@ class TrackerNode(SlamNode):
         self._transforms = make_transforms(self)
         self._extrinsic = Extrinsic(self, self.config.ros, self._transforms)
         self._output = PoseOutput(self, self.config.ros, self._transforms)
-        self._keyframes = self.create_publisher(KeyframeMsg, "keyframe", reliable_qos(50))
+        self._keyframes = self.create_publisher(KeyframeMsg, "keyframe", keyframe_qos())
         self._entities: list[Any] = [
             self.create_service(Trigger, "reset", self.guarded_service(self._reset)),
             self.create_service(SetBool, "pause", self.guarded_service(self._pause)),

@@ -128,6 +128,12 @@ class Probe:
                 self.executor.spin_once(timeout_sec=0.05)
         raise AssertionError("the tracker says nothing about the frame")
 
+    def pose_of(self, status: SlamStatus) -> PoseWithCovarianceStamped:
+        """Return the pose published for the frame of a status; topics keep no common order."""
+        return self.spin_until(
+            lambda: next((p for p in reversed(self.poses) if _ns(p) == _ns(status)), None),
+            "the pose of the frame")
+
     def call(self, name: str, request: Any) -> Any:
         """Call a service and return its response."""
         client = self.clients[name]
@@ -183,5 +189,5 @@ def live_system(namespace: str, folder: Path, **parameters: Any) -> Iterator[Liv
         system.close()
 
 
-def _ns(status: SlamStatus) -> int:
-    return status.header.stamp.sec * 1_000_000_000 + status.header.stamp.nanosec
+def _ns(message: Any) -> int:
+    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
