@@ -226,8 +226,9 @@ def build_interfaces() -> None:
 def install_project() -> None:
     """Install this checkout in editable mode: `ace-slam` appears in .venv/bin."""
     say("installing ace_slam_ros from this checkout")
-    run([PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-         "--no-index", "-e", ROOT], "the project could not be installed")
+    # Older versions of pip would choose another way, whose scripts fail in a path with a space.
+    run([PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--use-pep517",
+         "--no-build-isolation", "-e", ROOT], "the project could not be installed")
 
 
 def verify() -> None:
