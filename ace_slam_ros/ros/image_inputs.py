@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -14,6 +13,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from ..core.config import RosConfig
 from .qos import sensor_qos
 from .synchroniser import ImagePair, Synchroniser
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # its name in ROS 2 Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 
 class ImageInputs:
@@ -52,8 +56,8 @@ class ImageInputs:
             for name, topic in self.topics.items()
         ]
 
-    def _refused(self, name: str) -> Callable[[QoSRequestedIncompatibleQoSInfo], None]:
-        def remember(event: QoSRequestedIncompatibleQoSInfo) -> None:
+    def _refused(self, name: str) -> Callable[[Any], None]:
+        def remember(event: Any) -> None:
             policy = qos_policy_name_from_kind(event.last_policy_kind)
             topic = self.topics[name]
             offers = ", ".join(

@@ -66,11 +66,12 @@ class TrackerNode(SlamNode):
             self.create_service(Trigger, "reset", self.guarded_service(self._reset)),
             self.create_service(SetBool, "pause", self.guarded_service(self._pause)),
         ]
-        self._tf_timer = self.create_timer(
-            1.0 / 30.0, self._output.repeat_tf, clock=self.steady_clock)
-        if not self._transforms.available and self.config.ros.publish_tf:
-            self.get_logger().info(
-                "tf2_msgs is not installed: no TF, use the pose and odometry topics")
+        self._tf_timer = None
+        if self.config.ros.publish_tf and self._transforms.available:
+            self._tf_timer = self.create_timer(
+                1.0 / 30.0, self._output.repeat_tf, clock=self.steady_clock)
+        elif self.config.ros.publish_tf:
+            self.get_logger().warning("tf2_msgs is not installed: no TF, poses go out as topics")
 
     def start(self) -> Callable[[], None]:
         """Subscribe."""
@@ -90,7 +91,8 @@ class TrackerNode(SlamNode):
         """Drop what `setup` made."""
         for service in self._entities:
             self.destroy_service(service)
-        self.destroy_timer(self._tf_timer)
+        if self._tf_timer is not None:
+            self.destroy_timer(self._tf_timer)
         self._status.close()
         self.destroy_publisher(self._keyframes)
         self._output.close()
@@ -193,10 +195,10 @@ class TrackerNode(SlamNode):
 
     def _publish(self, pair: ImagePair, result: TrackResult) -> None:
         self._last = result
-        tracking = result.state == TrackerState.TRACKING and result.T_map_cam is not None
-        if tracking:
-            T_map_base = result.T_map_cam @ invert_pose(self._T_base_cam)
-            covariance_66 = base_covariance(result.covariance_66, result.T_map_cam, T_map_base)
+        T_map_cam = result.T_map_cam
+        if T_map_cam is not None and result.state == TrackerState.TRACKING:
+            T_map_base = T_map_cam @ invert_pose(self._T_base_cam)
+            covariance_66 = base_covariance(result.covariance_66, T_map_cam, T_map_base)
             self._output.publish(pair.stamp_ns, T_map_base, covariance_66)
         elif result.state == TrackerState.LOST:
             self._output.interrupt()

@@ -73,6 +73,9 @@ class WeightsLink:
 
     def __init__(self, segment: str, schema: str) -> None:
         self._reader = WeightsReader(segment, schema)
+        # Readers belong to one thread: diagnostics ask from the executor's, weights go to the
+        # worker's.
+        self._status_reader = WeightsReader(segment, schema)
         self.version = 0
         self.versions_seen = 0
         self.problem = ""
@@ -94,9 +97,10 @@ class WeightsLink:
         return update
 
     def status(self) -> SegmentStatus:
-        """Describe the segment."""
-        return self._reader.status()
+        """Describe the segment; from another thread than `poll`."""
+        return self._status_reader.status()
 
     def close(self) -> None:
         """Detach from the segment."""
         self._reader.close()
+        self._status_reader.close()

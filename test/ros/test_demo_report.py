@@ -49,7 +49,8 @@ def _summary(**changes: object) -> RunSummary:
         "latency_ms": Latency(20.0, 30.0), "fps": 30.0, "realtime_factor": 1.0,
         "map_bytes": 800_000, "keyframe_bytes": 1, "peak_rss_mb": 1.0, "weights_version": 5,
         "initialised_at_frame": 0, "device": "cpu", "config": {}, "version": "0",
-        "extra": {"undelivered": 0, "weights_versions": {"tracker": 5, "relocalizer": 6}},
+        "extra": {"undelivered": 0, "tracker_cpu_ms": 31.0,
+                  "weights_versions": {"tracker": 5, "relocalizer": 6}},
     }
     return RunSummary(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -136,7 +137,8 @@ def test_nothing_tracked_fails_whatever_the_limits() -> None:
 def test_result_table_names_versions_and_transport_losses() -> None:
     assert "undelivered" not in table(result_rows(_summary()))
     lossy = _summary(extra={
-        "undelivered": 3, "weights_versions": {"tracker": 5, "relocalizer": 6}})
+        "undelivered": 3, "tracker_cpu_ms": 31.0,
+        "weights_versions": {"tracker": 5, "relocalizer": 6}})
     text = table(result_rows(lossy))
     assert "lost between processes" in text and "version the relocalizer answered with" in text
 

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from live import FRAME, PATIENCE_S, LiveSystem, live_system
+from std_srvs.srv import SetBool, Trigger
 from wall import CAMERA, wander
 
 from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, make_pose, pose_error
@@ -15,7 +16,6 @@ from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.conversions import camera_to_msg, image_to_msg
 from ace_slam_ros.ros.pose_messages import pose_from_msg
 from ace_slam_ros.srv import LoadMap, Relocalize, SaveMap
-from std_srvs.srv import SetBool, Trigger
 
 POSES = wander(72)[:24]
 T_BODY_OPTICAL = make_pose(R_BODY_OPTICAL_33, np.zeros(3))

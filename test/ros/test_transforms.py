@@ -61,7 +61,8 @@ def test_moving_frames_interpolate_and_never_extrapolate():
 def test_memory_is_bounded_and_a_new_bag_pass_starts_anew():
     tree = TransformTree()
     for i in range(3000):
-        tree.add(StampedTransform("odom", "base", (100 * SECOND) + i * SECOND // 50, pose()), False)
+        stamp_ns = 100 * SECOND + i * SECOND // 50
+        tree.add(StampedTransform("odom", "base", stamp_ns, pose()), False)
     assert len(tree._moving["base"]) <= 502
     T_new = pose()
     tree.add(StampedTransform("odom", "base", 100 * SECOND, T_new), False)

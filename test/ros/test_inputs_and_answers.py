@@ -1,0 +1,106 @@
+"""Image subscriptions with the wrong QoS, and answers of the relocalizer when things go wrong."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CompressedImage, Image
+
+from ace_slam_ros.core.config import RosConfig, SlamConfig
+from ace_slam_ros.core.errors import DataError
+from ace_slam_ros.ros.diagnostics import ERROR, WARN, Report, Window
+from ace_slam_ros.ros.image_inputs import ImageInputs
+from ace_slam_ros.ros.qos import sensor_qos
+from ace_slam_ros.ros.relocalizer_node import RelocalizerNode
+from ace_slam_ros.srv import Relocalize
+
+
+@pytest.fixture
+def graph():
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    executor = SingleThreadedExecutor(context=context)
+
+    def make(name, **overrides):
+        node = rclpy.create_node(
+            name, namespace="/inputs", context=context,
+            parameter_overrides=[Parameter(k, value=v) for k, v in overrides.items()])
+        executor.add_node(node)
+        return node
+
+    yield make, executor
+    executor.shutdown()
+    context.try_shutdown()
+
+
+def test_incompatible_qos_names_both_sides(graph):
+    make, executor = graph
+    key = "qos_overrides./inputs/rgb/image.subscription.reliability"
+    inputs = ImageInputs(make("tracker", **{key: "reliable"}), RosConfig(), lambda pair: None)
+    make("camera").create_publisher(Image, "rgb/image", sensor_qos())
+    for _ in range(200):
+        executor.spin_once(timeout_sec=0.05)
+        if inputs.incompatible:
+            break
+    text = inputs.incompatible["color"]
+    assert "/inputs/camera offers BEST_EFFORT" in text
+    assert "/inputs/tracker asks for RELIABLE" in text and "qos_overrides" in text
+
+
+def test_compressed_transports_change_topic_and_type(graph):
+    make, _ = graph
+    node = make("tracker")
+    inputs = ImageInputs(
+        node, RosConfig(color_transport="compressed", depth_transport="compressedDepth"),
+        lambda pair: None)
+    assert inputs.topics["color"] == "/inputs/rgb/image/compressed"
+    assert inputs.topics["depth"] == "/inputs/depth/image/compressedDepth"
+    assert [s.msg_type for s in inputs._subscriptions[:2]] == [CompressedImage] * 2
+
+
+def ask(locate, waiting=0):
+    async def in_worker(job):
+        return job()
+
+    node = SimpleNamespace(
+        _waiting=waiting, config=SlamConfig(), in_worker=in_worker, _latency=Window(), _counts={},
+        _locate=locate, log_exception=lambda where: None)
+    response = asyncio.run(
+        RelocalizerNode._answer(node, Relocalize.Request(), Relocalize.Response()))
+    assert node._waiting == waiting
+    return response
+
+
+def test_too_many_callers_are_told_so():
+    def never(request, response):
+        raise AssertionError("the worker must not be asked")
+
+    response = ask(never, waiting=SlamConfig().relocalizer.queue)
+    assert not response.success and response.reason == Relocalize.Response.BUSY
+
+
+@pytest.mark.parametrize(("error", "reason"), [
+    (DataError("no image"), Relocalize.Response.BAD_REQUEST),
+    (ZeroDivisionError("a bug"), Relocalize.Response.ERROR),
+])
+def test_errors_become_answers(error, reason):
+    def fail(request, response):
+        raise error
+
+    response = ask(fail)
+    assert not response.success and response.reason == reason and str(error) in response.message
+
+
+def test_the_worst_problem_comes_first():
+    report = Report(values={"rate_hz": 29.97123})
+    report.warn("slow")
+    report.warn("")
+    report.error("no data")
+    status = report.to_msg("tracker", rclpy.time.Time().to_msg()).status[0]
+    assert status.level == bytes([ERROR]) and status.message == "no data; slow"
+    assert [(v.key, v.value) for v in status.values] == [("rate_hz", "29.97")]
+    report.problems = [(WARN, "slow")]
+    assert report.to_msg("t", rclpy.time.Time().to_msg()).status[0].level == bytes([WARN])
