@@ -1,4 +1,4 @@
-"""Synthetic worlds: determinism, exact depth and poses, the sensor model, motion, movers, files."""
+"""Synthetic worlds: determinism, exact depth and poses, sensor model, motion, movers, files."""
 
 from itertools import islice
 from pathlib import Path

@@ -63,7 +63,6 @@ class World:
 
     Attributes:
         name, seed: what it was made from.
-        scene: static geometry.
         lighting: its light.
         sensor: the camera's imperfections.
         camera: intrinsics of all frames.
@@ -73,12 +72,18 @@ class World:
 
     name: str
     seed: int
-    scene: Scene
     lighting: Lighting
     sensor: SensorModel
     camera: Camera
     default_frames: int
     movers: bool
+
+    @cached_property
+    def scene(self) -> Scene:
+        """Static geometry with its unlit textures."""
+        if self.name in corridor.LAYOUTS:
+            return corridor.build_corridor(self.seed, corridor.LAYOUTS[self.name])
+        return room.build_room(self.seed)
 
     @cached_property
     def facets(self) -> Facets:
@@ -96,7 +101,7 @@ class World:
         count = max(self.default_frames, frames or 0)
         # The margin lets the exposure of the last frame end.
         seconds = count / RATE_HZ + 0.5
-        if self.name in ("corridor", "loop"):
+        if self.name in corridor.LAYOUTS:
             return corridor.camera_path(self.seed, corridor.LAYOUTS[self.name], seconds)
         rng = generator(self.seed, f"tremor {_path_name(self.name)}")
         tremor = Tremor.draw(rng, 0.003, 0.005)
@@ -167,7 +172,7 @@ class World:
 
 
 def make_world(name: str, seed: int, movers: bool | None = None) -> World:
-    """Make a world.
+    """Make a world; its scene and textures are built when first needed, in a few seconds.
 
     Args:
         name: room, corridor, loop, dynamic or lighting; `lighting` is the `room` of the same seed
@@ -183,10 +188,9 @@ def make_world(name: str, seed: int, movers: bool | None = None) -> World:
     if seed < 0:
         raise ConfigError(f"world seed {seed} is negative: use 0 or more")
     people = name == "dynamic" if movers is None else movers
-    if name in ("corridor", "loop"):
+    if name in corridor.LAYOUTS:
         layout = corridor.LAYOUTS[name]
-        return World(name, seed, corridor.build_corridor(seed, layout),
-                     corridor.corridor_light(layout), SensorModel(), CAMERA,
+        return World(name, seed, corridor.corridor_light(layout), SensorModel(), CAMERA,
                      corridor.default_frames(seed, layout, RATE_HZ), False)
     evening = name == "lighting"
     light = room.evening_light(seed) if evening else room.day_light(seed)
@@ -194,7 +198,7 @@ def make_world(name: str, seed: int, movers: bool | None = None) -> World:
     if evening:
         model = SensorModel(exposure=1.25, drift=0.16, white_balance=(0.97, 1.0, 1.14),
                             shutter_s=0.014, image_noise=3.2)
-    return World(name, seed, room.build_room(seed), light, model, CAMERA, 750, people)
+    return World(name, seed, light, model, CAMERA, 750, people)
 
 
 def _path_name(name: str) -> str:
