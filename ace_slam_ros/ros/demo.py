@@ -111,6 +111,7 @@ def _summarise(source: Source, result: LiveResult) -> RunSummary:
             "weights_versions": {
                 "tracker": int(status.weights_version),
                 "relocalizer": max((a.weights_version for a in result.answers), default=0)},
+            "tracker_cpu_ms": result.tracker_cpu_ms, "node_cpu_s": result.cpu_s,
             "node_rss_mb": result.memory_mb, "player": result.player,
         })
 
@@ -141,6 +142,11 @@ def _conclude(
         table(answer_rows(result.answers, int(source.stamps_ns[0])), ANSWER_HEADER), "", "Checks")
     found = checks(summary, result.answers, limits)
     say(table([["pass" if check.passed else "FAIL", check.name, check.detail] for check in found]))
+    if summary.skipped > summary.frames // 2:
+        say("", "  Most frames were skipped: the tracker needs "
+            f"{result.tracker_cpu_ms:.0f} ms of processor time per frame, and a frame took "
+            f"{summary.latency_ms.p50:.0f} ms.",
+            "  When the second number is far larger, other programs keep this machine busy.")
     say("", f"  map, trajectory.png and summary.json are in {out}")
     failed = [check.name for check in found if not check.passed]
     if failed:

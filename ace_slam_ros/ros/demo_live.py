@@ -84,6 +84,8 @@ class LiveResult:
         sent: colour images it sent.
         saved: answer of the mapper to `save_map`.
         memory_mb: peak resident memory of each node.
+        cpu_s: processor time each node used, its start included.
+        tracker_cpu_ms: processor time of the tracker per processed frame.
         answers, positions: relocalisations and (answer in map, reference) positions in metres.
         duration_s: length of the recording.
         config: what the nodes ran with.
@@ -98,6 +100,8 @@ class LiveResult:
     sent: int
     saved: SaveMap.Response
     memory_mb: dict[str, float]
+    cpu_s: dict[str, float]
+    tracker_cpu_ms: float
     answers: list[Answer]
     positions: list[tuple[Float64Array, Float64Array]]
     duration_s: float
@@ -155,6 +159,7 @@ class LiveRun:
         began_s = time.monotonic()
         collector.wait_for_nodes(_READY_S, lambda: self._check(group))
         say(f"  nodes     {', '.join(NODES)}: ready after {time.monotonic() - began_s:.1f} s")
+        before_s = _cpu_s(group.children["tracker"].pid)
         player = self._play(group, collector)
         self._pause(group, _SETTLE_S)  # for what is still queued in tracker and mapper
         if collector.status is None:
@@ -166,11 +171,14 @@ class LiveRun:
         saved = collector.save_map(str(folder))
         if not saved.success:
             raise LiveFailure(f"the map was not saved: {saved.message}")
-        memory_mb = {name: _peak_mb(group.children[name].pid) for name in NODES}
+        pids = {name: group.children[name].pid for name in NODES}
+        cpu_s = {name: _cpu_s(pid) for name, pid in pids.items()}
+        used_ms = 1e3 * (cpu_s["tracker"] - before_s) / max(len(collector.latencies_ms), 1)
         return LiveResult(
             collector.trajectory(), collector.raw_trajectory(), collector.status,
             collector.latencies_ms, wall_s, player, player["topics"].get(self.color_topic, 0),
-            saved, memory_mb, answers, positions, self.duration_s, self.config)
+            saved, {name: _peak_mb(pid) for name, pid in pids.items()}, cpu_s, used_ms,
+            answers, positions, self.duration_s, self.config)
 
     def _check(self, group: NodeGroup) -> None:
         """Raise when a node keeps failing or somebody wants an end."""
@@ -259,3 +267,12 @@ def _peak_mb(pid: int | None) -> float:
         return 0.0
     sizes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
     return sizes[0] * 1024 / 1e6 if sizes else 0.0
+
+
+def _cpu_s(pid: int | None) -> float:
+    """Processor time a process has used; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -167,6 +167,9 @@ def result_rows(summary: RunSummary) -> list[Row]:
     place = 1 + next(i for i, row in enumerate(rows) if row[0] == "rejected")
     if tree["undelivered"]:
         rows.insert(place, ("undelivered", tree["undelivered"], "", "lost between processes"))
+    place = 1 + next(i for i, row in enumerate(rows) if row[0] == "latency p95")
+    rows.insert(place, (
+        "tracker CPU", round(tree["tracker_cpu_ms"], 1), "ms", "processor time per frame"))
     versions = tree["weights_versions"]
     rows += [
         ("weights", versions["tracker"], "", "version the tracker used last"),
