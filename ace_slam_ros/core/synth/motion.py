@@ -138,15 +138,17 @@ def wander(
 ) -> Float64Array:
     """Control states of a hand-held camera that looks around a room and comes back often.
 
-    The gaze strolls around the room, usually on in one direction, with reversals and pauses; the
-    camera stands back towards the far side of what it looks at, so that depth stays in range.
+    The gaze strolls once around the whole room, with pauses and looks back, before it may turn
+    round; so every sequence of a room sees all of it.
     """
     states = np.zeros((knots, 6))
     yaw, direction = float(rng.uniform(-np.pi, np.pi)), float(rng.choice([-1.0, 1.0]))
+    turned = 0.0
     for k in range(knots):
-        if rng.random() < 0.14:
-            direction = -direction
-        yaw += direction * abs(rng.normal(0.42, 0.22))
+        if turned > 2.2 * np.pi and rng.random() < 0.5:
+            direction, turned = -direction, 0.0
+        step = rng.normal(0.43, 0.28)
+        yaw, turned = yaw + direction * step, turned + step
         heading = np.array([np.cos(yaw), np.sin(yaw), 0.0])
         back = -heading * rng.uniform(-0.9, 0.7) + 0.45 * rng.normal(size=3)
         position = centre_3 + half_3 * np.clip(back, -1, 1)

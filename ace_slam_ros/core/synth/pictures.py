@@ -27,9 +27,11 @@ _FONTS = (
 )
 
 
-def random_colour(rng: np.random.Generator, saturation: float = 0.6) -> Colour:
-    """Return a random RGB colour (0..255) of given saturation."""
-    hsv = np.array([[[rng.uniform(0, 180), 255 * saturation * rng.uniform(0.35, 1.0),
+def random_colour(
+    rng: np.random.Generator, saturation: float = 0.6, hues: tuple[float, float] = (0.0, 180.0)
+) -> Colour:
+    """Return a random RGB colour (0..255) of given saturation, hue in OpenCV's 0..180."""
+    hsv = np.array([[[rng.uniform(*hues), 255 * saturation * rng.uniform(0.35, 1.0),
                       rng.uniform(70, 235)]]])
     rgb = cv2.cvtColor(np.clip(hsv, 0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
     return float(rgb[0]), float(rgb[1]), float(rgb[2])
@@ -54,7 +56,8 @@ def text_line(
 
 def landscape(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
     """Paint a photo-like landscape: sky with clouds, sun, ridges in haze, water or meadow."""
-    sky = np.asarray(random_colour(rng, 0.7), np.float32)
+    dusk = rng.random() < 0.35
+    sky = np.asarray(random_colour(rng, 0.7, (4, 24) if dusk else (98, 124)), np.float32)
     t = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     fade = (1 - t) * sky * 0.75 + t * (0.3 * sky + 170)
     image = np.broadcast_to(fade, (height, width, 3)).copy()
@@ -64,7 +67,7 @@ def landscape(rng: np.random.Generator, height: int, width: int, texel_m: float)
     cv2.circle(image, sun, max(2, height // 14), (255, 240, 205), -1, cv2.LINE_AA)
     columns = np.arange(width)
     rows = np.arange(height)[:, None]
-    ground = np.asarray(random_colour(rng, 0.8), np.float32)
+    ground = np.asarray(random_colour(rng, 0.8, (12, 75)), np.float32)
     layers = int(rng.integers(3, 6))
     for k in range(layers):
         profile = fractal_noise(rng, 2, width, max(6.0, width / (2.0 + 2 * k)), 5, 0.5)[0]
