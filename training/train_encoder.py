@@ -158,8 +158,8 @@ def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True
             optimiser.step()
             schedule.step()
             if step % 50 == 49 or step + 1 == recipe.steps:
-                log.append([step + 1, float(loss), float(accuracy)])
-                bar.set_postfix(loss=f"{float(loss):.3f}", accuracy=f"{float(accuracy):.3f}")
+                log.append([step + 1, loss.item(), accuracy.item()])
+                bar.set_postfix(loss=f"{loss.item():.3f}", accuracy=f"{accuracy.item():.3f}")
             if step % 250 == 249 or step + 1 == recipe.steps:
                 log[-1].append(validate(network, held_out, recipe, device))
                 temporary = checkpoint.with_suffix(".tmp")

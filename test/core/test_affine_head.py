@@ -1,0 +1,162 @@
+"""The affine head: exact sums, re-targeting equals rebuilding, aliasing, weights round trip."""
+
+import numpy as np
+import pytest
+import torch
+
+from ace_slam_ros.core.camera import Camera
+from ace_slam_ros.core.codebook import Codebook
+from ace_slam_ros.core.config import HeadConfig, SensorConfig
+from ace_slam_ros.core.errors import MapError
+from ace_slam_ros.core.geometry import exp_se3, transform_points
+from ace_slam_ros.core.heads.affine import AffineHead, AffineLearner, encode_words
+from ace_slam_ros.core.keyframe import Features, Keyframe
+
+CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def codebook():
+    generator = torch.Generator().manual_seed(0)
+    words = torch.nn.functional.normalize(torch.randn(128, 16, generator=generator), dim=1)
+    projection, _ = torch.linalg.qr(torch.randn(16, 12, generator=generator))
+    coarse = torch.nn.functional.normalize(torch.randn(8, 16, generator=generator), dim=1)
+    return Codebook(words, projection * 30.0, coarse)
+
+
+def keyframe(codebook, rng, identifier, T_map_cam, offset=0.0, count=400):
+    """Features whose map point is a smooth function of the descriptor."""
+    words = codebook.words_KD.numpy()
+    d = words[rng.integers(len(words), size=count)] + rng.normal(scale=0.03, size=(count, 16))
+    d = (d / np.linalg.norm(d, axis=1, keepdims=True)).astype(np.float32)
+    x_map = np.stack([d @ words[1], d @ words[2], 2 + d @ words[3]], axis=1) + offset
+    y = transform_points(np.linalg.inv(T_map_cam), x_map).astype(np.float32)
+    features = Features(d, np.zeros((count, 2), np.float32), y)
+    return Keyframe.from_features(identifier, identifier, T_map_cam, features, CAMERA), d, x_map
+
+
+def learner(codebook, **values):
+    return AffineLearner(HeadConfig(**values), SensorConfig(), codebook, CPU)
+
+
+def frozen(trained, codebook):
+    return AffineHead(trained.export(), codebook, CPU, 2)
+
+
+def best_error(head, d, x_map):
+    p = head.predict(d)
+    error = np.linalg.norm(p.coords_map_NS3 - x_map[:, None], axis=2)
+    return np.where(np.isfinite(p.sigma_m_NS), error, np.inf).min(axis=1)
+
+
+def test_what_was_seen_is_predicted(codebook):
+    rng = np.random.default_rng(0)
+    trained = learner(codebook, neighbours=1)
+    for k in range(8):
+        frame, d, x_map = keyframe(codebook, rng, k, exp_se3(rng.normal(size=6) * 0.1))
+        assert trained.observe(frame, frame.T_map_cam) > 380
+    _, d, x_map = keyframe(codebook, rng, 99, np.eye(4))
+    assert np.median(best_error(frozen(trained, codebook), d, x_map)) < 0.03
+
+
+def test_sums_equal_brute_force(codebook):
+    rng = np.random.default_rng(1)
+    trained = learner(codebook, neighbours=1, new_expert_m=10.0)
+    frames = [keyframe(codebook, rng, k, exp_se3(rng.normal(size=6) * 0.1)) for k in range(3)]
+    for frame, _, _ in frames:
+        trained.observe(frame, frame.T_map_cam)
+    word = int(trained._word_E[0])
+    rows = []
+    for frame, _, _ in frames:
+        words, z = encode_words(torch.from_numpy(frame.descriptors_ND), codebook, 1)
+        for index in torch.nonzero(words[:, 0] == word)[:, 0]:
+            y = frame.points_cam_N3[index].astype(np.float64)
+            sigma = 0.001 + 0.0025 * y[2] ** 2
+            rows.append((z[index, 0].double().numpy(), frame.T_map_cam[:3, :3] @ y
+                         + frame.T_map_cam[:3, 3], min(1.0, (0.0035 / sigma) ** 2)))
+    Z, X = np.stack([r[0] for r in rows]), np.stack([r[1] for r in rows])
+    w = np.array([r[2] for r in rows])
+    ridge = np.diag([HeadConfig().ridge] * (Z.shape[1] - 1) + [1e-4])
+    origin = trained._origin_E3[0].double().numpy()
+    expected = np.linalg.solve((Z * w[:, None]).T @ Z + ridge, (Z * w[:, None]).T @ (X - origin))
+    assert np.allclose(trained._W_EP3[0].numpy(), expected, atol=2e-3)
+
+
+def test_retargeting_equals_rebuilding(codebook):
+    rng = np.random.default_rng(2)
+    frames = [keyframe(codebook, rng, k, exp_se3(rng.normal(size=6) * 0.05))[0] for k in range(6)]
+    moved = {f.id: exp_se3(rng.normal(size=6) * 0.01) @ f.T_map_cam for f in frames}
+    trained = learner(codebook, new_expert_m=10.0)
+    for frame in frames:
+        trained.observe(frame, frame.T_map_cam)
+    trained.retarget(moved)
+    rebuilt = learner(codebook, new_expert_m=10.0)
+    for frame in frames:
+        rebuilt.observe(frame, moved[frame.id])
+    words, z = encode_words(torch.from_numpy(frames[0].descriptors_ND), codebook, 2)
+    predictions = []
+    for head in (trained, rebuilt):
+        expert = head._table_KS[words, 0]
+        x = torch.einsum("nkp,nkpx->nkx", z, head._W_EP3[expert]) + head._origin_E3[expert]
+        predictions.append(x.numpy())
+    assert np.abs(predictions[0] - predictions[1]).max() < 1e-4
+    assert torch.allclose(trained.export()["sigma"], rebuilt.export()["sigma"], rtol=0.02)
+
+
+def test_one_word_stands_for_several_places(codebook):
+    rng = np.random.default_rng(3)
+    trained = learner(codebook, neighbours=1, experts_per_word=3)
+    for k in range(5):
+        for place in range(3):
+            frame, _, _ = keyframe(
+                codebook, rng, 10 * k + place, np.eye(4), offset=np.array([4.0 * place, 0, 0]))
+            trained.observe(frame, frame.T_map_cam)
+    head = frozen(trained, codebook)
+    for place in range(3):
+        _, d, x_map = keyframe(codebook, rng, 0, np.eye(4), offset=np.array([4.0 * place, 0, 0]))
+        assert np.median(best_error(head, d, x_map)) < 0.06
+
+
+def test_sigma_tells_good_experts_from_bad(codebook):
+    rng = np.random.default_rng(4)
+    trained = learner(codebook, new_expert_m=10.0, neighbours=1)
+    for k in range(10):
+        frame, _, _ = keyframe(codebook, rng, k, np.eye(4))
+        noisy = frame.points_cam_N3.copy()
+        words, _ = encode_words(torch.from_numpy(frame.descriptors_ND), codebook, 1)
+        bad = words[:, 0].numpy() < 64
+        noisy[bad] += rng.normal(scale=0.3, size=(bad.sum(), 3)).astype(np.float32)
+        frame = Keyframe(k, k, np.eye(4), frame.descriptors_i8_ND, frame.pixels_N2, noisy, CAMERA)
+        trained.observe(frame, np.eye(4))
+    export = trained.export()
+    bad = export["word"] < 64
+    assert export["sigma"][bad].median() > 4 * export["sigma"][~bad].median()
+
+
+def test_weights_that_do_not_fit_are_refused(codebook):
+    trained = learner(codebook)
+    frame, _, _ = keyframe(codebook, np.random.default_rng(5), 0, np.eye(4))
+    trained.observe(frame, np.eye(4))
+    weights = trained.export()
+    with pytest.raises(MapError, match="codebook"):
+        AffineHead({**weights, "word": weights["word"] + 5000}, codebook, CPU, 2)
+    del weights["sigma"]
+    with pytest.raises(MapError, match="sigma"):
+        AffineHead(weights, codebook, CPU, 2)
+
+
+def test_empty_head_predicts_nothing(codebook):
+    head = frozen(learner(codebook), codebook)
+    assert not np.isfinite(head.predict(np.zeros((3, 16), np.float32)).sigma_m_NS).any()
+
+
+def test_two_level_search_agrees_with_the_exhaustive_twin(codebook):
+    generator = torch.Generator().manual_seed(1)
+    d = codebook.words_KD[torch.randint(128, (500,), generator=generator)]
+    d = torch.nn.functional.normalize(d + 0.05 * torch.randn(d.shape, generator=generator), dim=1)
+    fast, slow = codebook.nearest(d, 2), codebook.nearest_exhaustive(d, 2)
+    assert (fast[:, 0] == slow[:, 0]).float().mean() > 0.9
+    chosen = (d[:, None] * codebook.words_KD[fast]).sum(-1)
+    assert (chosen[:, 0] >= chosen[:, 1]).all()
+    assert (fast[:, 0] != fast[:, 1]).all()

@@ -1,0 +1,241 @@
+"""Tracker, mapper, relocalizer and pipeline on rendered and recorded sequences."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ace_slam_ros.core.config import EncoderConfig, SlamConfig
+from ace_slam_ros.core.encoder import load_encoder
+from ace_slam_ros.core.errors import MapError
+from ace_slam_ros.core.evaluate import absolute_trajectory_error
+from ace_slam_ros.core.frame import Frame
+from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error
+from ace_slam_ros.core.io.source import open_source
+from ace_slam_ros.core.mapper import Mapper
+from ace_slam_ros.core.pipeline import relocalize_sequence, run_sequence
+from ace_slam_ros.core.relocalizer import RelocalizationReason, Relocalizer
+from ace_slam_ros.core.synth.sequence import write_sequence
+from ace_slam_ros.core.tracker import Tracker, TrackerState
+from ace_slam_ros.core.trajectory import Trajectory, read_tum
+
+CONFIG = SlamConfig().with_overrides(["encoder.threads=1", "device=cpu"])
+FRAMES = 75
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder(EncoderConfig(), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("room") / "room"
+    return write_sequence(folder, "room", 5, FRAMES, progress=False)
+
+
+@pytest.fixture(scope="module")
+def frames(room):
+    return list(open_source(room))
+
+
+@pytest.fixture(scope="module")
+def mapped(encoder, frames):
+    """A tracker and mapper that have seen the room."""
+    tracker = Tracker(CONFIG, encoder)
+    mapper = Mapper(CONFIG, encoder, map_id=tracker.map_id)
+    results = []
+    for frame in frames:
+        results.append(tracker.process(frame))
+        if results[-1].keyframe is not None:
+            mapper.add_keyframe(results[-1].keyframe, tracker.map_id)
+            mapper.work(10.0)
+            tracker.set_head(mapper.export_head(), len(results))
+    return mapper, results
+
+
+def black(frame):
+    return Frame(frame.stamp_ns, np.zeros_like(frame.image), np.zeros_like(frame.depth_m),
+                 frame.camera)
+
+
+def test_the_room_is_tracked_and_mapped(mapped, frames, room):
+    mapper, results = mapped
+    assert all(r.state is TrackerState.TRACKING for r in results)
+    estimate = Trajectory(np.array([r.stamp_ns for r in results]),
+                          np.stack([r.T_map_cam for r in results]))
+    truth = open_source(room).groundtruth
+    assert absolute_trajectory_error(estimate, truth).rmse_m < 0.02
+    assert 2 <= mapper.keyframe_count < len(frames)
+    assert len(mapper.export_head()) < 1_200_000
+    for result in results[1:]:
+        assert np.linalg.eigvalsh(result.covariance_66).min() > 0
+
+
+def test_scene_coordinates_alone_know_the_place(mapped):
+    _, results = mapped
+    raw = [pose_error(r.T_map_cam_raw, r.T_map_cam)[0] for r in results
+           if r.T_map_cam_raw is not None]
+    assert len(raw) > 0.9 * len(results) and np.median(raw) < 0.03
+
+
+def test_first_pose_is_the_one_asked_for(encoder, frames):
+    T_first = exp_se3(np.array([1, 2, 3, 0.1, 0.2, 0.3]))
+    result = Tracker(CONFIG, encoder, T_map_cam_first=T_first).process(frames[0])
+    assert np.allclose(result.T_map_cam, T_first)
+
+
+def test_a_covered_camera_is_lost_and_found_again(mapped, encoder, frames):
+    mapper, results = mapped
+    tracker = Tracker(CONFIG, encoder)
+    tracker.set_head(mapper.export_head(), 3)
+    assert tracker.state is TrackerState.LOST and tracker.map_id == mapper.map_id
+    found = tracker.process(frames[20])
+    assert found.state is TrackerState.TRACKING and found.weights_version == 3
+    assert pose_error(found.T_map_cam, results[20].T_map_cam)[0] < 0.05
+    states = []
+    for frame in frames[21:32]:
+        dark = tracker.process(black(frame))
+        assert dark.T_map_cam is None and "depth" in dark.reason
+        states.append(dark.state)
+    assert states[0] is TrackerState.TRACKING and states[-1] is TrackerState.LOST
+    lost_after = states.index(TrackerState.LOST)
+    assert 5 <= lost_after <= 7  # 0.2 s at 30 Hz
+    elsewhere = replace(frames[60], stamp_ns=frames[33].stamp_ns)  # kidnapped
+    back = tracker.process(elsewhere)
+    assert back.state is TrackerState.TRACKING
+    assert pose_error(back.T_map_cam, results[60].T_map_cam)[0] < 0.05
+
+
+def test_reset_starts_a_new_map_and_ignores_the_old_weights(mapped, encoder, frames):
+    mapper, _ = mapped
+    tracker = Tracker(CONFIG, encoder)
+    tracker.set_head(mapper.export_head(), 1)
+    tracker.reset()
+    assert tracker.state is TrackerState.INIT and tracker.map_id != mapper.map_id
+    tracker.set_head(mapper.export_head(), 2)
+    assert tracker.state is TrackerState.INIT
+    result = tracker.process(frames[40])
+    assert np.allclose(result.T_map_cam, np.eye(4)) and result.keyframe.id == 0
+
+
+def test_waits_for_a_usable_first_frame(encoder, frames):
+    tracker = Tracker(CONFIG, encoder)
+    result = tracker.process(black(frames[0]))
+    assert result.state is TrackerState.INIT and "waiting" in result.reason
+    assert tracker.process(frames[1]).state is TrackerState.TRACKING
+
+
+def test_tracking_goes_on_without_a_mapper(encoder, frames):
+    tracker = Tracker(CONFIG, encoder)
+    results = [tracker.process(f) for f in frames[:20]]
+    assert all(r.T_map_cam is not None and r.weights_version == 0 for r in results)
+
+
+def test_every_frame_twice_is_identical(room, tmp_path):
+    texts = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        source = _limited(room, 25)
+        run_sequence(source, CONFIG, tmp_path / name, progress=False)
+        texts.append((tmp_path / name / "trajectory.txt").read_bytes())
+    assert texts[0] == texts[1]
+
+
+def _limited(folder, count, start=0):
+    """A source that ends after some frames."""
+    source = open_source(folder)
+
+    class Limited:
+        name, path, camera, raw_camera = source.name, source.path, source.camera, source.raw_camera
+        groundtruth, skips = source.groundtruth, source.skips
+        stamps_ns = source.stamps_ns[start:start + count]
+
+        def __len__(self):
+            return len(self.stamps_ns)
+
+        def __iter__(self):
+            return (source[i] for i in range(start, min(start + count, len(source))))
+
+    return Limited()
+
+
+def test_run_and_relocalize_write_what_they_promise(room, tmp_path):
+    run, query = tmp_path / "run", tmp_path / "query"
+    run.mkdir()
+    query.mkdir()
+    run_sequence(_limited(room, FRAMES), CONFIG, run, realtime=True, progress=False)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["frames"] == FRAMES
+    assert summary["tracked"] + summary["lost"] + summary["skipped"] == FRAMES
+    assert summary["ate_rmse_m"] < 0.04 and summary["realtime_factor"] > 0.9
+    for key in ("raw_ate_rmse_m", "rpe_trans_m_per_s", "latency_ms", "fps", "map_bytes",
+                "keyframe_bytes", "peak_rss_mb", "device", "config", "version", "skipped"):
+        assert summary[key] is not None
+    assert len(read_tum(run / "trajectory.txt")) == summary["tracked"]
+    assert (run / "trajectory.png").stat().st_size > 5000
+    found = relocalize_sequence(run / "map", _limited(room, 12, 30), CONFIG, query, progress=False)
+    assert found.queries == 12 and found.recall_5cm_5deg > 0.9 and found.false_accepts == 0
+    rgb = relocalize_sequence(run / "map", _limited(room, 6, 30), CONFIG, query, rgb_only=True,
+                              progress=False)
+    assert rgb.mode == "rgb" and rgb.recall_10cm_5deg >= 0.5
+
+
+def test_a_map_is_continued_and_localised_in(mapped, encoder, frames, tmp_path):
+    mapper, results = mapped
+    mapper.save(tmp_path / "map")
+    again = Mapper(CONFIG, encoder)
+    again.load(tmp_path / "map")
+    assert again.map_id == mapper.map_id and again.keyframe_count == mapper.keyframe_count
+    relocalizer = Relocalizer(CONFIG, encoder)
+    assert relocalizer.locate(frames[3]).reason is RelocalizationReason.NO_MAP
+    relocalizer.set_head(again.export_head(), 8)
+    answer = relocalizer.locate(frames[45])
+    assert answer.success and answer.weights_version == 8
+    assert pose_error(answer.T_map_cam, results[45].T_map_cam)[0] < 0.05
+    assert relocalizer.locate(frames[45], 0.999).reason is RelocalizationReason.LOW_CONFIDENCE
+    assert relocalizer.locate(black(frames[45])).reason is RelocalizationReason.NO_SOLUTION
+
+
+def test_correcting_keyframes_moves_the_map(mapped, encoder, frames, tmp_path):
+    mapper, results = mapped
+    mapper.save(tmp_path / "map")
+    moved = Mapper(CONFIG, encoder)
+    moved.load(tmp_path / "map")
+    shift = exp_se3(np.array([0.5, 0.2, -0.1, 0, 0, 0.2]))
+    before = moved.keyframe_trajectory()
+    moved.move_keyframes({i: shift @ T for i, T in moved._poses.items()})
+    after = moved.keyframe_trajectory()
+    assert np.allclose(after.T_map_cam_N44, shift @ before.T_map_cam_N44)
+    relocalizer = Relocalizer(CONFIG, encoder)
+    relocalizer.set_head(moved.export_head(), 1)
+    answer = relocalizer.locate(frames[45])
+    back = invert_pose(shift) @ answer.T_map_cam
+    assert answer.success and pose_error(back, results[45].T_map_cam)[0] < 0.05
+
+
+def test_mapper_memory_is_bounded(encoder, mapped):
+    _, results = mapped
+    config = CONFIG.with_values({"keyframe.max_count": 12})
+    mapper = Mapper(config, encoder, map_id="m")
+    base = next(r.keyframe for r in results if r.keyframe is not None)
+    for k in range(20):
+        T = exp_se3(np.array([0.05 * k, 0, 0, 0, 0, 0])) @ base.T_map_cam
+        mapper.add_keyframe(replace(base, id=k, stamp_ns=k, T_map_cam=T), "m")
+        mapper.work(10.0)
+    assert mapper.keyframe_count == 12
+    assert {k for k in range(10, 20)} <= set(mapper._keyframes)
+
+
+def test_nothing_mapped_cannot_be_saved(encoder, tmp_path):
+    with pytest.raises(MapError, match="nothing is mapped"):
+        Mapper(CONFIG, encoder).save(tmp_path / "map")
+
+
+def test_real_sequence(tum_fr1_xyz, tmp_path):
+    summary = run_sequence(_limited(tum_fr1_xyz, 160), CONFIG, tmp_path, progress=False)
+    assert summary.lost == 0 and summary.tracked == 160
+    assert summary.ate_rmse_m < 0.02 and summary.raw_ate_rmse_m < 0.03
+    assert summary.map_bytes < 1_200_000

@@ -1,0 +1,121 @@
+"""The robust solver on synthetic scene coordinates: accuracy, outliers, covariance, twins."""
+
+import numpy as np
+import pytest
+
+from ace_slam_ros.core.camera import Camera
+from ace_slam_ros.core.config import SensorConfig, SolverConfig
+from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error, transform_points
+from ace_slam_ros.core.heads.affine import Predictions
+from ace_slam_ros.core.keyframe import Features
+from ace_slam_ros.core.solver import (
+    score_poses, score_poses_reference, solve_rgb, solve_rgbd,
+)
+
+CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
+SENSOR, SOLVER = SensorConfig(), SolverConfig()
+
+
+def scene(rng, count=600, outliers=0.5, sigma_m=0.015, hypotheses=3):
+    """Random features with noisy depth and predictions, a share of them wrong."""
+    T = exp_se3(rng.normal(size=6) * [2, 2, 2, 0.8, 0.8, 0.8])
+    pixels = rng.uniform([0, 0], [640, 480], (count, 2))
+    depth = rng.uniform(0.7, 3.0, count)
+    true = CAMERA.unproject(pixels, depth)
+    noisy_depth = depth + rng.normal(size=count) * (0.001 + 0.0025 * depth**2)
+    y = CAMERA.unproject(pixels, noisy_depth).astype(np.float32)
+    x = rng.uniform(-3, 3, (count, hypotheses, 3))
+    slot = rng.integers(hypotheses, size=count)
+    good = rng.random(count) > outliers
+    rows = np.flatnonzero(good)
+    x[rows, slot[rows]] = transform_points(T, true[rows]) + rng.normal(
+        scale=sigma_m, size=(len(rows), 3))
+    sigma = np.full((count, hypotheses), sigma_m, np.float32)
+    sigma[:, -1][rng.random(count) < 0.3] = np.inf
+    features = Features(np.zeros((count, 4), np.float32), pixels.astype(np.float32), y)
+    return T, features, Predictions(x.astype(np.float32), sigma), good
+
+
+@pytest.mark.parametrize("outliers", [0.0, 0.5, 0.75])
+def test_pose_is_found_among_outliers(outliers):
+    rng = np.random.default_rng(int(outliers * 100))
+    for _ in range(5):
+        T, features, predictions, good = scene(rng, outliers=outliers)
+        found = solve_rgbd(features, predictions, SOLVER, SENSOR, rng)
+        assert found is not None
+        trans, rot = pose_error(found.T_map_cam, T)
+        assert trans < 0.01 and np.degrees(rot) < 0.4
+        assert found.inlier_ratio == pytest.approx(found.inliers_N.mean())
+        assert (found.inliers_N & ~good).sum() < 0.05 * len(good)
+
+
+def test_no_pose_for_random_coordinates():
+    rng = np.random.default_rng(1)
+    _, features, predictions, _ = scene(rng, outliers=1.0)
+    assert solve_rgbd(features, predictions, SOLVER, SENSOR, rng) is None
+
+
+def test_missing_depth_and_missing_predictions_are_ignored():
+    rng = np.random.default_rng(2)
+    T, features, predictions, _ = scene(rng, outliers=0.2)
+    features.points_cam_N3[::2] = np.nan
+    predictions.sigma_m_NS[1::4] = np.inf
+    found = solve_rgbd(features, predictions, SOLVER, SENSOR, rng)
+    assert found is not None and pose_error(found.T_map_cam, T)[0] < 0.015
+    features.points_cam_N3[:] = np.nan
+    assert solve_rgbd(features, predictions, SOLVER, SENSOR, rng) is None
+
+
+def test_same_seed_same_pose():
+    poses = []
+    for _ in range(2):
+        rng = np.random.default_rng(7)
+        _, features, predictions, _ = scene(rng)
+        poses.append(solve_rgbd(features, predictions, SOLVER, SENSOR, rng).T_map_cam)
+    assert np.array_equal(*poses)
+
+
+def test_scores_equal_the_slow_twin():
+    rng = np.random.default_rng(4)
+    T, features, predictions, _ = scene(rng, count=60)
+    poses = np.stack([T, *(T @ exp_se3(rng.normal(scale=0.02, size=6)) for _ in range(6))])
+    gate2 = np.where(np.isfinite(predictions.sigma_m_NS), 0.003, -1.0).astype(np.float32)
+    args = (poses, features.points_cam_N3, predictions.coords_map_NS3, gate2)
+    assert np.allclose(score_poses(*args), score_poses_reference(*args), atol=0.05)
+
+
+def test_covariance_covers_the_error():
+    rng = np.random.default_rng(11)
+    normalised = []
+    for _ in range(40):
+        T, features, predictions, _ = scene(rng, outliers=0.3)
+        found = solve_rgbd(features, predictions, SOLVER, SENSOR, rng)
+        error = found.T_map_cam[:3, 3] - T[:3, 3]
+        normalised.append(error @ np.linalg.inv(found.covariance_66[:3, :3]) @ error / 3)
+        assert np.allclose(found.covariance_66, found.covariance_66.T)
+        assert np.linalg.eigvalsh(found.covariance_66).min() > 0
+    # independent errors here, while real neighbours share theirs: the covariance must be wider
+    assert 0.03 < np.mean(normalised) < 2.0
+
+
+def test_rgb_only_pose():
+    rng = np.random.default_rng(12)
+    for _ in range(4):
+        T, features, predictions, _ = scene(rng, outliers=0.3, hypotheses=1, sigma_m=0.01)
+        predictions = Predictions(
+            predictions.coords_map_NS3, np.full_like(predictions.sigma_m_NS, 0.01))
+        blind = Features(features.descriptors_ND, features.pixels_N2,
+                         np.full_like(features.points_cam_N3, np.nan))
+        found = solve_rgb(blind, predictions, CAMERA, SOLVER, seed=0)
+        assert found is not None
+        trans, rot = pose_error(found.T_map_cam, T)
+        assert trans < 0.03 and np.degrees(rot) < 0.8
+        assert np.linalg.eigvalsh(found.covariance_66).min() > 0
+        ahead = transform_points(invert_pose(found.T_map_cam), predictions.coords_map_NS3[:, 0])
+        assert (ahead[found.inliers_N, 2] > 0).all()
+
+
+def test_rgb_only_refuses_random_coordinates():
+    rng = np.random.default_rng(13)
+    _, features, predictions, _ = scene(rng, outliers=1.0, hypotheses=1)
+    assert solve_rgb(features, predictions, CAMERA, SOLVER, seed=0) is None
