@@ -199,7 +199,8 @@ class LiveRun:
         player = group.run("player", [*command, "--transport", "compressed"])
         total = len(self.source)
         spoken_s = time.monotonic()
-        with tqdm(total=total, unit="frame", desc="  live", dynamic_ncols=True,
+        layout = "  live {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} frames{postfix}"
+        with tqdm(total=total, bar_format=layout, dynamic_ncols=True,
                   disable=not sys.stderr.isatty()) as bar:
             while player.poll() is None:
                 self._pause(group, 0.2)
