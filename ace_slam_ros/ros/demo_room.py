@@ -26,7 +26,7 @@ from ..core.trajectory import Trajectory
 WORLD, SEED, FRAMES = "room", 0, 600
 _PROCESSES = 2
 _CHUNK = 20
-_JPEG_QUALITY = 90
+_JPEG_QUALITY = 88
 _COLOR_FORMAT = "rgb8; jpeg compressed bgr8"
 _MILLIMETRES = 1000.0
 
