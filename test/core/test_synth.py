@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from ace_slam_ros.core.camera import Camera
 from ace_slam_ros.core.errors import ConfigError, DataError
 from ace_slam_ros.core.geometry import invert_pose, transform_points
+from ace_slam_ros.core.io.calibration import read_camera_yaml
+from ace_slam_ros.core.io.source import open_source
 from ace_slam_ros.core.synth import World, make_world, write_sequence
 from ace_slam_ros.core.synth.lighting import bake
 from ace_slam_ros.core.synth.motion import pose_of_state
@@ -180,7 +182,8 @@ def test_same_seed_gives_the_same_files_and_a_readable_folder(frames, tmp_path):
     out = write_sequence(tmp_path / "seq", "room", SEED, frames=4)
     truth = read_tum(out / "groundtruth.txt")
     listed = {
-        name: [line.split() for line in (out / f"{name}.txt").read_text().splitlines()[1:]]
+        name: [line.split() for line in (out / f"{name}.txt").read_text().splitlines()
+               if not line.startswith("#")]
         for name in ("rgb", "depth")
     }
     for k, item in enumerate(frames):
@@ -193,7 +196,10 @@ def test_same_seed_gives_the_same_files_and_a_readable_folder(frames, tmp_path):
         bgr = cv2.cvtColor(item.frame.image, cv2.COLOR_RGB2BGR)
         again = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
         assert (out / listed["rgb"][k][1]).read_bytes() == again
-    assert "depth_scale: 5000.0" in (out / "camera.yaml").read_text()
+    assert read_camera_yaml(out / "camera.yaml") == (CAMERA, 5000.0)
+    source = open_source(out)
+    assert len(source) == 4
+    np.testing.assert_allclose(source[2].depth_m, frames[2].frame.depth_m, atol=1.1e-4)
     assert len(listed["rgb"]) == len(listed["depth"]) == len(truth) == 4
 
 
@@ -287,6 +293,17 @@ def test_views_have_depth_in_range(room, room_geometry, corridor):
         assert in_range.mean() > 0.8 and in_range.min() > 0.5
         assert all(0.8 < d.mean() < 4.2 for d in depths)
         assert min(d.min() for d in depths) > 0.4
+
+
+def test_every_view_has_texture(room):
+    sensor = Sensor(SensorModel(), CAMERA, SEED)
+    for number, T_44 in enumerate(poses_of(room, 75)):
+        view = room.view(T_44)
+        image = sensor.expose(view.image, facet_edges(view.visibility.facet_HW), number, 0.0)
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        corners = cv2.goodFeaturesToTrack(grey, 500, 0.02, 8)
+        cells = {(int(x) // 160, int(y) // 160) for x, y in corners.reshape(-1, 2)}
+        assert len(corners) > 120 and len(cells) >= 7
 
 
 def test_corridor_is_a_loop_of_thirty_metres_that_closes(corridor):

@@ -13,6 +13,7 @@ from ..camera import Camera
 from ..errors import ConfigError
 from ..frame import Frame
 from ..geometry import Float64Array, invert_pose
+from ..trajectory import Trajectory
 from . import corridor, room
 from .lighting import Lighting, bake
 from .motion import CameraPath, Limits, Tremor, spline_path, wander
@@ -113,6 +114,14 @@ class World:
                         room.CAMERA_HALF_3 - 0.02, half_2, knots)
         return spline_path(states, limits, tremor)
 
+    def trajectory(self, frames: int | None = None) -> Trajectory:
+        """Return the exact camera poses of the first frames, in the world."""
+        total = self.default_frames if frames is None else frames
+        path = self.path(total)
+        stamps = np.array([_stamp_ns(n) for n in range(total)], np.int64)
+        poses = [path.pose(n / RATE_HZ) for n in range(total)]
+        return Trajectory(stamps, np.array(poses).reshape(-1, 4, 4))
+
     def walkers(self, path: CameraPath) -> tuple[Walker, ...]:
         """Return the people's walks for a camera path; empty without movers."""
         if not self.movers:
@@ -166,9 +175,8 @@ class World:
         image = sensor.expose(image, facet_edges(visibility.facet_HW), number, time_s)
         depth = sensor.measure(clean_depth, facets, visibility, number)
         moving = np.append(facets.part_N >= 0, False)  # index -1 (nothing seen) is the last
-        stamp = START_NS + round(number * 1_000_000_000 / RATE_HZ)
-        return SynthFrame(Frame(stamp, image, depth, self.camera), T_world_cam, clean_depth,
-                          moving[visibility.facet_HW])
+        return SynthFrame(Frame(_stamp_ns(number), image, depth, self.camera), T_world_cam,
+                          clean_depth, moving[visibility.facet_HW])
 
 
 def make_world(name: str, seed: int, movers: bool | None = None) -> World:
@@ -199,6 +207,10 @@ def make_world(name: str, seed: int, movers: bool | None = None) -> World:
         model = SensorModel(exposure=1.25, drift=0.16, white_balance=(0.97, 1.0, 1.14),
                             shutter_s=0.014, image_noise=3.2)
     return World(name, seed, light, model, CAMERA, 750, people)
+
+
+def _stamp_ns(number: int) -> int:
+    return START_NS + round(number * 1_000_000_000 / RATE_HZ)
 
 
 def _path_name(name: str) -> str:
