@@ -1,6 +1,6 @@
 """Build the codebook that ships with an encoder: spherical k-means words and a whitened PCA.
 
-    python training/build_codebook.py --encoder out/encoder/encoder.safetensors --pool out/encoder/pool.npy
+    python training/build_codebook.py --encoder E/encoder.safetensors --pool E/pool.npy
 
 The words come from the procedural training images alone, so they belong to no scene.
 """
@@ -23,7 +23,9 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from pairs import make_pair  # noqa: E402
 
 from ace_slam_ros.core.encoder_network import (  # noqa: E402
-    STRIDE, EncoderNetwork, fold_normalisation,
+    STRIDE,
+    EncoderNetwork,
+    fold_normalisation,
 )
 from ace_slam_ros.core.features import texture  # noqa: E402
 

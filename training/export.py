@@ -23,7 +23,8 @@ def export_encoder(network: EncoderNetwork, recipe: Recipe, path: Path) -> None:
     tensors = {name: value.detach().half().contiguous() for name, value
                in folded.state_dict().items()}
     temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, {"recipe": json.dumps(asdict(recipe)), "torch": torch.__version__})
+    metadata = {"recipe": json.dumps(asdict(recipe)), "torch": torch.__version__}
+    save_file(tensors, temporary, metadata)
     temporary.replace(path)
 
 

@@ -138,5 +138,6 @@ def dead_leaves(
         window += alpha * (fill - window)
     _marks(rng, image)
     if rng.random() < 0.5:
-        image *= np.float32(1) + np.float32(0.15) * bank[int(rng.integers(len(bank)))][:size, :size]
+        shade = bank[int(rng.integers(len(bank)))][:size, :size]
+        image *= np.float32(1) + np.float32(0.15) * shade
     return np.clip(image, 0, 255).astype(np.uint8)

@@ -23,7 +23,8 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"device='{name}': choose auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device='{name}': torch {torch.__version__} sees no GPU; use device=cpu")
+        raise ConfigError(
+            f"device='{name}': torch {torch.__version__} sees no GPU; use device=cpu")
     return device
 
 

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from .config import EncoderConfig
 from .codebook import Codebook
+from .config import EncoderConfig
 from .encoder_network import DIMENSION, STRIDE, EncoderNetwork, fold_normalisation
 from .errors import EncoderError
 
@@ -57,7 +57,7 @@ class Encoder:
             grey_HW = np.pad(grey_HW, ((0, pad_y), (0, pad_x)), mode="edge")
         image = torch.from_numpy(np.ascontiguousarray(grey_HW)).to(self.device)
         image_11HW = image.to(torch.float32)[None, None]
-        grid = self._network(image_11HW)[0].permute(1, 2, 0)
+        grid: Tensor = self._network(image_11HW)[0].permute(1, 2, 0)
         return grid[: height // STRIDE, : width // STRIDE]
 
     def warm_up(self, width: int = 640, height: int = 480) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -69,7 +68,10 @@ def fold_normalisation(network: EncoderNetwork) -> EncoderNetwork:
     """Fold every batch normalisation into its convolution, in place, for inference."""
     network.eval()
     for module in network.modules():
-        if isinstance(module, ConvBlock) and isinstance(module[1], nn.BatchNorm2d):
-            module[0] = fuse_conv_bn_eval(module[0], module[1])
+        if not isinstance(module, ConvBlock):
+            continue
+        convolution, normalisation = module[0], module[1]
+        if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
+            module[0] = fuse_conv_bn_eval(convolution, normalisation)
             module[1] = nn.Identity()
     return network

@@ -58,10 +58,10 @@ class RefinedPose:
 
 def detect_corners(grey_HW: UInt8Image, count: int) -> Float32Array:
     """Return up to `count` corners (n, 2) spread over the image, FAST ranked within a grid."""
-    found = cv2.FastFeatureDetector_create(8).detect(grey_HW)
+    found = cv2.FastFeatureDetector_create(8).detect(grey_HW)  # type: ignore[attr-defined]
     if not found:
         return np.empty((0, 2), np.float32)
-    pixels = cv2.KeyPoint_convert(found).astype(np.float32)
+    pixels = np.array([k.pt for k in found], np.float32)
     response = np.array([k.response for k in found], np.float32)
     height, width = grey_HW.shape
     margin = _WINDOW_PX // 2 + 2
@@ -71,7 +71,7 @@ def detect_corners(grey_HW: UInt8Image, count: int) -> Float32Array:
     pixels = pixels[order]
     cell = np.int64(pixels[:, 1] // _GRID) * (width // _GRID + 1) + np.int64(pixels[:, 0] // _GRID)
     _, first = np.unique(cell, return_index=True)
-    return pixels[np.sort(first)[:count]]
+    return np.asarray(pixels[np.sort(first)[:count]])
 
 
 def point_depth(
@@ -272,7 +272,7 @@ def _residuals(
     depth_sigma: Float64Array, has_depth: npt.NDArray[np.bool_], camera: Camera,
     sensor: SensorConfig,
 ) -> tuple[Float64Array, Float64Array]:
-    """Whitened residuals (n, 3): u, v, z; and derivatives (n, 3, 6) by a left twist of T_cam_map."""
+    """Whitened residuals (n, 3): u, v, z; derivatives (n, 3, 6) by a left twist of T_cam_map."""
     n = len(p)
     inverse = 1.0 / z
     r = np.zeros((n, 3))

@@ -113,7 +113,7 @@ class Mapper:
         return Trajectory(np.array(stamps, np.int64), poses)
 
     def map_points(self, limit: int = 20000) -> Float32Array:
-        """Return (N, 3) float32 map points of the keyframes' features, evenly thinned to `limit`."""
+        """Return (N, 3) float32 map points of the keyframes' features, thinned to `limit`."""
         if not self._keyframes:
             return np.empty((0, 3), np.float32)
         points = np.concatenate([

@@ -20,7 +20,8 @@ from .heads.affine import Predictions
 from .keyframe import Features, Float32Array
 
 _GATE_SIGMAS = 3.0
-_CANDIDATES_PER_HYPOTHESIS = 16
+_PAIRS_PER_HYPOTHESIS = 32
+_SHORTEST_SIDE = 0.08
 _SCREENING_FEATURES, _LEADERS = 300, 8
 
 
@@ -96,22 +97,33 @@ def _propose(
     y_n3: Float32Array, x_nS3: Float32Array, sigma_nS: Float32Array, gate2_nS: Float32Array,
     rng: np.random.Generator, count: int,
 ) -> Float64Array:
-    """Draw triplets whose side lengths agree in camera and map, and align them: (H, 4, 4)."""
+    """Draw triplets whose side lengths agree in camera and map, and align them: (H, 4, 4).
+
+    Pairs are drawn first: most wrong ones fail the test of their one side, so that thirds are
+    tried only for promising pairs. Surer hypotheses are drawn more often.
+    """
+    S = sigma_nS.shape[1]
     flat = np.flatnonzero(np.isfinite(sigma_nS))
     weight = 1.0 / (sigma_nS.reshape(-1)[flat] ** 2 + 0.01**2)
     cumulative = np.cumsum(weight / weight.sum())
-    draws = rng.random((count * _CANDIDATES_PER_HYPOTHESIS, 3))
-    picked = flat[np.minimum(np.searchsorted(cumulative, draws), len(flat) - 1)]
-    a, b = y_n3[picked // sigma_nS.shape[1]], x_nS3.reshape(-1, 3)[picked]
-    tolerance = np.sqrt(gate2_nS.reshape(-1)[picked])
-    sides_a = np.linalg.norm(a - np.roll(a, 1, axis=1), axis=2)
-    sides_b = np.linalg.norm(b - np.roll(b, 1, axis=1), axis=2)
-    allowed = np.maximum(tolerance, np.roll(tolerance, 1, axis=1))
-    depth = a[:, :, 2].mean(axis=1)
-    good = (np.abs(sides_a - sides_b) < allowed).all(axis=1)
-    good &= sides_a.min(axis=1) > 0.08 * depth  # a short side fixes no rotation
-    chosen = np.flatnonzero(good)[:count]
-    return kabsch_batch(a[chosen].astype(np.float64), b[chosen].astype(np.float64))
+    x, tolerance = x_nS3.reshape(-1, 3), np.sqrt(np.maximum(gate2_nS.reshape(-1), 0.0))
+
+    def draw(shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+        return flat[np.minimum(np.searchsorted(cumulative, rng.random(shape)), len(flat) - 1)]
+
+    def agrees(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        side = np.sqrt(np.square(y_n3[a // S] - y_n3[b // S]).sum(axis=-1))
+        side_map = np.sqrt(np.square(x[a] - x[b]).sum(axis=-1))
+        long = side > _SHORTEST_SIDE * y_n3[a // S, 2]  # a short side fixes no rotation
+        return np.asarray(
+            long & (np.abs(side - side_map) < np.maximum(tolerance[a], tolerance[b])))
+
+    pairs = draw((count * _PAIRS_PER_HYPOTHESIS, 2))
+    pairs = pairs[agrees(pairs[:, 0], pairs[:, 1])][: 4 * count]
+    triplets = np.concatenate([np.repeat(pairs, 4, axis=0), draw((4 * len(pairs), 1))], axis=1)
+    good = agrees(triplets[:, 0], triplets[:, 2]) & agrees(triplets[:, 1], triplets[:, 2])
+    chosen = triplets[good][:count]
+    return kabsch_batch(y_n3[chosen // S].astype(np.float64), x[chosen].astype(np.float64))
 
 
 def kabsch_batch(source_H33: Float64Array, target_H33: Float64Array) -> Float64Array:
@@ -283,7 +295,9 @@ def solve_rgb(
         return None
     inlier = np.zeros(0, np.int64)
     for _ in range(4):
-        x_all, ok = _best_by_reprojection(rvec, tvec, features, predictions, camera, gate_px)
+        x_all, ok = _best_by_reprojection(
+            np.asarray(rvec, np.float64), np.asarray(tvec, np.float64), features, predictions,
+            camera, gate_px)
         inlier = np.flatnonzero(ok)
         if len(inlier) < max(6, solver.min_inliers):
             return None
@@ -294,7 +308,8 @@ def solve_rgb(
     if ratio < solver.min_inlier_ratio:
         return None
     R_cam_map, _ = cv2.Rodrigues(rvec)
-    T_map_cam = invert_pose(make_pose(np.asarray(R_cam_map), np.asarray(tvec).reshape(3)))
+    t_cam_map = np.asarray(tvec, np.float64).reshape(3)
+    T_map_cam = invert_pose(make_pose(np.asarray(R_cam_map), t_cam_map))
     mask = np.zeros(len(features), bool)
     mask[inlier] = True
     covariance = _rgb_covariance(
@@ -306,7 +321,7 @@ def _best_by_reprojection(
     rvec: Float64Array, tvec: Float64Array, features: Features, predictions: Predictions,
     camera: Camera, gate_px: float,
 ) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
-    """Return the hypothesis of each feature that lands nearest its pixel, and whether it is near."""
+    """Return each feature's hypothesis that lands nearest its pixel, and whether it is near."""
     N, S = predictions.sigma_m_NS.shape
     points = predictions.coords_map_NS3.reshape(-1, 3).astype(np.float64)
     R, _ = cv2.Rodrigues(rvec)

@@ -66,7 +66,7 @@ def test_sums_equal_brute_force(codebook):
     frames = [keyframe(codebook, rng, k, exp_se3(rng.normal(size=6) * 0.1)) for k in range(3)]
     for frame, _, _ in frames:
         trained.observe(frame, frame.T_map_cam)
-    word = int(trained._word_E[0])
+    word = int(trained._experts.word_E[0])
     rows = []
     for frame, _, _ in frames:
         words, z = encode_words(torch.from_numpy(frame.descriptors_ND), codebook, 1)
@@ -78,9 +78,9 @@ def test_sums_equal_brute_force(codebook):
     Z, X = np.stack([r[0] for r in rows]), np.stack([r[1] for r in rows])
     w = np.array([r[2] for r in rows])
     ridge = np.diag([HeadConfig().ridge] * (Z.shape[1] - 1) + [1e-4])
-    origin = trained._origin_E3[0].double().numpy()
+    origin = trained._experts.origin_E3[0].double().numpy()
     expected = np.linalg.solve((Z * w[:, None]).T @ Z + ridge, (Z * w[:, None]).T @ (X - origin))
-    assert np.allclose(trained._W_EP3[0].numpy(), expected, atol=2e-3)
+    assert np.allclose(trained._experts.W_EP3[0].numpy(), expected, atol=2e-3)
 
 
 def test_retargeting_equals_rebuilding(codebook):
@@ -98,7 +98,8 @@ def test_retargeting_equals_rebuilding(codebook):
     predictions = []
     for head in (trained, rebuilt):
         expert = head._table_KS[words, 0]
-        x = torch.einsum("nkp,nkpx->nkx", z, head._W_EP3[expert]) + head._origin_E3[expert]
+        x = torch.einsum("nkp,nkpx->nkx", z, head._experts.W_EP3[expert])
+        x = x + head._experts.origin_E3[expert]
         predictions.append(x.numpy())
     assert np.abs(predictions[0] - predictions[1]).max() < 1e-4
     assert torch.allclose(trained.export()["sigma"], rebuilt.export()["sigma"], rtol=0.02)

@@ -118,7 +118,8 @@ def test_features_lie_on_the_surface(encoder, mode):
     depth = np.full((240, 320), 1.5, np.float32)
     depth[:, 200:] = 0
     frame = Frame(0, picture(), depth, CAMERA)
-    features = extract_features(encoder, frame, FeatureConfig(mode=mode, count=200), SensorConfig())
+    features = extract_features(
+        encoder, frame, FeatureConfig(mode=mode, count=200), SensorConfig())
     assert 30 < len(features) <= 200
     assert np.allclose(features.points_cam_N3[:, 2], 1.5)
     assert np.allclose(CAMERA.project(features.points_cam_N3), features.pixels_N2, atol=1e-3)

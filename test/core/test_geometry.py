@@ -10,8 +10,16 @@ from scipy.optimize import minimize
 from ace_slam_ros.core.camera import Camera
 from ace_slam_ros.core.errors import CalibrationError
 from ace_slam_ros.core.geometry import (
-    R_BODY_OPTICAL_33, exp_se3, invert_pose, kabsch, log_se3, pose_error, pose_from_quaternion,
-    quaternion_from_pose, rotation_angle_rad, transform_points,
+    R_BODY_OPTICAL_33,
+    exp_se3,
+    invert_pose,
+    kabsch,
+    log_se3,
+    pose_error,
+    pose_from_quaternion,
+    quaternion_from_pose,
+    rotation_angle_rad,
+    transform_points,
 )
 from ace_slam_ros.core.solver import kabsch_batch
 

@@ -9,7 +9,10 @@ from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error, transfo
 from ace_slam_ros.core.heads.affine import Predictions
 from ace_slam_ros.core.keyframe import Features
 from ace_slam_ros.core.solver import (
-    score_poses, score_poses_reference, solve_rgb, solve_rgbd,
+    score_poses,
+    score_poses_reference,
+    solve_rgb,
+    solve_rgbd,
 )
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)

@@ -8,14 +8,14 @@ equations from keyframes and re-targets them exactly when keyframe poses change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import HeadConfig, SensorConfig
 from ..codebook import Codebook
+from ..config import HeadConfig, SensorConfig
 from ..errors import MapError
 from ..geometry import Float64Array
 from ..keyframe import Float32Array, Keyframe
@@ -41,7 +41,7 @@ class Predictions:
 def encode_words(
     descriptors_ND: Tensor, codebook: Codebook, neighbours: int
 ) -> tuple[Tensor, Tensor]:
-    """Return nearest words (N, k) int64 and expert inputs (N, k, P + 1), the last one constant 1."""
+    """Return nearest words (N, k) int64 and expert inputs (N, k, P + 1), the last one being 1."""
     words_Nk = codebook.nearest(descriptors_ND, neighbours)
     difference = descriptors_ND[:, None] - codebook.words_KD[words_Nk]
     projected = difference @ codebook.projection_DP
@@ -121,6 +121,36 @@ class _Samples:
     T_map_cam: Float64Array
 
 
+@dataclass
+class _Experts:
+    """Sufficient statistics and solutions of E experts, E a capacity that grows."""
+
+    word_E: Tensor
+    origin_E3: Tensor
+    A_EPP: Tensor
+    B_EP3: Tensor
+    C_E: Tensor
+    n_E: Tensor
+    W_EP3: Tensor
+    sigma_E: Tensor
+
+    @staticmethod
+    def empty(capacity: int, inputs: int, device: torch.device) -> _Experts:
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(capacity, *shape, device=device)
+
+        return _Experts(
+            torch.zeros(capacity, dtype=torch.int64, device=device), zeros(3),
+            zeros(inputs, inputs), zeros(inputs, 3), zeros(), zeros(), zeros(inputs, 3), zeros())
+
+    def grown(self, capacity: int) -> _Experts:
+        """Return a larger copy; new rows are zero."""
+        larger = _Experts.empty(capacity, self.B_EP3.shape[1], self.word_E.device)
+        for item in fields(self):
+            getattr(larger, item.name)[: len(self.word_E)] = getattr(self, item.name)
+        return larger
+
+
 class AffineLearner:
     """Learns experts from keyframes; every sum can be redone for corrected poses.
 
@@ -138,23 +168,7 @@ class AffineLearner:
         words = codebook.words_KD.shape[0]
         self._table_KS = torch.full((words, config.experts_per_word), -1, device=device)
         self._count = 0
-        self._allocate(1024)
-
-    def _allocate(self, capacity: int) -> None:
-        """Grow the expert arrays, keeping what they hold."""
-        P, old = self._inputs, self.__dict__.get("_word_E")
-        fresh = {
-            "_word_E": torch.zeros(capacity, dtype=torch.int64),
-            "_origin_E3": torch.zeros(capacity, 3),
-            "_A_EPP": torch.zeros(capacity, P, P), "_B_EP3": torch.zeros(capacity, P, 3),
-            "_C_E": torch.zeros(capacity), "_n_E": torch.zeros(capacity),
-            "_W_EP3": torch.zeros(capacity, P, 3), "_sigma_E": torch.zeros(capacity),
-        }
-        for name, tensor in fresh.items():
-            tensor = tensor.to(self._device)
-            if old is not None:
-                tensor[: self._count] = getattr(self, name)[: self._count]
-            setattr(self, name, tensor)
+        self._experts = _Experts.empty(1024, self._inputs, device)
 
     @property
     def expert_count(self) -> int:
@@ -186,11 +200,11 @@ class AffineLearner:
 
     @torch.inference_mode()
     def retarget(self, poses: dict[int, Float64Array]) -> None:
-        """Move keyframes (id -> new T_map_cam) and redo the sums exactly; no feature is revisited."""
+        """Move keyframes (id -> new T_map_cam) and redo the sums exactly from stored samples."""
         for identifier, T_map_cam in poses.items():
             self._samples[identifier].T_map_cam = np.array(T_map_cam)
-        self._B_EP3.zero_()
-        self._C_E.zero_()
+        self._experts.B_EP3.zero_()
+        self._experts.C_E.zero_()
         for samples in self._samples.values():
             self._accumulate(samples, first_time=False)
         self._solve(torch.arange(self._count, device=self._device))
@@ -211,9 +225,13 @@ class AffineLearner:
         for _ in range(self._config.experts_per_word + 1):
             slots = self._table_KS[words_n[open_n]]
             predicted = torch.einsum(
-                "np,nspx->nsx", z_nP[open_n], self._W_EP3[slots.clamp(min=0)])
-            predicted += self._origin_E3[slots.clamp(min=0)]
-            distance = (predicted - x_n3[open_n, None]).norm(dim=-1)
+                "np,nspx->nsx", z_nP[open_n], self._experts.W_EP3[slots.clamp(min=0)])
+            used = slots.clamp(min=0)
+            x = (x_n3[open_n, None] - self._experts.origin_E3[used])
+            weight = self._experts.n_E[used].clamp(min=1e-6)
+            mean = self._experts.B_EP3[used, -1] / weight[..., None]
+            # an expert of few samples may extrapolate wildly: its mean counts as well
+            distance = torch.minimum((predicted - x).norm(dim=-1), (mean - x).norm(dim=-1))
             distance = torch.where(slots >= 0, distance, torch.inf)
             best, slot = distance.min(dim=1)
             near = best < self._config.new_expert_m
@@ -234,51 +252,52 @@ class AffineLearner:
                               "amin")
         chosen = candidates[first]
         need = self._count + len(unique)
-        if need > len(self._word_E):
-            self._allocate(max(need, 2 * len(self._word_E)))
+        if need > len(self._experts.word_E):
+            self._experts = self._experts.grown(max(need, 2 * len(self._experts.word_E)))
         new = torch.arange(self._count, need, device=self._device)
         slot = (self._table_KS[unique] >= 0).sum(dim=1)
         self._table_KS[unique, slot] = new
-        self._word_E[new], self._origin_E3[new] = unique, x_n3[chosen]
-        self._sigma_E[new] = _PRIOR_SIGMA_M
+        self._experts.word_E[new], self._experts.origin_E3[new] = unique, x_n3[chosen]
+        self._experts.sigma_E[new] = _PRIOR_SIGMA_M
         self._count = need
 
     def _accumulate(self, samples: _Samples, first_time: bool) -> None:
         """Add a keyframe's samples to the sums (A and n do not depend on poses)."""
         e, z, w = samples.expert_n, samples.z_nP.float(), samples.weight_n
         R, t = self._pose(samples.T_map_cam)
-        x = samples.points_cam_n3 @ R.T + t - self._origin_E3[e]
+        x = samples.points_cam_n3 @ R.T + t - self._experts.origin_E3[e]
         wz = z * w[:, None]
         if first_time:
-            self._A_EPP.index_add_(0, e, wz[:, :, None] * z[:, None, :])
-            self._n_E.index_add_(0, e, w)
-        self._B_EP3.index_add_(0, e, wz[:, :, None] * x[:, None, :])
-        self._C_E.index_add_(0, e, w * (x * x).sum(dim=1))
+            self._experts.A_EPP.index_add_(0, e, wz[:, :, None] * z[:, None, :])
+            self._experts.n_E.index_add_(0, e, w)
+        self._experts.B_EP3.index_add_(0, e, wz[:, :, None] * x[:, None, :])
+        self._experts.C_E.index_add_(0, e, w * (x * x).sum(dim=1))
 
     def _solve(self, experts: Tensor) -> None:
         """Solve the normal equations of the given experts and update their sigma."""
-        A, B, n = self._A_EPP[experts], self._B_EP3[experts], self._n_E[experts]
+        known = self._experts
+        A, B, n = known.A_EPP[experts], known.B_EP3[experts], known.n_E[experts]
         ridge = torch.full((self._inputs,), self._config.ridge, device=self._device)
         ridge[-1] = 1e-4
         factor = torch.linalg.cholesky(A + torch.diag(ridge))
         W = torch.cholesky_solve(B, factor)
         fitted = (W * (A @ W)).sum(dim=(1, 2)) - 2 * (W * B).sum(dim=(1, 2))
-        rss = (self._C_E[experts] + fitted).clamp(min=0) / 3
+        rss = (self._experts.C_E[experts] + fitted).clamp(min=0) / 3
         free = (n + _PRIOR_SAMPLES) / (n + _PRIOR_SAMPLES + self._inputs)  # small samples overfit
         variance = (rss / free + _PRIOR_SAMPLES * _PRIOR_SIGMA_M**2) / (n + _PRIOR_SAMPLES)
-        self._W_EP3[experts] = W
-        self._sigma_E[experts] = variance.sqrt()
+        self._experts.W_EP3[experts] = W
+        self._experts.sigma_E[experts] = variance.sqrt()
 
     @torch.inference_mode()
     def export(self) -> dict[str, Tensor]:
         """Return the weights for `AffineHead`: 8-bit slopes, single-precision offsets, CPU."""
         E = self._count
-        slopes = self._W_EP3[:E, :-1]
-        scale = slopes.abs().amax(dim=(1, 2)).clamp(min=1e-6)
+        slopes = self._experts.W_EP3[:E, :-1]
+        scale = slopes.abs().amax(dim=(1, 2)).clamp(min=1e-6).half().float()
         return {
-            "word": self._word_E[:E].to(torch.int32).cpu(),
+            "word": self._experts.word_E[:E].to(torch.int32).cpu(),
             "slopes": (slopes / scale[:, None, None] * _SLOPE_LEVELS).round().to(torch.int8).cpu(),
-            "slope_scale": scale.half().float().half().cpu(),
-            "offset": (self._W_EP3[:E, -1] + self._origin_E3[:E]).cpu(),
-            "sigma": self._sigma_E[:E].half().cpu(),
+            "slope_scale": scale.half().cpu(),
+            "offset": (self._experts.W_EP3[:E, -1] + self._experts.origin_E3[:E]).cpu(),
+            "sigma": self._experts.sigma_E[:E].half().cpu(),
         }

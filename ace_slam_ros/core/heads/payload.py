@@ -53,7 +53,8 @@ def read_info(blob: bytes) -> HeadInfo:
         meta = json.loads(blob[8:8 + length])["__metadata__"]
         return HeadInfo(meta["map_id"], meta["encoder_hash"], meta["head"], int(meta["keyframes"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise MapError(f"not head weights of ace_slam_ros ({error}): save the map again") from error
+        raise MapError(
+            f"not head weights of ace_slam_ros ({error}): save the map again") from error
 
 
 def unpack_head(
