@@ -156,8 +156,11 @@ class MapperNode(SlamNode):
     # Worker thread ------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        while self._queue:
-            self._add(self._queue.popleft())
+        batch = [self._queue.popleft() for _ in range(len(self._queue))]
+        for msg in batch:
+            # Replayed keyframes may hold a map between two runs of the current one.
+            if msg.map_id in (batch[-1].map_id, self._follower.current):
+                self._add(msg)
         if self._mapper.backlog and self._mapper.work(self.config.mapper.budget_ms * 1e-3):
             self._writer.write(self._mapper.export_head())
         if not self._localization_only and self._mapper.keyframe_count:

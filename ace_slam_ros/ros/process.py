@@ -86,7 +86,11 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
         stop.set_result(None)
 
     signals = StopSignals(on_stop)
-    rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy has no common base for bad arguments and a bad middleware
+        print(f"rclpy cannot start: {error}", file=sys.stderr)
+        return 2
     executor = SingleThreadedExecutor()
     node = None
     try:

@@ -23,37 +23,28 @@ def weights_capacity(config: SlamConfig) -> int:
 
 
 class MapFollower:
-    """Tells keyframes of a new map from stragglers of one that was left.
+    """Tells keyframes of a new map, which the tracker began, from stragglers of an old one.
 
-    When the mapper loads a map, keyframes of the tracker's old map still arrive until the tracker
-    has taken the new weights. They are ignored: by name for the map that was left, and whatever
-    their map during a grace time, because a tracker that started before the mapper has named a
-    map the mapper never heard of. A map named for the first time later is a tracker's reset.
+    When the mapper loads or resumes a map, keyframes of other maps still arrive for a moment: the
+    tracker has not taken the new weights yet, or the middleware replays its last keyframes. For
+    that time only keyframes of the loaded map count. Later another map means that the tracker was
+    reset, and the mapper follows.
     """
 
-    GRACE_S = 3.0
+    GRACE_S = 4.0
 
     def __init__(self, current: str) -> None:
         self.current = current
-        self._left: set[str] = set()
         self._grace_until_s = 0.0
 
     def move_to(self, map_id: str) -> None:
-        """Leave the current map by own decision."""
-        self._left.add(self.current)
-        self._left.discard(map_id)
+        """Change the map by own decision."""
         self.current = map_id
         self._grace_until_s = time.monotonic() + self.GRACE_S
 
     def accepts(self, map_id: str) -> bool:
         """Tell whether a keyframe of `map_id` counts; the current map follows a new one."""
-        if map_id == self.current:
-            self._left.clear()
-            self._grace_until_s = 0.0
-            return True
-        if time.monotonic() < self._grace_until_s:
-            self._left.add(map_id)
-        if map_id in self._left:
+        if map_id != self.current and time.monotonic() < self._grace_until_s:
             return False
         self.current = map_id
         return True

@@ -12,6 +12,7 @@ from std_srvs.srv import SetBool, Trigger
 from wall import CAMERA, wander
 
 from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, make_pose, pose_error
+from ace_slam_ros.core.map_store import MapManifest
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.conversions import camera_to_msg, image_to_msg
 from ace_slam_ros.ros.pose_messages import pose_from_msg
@@ -238,6 +239,13 @@ def test_mapper_killed_and_restarted_resumes(system):
     status = system.show(POSES[7])
     assert status.weights_version > before.weights_version
     assert (status.state, status.map_id) == (SlamStatus.TRACKING, before.map_id)
+    # The tracker's last fifty keyframes were replayed, some of them of the map between; the
+    # resumed map must have kept all of its own.
+    saved = system.probe.call("save_map", SaveMap.Request(path=str(system.folder / "resumed")))
+    kept = MapManifest.from_json((system.folder / "map" / "manifest.json").read_text())
+    assert saved.success and saved.keyframes >= kept.keyframes
+    resumed = MapManifest.from_json((system.folder / "resumed" / "manifest.json").read_text())
+    assert resumed.map_id == before.map_id
 
 
 def test_tracker_killed_and_restarted_finds_the_map(system):
@@ -302,3 +310,8 @@ def test_bad_parameters_are_one_line(tmp_path):
         assert node.process.wait(PATIENCE_S) == 2
         text = node.log.read_text()
         assert words in text and "Traceback" not in text
+    second.namespace = "not absolute"
+    node = second.start("tracker")
+    assert node.process.wait(PATIENCE_S) == 2
+    assert "rclpy cannot start" in node.log.read_text()
+    assert "Traceback" not in node.log.read_text()
