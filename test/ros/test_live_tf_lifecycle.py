@@ -1,18 +1,22 @@
-"""The tracker under a lifecycle manager, with TF of a robot around it."""
+"""Nodes under a lifecycle manager, and the tracker with the TF of a robot around it."""
+
+import signal
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from live import FRAME, LiveSystem, Probe
+from live import FRAME, PATIENCE_S, LiveSystem, Probe
 from wall import Wall, wander
 
 from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, exp_se3, invert_pose, make_pose
+from ace_slam_ros.core.weights_segment import segment_name, segment_path
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.pose_messages import pose_from_msg, transform_from_msg
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
 from ace_slam_ros.ros.transforms import StampedTransform
+from ace_slam_ros.srv import Relocalize, SaveMap
 
 tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
 
@@ -23,8 +27,9 @@ T_MAP_ODOM = exp_se3(np.array([0.4, -0.3, 0.0, 0.0, 0.0, 0.7]))
 class Robot(Probe):
     """A probe that also publishes the camera mount and wheel odometry."""
 
-    def __init__(self, namespace):
+    def __init__(self, namespace, managed="tracker"):
         super().__init__(namespace)
+        self.managed = managed
         self.tf = self.node.create_publisher(tf2.TFMessage, "/tf", reliable_qos(100))
         self.mount = self.node.create_publisher(tf2.TFMessage, "/tf_static", latched_qos())
         self.heard, self.diagnostics = [], []
@@ -44,14 +49,14 @@ class Robot(Probe):
             StampedTransform("odom", "base_link", stamp_ns, T_odom_base).to_msg()]))
 
     def change(self, transition):
-        client = self.node.create_client(ChangeState, "tracker/change_state")
+        client = self.node.create_client(ChangeState, f"{self.managed}/change_state")
         self.spin_until(client.service_is_ready, "change_state")
         future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
         self.spin_until(future.done, "the transition")
         return future.result().success
 
     def state(self):
-        client = self.node.create_client(GetState, "tracker/get_state")
+        client = self.node.create_client(GetState, f"{self.managed}/get_state")
         self.spin_until(client.service_is_ready, "get_state")
         future = client.call_async(GetState.Request())
         self.spin_until(future.done, "the state")
@@ -117,3 +122,41 @@ def test_managed_tracker_publishes_map_to_odom(robot):
     assert status.state == SlamStatus.TRACKING and status.frames == 1
     assert node.end() == 0
     assert "Traceback" not in node.log.read_text()
+
+
+@pytest.mark.parametrize("name", ["mapper", "relocalizer"])
+def test_every_node_goes_round_the_lifecycle(name, tmp_path):
+    starter = LiveSystem.__new__(LiveSystem)
+    starter.namespace, starter.folder, starter.parameters = "/round", tmp_path, {}
+    node = starter.start(name, ros__autostart=False)
+    segment = segment_path(segment_name("/round"))
+    probe = Robot("/round", name)
+    try:
+        for _ in range(2):
+            assert probe.change(Transition.TRANSITION_CONFIGURE)
+            assert segment.exists() == (name == "mapper")
+            for _ in range(2):
+                assert probe.change(Transition.TRANSITION_ACTIVATE)
+                assert probe.state() == State.PRIMARY_STATE_ACTIVE
+                assert probe.change(Transition.TRANSITION_DEACTIVATE)
+            # inactive nodes answer, too
+            if name == "mapper":
+                answer = probe.call("save_map", SaveMap.Request(path=str(tmp_path / "m")))
+                second = starter.start(name)
+                assert second.process.wait(PATIENCE_S) == 2
+                assert "already written by process" in second.log.read_text()
+            else:
+                answer = probe.call("relocalize", Relocalize.Request())
+                assert answer.reason == Relocalize.Response.ERROR
+            assert not answer.success and "activate" in answer.message
+            assert probe.change(Transition.TRANSITION_CLEANUP)
+            assert probe.state() == State.PRIMARY_STATE_UNCONFIGURED
+            assert not segment.exists()
+        assert probe.change(Transition.TRANSITION_CONFIGURE)
+        assert probe.change(Transition.TRANSITION_ACTIVATE)
+        assert node.end(signal.SIGTERM) == 0 and not segment.exists()
+        assert "Traceback" not in node.log.read_text()
+    finally:
+        print(node.log.read_text())
+        probe.close()
+        node.process.kill()
