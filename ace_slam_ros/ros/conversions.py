@@ -49,7 +49,7 @@ def make_header(stamp_ns: int, frame_id: str) -> Header:
 def byte_array(values: npt.NDArray[Any] | bytes) -> array[int]:
     """Copy to the one type that message fields of bytes take without a loop over elements."""
     out = array("B")
-    view = np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values
+    view: Any = np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values
     out.frombytes(memoryview(view).cast("B"))
     return out
 

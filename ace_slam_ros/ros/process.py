@@ -42,8 +42,8 @@ class StopSignals:
         threading.Thread(target=self._watch, name="stop-signals", daemon=True).start()
 
     def watch_parent(self, pid: int) -> None:
-        """Also stop when process `pid` is gone."""
-        self._parent = pid
+        """Also stop when process `pid` is gone; 0 = do not watch."""
+        self._parent = pid or None
 
     def _watch(self) -> None:
         while True:
@@ -95,7 +95,7 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
     node = None
     try:
         node = make()
-        signals.watch_parent(node.config.ros.parent_pid or None)
+        signals.watch_parent(node.config.ros.parent_pid)
         executor.add_node(node)
         if node.config.ros.autostart and not stop.done():
             node.autostart()

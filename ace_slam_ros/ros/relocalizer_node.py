@@ -24,7 +24,6 @@ from .synchroniser import ImagePair
 from .weights import WeightsLink, weights_schema
 
 _IDLE_S = 0.2
-_Response = Relocalize.Response
 
 
 class RelocalizerNode(SlamNode):
@@ -76,22 +75,23 @@ class RelocalizerNode(SlamNode):
                 self._link.problem = str(error)
                 self.log_once(str(error), f"weights ignored: {error}")
 
-    async def _answer(self, request: Relocalize.Request, response: _Response) -> _Response:
+    async def _answer(self, request: Relocalize.Request, response: Any) -> Any:
         """Queue the request; the executor goes on while the worker computes."""
         start_ns = time.monotonic_ns()
         if self._waiting >= self.config.relocalizer.queue:
-            _refuse(response, _Response.BUSY, f"{self._waiting} callers wait already: ask again")
+            _refuse(response, Relocalize.Response.BUSY,
+                    f"{self._waiting} callers wait already: ask again")
         else:
             self._waiting += 1
             try:
                 await self.in_worker(lambda: self._locate(request, response))
             except DataError as error:
-                _refuse(response, _Response.BAD_REQUEST, str(error))
+                _refuse(response, Relocalize.Response.BAD_REQUEST, str(error))
             except AceSlamError as error:
-                _refuse(response, _Response.ERROR, str(error))
+                _refuse(response, Relocalize.Response.ERROR, str(error))
             except Exception as error:
                 self.log_exception("relocalize")
-                _refuse(response, _Response.ERROR, f"unexpected error: {error}")
+                _refuse(response, Relocalize.Response.ERROR, f"unexpected error: {error}")
             finally:
                 self._waiting -= 1
         response.latency_ms = (time.monotonic_ns() - start_ns) * 1e-6
@@ -100,14 +100,14 @@ class RelocalizerNode(SlamNode):
         self._counts[outcome] = self._counts.get(outcome, 0) + 1
         return response
 
-    def _locate(self, request: Relocalize.Request, response: _Response) -> None:
+    def _locate(self, request: Relocalize.Request, response: Any) -> None:
         """Fill the response; in the worker thread."""
         confidence = float(request.min_confidence)
         if not 0.0 <= confidence <= 1.0 or math.isnan(confidence):
             raise DataError(f"min_confidence={confidence} is outside 0..1")
         messages = self._messages(request)
         if messages is None:
-            _refuse(response, _Response.NO_IMAGE,
+            _refuse(response, Relocalize.Response.NO_IMAGE,
                     "the request has no image and none was received: "
                     f"{self._inputs.problem() or 'wait for the first image pair'}")
             return
@@ -154,7 +154,7 @@ class RelocalizerNode(SlamNode):
         return report
 
 
-def _refuse(response: _Response, reason: int, message: str) -> None:
+def _refuse(response: Any, reason: int, message: str) -> None:
     response.success, response.reason, response.message = False, reason, message
 
 

@@ -18,7 +18,7 @@ from .synchroniser import ImagePair
 
 
 class StatusOutput:
-    """Counts frames and publishes `status`.
+    """Counts frames and publishes `status`; `tracked` frames have a pose, `lost` ones none.
 
     Attributes:
         received: image pairs that arrived; replaced: pairs dropped because a newer one was there.
@@ -47,8 +47,9 @@ class StatusOutput:
             header=make_header(pair.stamp_ns, self._map_frame), state=state, map_id=map_id,
             latency_ms=latency_ms, reason=reason)
         if result is not None:
-            self._tracked += state == TrackerState.TRACKING
-            self._lost += state == TrackerState.LOST
+            has_pose = state == TrackerState.TRACKING and result.T_map_cam is not None
+            self._tracked += has_pose
+            self._lost += not has_pose
             self._latency.add(latency_ms)
             self._work.add(result.processing_ms)
             status.inlier_ratio = float(result.inlier_ratio)
