@@ -234,7 +234,8 @@ def test_mapper_killed_and_restarted_resumes(system):
     system.nodes["mapper"].process.kill()
     system.nodes["mapper"].process.wait()
     assert system.show(POSES[6]).state == SlamStatus.TRACKING
-    system.nodes["mapper"] = system.start("mapper")
+    system.nodes["mapper"] = system.start(
+        "mapper", ros__map_dir=system.folder / "on_exit", ros__save_on_exit=True)
     system.nodes["mapper"].wait_for("resumed map")
     status = system.show(POSES[7])
     assert status.weights_version > before.weights_version
@@ -269,6 +270,7 @@ def test_signals_end_cleanly(system):
     assert system.segment.exists()
     assert mapper.end(signal.SIGTERM) == 0
     assert not system.segment.exists()
+    assert MapManifest.from_json((system.folder / "on_exit" / "manifest.json").read_text())
     assert not (system.folder / "state" / "ace_slam_ros" / system.segment.name
                 / "session").exists()
     for node in (tracker, mapper, relocalizer):

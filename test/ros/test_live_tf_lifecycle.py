@@ -1,10 +1,12 @@
 """Nodes under a lifecycle manager, and the tracker with the TF of a robot around it."""
 
 import signal
+import time
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from live import FRAME, PATIENCE_S, LiveSystem, Probe
@@ -13,7 +15,7 @@ from wall import Wall, wander
 from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, exp_se3, invert_pose, make_pose
 from ace_slam_ros.core.weights_segment import segment_name, segment_path
 from ace_slam_ros.msg import SlamStatus
-from ace_slam_ros.ros.pose_messages import pose_from_msg, transform_from_msg
+from ace_slam_ros.ros.pose_messages import pose_from_msg, pose_to_msg, transform_from_msg
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
 from ace_slam_ros.ros.transforms import StampedTransform
 from ace_slam_ros.srv import Relocalize, SaveMap
@@ -111,6 +113,29 @@ def test_managed_tracker_publishes_map_to_odom(robot):
     assert values["tf"] == "odom" and values["extrinsic"] == "TF" and values["tracked"] == "4"
     # no mapper runs here, and the sentence says so
     assert "start the mapper" in probe.diagnostics[-1].message
+
+    # Lost, and without a mapper there is no other way back than somebody's guess.
+    while status.state != SlamStatus.LOST:
+        stamp_ns += 33_000_000
+        image, depth_mm = wall.look(poses[3])
+        status = probe.send(stamp_ns, np.zeros_like(image), depth_mm)
+    for _ in range(3):
+        stamp_ns += 33_000_000
+        status = probe.send(stamp_ns, *wall.look(poses[3]))
+        assert status.state == SlamStatus.LOST
+    guess = PoseWithCovarianceStamped()
+    guess.header.frame_id = "odom"
+    probe.initialpose.publish(guess)
+    node.wait_for("initialpose ignored: it is in frame 'odom'")
+    guess.header.frame_id = "map"
+    guess.pose.pose = pose_to_msg(T_map_base)
+    probe.initialpose.publish(guess)
+    deadline = time.monotonic() + PATIENCE_S
+    while status.state == SlamStatus.LOST and time.monotonic() < deadline:
+        stamp_ns += 33_000_000
+        status = probe.send(stamp_ns, *wall.look(poses[3]))
+    T_found = pose_from_msg(probe.pose_of(status).pose.pose)
+    assert np.allclose(T_found, T_map_base, atol=0.01)
 
     assert probe.change(Transition.TRANSITION_DEACTIVATE)
     assert probe.change(Transition.TRANSITION_CLEANUP)
