@@ -53,9 +53,10 @@ class Codebook:
             if end > first and word_end > word:
                 similarity = queries_MD[first:end] @ self._sorted_KD[word:word_end].T
                 found = min(neighbours, word_end - word)
-                top = similarity.topk(found, dim=1)
-                values[first:end, :found] = top.values
-                slots[first:end, :found] = top.indices + word
+                value, slot = (similarity.max(dim=1, keepdim=True) if found == 1
+                               else similarity.topk(found, dim=1))  # max is quicker than topk
+                values[first:end, :found] = value
+                slots[first:end, :found] = slot + word
             first, word = end, word_end
         back = torch.empty_like(order_M)
         back[order_M] = torch.arange(len(order_M))

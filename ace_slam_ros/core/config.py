@@ -96,12 +96,14 @@ class HeadConfig(Checked):
 
     type: str = param("affine", "kind of head", choices=("affine",))
     words: int = param(4096, "codebook words", "", 16, 65536)
-    experts_per_word: int = param(2, "places one word may stand for (aliasing)", "", 1, 8)
-    neighbours: int = param(2, "nearest words a feature belongs to", "", 1, 8)
+    experts_per_word: int = param(8, "places one word may stand for (aliasing)", "", 1, 8)
+    inputs: int = param(
+        8, "principal directions of a descriptor around its word that an expert uses", "", 1, 16)
+    neighbours: int = param(1, "nearest words a feature belongs to", "", 1, 8)
     ridge: float = param(
         0.05, "ridge of the expert fit in units of samples of unit variance", "", 1e-6, 100.0)
     new_expert_m: float = param(
-        0.15, "a sample farther than this from every expert of its word starts another one", "m",
+        0.3, "a sample farther than this from every expert of its word starts another one", "m",
         0.01, 10.0)
 
 

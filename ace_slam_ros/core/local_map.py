@@ -20,7 +20,7 @@ Float32Array = npt.NDArray[np.float32]
 UInt8Image = npt.NDArray[np.uint8]
 
 _WINDOW_PX = 17
-_LEVELS = 2
+_LEVELS, _LEVELS_WIDE = 2, 4
 _GRID = 16
 _MAX_KEYFRAMES = 120
 
@@ -165,7 +165,7 @@ class LocalMap:
         return ranked[:count]
 
     def refine(
-        self, frame: Frame, T_seed: Float64Array, references: int = 2
+        self, frame: Frame, T_seed: Float64Array, references: int = 2, wide: bool = False
     ) -> RefinedPose | None:
         """Follow the corners of the nearest keyframes into the frame and solve its pose.
 
@@ -173,6 +173,7 @@ class LocalMap:
             frame: the new image and depth.
             T_seed: (4, 4) camera-to-map guess.
             references: keyframes used.
+            wide: search four times as far, for a seed that may be off by a tenth of the image.
 
         Returns:
             The pose, or None when fewer than `tracker.min_tracks` tracks agree.
@@ -180,7 +181,7 @@ class LocalMap:
         parts = []
         for distance, keyframe in self.nearest(T_seed, references):
             if distance < 1.2:
-                parts.append(self._follow(keyframe, frame, T_seed))
+                parts.append(self._follow(keyframe, frame, T_seed, wide))
         if not parts:
             return None
         points = np.concatenate([p[0] for p in parts])
@@ -193,7 +194,7 @@ class LocalMap:
                              self._tracker.min_tracks)
 
     def _follow(
-        self, keyframe: LocalKeyframe, frame: Frame, T_seed: Float64Array
+        self, keyframe: LocalKeyframe, frame: Frame, T_seed: Float64Array, wide: bool
     ) -> tuple[Float64Array, Float32Array]:
         """Track a keyframe's corners; returns map points (m, 3) and their pixels (m, 2)."""
         camera = frame.camera
@@ -208,7 +209,7 @@ class LocalMap:
             return np.empty((0, 3)), np.empty((0, 2), np.float32)
         found, status, error = cv2.calcOpticalFlowPyrLK(
             keyframe.grey, frame.grey, keyframe.pixels_n2[index], guess[index].copy(),
-            winSize=(_WINDOW_PX, _WINDOW_PX), maxLevel=_LEVELS,
+            winSize=(_WINDOW_PX, _WINDOW_PX), maxLevel=_LEVELS_WIDE if wide else _LEVELS,
             criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02),
             flags=cv2.OPTFLOW_USE_INITIAL_FLOW, minEigThreshold=1e-4)
         good = (status.reshape(-1) == 1) & (error.reshape(-1) < 25.0)

@@ -164,8 +164,8 @@ def score_poses(
     """
     S = x_nS3.shape[1]
     centre_y, centre_x = y_n3.mean(axis=0), x_nS3[gate2_nS > 0].mean(axis=0)
-    y = np.repeat(y_n3 - centre_y, S, axis=0)
-    x = (x_nS3 - centre_x).reshape(-1, 3)
+    y = np.tile(y_n3 - centre_y, (S, 1))  # slot-major: the maximum below runs along memory
+    x = (x_nS3 - centre_x).transpose(1, 0, 2).reshape(-1, 3)
     R = poses_H44[:, :3, :3].astype(np.float32)
     t = (poses_H44[:, :3, 3] + poses_H44[:, :3, :3] @ centre_y - centre_x).astype(np.float32)
     back = np.einsum("hji,hj->hi", R, t)
@@ -176,11 +176,11 @@ def score_poses(
     column = np.ones((len(x), 1), np.float32)
     squares = (np.square(x).sum(axis=1) + np.square(y).sum(axis=1))[:, None]
     pair_MF = np.concatenate([outer, y, x, column, squares], axis=1)
-    inverse = np.where(gate2_nS > 0, 1.0 / np.maximum(gate2_nS, 1e-12), 0.0).reshape(-1, 1)
+    inverse = np.where(gate2_nS > 0, 1.0 / np.maximum(gate2_nS, 1e-12), 0.0).T.reshape(-1, 1)
     pair_MF *= inverse.astype(np.float32)
     agreement = 1.0 - pose_HF @ pair_MF.T
     agreement[:, inverse[:, 0] == 0] = 0.0
-    best = agreement.reshape(len(t), -1, S).max(axis=2)
+    best = agreement.reshape(len(t), S, -1).max(axis=1)
     return np.asarray(np.maximum(best, 0.0).sum(axis=1), np.float64)
 
 

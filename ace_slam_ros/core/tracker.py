@@ -225,6 +225,8 @@ class Tracker:
         if predicted is not None:
             refined = self._local.refine(frame, predicted)
         if raw is None or not self._trusted(raw):
+            if refined is None and predicted is not None:  # moved otherwise than predicted
+                refined = self._local.refine(frame, predicted, wide=True)
             return refined
         if refined is None:
             return self._local.refine(frame, raw.T_map_cam)

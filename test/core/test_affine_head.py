@@ -37,7 +37,7 @@ def keyframe(codebook, rng, identifier, T_map_cam, offset=0.0, count=400):
 
 
 def learner(codebook, **values):
-    return AffineLearner(HeadConfig(**values), SensorConfig(), codebook, CPU)
+    return AffineLearner(HeadConfig(**{"inputs": 12, **values}), SensorConfig(), codebook, CPU)
 
 
 def frozen(trained, codebook):
@@ -69,7 +69,8 @@ def test_sums_equal_brute_force(codebook):
     word = int(trained._experts.word_E[0])
     rows = []
     for frame, _, _ in frames:
-        words, z = encode_words(torch.from_numpy(frame.descriptors_ND), codebook, 1)
+        words, z = encode_words(
+            torch.from_numpy(frame.descriptors_ND), codebook, 1, 12)
         for index in torch.nonzero(words[:, 0] == word)[:, 0]:
             y = frame.points_cam_N3[index].astype(np.float64)
             sigma = 0.001 + 0.0025 * y[2] ** 2
@@ -77,7 +78,7 @@ def test_sums_equal_brute_force(codebook):
                          + frame.T_map_cam[:3, 3], min(1.0, (0.0035 / sigma) ** 2)))
     Z, X = np.stack([r[0] for r in rows]), np.stack([r[1] for r in rows])
     w = np.array([r[2] for r in rows])
-    ridge = np.diag([HeadConfig().ridge] * (Z.shape[1] - 1) + [1e-4])
+    ridge = np.diag([HeadConfig().ridge] * (Z.shape[1] - 1) + [1e-6])
     origin = trained._experts.origin_E3[0].double().numpy()
     expected = np.linalg.solve((Z * w[:, None]).T @ Z + ridge, (Z * w[:, None]).T @ (X - origin))
     assert np.allclose(trained._experts.W_EP3[0].numpy(), expected, atol=2e-3)
@@ -94,7 +95,7 @@ def test_retargeting_equals_rebuilding(codebook):
     rebuilt = learner(codebook, new_expert_m=10.0)
     for frame in frames:
         rebuilt.observe(frame, moved[frame.id])
-    words, z = encode_words(torch.from_numpy(frames[0].descriptors_ND), codebook, 2)
+    words, z = encode_words(torch.from_numpy(frames[0].descriptors_ND), codebook, 2, 12)
     predictions = []
     for head in (trained, rebuilt):
         expert = head._table_KS[words, 0]
@@ -125,13 +126,14 @@ def test_sigma_tells_good_experts_from_bad(codebook):
     for k in range(10):
         frame, _, _ = keyframe(codebook, rng, k, np.eye(4))
         noisy = frame.points_cam_N3.copy()
-        words, _ = encode_words(torch.from_numpy(frame.descriptors_ND), codebook, 1)
+        words, _ = encode_words(
+            torch.from_numpy(frame.descriptors_ND), codebook, 1, 12)
         bad = words[:, 0].numpy() < 64
         noisy[bad] += rng.normal(scale=0.3, size=(bad.sum(), 3)).astype(np.float32)
         frame = Keyframe(k, k, np.eye(4), frame.descriptors_i8_ND, frame.pixels_N2, noisy, CAMERA)
         trained.observe(frame, np.eye(4))
     export = trained.export()
-    bad = export["word"] < 64
+    bad = torch.repeat_interleave(torch.arange(128), export["count"].long()) < 64
     assert export["sigma"][bad].median() > 4 * export["sigma"][~bad].median()
 
 
@@ -141,7 +143,7 @@ def test_weights_that_do_not_fit_are_refused(codebook):
     trained.observe(frame, np.eye(4))
     weights = trained.export()
     with pytest.raises(MapError, match="codebook"):
-        AffineHead({**weights, "word": weights["word"] + 5000}, codebook, CPU, 2)
+        AffineHead({**weights, "count": weights["count"] + 1}, codebook, CPU, 2)
     del weights["sigma"]
     with pytest.raises(MapError, match="sigma"):
         AffineHead(weights, codebook, CPU, 2)

@@ -22,7 +22,7 @@ from ..keyframe import Float32Array, Keyframe
 
 #: Prior of an expert's residual: as many pseudo-samples with this standard deviation (metres).
 _PRIOR_SAMPLES, _PRIOR_SIGMA_M = 2.0, 0.04
-_SLOPE_LEVELS = 127.0
+_SLOPE_LEVELS, _OFFSET_LEVELS = 127.0, 32767.0
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Predictions:
 
 
 def encode_words(
-    descriptors_ND: Tensor, codebook: Codebook, neighbours: int
+    descriptors_ND: Tensor, codebook: Codebook, neighbours: int, inputs: int
 ) -> tuple[Tensor, Tensor]:
     """Return nearest words (N, k) int64 and expert inputs (N, k, P + 1), the last one being 1."""
     words_Nk = codebook.nearest(descriptors_ND, neighbours)
     difference = descriptors_ND[:, None] - codebook.words_KD[words_Nk]
-    projected = difference @ codebook.projection_DP
+    projected = difference @ codebook.projection_DP[:, :inputs]
     return words_Nk, torch.cat([projected, torch.ones_like(projected[..., :1])], dim=-1)
 
 
@@ -65,21 +65,22 @@ class AffineHead:
         self._codebook = codebook
         self._neighbours = neighbours
         try:
-            word_E = tensors["word"].to(torch.int64)
+            count_K = tensors["count"].to(torch.int64)
             scale_E = tensors["slope_scale"].float()
             slopes = tensors["slopes"].float() * (scale_E / _SLOPE_LEVELS)[:, None, None]
-            offset = tensors["offset"].float()
+            offset = tensors["offset"].float() * tensors["offset_step"] + tensors["offset_centre"]
             sigma_E = tensors["sigma"].float()
         except KeyError as error:
             raise MapError(f"head weights lack {error}: save the map again") from error
-        words, inputs = codebook.words_KD.shape[0], codebook.projection_DP.shape[1]
-        if slopes.shape[1:] != (inputs, 3) or (len(word_E) and int(word_E.max()) >= words):
+        self._inputs = slopes.shape[1]
+        if (self._inputs > codebook.projection_DP.shape[1] or int(count_K.sum()) != len(slopes)
+                or len(count_K) != len(codebook.words_KD)):
             raise MapError("head weights do not fit the encoder's codebook")
         self._weights_EP3 = torch.cat([slopes, offset[:, None]], dim=1).to(device)
         self._sigma_E = torch.cat([sigma_E, torch.full((1,), torch.inf)]).to(device)
-        self._table_KS = expert_table(word_E, words).to(device)
+        self._table_KS = expert_table(count_K).to(device)
         self._device = device
-        self.expert_count = len(word_E)
+        self.expert_count = len(slopes)
 
     @torch.inference_mode()
     def predict(self, descriptors_ND: Float32Array) -> Predictions:
@@ -89,7 +90,7 @@ class AffineHead:
             return Predictions(np.zeros((count, 1, 3), np.float32),
                                np.full((count, 1), np.inf, np.float32))
         d = torch.from_numpy(np.ascontiguousarray(descriptors_ND)).to(self._device)
-        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours)
+        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours, self._inputs)
         experts_NkS = self._table_KS[words_Nk]
         W = self._weights_EP3[experts_NkS.clamp(min=0)]
         coords = torch.einsum("nkp,nkspx->nksx", z_NkP, W)
@@ -98,16 +99,11 @@ class AffineHead:
                            sigma.reshape(count, -1).cpu().numpy())
 
 
-def expert_table(word_E: Tensor, words: int) -> Tensor:
-    """Return (K, S) int64 expert indices of each word, -1 where a slot is empty."""
-    order = torch.argsort(word_E, stable=True)
-    sorted_words = word_E[order]
-    counts = torch.bincount(sorted_words, minlength=words)
-    start = torch.cumsum(counts, 0) - counts
-    slot = torch.arange(len(order)) - start[sorted_words]
-    table = torch.full((words, max(1, int(counts.max()) if len(order) else 1)), -1)
-    table[sorted_words, slot] = order
-    return table
+def expert_table(count_K: Tensor) -> Tensor:
+    """Return (K, S) int64 indices of each word's experts, which lie in word order; -1 = none."""
+    slots = torch.arange(max(1, int(count_K.max())))
+    start_K = torch.cumsum(count_K, 0) - count_K
+    return torch.where(slots < count_K[:, None], start_K[:, None] + slots, -1)
 
 
 @dataclass
@@ -163,7 +159,7 @@ class AffineLearner:
         self._config, self._sensor = config, sensor
         self._codebook, self._device = codebook, device
         self._neighbours = config.neighbours
-        self._inputs = codebook.projection_DP.shape[1] + 1
+        self._inputs = min(config.inputs, codebook.projection_DP.shape[1]) + 1
         self._samples: dict[int, _Samples] = {}
         words = codebook.words_KD.shape[0]
         self._table_KS = torch.full((words, config.experts_per_word), -1, device=device)
@@ -180,7 +176,7 @@ class AffineLearner:
         """Add a keyframe's features at pose `T_map_cam`; returns the samples that were used."""
         d = torch.from_numpy(keyframe.descriptors_ND).to(self._device)
         y = torch.from_numpy(keyframe.points_cam_N3).to(self._device, torch.float32)
-        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours)
+        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours, self._inputs - 1)
         sigma = self._sensor.noise_base_m + self._sensor.noise_quadratic * y[:, 2] ** 2
         reference = self._sensor.noise_base_m + self._sensor.noise_quadratic
         weight = torch.clamp((reference / sigma) ** 2, max=1.0)
@@ -278,7 +274,7 @@ class AffineLearner:
         known = self._experts
         A, B, n = known.A_EPP[experts], known.B_EP3[experts], known.n_E[experts]
         ridge = torch.full((self._inputs,), self._config.ridge, device=self._device)
-        ridge[-1] = 1e-4
+        ridge[-1] = 1e-6
         factor = torch.linalg.cholesky(A + torch.diag(ridge))
         W = torch.cholesky_solve(B, factor)
         fitted = (W * (A @ W)).sum(dim=(1, 2)) - 2 * (W * B).sum(dim=(1, 2))
@@ -290,14 +286,25 @@ class AffineLearner:
 
     @torch.inference_mode()
     def export(self) -> dict[str, Tensor]:
-        """Return the weights for `AffineHead`: 8-bit slopes, single-precision offsets, CPU."""
-        E = self._count
-        slopes = self._experts.W_EP3[:E, :-1]
-        scale = slopes.abs().amax(dim=(1, 2)).clamp(min=1e-6).half().float()
-        return {
-            "word": self._experts.word_E[:E].to(torch.int32).cpu(),
-            "slopes": (slopes / scale[:, None, None] * _SLOPE_LEVELS).round().to(torch.int8).cpu(),
-            "slope_scale": scale.half().cpu(),
-            "offset": (self._experts.W_EP3[:E, -1] + self._experts.origin_E3[:E]).cpu(),
-            "sigma": self._experts.sigma_E[:E].half().cpu(),
-        }
+        """Return the weights for `AffineHead` in word order, on the CPU.
+
+        An expert of P inputs takes 3 P + 10 bytes: 8-bit slopes with a scale, 16-bit offsets
+        within the bounds of the map (0.3 mm steps for 20 m), sigma in half precision.
+        """
+        known, words = self._experts, len(self._codebook.words_KD)
+        order = torch.argsort(known.word_E[: self._count], stable=True)
+        W = known.W_EP3[order]
+        scale = W[:, :-1].abs().amax(dim=(1, 2)).clamp(min=1e-6).half().float()
+        slopes = W[:, :-1] * (_SLOPE_LEVELS / scale)[:, None, None]
+        offset = W[:, -1] + known.origin_E3[order]
+        bounds = offset if self._count else offset.new_zeros(1, 3)
+        low, high = bounds.amin(dim=0), bounds.amax(dim=0)
+        centre, step = (low + high) / 2, (high - low).clamp(min=1e-3) / (2 * _OFFSET_LEVELS)
+        return {name: tensor.cpu() for name, tensor in {
+            "count": torch.bincount(known.word_E[: self._count], minlength=words).to(torch.uint8),
+            "slopes": slopes.round().clamp(-_SLOPE_LEVELS, _SLOPE_LEVELS).to(torch.int8),
+            "slope_scale": scale.half(),
+            "offset": ((offset - centre) / step).round().to(torch.int16),
+            "offset_centre": centre, "offset_step": step,
+            "sigma": known.sigma_E[order].half(),
+        }.items()}
