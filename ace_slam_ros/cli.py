@@ -16,6 +16,9 @@ from typing import Any
 
 from . import __version__
 from .core.errors import AceSlamError
+from .library_threads import calm_library_threads
+
+calm_library_threads()  # before a subcommand imports numpy
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

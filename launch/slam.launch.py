@@ -82,8 +82,6 @@ def _environment(share: Path) -> list:
     """Set what the caller has not: the camera driver and the bag player need the profile too."""
     wanted = {
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(share / "config" / "fastdds.xml"),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "0",
     }
     return [
         SetEnvironmentVariable(name, value)

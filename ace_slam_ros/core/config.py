@@ -76,7 +76,7 @@ class EncoderConfig(Checked):
     name: str = param("tiny", "which encoder: tiny ships with the package")
     weights: str = param("", "path of encoder weights; empty = the weights shipped with it")
     threads: int = param(
-        0, "torch threads of the process; 0 = 1 in a ROS node, all cores in `ace-slam run`",
+        0, "torch threads of the process; 0 = 1 in a ROS node, half the cores in `ace-slam run`",
         "", 0, 256)
 
 

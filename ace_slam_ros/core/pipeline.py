@@ -7,6 +7,7 @@ plays the recording at its own speed, with the mapper in a thread beside the tra
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -79,7 +80,7 @@ def run_sequence(
         DataError: no frame of the source is usable, or none could be tracked.
         MapError: `map_dir` cannot be used.
     """
-    set_threads(config.encoder.threads or max(1, (len(_usable_cpus()))))
+    set_threads(config.encoder.threads or _half_the_cores())
     device = choose_device(config.device)
     encoder = load_encoder(config.encoder, device)
     encoder.warm_up(source.camera.width, source.camera.height)
@@ -102,10 +103,9 @@ def run_sequence(
     return _write_results(source, config, out, log_, mapper, elapsed_s, encoder, map_dir)
 
 
-def _usable_cpus() -> set[int]:
-    import os
-
-    return os.sched_getaffinity(0)
+def _half_the_cores() -> int:
+    """Leave cores for decoding and mapping; more threads only wait for each other."""
+    return max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 def _open_map(mapper: Mapper, map_dir: Path, config: SlamConfig, encoder: Encoder) -> bytes:
@@ -333,7 +333,7 @@ def relocalize_sequence(
         MapError: the map cannot be used.
         DataError: no frame is usable.
     """
-    set_threads(config.encoder.threads or max(1, len(_usable_cpus())))
+    set_threads(config.encoder.threads or _half_the_cores())
     encoder = load_encoder(config.encoder, choose_device(config.device))
     encoder.warm_up(source.camera.width, source.camera.height)
     stored = load_map(map_dir, encoder_hash=encoder.hash)

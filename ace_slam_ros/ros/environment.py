@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from ..library_threads import calm_library_threads
+
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
@@ -23,13 +25,11 @@ def find_config(name: str) -> Path | None:
 
 
 def prepare_environment() -> None:
-    """Set what the user has not set: passive OpenMP waiting and the FastDDS image profile.
+    """Set what the user has not set: calm library threads and the FastDDS image profile.
 
-    Spinning OpenMP threads of several node processes starve each other when there are more
-    threads than cores; FastDDS loses images with its default shared-memory segment.
+    FastDDS loses images with its default shared-memory segment.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    calm_library_threads()
     profile = find_config("fastdds.xml")
     if profile is not None and not any(name in os.environ for name in _PROFILE_VARIABLES):
         os.environ[_PROFILE_VARIABLES[0]] = str(profile)

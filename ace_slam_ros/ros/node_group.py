@@ -41,13 +41,10 @@ class NodeError(AceSlamError):
 def node_environment(base: dict[str, str] | None = None) -> dict[str, str]:
     """Return the environment nodes run in; what the caller has set is kept.
 
-    The OpenMP settings stop idle torch threads from spinning, which starves the other nodes on
-    small machines. The FastDDS profile for images each process finds by itself.
+    What numerical libraries and FastDDS need each process sets itself (`environment.py`).
     """
     environment = dict(os.environ if base is None else base)
     environment.setdefault("HOME", tempfile.gettempdir())  # rcl refuses to log without it
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    environment.setdefault("GOMP_SPINCOUNT", "0")
     environment.setdefault("RCUTILS_LOGGING_BUFFERED_STREAM", "0")
     environment.setdefault("RCUTILS_COLORIZED_OUTPUT", "0")
     environment.setdefault("RCUTILS_CONSOLE_OUTPUT_FORMAT", "[{severity}] {message}")
