@@ -127,6 +127,9 @@ class TrackerConfig(Checked):
     track_points: int = param(300, "image points followed by the refinement", "", 30, 3000)
     min_tracks: int = param(
         25, "fewer refined inliers and the refinement is not used", "", 6, 1000)
+    frame_budget_ms: float = param(
+        30.0, "time per frame a live tracker keeps to by relocalising only some frames; 0 = "
+        "relocalise every frame", "ms", 0.0, 10000.0)
     lost_after_s: float = param(
         0.2, "time without any accepted pose until the state is LOST", "s", 0.0, 10.0)
     override_m: float = param(

@@ -23,6 +23,8 @@ _WINDOW_PX = 17
 _LEVELS, _LEVELS_WIDE = 2, 4
 _GRID = 16
 _MAX_KEYFRAMES = 120
+#: Views farther apart than this (translation over depth plus 1.5 x radians) share too little.
+LARGEST_VIEW_DISTANCE = 1.2
 
 
 @dataclass
@@ -180,7 +182,7 @@ class LocalMap:
         """
         parts = []
         for distance, keyframe in self.nearest(T_seed, references):
-            if distance < 1.2:
+            if distance < LARGEST_VIEW_DISTANCE:
                 parts.append(self._follow(keyframe, frame, T_seed, wide))
         if not parts:
             return None

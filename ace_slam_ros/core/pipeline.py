@@ -84,7 +84,7 @@ def run_sequence(
     device = choose_device(config.device)
     encoder = load_encoder(config.encoder, device)
     encoder.warm_up(source.camera.width, source.camera.height)
-    tracker = Tracker(config, encoder)
+    tracker = Tracker(config, encoder, live=realtime)
     mapper = Mapper(config, encoder, map_id=tracker.map_id)
     version = 0
     if map_dir is not None:

@@ -19,11 +19,12 @@ from .config import SlamConfig
 from .encoder import Encoder
 from .features import extract_features
 from .frame import Frame
+from .frame_budget import FrameBudget
 from .geometry import Float64Array, exp_se3, invert_pose, log_se3, pose_error
 from .heads.affine import AffineHead
 from .heads.payload import read_info, unpack_head
 from .keyframe import Features, Keyframe
-from .local_map import LocalMap, RefinedPose
+from .local_map import LARGEST_VIEW_DISTANCE, LocalMap, RefinedPose
 from .solver import PoseEstimate, solve_rgbd
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,10 @@ class TrackResult:
         state: state after the frame.
         T_map_cam: (4, 4) pose, None when there is none.
         covariance_66: of the pose, map frame, order x y z then rotation; None without pose.
-        T_map_cam_raw: (4, 4) pose from scene coordinates alone, None when they gave none.
-        inlier_ratio: share of features whose scene coordinates agree with the raw pose.
+        T_map_cam_raw: (4, 4) pose from scene coordinates alone; None when they gave none or the
+            frame was only refined.
+        inlier_ratio: share of features whose scene coordinates agree with the raw pose; of the
+            last relocalised frame when this one was only refined.
         inlier_count: their number.
         weights_version: of the head used, 0 = no head yet.
         keyframe: for the mapper, when the frame became one.
@@ -83,7 +86,8 @@ class _Clock:
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()
-        self.stages_ms[name] = (now - (self._last or self.start)) * 1e3
+        elapsed_ms = (now - (self._last or self.start)) * 1e3
+        self.stages_ms[name] = self.stages_ms.get(name, 0.0) + elapsed_ms
         self._last = now
 
 
@@ -92,7 +96,7 @@ class Tracker:
 
     def __init__(
         self, config: SlamConfig, encoder: Encoder, *, T_map_cam_first: Float64Array | None = None,
-        map_id: str | None = None,
+        map_id: str | None = None, live: bool = False,
     ) -> None:
         """Start in INIT.
 
@@ -101,11 +105,14 @@ class Tracker:
             encoder: the frozen encoder.
             T_map_cam_first: pose given to the first frame of a new map, default identity.
             map_id: name of the map this tracker starts, default random.
+            live: keep to `tracker.frame_budget_ms` by relocalising only some frames, which makes
+                results depend on the speed of the machine.
         """
         self._config, self._encoder = config, encoder
         self._T_first = np.eye(4) if T_map_cam_first is None else np.array(T_map_cam_first)
         self._local = LocalMap(config.tracker, config.sensor)
         self._retired: set[str] = set()
+        self._budget = FrameBudget(config.tracker.frame_budget_ms if live else 0.0)
         self._begin(map_id or uuid.uuid4().hex[:12])
 
     def _begin(self, map_id: str) -> None:
@@ -117,6 +124,7 @@ class Tracker:
         self._local.clear()
         self._rng = np.random.default_rng(self._config.seed)
         self._anchor_frames: int | None = None
+        self._confidence = (0.0, 0)
         self.clear_motion()
 
     def clear_motion(self) -> None:
@@ -125,6 +133,8 @@ class Tracker:
         self._velocity_6 = np.zeros(6)
         self._last_seen_ns: int | None = None
         self._prior: Float64Array | None = None
+        self._steady = False
+        self._budget.clear()
 
     def reset(self) -> None:
         """Forget everything and start a new map with the next frame."""
@@ -159,27 +169,46 @@ class Tracker:
     def process(self, frame: Frame) -> TrackResult:
         """Track one frame; never raises for what a camera can deliver."""
         clock = _Clock()
-        features = extract_features(
-            self._encoder, frame, self._config.features, self._config.sensor)
-        clock.lap("encode")
-        raw = self._localise(features)
-        clock.lap("localise")
+        features, raw = None, None
+        if self.state is TrackerState.INIT or self._budget.head_due(self._steady):
+            features, raw = self._relocalise(frame, clock)
         if self.state is TrackerState.INIT:
+            assert features is not None
             return self._initialise(frame, features, clock)
         refined = self._refine(frame, raw)
         clock.lap("refine")
+        if refined is None and features is None:
+            features, raw = self._relocalise(frame, clock)
+            refined = self._refine(frame, raw)
+            clock.lap("refine")
+        self._steady = refined is not None and refined.inliers > 0.5 * refined.tracks
         pose, covariance = self._decide(raw, refined)
         keyframe = None
         if pose is not None and covariance is not None:
             if refined is not None:
                 self._anchor(raw, refined)
             self._moved(frame.stamp_ns, pose)
-            keyframe = self._keyframe(frame, features, pose, refined is not None)
-            clock.lap("keyframe")
+            if self._wants_keyframe(pose):
+                if features is None:
+                    features = self._describe(frame)
+                keyframe = self._make_keyframe(frame, features, pose, refined is not None)
+                clock.lap("keyframe")
         else:
             self._missed(frame.stamp_ns)
-        return self._result(frame, clock, pose, covariance, raw, keyframe,
-                            "" if pose is not None else self._explain(features, raw))
+        reason = "" if pose is not None else self._explain(features, raw)
+        return self._result(frame, clock, pose, covariance, raw, keyframe, reason)
+
+    def _relocalise(self, frame: Frame, clock: _Clock) -> tuple[Features, PoseEstimate | None]:
+        """Describe the frame and solve its pose from scene coordinates alone."""
+        features = self._describe(frame)
+        clock.lap("encode")
+        raw = self._localise(features)
+        self._confidence = (0.0, 0) if raw is None else (raw.inlier_ratio, raw.inlier_count)
+        clock.lap("localise")
+        return features, raw
+
+    def _describe(self, frame: Frame) -> Features:
+        return extract_features(self._encoder, frame, self._config.features, self._config.sensor)
 
     def _localise(self, features: Features) -> PoseEstimate | None:
         if self._head is None:
@@ -285,28 +314,34 @@ class Tracker:
         correction = exp_se3(gain * log_se3(raw.T_map_cam @ invert_pose(refined.T_map_cam)))
         self._local.shift(correction)
 
-    def _keyframe(
-        self, frame: Frame, features: Features, pose: Float64Array, refined: bool,
-    ) -> Keyframe | None:
-        """Decide whether the frame becomes a keyframe; the mapper gets only refined ones."""
+    def _wants_keyframe(self, pose: Float64Array) -> bool:
+        """Whether the view is far enough from every local keyframe."""
         nearest = self._local.nearest(pose, 1)
-        if nearest:
-            translation_m, rotation_rad = pose_error(nearest[0][1].T_map_cam, pose)
-            limit_m = self._config.keyframe.translation_m * nearest[0][1].median_depth_m
-            if (translation_m < limit_m
-                    and rotation_rad < np.deg2rad(self._config.keyframe.rotation_deg)):
-                return None
+        if not nearest:
+            return True
+        translation_m, rotation_rad = pose_error(nearest[0][1].T_map_cam, pose)
+        limit_m = self._config.keyframe.translation_m * nearest[0][1].median_depth_m
+        return (translation_m >= limit_m
+                or rotation_rad >= np.deg2rad(self._config.keyframe.rotation_deg))
+
+    def _make_keyframe(
+        self, frame: Frame, features: Features, pose: Float64Array, refined: bool
+    ) -> Keyframe | None:
+        """Make the frame a local keyframe; the mapper gets only refined ones."""
+        alone = not any(d < LARGEST_VIEW_DISTANCE for d, _ in self._local.nearest(pose, 1))
         identifier = self._next_keyframe
         if not self._local.add(identifier, frame, pose):
             return None
         self._next_keyframe += 1
         if not refined:
-            if not nearest or nearest[0][0] > 1.2:
+            if alone:
                 self._anchor_frames = 0
             return None
         return Keyframe.from_features(identifier, frame.stamp_ns, pose, features, frame.camera)
 
-    def _explain(self, features: Features, raw: PoseEstimate | None) -> str:
+    def _explain(self, features: Features | None, raw: PoseEstimate | None) -> str:
+        if features is None:
+            return "the image cannot be followed"
         known = int(np.isfinite(features.points_cam_N3[:, 2]).sum())
         if known < self._config.solver.min_inliers:
             return f"only {known} features have depth: camera covered, too near, or depth missing"
@@ -321,9 +356,10 @@ class Tracker:
         covariance: Float64Array | None, raw: PoseEstimate | None, keyframe: Keyframe | None,
         reason: str,
     ) -> TrackResult:
+        elapsed_ms = (time.perf_counter() - clock.start) * 1e3
+        self._budget.spent(elapsed_ms)
         return TrackResult(
             frame.stamp_ns, self.state, pose, covariance,
             None if raw is None else raw.T_map_cam,
-            0.0 if raw is None else raw.inlier_ratio, 0 if raw is None else raw.inlier_count,
-            self._version, keyframe, (time.perf_counter() - clock.start) * 1e3, clock.stages_ms,
+            *self._confidence, self._version, keyframe, elapsed_ms, clock.stages_ms,
             reason)

@@ -169,7 +169,8 @@ class TrackerNode(SlamNode):
         if self._tracker is None:
             self.get_logger().info(f"camera in {self.config.ros.base_frame}: "
                                    f"{self._extrinsic.source}")
-            self._tracker = Tracker(self.config, self.encoder, T_map_cam_first=T_base_cam)
+            self._tracker = Tracker(
+                self.config, self.encoder, T_map_cam_first=T_base_cam, live=True)
         while self._actions:
             self._actions.popleft()(self._tracker)
         self._update_head(self._tracker)

@@ -1,0 +1,43 @@
+"""The frame budget: mean cost, safety, and nothing to decide without a budget."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ace_slam_ros.core.frame_budget import FrameBudget
+
+
+def play(budget, head_ms, refine_ms, frames, steady=True):
+    """Return (mean cost, frames between heads at most, heads) of a run."""
+    total, gap, longest, heads = 0.0, 0, 0, 0
+    for _ in range(frames):
+        due = budget.head_due(steady)
+        gap = 0 if due else gap + 1
+        longest, heads = max(longest, gap), heads + due
+        cost = refine_ms + (head_ms if due else 0.0)
+        total += cost
+        budget.spent(cost)
+    return total / frames, longest, heads
+
+
+@given(st.floats(1, 120), st.floats(1, 25))
+def test_mean_cost_keeps_to_the_budget_or_the_head_runs_every_eighth_frame(head_ms, refine_ms):
+    mean, longest, heads = play(FrameBudget(30.0), head_ms, refine_ms, 400)
+    assert longest <= 7 and heads >= 50
+    assert mean <= max(30.0, refine_ms + head_ms / 8) + (head_ms + refine_ms) / 50 + 0.5
+
+
+def test_a_quick_machine_relocalises_every_frame():
+    assert play(FrameBudget(30.0), 10.0, 5.0, 100)[2] == 100
+
+
+def test_no_budget_and_unsure_tracking_relocalise_every_frame():
+    assert play(FrameBudget(0.0), 100.0, 50.0, 60)[2] == 60
+    assert play(FrameBudget(30.0), 100.0, 50.0, 60, steady=False)[2] == 60
+
+
+def test_one_stall_is_not_paid_for_long():
+    budget = FrameBudget(30.0)
+    budget.spent(60_000.0)
+    assert sum(budget.head_due(True) for _ in range(16)) >= 2
+    budget.clear()
+    assert budget.head_due(True)
