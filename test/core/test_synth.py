@@ -261,7 +261,7 @@ def test_movers_cover_up_to_two_fifths_and_the_twin_has_none():
         moving = placed.part_N[seen.facet_HW] >= 0
         share.append(moving.mean())
         assert (depth_of(seen)[moving] > 0.4).all()
-    assert 0.1 < np.mean(share) < 0.35 and 0.3 < np.max(share) < 0.48
+    assert 0.1 < np.mean(share) < 0.35 and 0.3 < np.max(share) < 0.42
     np.testing.assert_array_equal(path.pose(9.0), twin.path().pose(9.0))
     still = rasterise(unlit(twin), path.pose(2.0), CAMERA)
     placed = facets.moved(np.concatenate([w.parts(2.0) for w in walkers]))

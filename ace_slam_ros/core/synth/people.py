@@ -15,7 +15,7 @@ from .textures import fabric, generator, painted, vary
 #: Parts per person: trunk with head, two upper and two lower arms, two thighs, two shins.
 PARTS = 9
 _HIP_M, _KNEE_M, _SHOULDER_M, _ELBOW_M = 0.88, 0.45, 1.42, 0.31
-_PERSONAL_SPACE_M = 1.4
+_PERSONAL_SPACE_M = 1.7
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def walk_in_view(
     heading = np.unwrap(np.arctan2(forward[:, 1], forward[:, 0]))
     swing = 0.75 * np.sin(2 * np.pi * times_s / rng.uniform(7, 11) + rng.uniform(0, 2 * np.pi))
     swing += 0.3 * np.sin(2 * np.pi * times_s / rng.uniform(3.5, 5) + rng.uniform(0, 2 * np.pi))
-    near, far = 1.65 + 0.25 * person, 2.2 + 0.3 * person
+    near, far = 1.95 + 0.25 * person, 2.5 + 0.3 * person
     distance = near + (far - near) * (0.5 + 0.5 * np.sin(
         2 * np.pi * times_s / rng.uniform(9, 14) + rng.uniform(0, 2 * np.pi)))
     angle = _smooth(heading, 1.2 / step_s) + swing
