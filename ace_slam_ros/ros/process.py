@@ -77,6 +77,7 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
     """
     stop: Future = Future()
     reasons: list[str] = []
+    executors: list[SingleThreadedExecutor] = []
 
     def on_stop(reason: str) -> None:
         reasons.append(reason)
@@ -84,6 +85,8 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
         deadline.daemon = True
         deadline.start()
         stop.set_result(None)
+        for executor in executors:
+            executor.create_task(lambda: None)  # ends its wait; wake() alone does not
 
     signals = StopSignals(on_stop)
     try:
@@ -92,6 +95,7 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
         print(f"rclpy cannot start: {error}", file=sys.stderr)
         return 2
     executor = SingleThreadedExecutor()
+    executors.append(executor)
     node = None
     try:
         node = make()
@@ -118,10 +122,14 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
 
 
 def _spin(executor: SingleThreadedExecutor, stop: Future, node: Any) -> None:
-    """Spin until `stop`; an exception in a callback is logged instead of ending the node."""
+    """Spin until `stop`; an exception in a callback is logged instead of ending the node.
+
+    rclpy's `spin_until_future_complete` leaves one more callback in the future for each callback
+    it runs, for ever.
+    """
     while not stop.done() and rclpy.ok():
         try:
-            executor.spin_until_future_complete(stop)
+            executor.spin_once()
         except ExternalShutdownException:
             return
         except Exception:
