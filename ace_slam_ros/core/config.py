@@ -146,7 +146,7 @@ class KeyframeConfig(Checked):
     translation_m: float = param(
         0.10, "distance to the nearest keyframe, at 1 m median scene depth", "m", 0.01, 5.0)
     rotation_deg: float = param(8.0, "rotation to the nearest keyframe", "deg", 0.5, 90.0)
-    max_count: int = param(400, "keyframes kept by the mapper", "", 10, 100000)
+    max_count: int = param(400, "keyframes kept by the mapper", "", 10, 5000)
 
 
 @dataclass(frozen=True)

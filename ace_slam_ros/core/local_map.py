@@ -36,8 +36,9 @@ class LocalKeyframe:
         grey: (H, W) uint8 image.
         pixels_n2: (n, 2) float32 corners.
         points_cam_n3: (n, 3) float64 their camera-frame points, metres.
-        T_map_cam: pose, replaced when the mapper corrects it.
+        T_map_cam: pose.
         median_depth_m: median of the points' depth.
+        mapped: the mapper has it too.
     """
 
     id: int
@@ -46,6 +47,7 @@ class LocalKeyframe:
     points_cam_n3: Float64Array
     T_map_cam: Float64Array
     median_depth_m: float
+    mapped: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,16 +114,15 @@ class LocalMap:
         """Forget all keyframes."""
         self._keyframes.clear()
 
-    def move(self, poses: dict[int, Float64Array]) -> None:
-        """Take over corrected keyframe poses (id -> T_map_cam)."""
-        for identifier, T_map_cam in poses.items():
-            if identifier in self._keyframes:
-                self._keyframes[identifier].T_map_cam = np.array(T_map_cam)
-
-    def shift(self, T_44: Float64Array) -> None:
-        """Move all keyframes rigidly: T_map_cam becomes T_44 @ T_map_cam."""
+    def shift(self, T_44: Float64Array, first: int) -> None:
+        """Move the keyframes with id >= `first` rigidly: T_map_cam becomes T_44 @ T_map_cam."""
         for keyframe in self._keyframes.values():
-            keyframe.T_map_cam = T_44 @ keyframe.T_map_cam
+            if keyframe.id >= first:
+                keyframe.T_map_cam = T_44 @ keyframe.T_map_cam
+
+    def mark_mapped(self, identifier: int) -> None:
+        """Note that the mapper has a keyframe."""
+        self._keyframes[identifier].mapped = True
 
     def add(
         self, identifier: int, frame: Frame, T_map_cam: Float64Array
@@ -159,10 +160,13 @@ class LocalMap:
         translation_m, rotation_rad = pose_error(keyframe.T_map_cam, T_map_cam)
         return translation_m / keyframe.median_depth_m + 1.5 * rotation_rad
 
-    def nearest(self, T_map_cam: Float64Array, count: int) -> list[tuple[float, LocalKeyframe]]:
+    def nearest(
+        self, T_map_cam: Float64Array, count: int, mapped_only: bool = False
+    ) -> list[tuple[float, LocalKeyframe]]:
         """Return the `count` keyframes with the most similar view, nearest first."""
         ranked = sorted(
-            ((self.distance(k, T_map_cam), k) for k in self._keyframes.values()),
+            ((self.distance(k, T_map_cam), k) for k in self._keyframes.values()
+             if k.mapped or not mapped_only),
             key=lambda pair: (pair[0], pair[1].id))
         return ranked[:count]
 
@@ -182,7 +186,8 @@ class LocalMap:
         """
         parts = []
         for distance, keyframe in self.nearest(T_seed, references):
-            if distance < LARGEST_VIEW_DISTANCE:
+            same_size = keyframe.grey.shape == frame.grey.shape  # the driver may change profile
+            if distance < LARGEST_VIEW_DISTANCE and same_size:
                 parts.append(self._follow(keyframe, frame, T_seed, wide))
         if not parts:
             return None

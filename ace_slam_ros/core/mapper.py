@@ -16,7 +16,7 @@ from .encoder import Encoder
 from .errors import MapError
 from .geometry import Float64Array, transform_points
 from .heads.affine import AffineLearner
-from .heads.payload import HeadInfo, pack_head
+from .heads.payload import HeadInfo, pack_head, read_info
 from .keyframe import Float32Array, Keyframe
 from .map_store import MapManifest, load_map, save_map
 from .trajectory import Trajectory
@@ -42,6 +42,7 @@ class Mapper:
         self._keyframes: dict[int, Keyframe] = {}
         self._poses: dict[int, Float64Array] = {}
         self._queue: deque[Keyframe] = deque()
+        self._next_id = 0
 
     @property
     def keyframe_count(self) -> int:
@@ -58,12 +59,16 @@ class Mapper:
         if map_id != self.map_id:
             log.info("new map %s", map_id)
             self._begin(map_id)
-        if len(keyframe.points_cam_N3) == 0 or keyframe.id in self._keyframes:
+        if len(keyframe.points_cam_N3) == 0:
+            return False
+        if keyframe.id in self._keyframes or any(k.id == keyframe.id for k in self._queue):
+            log.warning("keyframe %d is in the map already: ignored", keyframe.id)
             return False
         if keyframe.descriptors_i8_ND.shape[1] != self._encoder.dimension:
             log.warning("keyframe %d has descriptors of another encoder: ignored", keyframe.id)
             return False
         self._queue.append(keyframe)
+        self._next_id = max(self._next_id, keyframe.id + 1)
         return True
 
     def work(self, budget_s: float) -> bool:
@@ -103,7 +108,8 @@ class Mapper:
     def export_head(self) -> bytes:
         """Return the head weights as the blob that trackers and maps take."""
         return pack_head(self._learner.export(), HeadInfo(
-            self.map_id, self._encoder.hash, self._config.head.type, len(self._keyframes)))
+            self.map_id, self._encoder.hash, self._config.head.type, len(self._keyframes),
+            self._next_id))
 
     def keyframe_trajectory(self) -> Trajectory:
         """Return the keyframe poses in stamp order."""
@@ -156,5 +162,7 @@ class Mapper:
             raise MapError(f"{path} holds no keyframes, so it can only be localised in: "
                            "use mode localization")
         self._begin(stored.manifest.map_id)
-        self._queue.extend(stored.keyframes)
+        for keyframe in stored.keyframes:
+            self.add_keyframe(keyframe, self.map_id)
+        self._next_id = max(self._next_id, read_info(stored.head).next_keyframe)
         self.work(float("inf"))

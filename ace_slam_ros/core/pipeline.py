@@ -20,7 +20,7 @@ from .. import __version__
 from .config import SlamConfig, flatten
 from .device import choose_device, set_threads
 from .encoder import Encoder, load_encoder
-from .errors import DataError
+from .errors import ConfigError, DataError
 from .evaluate import absolute_trajectory_error, relative_pose_error
 from .frame import Frame
 from .geometry import Float64Array, pose_error
@@ -79,7 +79,10 @@ def run_sequence(
     Raises:
         DataError: no frame of the source is usable, or none could be tracked.
         MapError: `map_dir` cannot be used.
+        ConfigError: localization without a map.
     """
+    if config.ros.mode == "localization" and map_dir is None:
+        raise ConfigError("ros.mode=localization needs a map to localise in: give --map")
     set_threads(config.encoder.threads or _half_the_cores())
     device = choose_device(config.device)
     encoder = load_encoder(config.encoder, device)
@@ -291,11 +294,10 @@ def _write_results(
         rpe = relative_pose_error(estimate, source.groundtruth).trans_rmse_m_per_s
         if result.pairs < 3:
             T_groundtruth_map = None
-    if config.ros.mode == "mapping":
-        manifest = mapper.save(out / "map", T_groundtruth_map)
-    else:
-        assert map_dir is not None
+    if config.ros.mode == "localization" and map_dir is not None:
         manifest = load_map(map_dir).manifest
+    else:
+        manifest = mapper.save(out / "map", T_groundtruth_map)
     plot_trajectory(out / "trajectory.png", estimate, source.groundtruth, raw, source.name)
     duration_s = (run.results[-1].stamp_ns - run.results[0].stamp_ns) * 1e-9
     summary = RunSummary(

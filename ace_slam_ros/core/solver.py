@@ -295,7 +295,7 @@ def solve_rgb(
         return None
     inlier = np.zeros(0, np.int64)
     for _ in range(4):
-        x_all, ok = _best_by_reprojection(
+        x_all, sigma_all, ok = _best_by_reprojection(
             np.asarray(rvec, np.float64), np.asarray(tvec, np.float64), features, predictions,
             camera, gate_px)
         inlier = np.flatnonzero(ok)
@@ -313,15 +313,15 @@ def solve_rgb(
     mask = np.zeros(len(features), bool)
     mask[inlier] = True
     covariance = _rgb_covariance(
-        T_map_cam, x_all[inlier], predictions.sigma_m_NS.min(axis=1)[inlier], camera)
+        T_map_cam, x_all[inlier], sigma_all[inlier], camera)
     return PoseEstimate(T_map_cam, covariance, mask, ratio)
 
 
 def _best_by_reprojection(
     rvec: Float64Array, tvec: Float64Array, features: Features, predictions: Predictions,
     camera: Camera, gate_px: float,
-) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
-    """Return each feature's hypothesis that lands nearest its pixel, and whether it is near."""
+) -> tuple[Float64Array, Float32Array, npt.NDArray[np.bool_]]:
+    """Return each feature's hypothesis nearest its pixel, its sigma, and whether it is near."""
     N, S = predictions.sigma_m_NS.shape
     points = predictions.coords_map_NS3.reshape(-1, 3).astype(np.float64)
     R, _ = cv2.Rodrigues(rvec)
@@ -333,7 +333,8 @@ def _best_by_reprojection(
     error = np.nan_to_num(error, nan=np.inf)
     slot = error.argmin(axis=1)
     rows = np.arange(N)
-    return points.reshape(N, S, 3)[rows, slot], error[rows, slot] < gate_px
+    return (points.reshape(N, S, 3)[rows, slot], predictions.sigma_m_NS[rows, slot],
+            np.asarray(error[rows, slot] < gate_px))
 
 
 def _rgb_covariance(

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_PREDICTION_NS = 300_000_000
 _ANCHOR_FRAMES = 60
+_KEYFRAME_ID_MARGIN = 1000
 
 
 class TrackerState(enum.IntEnum):
@@ -112,6 +113,8 @@ class Tracker:
         self._T_first = np.eye(4) if T_map_cam_first is None else np.array(T_map_cam_first)
         self._local = LocalMap(config.tracker, config.sensor)
         self._retired: set[str] = set()
+        self._localization = config.ros.mode == "localization"
+        self._now_ns = 0
         self._budget = FrameBudget(config.tracker.frame_budget_ms if live else 0.0)
         self._begin(map_id or uuid.uuid4().hex[:12])
 
@@ -123,7 +126,8 @@ class Tracker:
         self._next_keyframe = 0
         self._local.clear()
         self._rng = np.random.default_rng(self._config.seed)
-        self._anchor_frames: int | None = None
+        self._anchor_first: int | None = None
+        self._anchor_frames = 0
         self._confidence = (0.0, 0)
         self.clear_motion()
 
@@ -137,7 +141,13 @@ class Tracker:
         self._budget.clear()
 
     def reset(self) -> None:
-        """Forget everything and start a new map with the next frame."""
+        """Start a new map with the next frame; in localization mode look for the map anew."""
+        if self._localization:
+            self._local.clear()
+            self.clear_motion()
+            self._anchor_first = None
+            self.state = TrackerState.INIT if self._head is None else TrackerState.LOST
+            return
         self._retired.add(self.map_id)
         self._begin(uuid.uuid4().hex[:12])
 
@@ -163,13 +173,18 @@ class Tracker:
             self._retired.add(self.map_id)
             self._begin(info.map_id)
             self.state = TrackerState.LOST
-            self._next_keyframe = 1_000_000 + info.keyframes  # never an id the map already has
+            # some that another tracker has sent may not be learned yet
+            self._next_keyframe = info.next_keyframe + _KEYFRAME_ID_MARGIN
         self._head, self._version = head, version
 
     def process(self, frame: Frame) -> TrackResult:
         """Track one frame; never raises for what a camera can deliver."""
         clock = _Clock()
+        self._now_ns = frame.stamp_ns
         features, raw = None, None
+        if self.state is TrackerState.INIT and self._localization:
+            return self._result(frame, clock, None, None, None, None,
+                                "waiting for the map: is the mapper up, and ros.map_dir set?")
         if self.state is TrackerState.INIT or self._budget.head_due(self._steady):
             features, raw = self._relocalise(frame, clock)
         if self.state is TrackerState.INIT:
@@ -229,6 +244,7 @@ class Tracker:
         self.state = TrackerState.TRACKING
         keyframe = Keyframe.from_features(
             self._next_keyframe, frame.stamp_ns, self._T_first, features, frame.camera)
+        self._local.mark_mapped(self._next_keyframe)
         self._next_keyframe += 1
         self._moved(frame.stamp_ns, self._T_first)
         return self._result(
@@ -266,8 +282,9 @@ class Tracker:
 
     def _trusted(self, raw: PoseEstimate) -> bool:
         """Without a recent pose a scene-coordinate pose must be surer."""
-        return (self.state is TrackerState.TRACKING
-                or raw.inlier_ratio >= self._config.relocalizer.min_confidence)
+        recent = self._last is not None and (
+            self._now_ns - self._last[0] <= self._config.tracker.lost_after_s * 1e9)
+        return recent or raw.inlier_ratio >= self._config.relocalizer.min_confidence
 
     def _decide(
         self, raw: PoseEstimate | None, refined: RefinedPose | None
@@ -303,20 +320,26 @@ class Tracker:
 
     def _anchor(self, raw: PoseEstimate | None, refined: RefinedPose) -> None:
         """Pull keyframes that were made from a single raw pose towards the mean of many."""
-        if self._anchor_frames is None or raw is None:
+        if self._anchor_first is None or raw is None:
             return
-        mapping = self._config.ros.mode == "mapping"
-        if mapping and self._anchor_frames > _ANCHOR_FRAMES:
-            self._anchor_frames = None
+        sure = (raw.inlier_ratio >= self._config.relocalizer.min_confidence and pose_error(
+            raw.T_map_cam, refined.T_map_cam)[0] < self._config.tracker.override_m)
+        if not sure:
             return
         self._anchor_frames += 1
         gain = max(1.0 / (1 + self._anchor_frames), 0.02)
         correction = exp_se3(gain * log_se3(raw.T_map_cam @ invert_pose(refined.T_map_cam)))
-        self._local.shift(correction)
+        self._local.shift(correction, self._anchor_first)
+        if self._anchor_frames > _ANCHOR_FRAMES and not self._localization:
+            self._anchor_first = None
 
     def _wants_keyframe(self, pose: Float64Array) -> bool:
-        """Whether the view is far enough from every local keyframe."""
-        nearest = self._local.nearest(pose, 1)
+        """Whether the view is far enough from every local keyframe.
+
+        Keyframes made while anchoring are not in the map, so that they do not count afterwards.
+        """
+        known = self._anchor_first is None and not self._localization
+        nearest = self._local.nearest(pose, 1, mapped_only=known)
         if not nearest:
             return True
         translation_m, rotation_rad = pose_error(nearest[0][1].T_map_cam, pose)
@@ -333,10 +356,11 @@ class Tracker:
         if not self._local.add(identifier, frame, pose):
             return None
         self._next_keyframe += 1
-        if not refined:
-            if alone:
-                self._anchor_frames = 0
+        if not refined and alone:
+            self._anchor_first, self._anchor_frames = identifier, 0
+        if not refined or self._anchor_first is not None:
             return None
+        self._local.mark_mapped(identifier)
         return Keyframe.from_features(identifier, frame.stamp_ns, pose, features, frame.camera)
 
     def _explain(self, features: Features | None, raw: PoseEstimate | None) -> str:

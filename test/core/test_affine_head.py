@@ -106,6 +106,18 @@ def test_retargeting_equals_rebuilding(codebook):
     assert torch.allclose(trained.export()["sigma"], rebuilt.export()["sigma"], rtol=0.02)
 
 
+def test_forgotten_keyframes_are_not_retargeted(codebook):
+    rng = np.random.default_rng(6)
+    trained = learner(codebook, new_expert_m=10.0)
+    for k in range(4):
+        frame, _, _ = keyframe(codebook, rng, k, exp_se3(rng.normal(size=6) * 0.05))
+        trained.observe(frame, frame.T_map_cam)
+    before = trained.export()["offset"].clone()
+    trained.forget(1)
+    trained.retarget({})
+    assert (trained.export()["offset"].int() - before.int()).abs().max() <= 1
+
+
 def test_one_word_stands_for_several_places(codebook):
     rng = np.random.default_rng(3)
     trained = learner(codebook, neighbours=1, experts_per_word=3)

@@ -9,14 +9,16 @@ import torch
 
 from ace_slam_ros.core.config import EncoderConfig, SlamConfig
 from ace_slam_ros.core.encoder import load_encoder
-from ace_slam_ros.core.errors import MapError
+from ace_slam_ros.core.errors import ConfigError, MapError
 from ace_slam_ros.core.evaluate import absolute_trajectory_error
 from ace_slam_ros.core.frame import Frame
 from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error
 from ace_slam_ros.core.io.source import open_source
+from ace_slam_ros.core.local_map import RefinedPose
 from ace_slam_ros.core.mapper import Mapper
 from ace_slam_ros.core.pipeline import relocalize_sequence, run_sequence
 from ace_slam_ros.core.relocalizer import RelocalizationReason, Relocalizer
+from ace_slam_ros.core.solver import PoseEstimate
 from ace_slam_ros.core.synth.sequence import write_sequence
 from ace_slam_ros.core.tracker import Tracker, TrackerState
 from ace_slam_ros.core.trajectory import Trajectory, read_tum
@@ -235,7 +237,96 @@ def test_nothing_mapped_cannot_be_saved(encoder, tmp_path):
 
 
 def test_real_sequence(tum_fr1_xyz, tmp_path):
-    summary = run_sequence(_limited(tum_fr1_xyz, 160), CONFIG, tmp_path, progress=False)
-    assert summary.lost == 0 and summary.tracked == 160
+    summary = run_sequence(open_source(tum_fr1_xyz), CONFIG, tmp_path, progress=False)
+    assert summary.lost == 0 and summary.tracked == summary.frames == 789
     assert summary.ate_rmse_m < 0.02 and summary.raw_ate_rmse_m < 0.03
     assert summary.map_bytes < 1_200_000
+
+
+def test_real_sequence_in_real_time(tum_fr1_xyz, tmp_path):
+    summary = run_sequence(
+        _limited(tum_fr1_xyz, 240), CONFIG, tmp_path, realtime=True, progress=False)
+    assert summary.ate_rmse_m < 0.05
+    assert summary.tracked + summary.lost + summary.skipped == 240
+
+
+LOCALIZATION = CONFIG.with_values({"ros.mode": "localization"})
+
+
+def test_localization_waits_for_the_map_and_reset_keeps_it(mapped, encoder, frames):
+    mapper, results = mapped
+    tracker = Tracker(LOCALIZATION, encoder)
+    waiting = tracker.process(frames[0])
+    assert waiting.T_map_cam is None and "waiting for the map" in waiting.reason
+    tracker.set_head(mapper.export_head(), 4)
+    for _ in range(2):
+        assert tracker.state is TrackerState.LOST
+        found = tracker.process(frames[10])
+        assert found.state is TrackerState.TRACKING and found.keyframe is None
+        assert pose_error(found.T_map_cam, results[10].T_map_cam)[0] < 0.05
+        tracker.reset()
+    assert tracker.map_id == mapper.map_id
+
+
+def test_localization_follows_the_map_without_changing_it(mapped, encoder, frames):
+    mapper, results = mapped
+    tracker = Tracker(LOCALIZATION, encoder)
+    tracker.set_head(mapper.export_head(), 4)
+    for frame, expected in zip(frames[5:45], results[5:45], strict=True):
+        result = tracker.process(frame)
+        assert result.keyframe is None
+        assert pose_error(result.T_map_cam, expected.T_map_cam)[0] < 0.05
+
+
+def test_localization_without_a_map_is_refused(room, tmp_path):
+    with pytest.raises(ConfigError, match="--map"):
+        run_sequence(_limited(room, 3), LOCALIZATION, tmp_path, progress=False)
+
+
+def test_a_change_of_image_size_is_survived(mapped, encoder, frames):
+    mapper, results = mapped
+    tracker = Tracker(CONFIG, encoder)
+    tracker.set_head(mapper.export_head(), 1)
+    for frame in frames[:5]:
+        tracker.process(frame)
+    for k in range(5, 9):
+        small = frames[k]
+        small = Frame(small.stamp_ns, np.ascontiguousarray(small.image[:400, :560]),
+                      np.ascontiguousarray(small.depth_m[:400, :560]),
+                      replace(small.camera, width=560, height=400))
+        result = tracker.process(small)
+        assert result.T_map_cam is not None
+        assert pose_error(result.T_map_cam, results[k].T_map_cam)[0] < 0.05
+
+
+def test_keyframe_ids_never_repeat(mapped, encoder, frames):
+    mapper, _ = mapped
+    seen = set(mapper._keyframes)
+    for _ in range(3):
+        tracker = Tracker(CONFIG, encoder)
+        tracker.set_head(mapper.export_head(), 1)
+        base = tracker._next_keyframe
+        assert base not in seen and base > max(seen)
+        keyframe = next(iter(mapper._keyframes.values()))
+        assert mapper.add_keyframe(replace(keyframe, id=base, stamp_ns=base), mapper.map_id)
+        assert not mapper.add_keyframe(replace(keyframe, id=base), mapper.map_id)
+        mapper.work(10.0)
+        seen.add(base)
+
+
+def test_a_doubtful_raw_pose_moves_no_keyframe(mapped, encoder, frames):
+    mapper, _ = mapped
+    tracker = Tracker(CONFIG, encoder)
+    tracker.set_head(mapper.export_head(), 1)
+    first = tracker.process(frames[0])
+    tracker._anchor_first, tracker._anchor_frames = 0, 0
+    before = [k.T_map_cam.copy() for k in tracker._local._keyframes.values()]
+    far = exp_se3(np.array([3.0, 0, 0, 0, 0, 0])) @ first.T_map_cam
+    refined = RefinedPose(first.T_map_cam, np.eye(6), 100, 100)
+    sure = PoseEstimate(far, np.eye(6), np.ones(10, bool), 0.9)
+    doubtful = PoseEstimate(first.T_map_cam @ exp_se3(np.full(6, 0.01)), np.eye(6),
+                            np.ones(10, bool), 0.16)
+    for raw in (sure, doubtful):
+        tracker._anchor(raw, refined)
+    after = [k.T_map_cam for k in tracker._local._keyframes.values()]
+    assert before and all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

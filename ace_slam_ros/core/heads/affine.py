@@ -119,7 +119,10 @@ class _Samples:
 
 @dataclass
 class _Experts:
-    """Sufficient statistics and solutions of E experts, E a capacity that grows."""
+    """Sufficient statistics and solutions of E experts, E a capacity that grows.
+
+    `kept_*` is the part of B and C that forgotten keyframes taught; their poses are final.
+    """
 
     word_E: Tensor
     origin_E3: Tensor
@@ -129,6 +132,8 @@ class _Experts:
     n_E: Tensor
     W_EP3: Tensor
     sigma_E: Tensor
+    kept_B_EP3: Tensor
+    kept_C_E: Tensor
 
     @staticmethod
     def empty(capacity: int, inputs: int, device: torch.device) -> _Experts:
@@ -137,7 +142,8 @@ class _Experts:
 
         return _Experts(
             torch.zeros(capacity, dtype=torch.int64, device=device), zeros(3),
-            zeros(inputs, inputs), zeros(inputs, 3), zeros(), zeros(), zeros(inputs, 3), zeros())
+            zeros(inputs, inputs), zeros(inputs, 3), zeros(), zeros(), zeros(inputs, 3), zeros(),
+            zeros(inputs, 3), zeros())
 
     def grown(self, capacity: int) -> _Experts:
         """Return a larger copy; new rows are zero."""
@@ -190,7 +196,11 @@ class AffineLearner:
         samples = _Samples(expert_n[kept], z_nP[kept].half(), y_n3[kept], weight_n[kept],
                            np.array(T_map_cam))
         self._samples[keyframe.id] = samples
-        self._accumulate(samples, first_time=True)
+        e, z = samples.expert_n, samples.z_nP.float()
+        wz = z * samples.weight_n[:, None]
+        self._experts.A_EPP.index_add_(0, e, wz[:, :, None] * z[:, None, :])
+        self._experts.n_E.index_add_(0, e, samples.weight_n)
+        self._accumulate(samples, self._experts.B_EP3, self._experts.C_E)
         self._solve(torch.unique(samples.expert_n))
         return int(kept.sum())
 
@@ -199,16 +209,18 @@ class AffineLearner:
         """Move keyframes (id -> new T_map_cam) and redo the sums exactly from stored samples."""
         for identifier, T_map_cam in poses.items():
             self._samples[identifier].T_map_cam = np.array(T_map_cam)
-        self._experts.B_EP3.zero_()
-        self._experts.C_E.zero_()
+        self._experts.B_EP3.copy_(self._experts.kept_B_EP3)
+        self._experts.C_E.copy_(self._experts.kept_C_E)
         for samples in self._samples.values():
-            self._accumulate(samples, first_time=False)
+            self._accumulate(samples, self._experts.B_EP3, self._experts.C_E)
         self._solve(torch.arange(self._count, device=self._device))
 
     @torch.inference_mode()
     def forget(self, identifier: int) -> None:
-        """Drop a keyframe's samples from the stored set; what the experts learned stays."""
-        self._samples.pop(identifier, None)
+        """Drop a keyframe's stored samples; what it taught stays and is not re-targeted again."""
+        samples = self._samples.pop(identifier, None)
+        if samples is not None:
+            self._accumulate(samples, self._experts.kept_B_EP3, self._experts.kept_C_E)
 
     def _pose(self, T_44: Float64Array) -> tuple[Tensor, Tensor]:
         T = torch.from_numpy(np.asarray(T_44, np.float32)).to(self._device)
@@ -257,17 +269,13 @@ class AffineLearner:
         self._experts.sigma_E[new] = _PRIOR_SIGMA_M
         self._count = need
 
-    def _accumulate(self, samples: _Samples, first_time: bool) -> None:
-        """Add a keyframe's samples to the sums (A and n do not depend on poses)."""
-        e, z, w = samples.expert_n, samples.z_nP.float(), samples.weight_n
+    def _accumulate(self, samples: _Samples, B_EP3: Tensor, C_E: Tensor) -> None:
+        """Add what a keyframe teaches at its pose to the sums B and C."""
+        e, wz = samples.expert_n, samples.z_nP.float() * samples.weight_n[:, None]
         R, t = self._pose(samples.T_map_cam)
         x = samples.points_cam_n3 @ R.T + t - self._experts.origin_E3[e]
-        wz = z * w[:, None]
-        if first_time:
-            self._experts.A_EPP.index_add_(0, e, wz[:, :, None] * z[:, None, :])
-            self._experts.n_E.index_add_(0, e, w)
-        self._experts.B_EP3.index_add_(0, e, wz[:, :, None] * x[:, None, :])
-        self._experts.C_E.index_add_(0, e, w * (x * x).sum(dim=1))
+        B_EP3.index_add_(0, e, wz[:, :, None] * x[:, None, :])
+        C_E.index_add_(0, e, samples.weight_n * (x * x).sum(dim=1))
 
     def _solve(self, experts: Tensor) -> None:
         """Solve the normal equations of the given experts and update their sigma."""

@@ -27,19 +27,21 @@ class HeadInfo:
         encoder_hash: the encoder they were learned with.
         head: kind of head.
         keyframes: how many keyframes taught them.
+        next_keyframe: larger than every keyframe id the map has seen.
     """
 
     map_id: str
     encoder_hash: str
     head: str
     keyframes: int
+    next_keyframe: int
 
 
 def pack_head(tensors: dict[str, Tensor], info: HeadInfo) -> bytes:
     """Return a safetensors blob of the weights with `info` as metadata."""
     return bytes(save(tensors, {
         "map_id": info.map_id, "encoder_hash": info.encoder_hash, "head": info.head,
-        "keyframes": str(info.keyframes)}))
+        "keyframes": str(info.keyframes), "next_keyframe": str(info.next_keyframe)}))
 
 
 def read_info(blob: bytes) -> HeadInfo:
@@ -51,7 +53,8 @@ def read_info(blob: bytes) -> HeadInfo:
     try:
         length = int.from_bytes(blob[:8], "little")
         meta = json.loads(blob[8:8 + length])["__metadata__"]
-        return HeadInfo(meta["map_id"], meta["encoder_hash"], meta["head"], int(meta["keyframes"]))
+        return HeadInfo(meta["map_id"], meta["encoder_hash"], meta["head"],
+                        int(meta["keyframes"]), int(meta["next_keyframe"]))
     except (ValueError, KeyError, TypeError) as error:
         raise MapError(
             f"not head weights of ace_slam_ros ({error}): save the map again") from error
