@@ -20,6 +20,9 @@ except ImportError:  # its name in ROS 2 Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 
+_CLOCK_GAP_NS = 10_000_000_000
+
+
 class ImageInputs:
     """Subscribes to colour, depth and camera_info and pairs them; QoS can be overridden.
 
@@ -75,6 +78,14 @@ class ImageInputs:
     def problem(self) -> str:
         """Say why no pairs arrive; empty when they do."""
         return self.synchroniser.explain(self.topics)
+
+    def clock_problem(self, now_ns: int) -> str:
+        """Say that stamps and the node's clock differ; empty when they do not."""
+        newest = self.synchroniser.streams["color"].last_stamp_ns
+        if newest and abs(now_ns - newest) > _CLOCK_GAP_NS:
+            return ("image stamps are more than 10 s from the clock: synchronise the clocks, or "
+                    "play bags with --clock and set use_sim_time")
+        return ""
 
     def values(self, now_ns: int) -> dict[str, Any]:
         """Return rates and counts for diagnostics."""

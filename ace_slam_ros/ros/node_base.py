@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
+import sys
+import threading
 import traceback
 from collections.abc import Callable
 from functools import wraps
@@ -23,6 +26,9 @@ from .parameters import declare_parameters
 from .qos import reliable_qos
 from .worker import Worker, WorkerStoppedError
 
+#: So many reasons are remembered as logged.
+_LOGGED = 200
+_NUMBER = re.compile(r"[\d.]+")
 _DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -45,7 +51,8 @@ class SlamNode(LifecycleNode):
         self._worker: Worker | None = None
         self._failure: AceSlamError | None = None
         self._usage = ProcessUsage()
-        self._logged: set[str] = set()
+        self._logged: dict[str, None] = {}
+        self._logged_lock = threading.Lock()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable_qos())
         # Diagnostics must go on when simulated time stands still.
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -164,15 +171,25 @@ class SlamNode(LifecycleNode):
     # Errors and diagnostics ------------------------------------------------------------------
 
     def log_exception(self, where: str) -> None:
-        """Log the current exception: the traceback once per text, then one line."""
+        """Log the current exception: the traceback once per place and reason, then one line."""
         text = traceback.format_exc()
         line = text.strip().splitlines()[-1]
-        if text not in self._logged:
-            self._logged.add(text)
+        place = [f"{f.f_code.co_name}:{n}" for f, n in traceback.walk_tb(sys.exc_info()[2])]
+        if self._is_new(f"{' '.join(place)} {_NUMBER.sub('#', line)}"):
             self.get_logger().error(f"unexpected error in {where}: {text}")
         else:
             self.get_logger().error(f"unexpected error in {where}: {line}",
                                     throttle_duration_sec=5.0)
+
+    def _is_new(self, key: str) -> bool:
+        """Tell whether a reason was not logged yet; the oldest of very many are forgotten."""
+        with self._logged_lock:
+            if key in self._logged:
+                return False
+            self._logged[key] = None
+            if len(self._logged) > _LOGGED:
+                del self._logged[next(iter(self._logged))]
+            return True
 
     def in_worker(self, job: Callable[[], Any]) -> Future:
         """Let the worker thread do a job; await the future for its result or exception."""
@@ -187,9 +204,8 @@ class SlamNode(LifecycleNode):
         return future
 
     def log_once(self, key: str, text: str) -> None:
-        """Warn once per key."""
-        if key not in self._logged:
-            self._logged.add(key)
+        """Warn once per key; keys that differ in numbers alone are the same."""
+        if self._is_new(_NUMBER.sub("#", key)):
             self.get_logger().warning(text)
 
     def guarded_service(self, handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ from geometry_msgs.msg import (
     Vector3,
 )
 from nav_msgs.msg import Odometry, Path
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from ..core.config import RosConfig
@@ -31,6 +32,7 @@ _PATH_LENGTH = 2000
 _PATH_PERIOD_S = 0.5
 #: How long to wait at start for odometry before map -> base is broadcast.
 _ODOMETRY_WAIT_S = 3.0
+_REPEAT_S = 1.0 / 30.0
 _TF_TOLERANCE_NS = _NS // 10
 
 
@@ -75,6 +77,13 @@ class PoseOutput:
         self._T_map_odom: Float64Array | None = None
         self._started_s = time.monotonic()
         self.tf_mode = "undecided"
+        self._timer = None
+        if config.publish_tf and transforms.available:
+            # Odometry moves on between frames, also while simulated time stands still.
+            self._timer = node.create_timer(
+                _REPEAT_S, self.repeat_tf, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        elif config.publish_tf:
+            node.get_logger().warning("tf2_msgs is not installed: no TF, poses go out as topics")
 
     def publish(
         self, stamp_ns: int, T_map_base: Float64Array, covariance_66: Float64Array | None
@@ -100,8 +109,9 @@ class PoseOutput:
     ) -> TwistWithCovariance:
         """Velocity in the base frame from the last two poses; unknown after a gap."""
         velocity, variance_66 = np.zeros(6), None
-        if self._previous is not None:
-            before_ns, T_before, covariance_before_66 = self._previous
+        previous = self._previous  # a time jump clears it from the executor's thread
+        if previous is not None:
+            before_ns, T_before, covariance_before_66 = previous
             if 0 < stamp_ns - before_ns < _LONGEST_STEP_NS:
                 dt_s = (stamp_ns - before_ns) / _NS
                 velocity = body_velocity(T_before, T_map_base, dt_s)
@@ -136,7 +146,7 @@ class PoseOutput:
                 [StampedTransform(config.map_frame, config.base_frame, stamp_ns, T_map_base)])
 
     def repeat_tf(self) -> None:
-        """Send map -> odom again, valid a little into the future; call it at 30 Hz."""
+        """Send map -> odom again, valid a little into the future."""
         T_map_odom = self._T_map_odom
         if self.tf_mode != "odom" or T_map_odom is None:
             return
@@ -155,6 +165,8 @@ class PoseOutput:
         self._poses.clear()
 
     def close(self) -> None:
-        """Drop the publishers."""
+        """Drop publishers and timer."""
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
         for publisher in (self._pose, self._odometry, self._path):
             self._node.destroy_publisher(publisher)

@@ -8,7 +8,6 @@ is taken as the base, so that z points up in the map.
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections import deque
@@ -39,8 +38,6 @@ from .transforms import make_transforms
 from .weights import WeightsLink, weights_schema
 from .worker import NewestSlot
 
-_CLOCK_GAP_NS = 10_000_000_000
-
 
 class TrackerNode(SlamNode):
     """Feeds `core.tracker.Tracker` with the newest image pair and publishes its results."""
@@ -66,12 +63,6 @@ class TrackerNode(SlamNode):
             self.create_service(Trigger, "reset", self.guarded_service(self._reset)),
             self.create_service(SetBool, "pause", self.guarded_service(self._pause)),
         ]
-        self._tf_timer = None
-        if self.config.ros.publish_tf and self._transforms.available:
-            self._tf_timer = self.create_timer(
-                1.0 / 30.0, self._output.repeat_tf, clock=self.steady_clock)
-        elif self.config.ros.publish_tf:
-            self.get_logger().warning("tf2_msgs is not installed: no TF, poses go out as topics")
 
     def start(self) -> Callable[[], None]:
         """Subscribe."""
@@ -91,8 +82,6 @@ class TrackerNode(SlamNode):
         """Drop what `setup` made."""
         for service in self._entities:
             self.destroy_service(service)
-        if self._tf_timer is not None:
-            self.destroy_timer(self._tf_timer)
         self._status.close()
         self.destroy_publisher(self._keyframes)
         self._output.close()
@@ -105,7 +94,9 @@ class TrackerNode(SlamNode):
     def _time_jump(self) -> None:
         self.get_logger().warning("stamps went back (a bag loop?): queues and motion are cleared")
         self._slot.clear()
-        self._actions.append(lambda tracker: tracker.clear_motion())
+        self._transforms.clear()
+        self._output.interrupt()
+        self._actions.append(lambda tracker: self._clear_motion(tracker))
 
     def _initialpose(self, msg: PoseWithCovarianceStamped) -> None:
         frame = msg.header.frame_id
@@ -142,16 +133,24 @@ class TrackerNode(SlamNode):
             return
         try:
             result = self._track(pair)
-        except DataError as error:
-            self._status.rejected += 1
-            self._trouble = f"frame rejected: {error}"
-            kind = re.sub(r"[\d.]+", "#", str(error))
-            self.log_once(kind, f"{self._trouble} (further ones are only counted)")
-            state = int(self._tracker.state) if self._tracker is not None else SlamStatus.INIT
-            self._say(pair, state, self._trouble)
+        except Exception as error:  # whatever goes wrong with a frame, the next one may be good
+            self._reject(pair, error)
             return
         if result is not None:
             self._publish(pair, result)
+
+    def _reject(self, pair: ImagePair, error: Exception) -> None:
+        """Count a frame that could not be used, and say why."""
+        self._status.rejected += 1
+        if isinstance(error, AceSlamError):
+            self._trouble = f"frame rejected: {error}"
+            self.log_once(self._trouble, f"{self._trouble} (further ones are only counted)")
+        else:
+            self._trouble = f"frame rejected, unexpected {type(error).__name__}: {error}"
+            self.log_exception("tracking")
+        self._output.interrupt()
+        state = int(self._tracker.state) if self._tracker is not None else SlamStatus.INIT
+        self._say(pair, state, self._trouble)
 
     def _track(self, pair: ImagePair) -> TrackResult | None:
         """Run the core on one pair; None while the camera's place is not known yet."""
@@ -175,6 +174,10 @@ class TrackerNode(SlamNode):
             self._actions.popleft()(self._tracker)
         self._update_head(self._tracker)
         return self._tracker.process(frame)
+
+    def _clear_motion(self, tracker: Tracker) -> None:
+        tracker.clear_motion()
+        self._output.interrupt()  # the frame that was worked on during the jump may have set it
 
     def _start_map(self, tracker: Tracker) -> None:
         tracker.reset()
@@ -233,11 +236,7 @@ class TrackerNode(SlamNode):
         report.warn(self._link.problem or ("" if segment.writer_alive else segment.message))
         if self._last is not None and self._last.state != TrackerState.TRACKING:
             report.warn(self._last.reason)
-        newest = self._inputs.synchroniser.streams["color"].last_stamp_ns
-        if newest and abs(self.get_clock().now().nanoseconds - newest) > _CLOCK_GAP_NS:
-            report.warn(
-                "image stamps are more than 10 s from the clock: synchronise the clocks, or play "
-                "bags with --clock and set use_sim_time")
+        report.warn(self._inputs.clock_problem(self.get_clock().now().nanoseconds))
         return report
 
 

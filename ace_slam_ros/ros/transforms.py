@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,6 +50,9 @@ class Transforms(Protocol):
     def send(self, transforms: Sequence[StampedTransform]) -> None:
         """Broadcast."""
 
+    def clear(self) -> None:
+        """Forget moving transforms, after the clock jumped; static ones stay."""
+
     def close(self) -> None:
         """Drop subscriptions and publishers."""
 
@@ -64,6 +68,9 @@ class NoTransforms:
 
     def send(self, transforms: Sequence[StampedTransform]) -> None:
         """Send nothing."""
+
+    def clear(self) -> None:
+        """Forget nothing."""
 
     def close(self) -> None:
         """Hold nothing."""
@@ -92,36 +99,51 @@ class Tf2Transforms:
         """Broadcast."""
         self._broadcaster.sendTransform([t.to_msg() for t in transforms])
 
+    def clear(self) -> None:
+        """Forget moving transforms; tf2 keeps static ones."""
+        self._buffer.clear()
+
     def close(self) -> None:
         """Drop the listener's subscriptions."""
         self._listener.unregister()
 
 
 class TransformTree:
-    """Frames with one parent each; ten seconds of moving transforms, static ones for ever."""
+    """Frames with one parent each; ten seconds of moving transforms, static ones for ever.
+
+    Any thread may call it: the executor's adds while the worker's looks up.
+    """
 
     KEEP_NS = 10 * _NS
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._static: dict[str, tuple[str, Float64Array]] = {}
         self._moving: dict[str, list[tuple[int, str, Float64Array]]] = {}
 
     def add(self, transform: StampedTransform, static: bool) -> None:
         """Store one transform; a stamp far behind the newest one starts the frame anew."""
-        if static:
-            self._static[transform.child] = (transform.parent, transform.T_parent_child)
-            return
         entry = (transform.stamp_ns, transform.parent, transform.T_parent_child)
-        track = self._moving.setdefault(transform.child, [])
-        if track and transform.stamp_ns < track[-1][0] - self.KEEP_NS // 2:
-            track.clear()
-        insort(track, entry, key=lambda e: e[0])
-        while track[0][0] < track[-1][0] - self.KEEP_NS:
-            del track[0]
+        with self._lock:
+            if static:
+                self._static[transform.child] = entry[1:]
+                return
+            track = self._moving.setdefault(transform.child, [])
+            if track and transform.stamp_ns < track[-1][0] - self.KEEP_NS // 2:
+                track.clear()
+            insort(track, entry, key=lambda e: e[0])
+            while track[0][0] < track[-1][0] - self.KEEP_NS:
+                del track[0]
+
+    def clear(self) -> None:
+        """Forget moving transforms; static ones stay."""
+        with self._lock:
+            self._moving.clear()
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array | None:
         """Return T_target_source, interpolated; None when the frames are not connected then."""
-        up_target, up_source = self._chain(target, stamp_ns), self._chain(source, stamp_ns)
+        with self._lock:
+            up_target, up_source = self._chain(target, stamp_ns), self._chain(source, stamp_ns)
         for frame, T_frame_source in up_source.items():
             if frame in up_target:
                 return invert_pose(up_target[frame]) @ T_frame_source
@@ -194,6 +216,10 @@ class TopicTransforms:
     def send(self, transforms: Sequence[StampedTransform]) -> None:
         """Broadcast."""
         self._publisher.publish(self._message(transforms=[t.to_msg() for t in transforms]))
+
+    def clear(self) -> None:
+        """Forget moving transforms; static ones stay."""
+        self._tree.clear()
 
     def close(self) -> None:
         """Drop subscriptions and publisher."""

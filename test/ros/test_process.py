@@ -1,4 +1,4 @@
-"""The loop that runs a node: it ends when told, survives callbacks that fail, and leaks nothing."""
+"""The loop that runs a node: it ends when told, survives failing callbacks, leaks nothing."""
 
 import os
 import signal

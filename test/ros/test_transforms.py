@@ -1,5 +1,7 @@
 """The transform tree against composing by hand, and the camera's place on the robot."""
 
+import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -68,6 +70,44 @@ def test_memory_is_bounded_and_a_new_bag_pass_starts_anew():
     tree.add(StampedTransform("odom", "base", 100 * SECOND, T_new), False)
     assert np.allclose(tree.lookup("odom", "base", 100 * SECOND), T_new)
     assert len(tree._moving["base"]) == 1
+
+
+def test_clearing_keeps_static_frames():
+    tree, T_mount = TransformTree(), pose()
+    tree.add(StampedTransform("odom", "base", SECOND, pose()), False)
+    tree.add(StampedTransform("base", "camera", 0, T_mount), True)
+    tree.clear()
+    assert tree.lookup("odom", "base", SECOND) is None
+    assert np.allclose(tree.lookup("base", "camera", SECOND), T_mount)
+
+
+def test_one_thread_adds_while_another_looks_up():
+    """Without a lock the list shrinks between the search and the access."""
+    tree, errors, done = TransformTree(), [], threading.Event()
+
+    def look_up():
+        try:
+            while not done.is_set():
+                tree.lookup("odom", "base", 10**12)
+                tree.lookup("odom", "base", 0)
+                for stamp_ns in list(range(0, 60 * SECOND, SECOND)):
+                    tree.lookup("odom", "base", stamp_ns)
+        except Exception as error:
+            errors.append(error)
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    reader = threading.Thread(target=look_up)
+    try:
+        reader.start()
+        T_odom_base = pose()
+        for i in range(3000):
+            tree.add(StampedTransform("odom", "base", i % 60 * SECOND, T_odom_base), False)
+    finally:
+        done.set()
+        reader.join()
+        sys.setswitchinterval(interval_s)
+    assert not errors
 
 
 def test_a_loop_of_frames_ends():

@@ -1,0 +1,90 @@
+"""What the tracker node does with frames that the core fails on, and with clocks that jump."""
+
+import numpy as np
+import pytest
+import rclpy
+from live import FRAME
+from rclpy.executors import SingleThreadedExecutor
+from wall import CAMERA, Wall
+
+from ace_slam_ros.core.tracker import Tracker
+from ace_slam_ros.msg import SlamStatus
+from ace_slam_ros.ros import node_base
+from ace_slam_ros.ros.conversions import camera_to_msg, image_to_msg
+from ace_slam_ros.ros.qos import reliable_qos
+from ace_slam_ros.ros.synchroniser import ImagePair
+from ace_slam_ros.ros.tracker_node import TrackerNode
+
+
+@pytest.fixture
+def tracker(monkeypatch):
+    """A configured tracker node without worker: the test calls the steps itself."""
+    rclpy.init(args=["--ros-args", "-r", "__ns:=/steps"])
+    node = TrackerNode()
+    heard, lines = [], []
+    node.create_subscription(SlamStatus, "status", heard.append, reliable_qos(50))
+    node.trigger_configure()
+    assert node.state_label == "inactive"
+    node.start()
+    monkeypatch.setattr(node.get_logger(), "error", lambda text, **_: lines.append(text))
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    wall, stamps = Wall(), iter(range(10**9, 10**10, 33_000_000))
+
+    def show():
+        stamp_ns, before = next(stamps), len(heard)
+        color, depth_mm = wall.look(np.eye(4))
+        node._slot.put(ImagePair(
+            stamp_ns, image_to_msg(color, stamp_ns, FRAME),
+            image_to_msg(depth_mm, stamp_ns, FRAME), camera_to_msg(CAMERA, stamp_ns, FRAME), 0))
+        node._step()
+        while len(heard) == before:
+            executor.spin_once(timeout_sec=0.05)
+        return heard[-1]
+
+    yield node, show, lines
+    node.pause_work()
+    node.teardown()
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def test_a_failing_core_costs_the_frame_only(tracker, monkeypatch):
+    node, show, lines = tracker
+    assert show().state == SlamStatus.TRACKING
+
+    def fail(self, frame):
+        raise ZeroDivisionError(f"{frame.stamp_ns} divided by nothing")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "process", fail)
+        for count in (1, 2, 3):
+            status = show()
+            assert status.rejected == count
+            assert "unexpected ZeroDivisionError" in status.reason
+            assert node._output._previous is None and node._output._T_map_odom is None
+    assert sum("Traceback" in line for line in lines) == 1, "once per reason, whatever the number"
+    found = show()
+    assert found.state == SlamStatus.TRACKING and found.rejected == 3 and not found.reason
+
+
+def test_a_time_jump_clears_transforms_and_output(tracker):
+    node, show, _ = tracker
+    show()
+    cleared = []
+    node._transforms.clear = lambda: cleared.append(True)
+    node._output._T_map_odom = np.eye(4)
+    assert node._output._previous is not None
+    node._time_jump()
+    assert cleared and node._output._previous is None and node._output._T_map_odom is None
+    node._output._T_map_odom = np.eye(4)  # by the frame that was worked on meanwhile
+    show()
+    assert node._output._T_map_odom is None
+
+
+def test_remembered_reasons_are_bounded(tracker):
+    node, _, _ = tracker
+    for i in range(3 * node_base._LOGGED):
+        node.log_once(f"{chr(97 + i % 26)}{chr(97 + i // 26)}", "")
+    assert len(node._logged) == node_base._LOGGED
