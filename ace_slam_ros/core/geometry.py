@@ -39,7 +39,8 @@ def pose_from_quaternion(t_3: Float64Array, q_xyzw_4: Float64Array) -> Float64Ar
 
 def quaternion_from_pose(T_44: Float64Array) -> Float64Array:
     """Return the unit quaternion (4,) xyzw, w >= 0, of a 4x4 pose."""
-    return np.asarray(Rotation.from_matrix(T_44[:3, :3]).as_quat(canonical=True))
+    q_xyzw_4 = Rotation.from_matrix(T_44[:3, :3]).as_quat()  # of either sign in older SciPy
+    return np.asarray(np.copysign(1.0, q_xyzw_4[3]) * q_xyzw_4)
 
 
 def exp_se3(xi_6: Float64Array) -> Float64Array:

@@ -15,7 +15,7 @@ from .trajectory import Trajectory
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import LineCollection
-    from matplotlib.figure import Figure
+    from matplotlib.figure import SubFigure
 
 #: A gap longer than this in the estimate is drawn as a gap.
 _GAP_NS = 300_000_000
@@ -63,12 +63,14 @@ def plot_trajectory(
     figure = Figure(figsize=(13, 6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     basis = lines["truth"][1] if len(lines.get("truth", ((), ()))[1]) else drawn_N3
-    views = figure.subplots(1, 2)
+    rows = figure.add_gridspec(2, 1, height_ratios=(15, 1))
+    drawing, below = figure.add_subfigure(rows[0]), figure.add_subfigure(rows[1])
+    views = drawing.subplots(1, 2)
     colours = None
     for axes, pair, name in zip(views, _views(basis), ("widest view", "side view"), strict=True):
         colours = _draw_view(axes, pair, lines, ate, answers)
         axes.set_title(f"{name}: {'xyz'[pair[0]]}-{'xyz'[pair[1]]}", fontsize=10)
-    _finish(figure, views[0], colours, title, ate, len(estimate))
+    _finish(drawing, below, colours, title, ate, len(estimate))
     try:
         figure.savefig(path_png, format="png")
     except OSError as error:
@@ -166,7 +168,7 @@ def _draw_answers(
 
 
 def _finish(
-    figure: Figure, axes: Axes, colours: LineCollection | None, title: str,
+    drawing: SubFigure, below: SubFigure, colours: LineCollection | None, title: str,
     ate: AteResult | None, poses: int,
 ) -> None:
     """Title, one legend below both views, colour bar."""
@@ -174,9 +176,9 @@ def _finish(
     if ate is not None and ate.pairs:
         note = (f"ATE {100 * ate.rmse_m:.2f} cm rmse, {100 * ate.max_m:.1f} cm max, "
                 f"{ate.pairs} of {poses} poses compared")
-    figure.suptitle(f"{title}\n{note}" if title else note, fontsize=12)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
+    drawing.suptitle(f"{title}\n{note}" if title else note, fontsize=12)
+    handles, labels = drawing.axes[0].get_legend_handles_labels()
+    below.legend(handles, labels, loc="center", ncol=6, frameon=False)
     if colours is not None:
-        bar = figure.colorbar(colours, ax=figure.axes, shrink=0.85, pad=0.01, extend="max")
+        bar = drawing.colorbar(colours, ax=drawing.axes, shrink=0.85, pad=0.01, extend="max")
         bar.set_label("position error (cm)")
