@@ -165,7 +165,8 @@ class RelocalizerConfig(Checked):
     """The relocalization service."""
 
     hypotheses: int = param(512, "3-point hypotheses tried per query", "", 8, 8192)
-    min_confidence: float = param(0.25, "least inlier ratio of a success", "", 0.01, 1.0)
+    min_confidence: float = param(
+        0.3, "least inlier ratio of a success, and of a pose that ends LOST", "", 0.01, 1.0)
     queue: int = param(16, "callers that may wait; more are answered BUSY", "", 1, 1000)
 
 
