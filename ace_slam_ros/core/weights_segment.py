@@ -175,7 +175,7 @@ class WeightsReader:
     Args:
         name: of the segment, see `segment_name`.
         schema: must equal the writer's.
-        allow_stale: also read a segment whose writer was dead when this reader first saw it.
+        allow_stale: also read a segment whose writer this reader has never seen alive.
     """
 
     def __init__(self, name: str, schema: str, allow_stale: bool = False) -> None:
@@ -297,6 +297,9 @@ class WeightsReader:
         if mapping is not None and os.fstat(mapping.fd).st_size < len(mapping.view):
             self.close()  # touching a page that is gone would be a SIGBUS
             return self._attach()
+        if mapping is not None and not self._trusted:
+            # Also later: seen from another pid namespace a busy writer looks dead for a while.
+            self._trusted = layout.writer_is_alive(mapping.header, int(mapping.words[HEARTBEAT]))
         return mapping
 
     def _replace_mapping(self) -> None:
@@ -311,5 +314,4 @@ class WeightsReader:
             os.close(fd)
             raise
         self.close()
-        self._mapping = fresh
-        self._trusted = layout.writer_is_alive(fresh.header, int(fresh.words[HEARTBEAT]))
+        self._mapping, self._trusted = fresh, False

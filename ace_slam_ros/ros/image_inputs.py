@@ -51,9 +51,16 @@ class ImageInputs:
             "info": self.synchroniser.add_info,
         }
         self.incompatible: dict[str, str] = {}
+
+        def receiver(name: str) -> Callable[[Any], None]:
+            def take(msg: Any) -> None:
+                self.incompatible.pop(name, None)  # somebody who fits publishes now
+                receive[name](msg)
+            return take
+
         self._subscriptions = [
             node.create_subscription(
-                kinds[name], topic, receive[name], sensor_qos(),
+                kinds[name], topic, receiver(name), sensor_qos(),
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
                 event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._refused(name)))
             for name, topic in self.topics.items()

@@ -21,7 +21,7 @@ from .node_base import SlamNode
 from .process import run_node
 from .qos import keyframe_qos
 from .session import Session
-from .weights import MapFollower, weights_capacity, weights_schema
+from .weights import Heartbeat, MapFollower, weights_capacity, weights_schema
 
 _QUEUE = 100
 _IDLE_S = 0.2
@@ -49,11 +49,13 @@ class MapperNode(SlamNode):
         period_s = 0.0 if self._localization_only else self.config.mapper.autosave_s
         self._session = Session(self.segment, schema, period_s)
         crashed = None if self._localization_only else self._session.crashed_head()
-        self._writer = WeightsWriter(self.segment, weights_capacity(self.config), schema)
+        self._writer = WeightsWriter(
+            self.segment, weights_capacity(self.config, self.encoder), schema)
+        self._heartbeat = Heartbeat(self._writer)
         try:
             self._restore(crashed)
-        except AceSlamError:
-            self._writer.close()
+        except Exception:
+            self._close_segment()
             raise
         self._output = MapOutput(self, ros.map_frame)
         self._own_services = [
@@ -62,11 +64,15 @@ class MapperNode(SlamNode):
             for kind, name, handler in (
                 (SaveMap, "save_map", self._save_map), (LoadMap, "load_map", self._load_map))
         ]
-        self._heartbeat = self.create_timer(
-            1.0, lambda: self._writer.heartbeat(), clock=self.steady_clock)
+
+    def _close_segment(self) -> None:
+        self._heartbeat.stop()
+        self._writer.close()
 
     def start(self) -> Callable[[], None]:
-        """Subscribe to keyframes."""
+        """Subscribe to keyframes; the middleware replays the last ones, of whatever map."""
+        if self._keyframes:
+            self._follower.hold()
         self._subscription = self.create_subscription(
             KeyframeMsg, "keyframe", self._receive, keyframe_qos())
         return self._step
@@ -78,16 +84,15 @@ class MapperNode(SlamNode):
     def teardown(self) -> None:
         """Save when asked to, and release the segment."""
         ros = self.config.ros
-        if ros.save_on_exit and not self._localization_only and self._mapper.keyframe_count:
+        if ros.save_on_exit and not self._localization_only and self._keyframes:
             try:
                 self._save(ros.map_dir)
             except AceSlamError as error:
                 self.get_logger().error(f"the map is not saved: {error}")
-        self.destroy_timer(self._heartbeat)
         for service in self._own_services:
             self.destroy_service(service)
         self._output.close()
-        self._writer.close()
+        self._close_segment()
         if ros.mode == "mapping":
             self._session.remove()
 
@@ -161,15 +166,20 @@ class MapperNode(SlamNode):
             # Replayed keyframes may hold a map between two runs of the current one.
             if msg.map_id in (batch[-1].map_id, self._follower.current):
                 self._add(msg)
-        if self._mapper.backlog and self._mapper.work(self.config.mapper.budget_ms * 1e-3):
-            self._writer.write(self._mapper.export_head())
-        if not self._localization_only and self._mapper.keyframe_count:
+        self._learn(self.config.mapper.budget_ms * 1e-3)
+        # Saving learns all that is left: not while there is much of it.
+        if not (self._localization_only or self._mapper.backlog) and self._mapper.keyframe_count:
             self._session.save_when_due(
                 (self._mapper.map_id, self._writer.version), self._mapper.save)
         if self._mapper.keyframe_count:
             self._output.show(self._mapper, self._writer.version)
         if not self._queue and not self._mapper.backlog:
             self.worker.wait(_IDLE_S)
+
+    def _learn(self, budget_s: float) -> None:
+        """Learn queued keyframes until the budget is spent, and publish the head."""
+        if self._mapper.backlog and self._mapper.work(budget_s):
+            self._writer.write(self._mapper.export_head())
 
     def _add(self, msg: KeyframeMsg) -> None:
         """Hand one keyframe to the core unless it is of a map that was left."""
@@ -208,6 +218,7 @@ class MapperNode(SlamNode):
         return Path(chosen).expanduser().resolve()
 
     def _save(self, path: str) -> MapManifest:
+        self._learn(float("inf"))  # `Mapper.save` would learn as well, and publish nothing
         if not self._mapper.keyframe_count:
             raise MapError("the map is empty: move the camera until keyframes arrive, then save")
         return self._mapper.save(self._map_folder(path))

@@ -35,7 +35,9 @@ class RelocalizerNode(SlamNode):
     def setup(self) -> None:
         """Make the service and the link to the weights."""
         self._relocalizer = Relocalizer(self.config, self.encoder)
-        self._link = WeightsLink(self.segment, weights_schema(self.config, self.encoder))
+        self._link = WeightsLink(
+            self.segment, weights_schema(self.config, self.encoder),
+            lambda text: self.log_once(text, f"weights ignored: {text}"))
         self._newest: ImagePair | None = None
         self._waiting = 0
         self._counts: dict[str, int] = {}
@@ -63,17 +65,8 @@ class RelocalizerNode(SlamNode):
 
     def _step(self) -> None:
         """Take new weights between callers, so that an answer does not wait for them."""
-        self._update_head()
+        self._link.take(self._relocalizer.set_head)
         self.worker.wait(_IDLE_S)
-
-    def _update_head(self) -> None:
-        update = self._link.poll()
-        if update is not None:
-            try:
-                self._relocalizer.set_head(update.payload, update.version)
-            except AceSlamError as error:
-                self._link.problem = str(error)
-                self.log_once(str(error), f"weights ignored: {error}")
 
     async def _answer(self, request: Relocalize.Request, response: Any) -> Any:
         """Queue the request; the executor goes on while the worker computes."""
@@ -112,7 +105,7 @@ class RelocalizerNode(SlamNode):
                     f"{self._inputs.problem() or 'wait for the first image pair'}")
             return
         frame = frame_from_msgs(*messages, require_depth=False)
-        self._update_head()
+        self._link.take(self._relocalizer.set_head)
         found = self._relocalizer.locate(frame, confidence or None)
         response.success, response.reason = bool(found.success), int(found.reason)
         response.message = found.message

@@ -54,7 +54,9 @@ class TrackerNode(SlamNode):
         self._status = StatusOutput(self, self.config.ros.map_frame)
         self._last: TrackResult | None = None
         self._trouble = ""
-        self._link = WeightsLink(self.segment, weights_schema(self.config, self.encoder))
+        self._link = WeightsLink(
+            self.segment, weights_schema(self.config, self.encoder),
+            lambda text: self.log_once(text, f"weights ignored: {text}"))
         self._transforms = make_transforms(self)
         self._extrinsic = Extrinsic(self, self.config.ros, self._transforms)
         self._output = PoseOutput(self, self.config.ros, self._transforms)
@@ -184,16 +186,9 @@ class TrackerNode(SlamNode):
         self._output.new_map()
 
     def _update_head(self, tracker: Tracker) -> None:
-        update = self._link.poll()
-        if update is None:
-            return
         before = tracker.map_id
-        try:
-            tracker.set_head(update.payload, update.version)
-        except AceSlamError as error:
-            self._link.problem = str(error)
-            self.log_once(str(error), f"weights ignored: {error}")
-        if tracker.map_id != before:
+        update = self._link.take(tracker.set_head)
+        if update is not None and tracker.map_id != before:
             self.get_logger().info(f"following map {tracker.map_id}, version {update.version}")
             self._output.new_map()
 

@@ -13,7 +13,7 @@ from ace_slam_ros.core.config import RosConfig, SlamConfig
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.ros.diagnostics import ERROR, WARN, Report, Window
 from ace_slam_ros.ros.image_inputs import ImageInputs
-from ace_slam_ros.ros.qos import sensor_qos
+from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
 from ace_slam_ros.ros.relocalizer_node import RelocalizerNode
 from ace_slam_ros.srv import Relocalize
 
@@ -48,6 +48,13 @@ def test_incompatible_qos_names_both_sides(graph):
     text = inputs.incompatible["color"]
     assert "/inputs/camera offers BEST_EFFORT" in text
     assert "/inputs/tracker asks for RELIABLE" in text and "qos_overrides" in text
+    fits = make("other_camera").create_publisher(Image, "rgb/image", reliable_qos())
+    for _ in range(200):
+        fits.publish(Image())
+        executor.spin_once(timeout_sec=0.05)
+        if not inputs.incompatible:
+            break
+    assert not inputs.incompatible, "the stream delivers"
 
 
 def test_compressed_transports_change_topic_and_type(graph):
