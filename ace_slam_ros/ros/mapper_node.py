@@ -20,7 +20,7 @@ from .map_output import MapOutput
 from .node_base import SlamNode
 from .process import run_node
 from .qos import keyframe_qos
-from .session import Session
+from .session import CrashedMap, Session
 from .weights import Heartbeat, MapFollower, weights_capacity, weights_schema
 
 _QUEUE = 100
@@ -47,8 +47,8 @@ class MapperNode(SlamNode):
         self._counts = {"keyframes_received": 0, "keyframes_refused": 0}
         self._trouble = ""
         period_s = 0.0 if self._localization_only else self.config.mapper.autosave_s
-        self._session = Session(self.segment, schema, period_s)
-        crashed = None if self._localization_only else self._session.crashed_head()
+        self._session = Session(self.segment, schema, period_s, f"{ros.mode} {ros.map_dir}")
+        crashed = self._session.crashed(self._localization_only)
         self._writer = WeightsWriter(
             self.segment, weights_capacity(self.config, self.encoder), schema)
         self._heartbeat = Heartbeat(self._writer)
@@ -93,15 +93,14 @@ class MapperNode(SlamNode):
             self.destroy_service(service)
         self._output.close()
         self._close_segment()
-        if ros.mode == "mapping":
-            self._session.remove()
+        self._session.remove(saved_map=ros.mode == "mapping")
 
-    def _restore(self, crashed_head: bytes | None) -> None:
+    def _restore(self, crashed: CrashedMap | None) -> None:
         """Load the map of a crashed session, else the one asked for."""
-        if crashed_head is not None:
-            self._writer.write(crashed_head)  # at once: loading learns the map anew and takes time
+        if crashed is not None:
+            self._writer.write(crashed.head)  # at once: loading learns the map anew and takes time
             try:
-                self._load(self._session.path)
+                self._switch_map(crashed.path, crashed.localization_only)
                 self.get_logger().info(
                     f"resumed map {self._map_id} after a crash: {self._keyframes} keyframes, "
                     f"version {self._writer.version}")
@@ -149,7 +148,7 @@ class MapperNode(SlamNode):
         self, request: LoadMap.Request, response: LoadMap.Response
     ) -> LoadMap.Response:
         path = self._map_folder(request.path)
-        await self.in_worker(lambda: self._switch_map(path, request.localization_only))
+        await self.in_worker(lambda: self._open(path, request.localization_only))
         response.success = True
         response.map_id = self._map_id
         response.keyframes = self._keyframes
@@ -197,6 +196,10 @@ class MapperNode(SlamNode):
             self._counts["keyframes_refused"] += 1
             self._trouble = str(error)
             self.log_once(type(error).__name__, f"keyframe refused: {error} (now counted only)")
+
+    def _open(self, path: Path, localization_only: bool) -> None:
+        self._switch_map(path, localization_only)
+        self._session.note_loaded(path, self._map_id, self._localization_only)
 
     def _switch_map(self, path: Path, localization_only: bool) -> None:
         before = self._localization_only
