@@ -19,7 +19,8 @@ class Extrinsic:
 
     When neither `ros.camera_extrinsic` nor TF says anything, the camera's body frame is taken as
     the base (x forward, y left, z up at the optical centre), so that the map's z axis points up
-    in the first view instead of forward.
+    in the first view instead of forward. It stays so until `forget`: another place within a map
+    would make the base jump.
 
     Attributes:
         source: parameter, TF, assumed, or waiting.
@@ -38,6 +39,8 @@ class Extrinsic:
         self._node, self._transforms, self._base = node, transforms, config.base_frame
         self._last: Float64Array | None = None
         self._deadline_s: float | None = None
+        self._camera_frame = ""
+        self._late = False
 
     def at(self, camera_frame: str, stamp_ns: int) -> Float64Array | None:
         """Return T_base_cam at a stamp; None while TF may still arrive.
@@ -45,11 +48,15 @@ class Extrinsic:
         Raises:
             DataError: TF says that the camera frame is a body frame instead of an optical one.
         """
-        if self._fixed is not None:
+        self._camera_frame = camera_frame
+        if self.source == "parameter":
             return self._fixed
         found = None
-        if camera_frame:
+        if camera_frame and not self._late:
             found = self._transforms.lookup(self._base, camera_frame, stamp_ns)
+        if self._fixed is not None:
+            self._tell_late(found)
+            return self._fixed
         if found is not None:
             if "optical" not in camera_frame and found[2, 2] > 0.9:
                 raise DataError(
@@ -65,3 +72,24 @@ class Extrinsic:
             return None
         self._fixed, self.source = make_pose(R_BODY_OPTICAL_33, np.zeros(3)), "assumed"
         return self._fixed
+
+    def _tell_late(self, found: Float64Array | None) -> None:
+        if found is not None:
+            self._late = True
+            self._node.get_logger().warning(self.problem())
+
+    def problem(self) -> str:
+        """Say that the camera's place is assumed, and what to do; empty when it is known."""
+        if self.source != "assumed":
+            return ""
+        if self._late:
+            return (f"TF knows {self._base} -> {self._camera_frame} only now: poses are of the "
+                    "camera's body frame until the reset service is called")
+        return (f"TF does not know {self._base} -> {self._camera_frame or 'the camera'}: poses "
+                "are of the camera's body frame; set ros.camera_extrinsic, or publish the "
+                "transform and call reset")
+
+    def forget(self) -> None:
+        """Look for the transform again, because a new map starts."""
+        if self.source == "assumed":
+            self._fixed, self.source, self._late = None, "waiting", False

@@ -1,4 +1,4 @@
-"""What the mapper shows: map points and corrected keyframe poses, once a second at most."""
+"""What the mapper shows: map points and keyframe poses, once a second at most."""
 
 from __future__ import annotations
 

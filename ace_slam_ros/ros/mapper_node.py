@@ -1,4 +1,4 @@
-"""The mapper node: keyframes in; head weights, map points, corrected poses and saved maps out."""
+"""The mapper node: keyframes in; head weights, map points, keyframe poses and saved maps out."""
 
 from __future__ import annotations
 

@@ -127,12 +127,20 @@ class PoseOutput:
             covariance=covariance_to_msg(variance_66))
 
     def _send_tf(self, stamp_ns: int, T_map_base: Float64Array) -> None:
-        """Broadcast map -> odom when the robot has odometry, else map -> base."""
+        """Broadcast map -> odom when the robot has odometry, else map -> base.
+
+        Odometry may come up late; from then on map -> base would give the base two parents.
+        """
         config = self._config
         T_odom_base = None
-        if config.odom_frame and self.tf_mode != "base":
+        if config.odom_frame:
             T_odom_base = self._transforms.lookup(config.odom_frame, config.base_frame, stamp_ns)
         if T_odom_base is not None:
+            if self.tf_mode == "base":
+                self._node.get_logger().info(
+                    f"TF knows {config.odom_frame} -> {config.base_frame} now: broadcasting "
+                    f"{config.map_frame} -> {config.odom_frame} instead of -> "
+                    f"{config.base_frame}")
             self.tf_mode = "odom"
             self._T_map_odom = T_map_base @ invert_pose(T_odom_base)
         elif self.tf_mode == "undecided":

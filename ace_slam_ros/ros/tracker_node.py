@@ -98,7 +98,7 @@ class TrackerNode(SlamNode):
         self._slot.clear()
         self._transforms.clear()
         self._output.interrupt()
-        self._actions.append(lambda tracker: self._clear_motion(tracker))
+        self._actions.append(self._clear_motion)
 
     def _initialpose(self, msg: PoseWithCovarianceStamped) -> None:
         frame = msg.header.frame_id
@@ -112,7 +112,7 @@ class TrackerNode(SlamNode):
         self._actions.append(lambda tracker: tracker.set_prior(T_map_base @ self._T_base_cam))
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._actions.append(lambda tracker: self._start_map(tracker))
+        self._actions.append(self._start_map)
         response.success = True
         response.message = "a new map starts with the next frame"
         return response
@@ -156,26 +156,28 @@ class TrackerNode(SlamNode):
 
     def _track(self, pair: ImagePair) -> TrackResult | None:
         """Run the core on one pair; None while the camera's place is not known yet."""
-        frame_id = pair.color.header.frame_id
+        if self._tracker is not None:
+            self._act(self._tracker)  # first: a reset looks for the camera's place again
+        frame_id, base = pair.color.header.frame_id, self.config.ros.base_frame
         T_base_cam = self._extrinsic.at(frame_id, pair.stamp_ns)
         if T_base_cam is None:
             self._status.waited += 1
-            self._say(
-                pair, SlamStatus.INIT,
-                f"waiting for TF {self.config.ros.base_frame} -> {frame_id}")
+            self._say(pair, SlamStatus.INIT, f"waiting for TF {base} -> {frame_id}")
             return None
         frame = frame_from_msgs(pair.color, pair.depth, pair.info)
         self._trouble = ""
         self._T_base_cam = T_base_cam
         if self._tracker is None:
-            self.get_logger().info(f"camera in {self.config.ros.base_frame}: "
-                                   f"{self._extrinsic.source}")
+            self.get_logger().info(f"camera in {base}: {self._extrinsic.source}")
             self._tracker = Tracker(
                 self.config, self.encoder, T_map_cam_first=T_base_cam, live=True)
-        while self._actions:
-            self._actions.popleft()(self._tracker)
+            self._act(self._tracker)
         self._update_head(self._tracker)
         return self._tracker.process(frame)
+
+    def _act(self, tracker: Tracker) -> None:
+        while self._actions:
+            self._actions.popleft()(tracker)
 
     def _clear_motion(self, tracker: Tracker) -> None:
         tracker.clear_motion()
@@ -183,6 +185,7 @@ class TrackerNode(SlamNode):
 
     def _start_map(self, tracker: Tracker) -> None:
         tracker.reset()
+        self._extrinsic.forget()
         self._output.new_map()
 
     def _update_head(self, tracker: Tracker) -> None:
@@ -228,6 +231,7 @@ class TrackerNode(SlamNode):
         for text in self._inputs.incompatible.values():
             report.error(text)
         report.warn(self._trouble)
+        report.warn(self._extrinsic.problem())
         report.warn(self._link.problem or ("" if segment.writer_alive else segment.message))
         if self._last is not None and self._last.state != TrackerState.TRACKING:
             report.warn(self._last.reason)

@@ -7,6 +7,7 @@ from live import FRAME
 from rclpy.executors import SingleThreadedExecutor
 from wall import CAMERA, Wall
 
+from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, make_pose
 from ace_slam_ros.core.tracker import Tracker
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros import node_base
@@ -81,6 +82,41 @@ def test_a_time_jump_clears_transforms_and_output(tracker):
     node._output._T_map_odom = np.eye(4)  # by the frame that was worked on meanwhile
     show()
     assert node._output._T_map_odom is None
+
+
+def test_late_odometry_ends_map_to_base(tracker):
+    node, show, _ = tracker
+    if not node._transforms.available:
+        pytest.skip("tf2_msgs is not installed")
+    sent, T_odom_base = [], make_pose(np.eye(3), np.array([1.0, 2.0, 0.0]))
+    node._transforms.send = lambda transforms: sent.extend(t.child for t in transforms)
+    show()
+    node._output.repeat_tf()
+    assert set(sent) == {"base_link"}
+    sent.clear()
+    node._transforms.lookup = lambda target, source, stamp_ns: (
+        T_odom_base if (target, source) == ("odom", "base_link") else None)
+    show()
+    node._output.repeat_tf()
+    assert set(sent) == {"odom"}
+    node._transforms.lookup = lambda target, source, stamp_ns: None
+    show()
+    assert set(sent) == {"odom"}, "the base keeps its one parent"
+
+
+def test_an_assumed_mount_is_a_warning_and_a_reset_looks_again(tracker):
+    node, show, _ = tracker
+    show()
+    text = node.report().to_msg("tracker", node.get_clock().now().to_msg()).status[0].message
+    assert "set ros.camera_extrinsic" in text
+    T_base_cam = make_pose(R_BODY_OPTICAL_33, np.array([0.2, 0.0, 0.5]))
+    node._transforms.lookup = lambda target, source, stamp_ns: (
+        T_base_cam if (target, source) == ("base_link", FRAME) else None)
+    show()
+    assert node._extrinsic.source == "assumed"
+    node._actions.append(node._start_map)
+    show()
+    assert node._extrinsic.source == "TF" and np.array_equal(node._T_base_cam, T_base_cam)
 
 
 def test_remembered_reasons_are_bounded(tracker):

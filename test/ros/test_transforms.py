@@ -112,7 +112,10 @@ class Graph:
     available = True
 
     def __init__(self):
-        self.T_base_cam, self.publishers = None, 0
+        self.T_base_cam, self.publishers, self.said = None, 0, []
+
+    def get_logger(self):
+        return SimpleNamespace(warning=self.said.append, info=self.said.append)
 
     def count_publishers(self, topic):
         return self.publishers
@@ -165,6 +168,20 @@ def test_extrinsic_is_assumed_when_nobody_knows(clock, publishers):
     # the viewing direction is the base's x axis, the image's upper edge points along z
     assert np.allclose(assumed[:3, :3] @ [0, 0, 1], [1, 0, 0])
     assert np.allclose(assumed[:3, :3] @ [0, -1, 0], [0, 0, 1])
+
+
+def test_late_tf_is_told_and_adopted_by_the_next_map(clock):
+    graph = Graph()
+    extrinsic = Extrinsic(graph, RosConfig(), graph)
+    assumed = extrinsic.at("cam_frame", 0)
+    assert "set ros.camera_extrinsic" in extrinsic.problem() and not graph.said
+    graph.T_base_cam = OPTICAL
+    for stamp_ns in (1, 2):
+        assert np.array_equal(extrinsic.at("cam_frame", stamp_ns), assumed)
+    assert len(graph.said) == 1 and "reset service" in extrinsic.problem()
+    extrinsic.forget()
+    assert np.array_equal(extrinsic.at("cam_frame", 3), OPTICAL)
+    assert extrinsic.source == "TF" and not extrinsic.problem()
 
 
 def test_a_body_frame_is_refused_with_the_fix(clock):
