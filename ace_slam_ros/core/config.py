@@ -95,8 +95,7 @@ class HeadConfig(Checked):
     """The scene head: closed-form local affine experts on a codebook."""
 
     type: str = param("affine", "kind of head", choices=("affine",))
-    words: int = param(4096, "codebook words", "", 16, 65536)
-    experts_per_word: int = param(8, "places one word may stand for (aliasing)", "", 1, 8)
+    experts_per_word: int = param(8, "places one word may stand for (aliasing)", "", 1, 64)
     inputs: int = param(
         8, "principal directions of a descriptor around its word that an expert uses", "", 1, 16)
     neighbours: int = param(1, "nearest words a feature belongs to", "", 1, 8)

@@ -151,6 +151,10 @@ class Tracker:
         self._retired.add(self.map_id)
         self._begin(uuid.uuid4().hex[:12])
 
+    def set_first_pose(self, T_map_cam: Float64Array) -> None:
+        """Give the first frame of the next map another pose (the camera's place became known)."""
+        self._T_first = np.array(T_map_cam)
+
     def set_prior(self, T_map_cam: Float64Array) -> None:
         """Use a pose guess (from an operator or a filter) for the next frame."""
         self._prior = np.array(T_map_cam)

@@ -172,6 +172,7 @@ class TrackerNode(SlamNode):
             self._tracker = Tracker(
                 self.config, self.encoder, T_map_cam_first=T_base_cam, live=True)
             self._act(self._tracker)
+        self._tracker.set_first_pose(T_base_cam)
         self._update_head(self._tracker)
         return self._tracker.process(frame)
 

@@ -20,10 +20,13 @@ def weights_schema(config: SlamConfig, encoder: Encoder) -> str:
 
 
 def weights_capacity(config: SlamConfig, encoder: Encoder) -> int:
-    """Bytes of the largest head: all experts of all words, and room for the description."""
+    """Bytes of the largest head: all experts of all words, and room for the description.
+
+    At least 4 MB, for maps that were made with other settings of the head.
+    """
     expert = 3 * config.head.inputs + 10
     words = len(encoder.codebook.words_KD)
-    return words * (1 + config.head.experts_per_word * expert) + (64 << 10)
+    return max(4 << 20, words * (1 + config.head.experts_per_word * expert) + (64 << 10))
 
 
 class Heartbeat:

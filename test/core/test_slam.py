@@ -87,6 +87,9 @@ def test_first_pose_is_the_one_asked_for(encoder, frames):
     T_first = exp_se3(np.array([1, 2, 3, 0.1, 0.2, 0.3]))
     result = Tracker(CONFIG, encoder, T_map_cam_first=T_first).process(frames[0])
     assert np.allclose(result.T_map_cam, T_first)
+    tracker = Tracker(CONFIG, encoder)
+    tracker.set_first_pose(T_first)
+    assert np.allclose(tracker.process(frames[0]).T_map_cam, T_first)
 
 
 def test_a_covered_camera_is_lost_and_found_again(mapped, encoder, frames):

@@ -54,14 +54,16 @@ def query(system, T_world_cam, depth=True, **fields):
 
 
 def test_tracks_and_maps(system):
-    states, versions = [], []
+    states, versions, raws = [], [], []
     for T_world_cam in POSES:
         status = system.show(T_world_cam)
         states.append(status.state)
         versions.append(status.weights_version)
+        if status.raw_valid:  # the frame budget leaves some frames to the refinement alone
+            raws.append((pose_from_msg(status.raw_pose), T_world_cam))
     assert states == [SlamStatus.TRACKING] * len(POSES)
     assert versions[-1] > versions[1] and versions == sorted(versions)
-    assert status.raw_valid and status.inlier_ratio > 0.3 and status.map_id
+    assert len(raws) >= (len(POSES) - 2) // 8 and status.inlier_ratio > 0.3 and status.map_id
     assert (status.tracked, status.lost, status.rejected) == (len(POSES), 0, 0)
 
     system.probe.spin_until(lambda: len(system.probe.odometry) >= len(POSES), "odometry")
@@ -70,8 +72,8 @@ def test_tracks_and_maps(system):
     metres, radians = pose_error(pose_from_msg(pose.pose.pose), expected_base(POSES[-1]))
     assert metres < 0.03 and radians < 0.03
     # status.raw_pose is of the camera: base and camera differ by the optical rotation alone
-    raw = pose_from_msg(status.raw_pose)
-    assert pose_error(raw, expected_base(POSES[-1]) @ T_BODY_OPTICAL)[1] < 0.05
+    raw, T_world_cam = raws[-1]
+    assert pose_error(raw, expected_base(T_world_cam) @ T_BODY_OPTICAL)[1] < 0.05
 
     odometry = system.probe.odometry[-1]
     assert (odometry.header.frame_id, odometry.child_frame_id) == ("map", "base_link")

@@ -177,8 +177,8 @@ def test_a_busy_writer_in_another_pid_namespace_is_found_alive_later(writer, mon
 
 
 def test_the_segment_holds_the_largest_head():
-    config = SlamConfig()
-    words, per_word, inputs = 512, config.head.experts_per_word, config.head.inputs
+    config = SlamConfig().with_values({"head.experts_per_word": 64})
+    words, per_word, inputs = 4096, config.head.experts_per_word, config.head.inputs
     experts = words * per_word
     largest = pack_head({
         "count": torch.zeros(words, dtype=torch.uint8),
@@ -191,3 +191,4 @@ def test_the_segment_holds_the_largest_head():
                 next_keyframe=1))
     encoder = SimpleNamespace(codebook=SimpleNamespace(words_KD=torch.zeros(words, 1)))
     assert len(largest) <= weights_capacity(config, encoder) < len(largest) + 100_000
+    assert weights_capacity(SlamConfig(), encoder) == 4 << 20
