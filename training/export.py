@@ -6,15 +6,12 @@ import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from recipe import Recipe
 from safetensors.torch import save_file
 
 from ace_slam_ros.core.encoder_network import EncoderNetwork, fold_normalisation
-
-if TYPE_CHECKING:
-    from train_encoder import Recipe
 
 
 def export_encoder(network: EncoderNetwork, recipe: Recipe, path: Path) -> None:

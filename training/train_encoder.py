@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +27,13 @@ from tqdm import tqdm
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
+from export import export_encoder, plot_curves  # noqa: E402
 from losses import contrastive_loss, correspondences, sample  # noqa: E402
 from pairs import make_batch  # noqa: E402
 from procedural import dead_leaves, noise_bank  # noqa: E402
+from recipe import Recipe  # noqa: E402
 
 from ace_slam_ros.core.encoder_network import STRIDE, EncoderNetwork  # noqa: E402
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the committed weights were trained with."""
-
-    seed: int = 0
-    steps: int = 6000
-    pairs: int = 10
-    view: int = 192
-    base: int = 320
-    images: int = 2500
-    cells: int = 256
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    temperature: float = 0.06
-    exclude_px: float = 10.0
-
 
 _POOL: list[np.ndarray] = []
 
@@ -116,8 +100,6 @@ def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True
     Returns:
         Path of the exported weights.
     """
-    from export import export_encoder, plot_curves
-
     out.mkdir(parents=True, exist_ok=True)
     build_pool(recipe, out / "pool.npy")
     torch.manual_seed(recipe.seed)

@@ -85,8 +85,8 @@ class FeatureConfig(Checked):
     """Which cells of the encoder's grid become features."""
 
     mode: str = param(
-        "dense", "dense: cells of the grid with most texture, spread over the image; sparse: "
-        "cells under corners", choices=("dense", "sparse"))
+        "dense", "dense: the cells of the grid with most texture; sparse: of these only the ones "
+        "with more texture than their neighbours", choices=("dense", "sparse"))
     count: int = param(1200, "features per frame at most", "", 50, 20000)
 
 

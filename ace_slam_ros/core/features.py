@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from .camera import Camera
 from .config import FeatureConfig, SensorConfig
+from .depth_surface import surface_depth
 from .encoder import Encoder
 from .frame import Frame
 from .keyframe import Features
@@ -37,8 +38,8 @@ def extract_features(
         depth_hw = np.full((h, w), np.nan, np.float32)
         usable_hw = np.ones((h, w), bool)
     else:
-        depth_hw, usable_hw = cell_depth(frame.depth_m, stride, sensor)
-        depth_hw, usable_hw = depth_hw[:h, :w], usable_hw[:h, :w]
+        depth_hw = cell_depth(frame.depth_m, stride, sensor)
+        usable_hw = np.isfinite(depth_hw)
     chosen = choose_cells(score_hw, usable_hw, features)
     rows, columns = np.divmod(chosen, w)
     centre = (stride - 1) / 2
@@ -66,29 +67,13 @@ def texture(grey_HW: npt.NDArray[np.uint8], stride: int) -> Float32Array:
         score[: h * block, : w * block].reshape(h, block, w, block).max(axis=(1, 3)), np.float32)
 
 
-def cell_depth(
-    depth_m: Float32Array, stride: int, sensor: SensorConfig
-) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
-    """Mean depth around each cell centre, and whether it is one surface in range.
-
-    A cell qualifies when at least half of the 4x4 pixels around its centre are measured and they
-    spread by less than what noise and a slanted surface explain: no points in the air at edges.
-
-    Returns:
-        (depth (h, w) float32 metres, usable (h, w)).
-    """
+def cell_depth(depth_m: Float32Array, stride: int, sensor: SensorConfig) -> Float32Array:
+    """Mean depth (h, w) of the 4x4 pixels around each cell centre, NaN unless one surface."""
     first = stride // 2 - 2
     h, w = depth_m.shape[0] // stride, depth_m.shape[1] // stride
     cells = depth_m[: h * stride, : w * stride].reshape(h, stride, w, stride)
     window = cells[:, first:first + 4, :, first:first + 4].transpose(1, 3, 0, 2).reshape(16, h, w)
-    good = (window >= sensor.min_depth_m) & (window <= sensor.max_depth_m)
-    count = good.sum(axis=0)
-    mean = np.where(good, window, 0).sum(axis=0) / np.maximum(count, 1)
-    low = np.where(good, window, np.inf).min(axis=0)
-    high = np.where(good, window, 0).max(axis=0)
-    spread = 0.03 * mean + 4 * (sensor.noise_base_m + sensor.noise_quadratic * mean**2)
-    usable = (count >= 8) & (high - low <= spread)
-    return np.where(usable, mean, np.nan).astype(np.float32), usable
+    return surface_depth(window, sensor, least=8, slope=0.03)
 
 
 def choose_cells(
@@ -96,8 +81,8 @@ def choose_cells(
 ) -> npt.NDArray[np.int64]:
     """Return flat indices of the chosen cells, ascending.
 
-    dense: the best cell of every 2x2 block first, then the rest by texture, up to the count.
-    sparse: cells whose texture is the largest within their 3x3 neighbourhood.
+    dense: the cells with most texture.
+    sparse: of these only the ones with more texture than their eight neighbours.
     """
     h, w = score_hw.shape
     score = np.where(usable_hw, score_hw, -1.0).astype(np.float32)

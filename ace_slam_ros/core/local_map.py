@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .camera import Camera
 from .config import SensorConfig, TrackerConfig
+from .depth_surface import surface_depth
 from .frame import Frame
 from .geometry import Float64Array, exp_se3, invert_pose, pose_error, transform_points
 
@@ -89,15 +90,8 @@ def point_depth(
     columns, rows = np.clip(columns, 1, width - 2), np.clip(rows, 1, height - 2)
     steps = np.arange(-1, 2)
     window = depth_m[rows[:, None, None] + steps[:, None], columns[:, None, None] + steps]
-    window = window.reshape(-1, 9)
-    good = (window >= sensor.min_depth_m) & (window <= sensor.max_depth_m)
-    count = good.sum(axis=1)
-    mean = np.where(good, window, 0).sum(axis=1) / np.maximum(count, 1)
-    low = np.where(good, window, np.inf).min(axis=1)
-    high = np.where(good, window, 0).max(axis=1)
-    spread = 0.02 * mean + 4 * (sensor.noise_base_m + sensor.noise_quadratic * mean**2)
-    usable = inside & (count >= 5) & (high - low <= spread)
-    return np.where(usable, mean, np.nan).astype(np.float32)
+    found = surface_depth(window.reshape(-1, 9).T, sensor, least=5, slope=0.02)
+    return np.where(inside, found, np.float32(np.nan))
 
 
 class LocalMap:
