@@ -68,6 +68,10 @@ class SensorConfig(Checked):
     pixel_sigma: float = param(
         1.0, "standard deviation of an image measurement", "px", 0.05, 10.0)
 
+    def depth_sigma_m(self, depth_m: Any) -> Any:
+        """Standard deviation of a depth measurement: a + b z^2, for numbers, arrays, tensors."""
+        return self.noise_base_m + self.noise_quadratic * depth_m**2
+
 
 @dataclass(frozen=True)
 class EncoderConfig(Checked):

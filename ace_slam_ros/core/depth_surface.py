@@ -28,6 +28,6 @@ def surface_depth(
     mean = np.where(good, window_kN, 0).sum(axis=0) / np.maximum(count, 1)
     low = np.where(good, window_kN, np.inf).min(axis=0)
     high = np.where(good, window_kN, 0).max(axis=0)
-    spread = slope * mean + 4 * (sensor.noise_base_m + sensor.noise_quadratic * mean**2)
+    spread = slope * mean + 4 * sensor.depth_sigma_m(mean)
     usable = (count >= least) & (high - low <= spread)
     return np.where(usable, mean, np.nan).astype(np.float32)

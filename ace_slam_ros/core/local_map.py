@@ -15,7 +15,14 @@ from .camera import Camera
 from .config import SensorConfig, TrackerConfig
 from .depth_surface import surface_depth
 from .frame import Frame
-from .geometry import Float64Array, exp_se3, invert_pose, pose_error, transform_points
+from .geometry import (
+    Float64Array,
+    exp_se3,
+    invert_pose,
+    most_redundant_view,
+    pose_error,
+    transform_points,
+)
 
 Float32Array = npt.NDArray[np.float32]
 UInt8Image = npt.NDArray[np.uint8]
@@ -140,14 +147,9 @@ class LocalMap:
 
     def _cull(self) -> None:
         """Drop the keyframe nearest to another one, never one of the ten newest."""
-        items = list(self._keyframes.values())
-        old = items[:-10]
-        centres = np.stack([k.T_map_cam[:3, 3] for k in items])
-        axes = np.stack([k.T_map_cam[:3, 2] for k in items])
-        gaps = np.linalg.norm(centres[: len(old), None] - centres[None], axis=2)
-        gaps += np.linalg.norm(axes[: len(old), None] - axes[None], axis=2)
-        gaps[np.arange(len(old)), np.arange(len(old))] = np.inf
-        del self._keyframes[old[int(gaps.min(axis=1).argmin())].id]
+        identifiers = list(self._keyframes)
+        poses = np.stack([k.T_map_cam for k in self._keyframes.values()])
+        del self._keyframes[identifiers[most_redundant_view(poses, newest=10)]]
 
     def distance(self, keyframe: LocalKeyframe, T_map_cam: Float64Array) -> float:
         """View distance: translation over depth plus rotation in radians, 0 = same view."""
@@ -238,7 +240,7 @@ def optimise_pose(
     """
     T_cam_map = invert_pose(T_map_cam)
     uv = pixels_n2.astype(np.float64)
-    depth_sigma = sensor.noise_base_m + sensor.noise_quadratic * depth_m_n.astype(np.float64) ** 2
+    depth_sigma = sensor.depth_sigma_m(depth_m_n.astype(np.float64))
     has_depth = np.isfinite(depth_sigma)
     scale = 4.0
     for iteration in range(12):

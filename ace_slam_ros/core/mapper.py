@@ -14,7 +14,7 @@ from .. import __version__
 from .config import SlamConfig
 from .encoder import Encoder
 from .errors import MapError
-from .geometry import Float64Array, transform_points
+from .geometry import Float64Array, most_redundant_view, transform_points
 from .heads.affine import AffineLearner
 from .heads.payload import HeadInfo, pack_head, read_info
 from .keyframe import Float32Array, Keyframe
@@ -91,11 +91,7 @@ class Mapper:
         """Drop the keyframe that is nearest to another one, never one of the ten newest."""
         identifiers = list(self._keyframes)
         poses = np.stack([self._poses[i] for i in identifiers])
-        old = len(identifiers) - 10
-        gaps = np.linalg.norm(poses[:old, None, :3, 3] - poses[None, :, :3, 3], axis=2)
-        gaps += np.linalg.norm(poses[:old, None, :3, 2] - poses[None, :, :3, 2], axis=2)
-        gaps[np.arange(old), np.arange(old)] = np.inf
-        victim = identifiers[int(gaps.min(axis=1).argmin())]
+        victim = identifiers[most_redundant_view(poses, newest=10)]
         del self._keyframes[victim], self._poses[victim]
         self._learner.forget(victim)
 

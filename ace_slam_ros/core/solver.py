@@ -84,7 +84,7 @@ def _squared_gate(
     sigma_nS: Float32Array, depth_m_n: Float32Array, solver: SolverConfig, sensor: SensorConfig
 ) -> Float32Array:
     """Return (n, S) squared inlier distances; NaN-free, negative where there is no hypothesis."""
-    depth_sigma = sensor.noise_base_m + sensor.noise_quadratic * depth_m_n**2
+    depth_sigma = sensor.depth_sigma_m(depth_m_n)
     base = solver.inlier_m * np.maximum(1.0, depth_m_n / 2.0)
     spread = np.where(np.isfinite(sigma_nS), sigma_nS, 0.0)
     gate2 = np.minimum(
@@ -243,7 +243,7 @@ def point_variance(
     depth_m: Float32Array, sigma_m: Float32Array, sensor: SensorConfig
 ) -> Float64Array:
     """Variance per axis (m^2) of camera point minus predicted map point."""
-    depth_sigma = sensor.noise_base_m + sensor.noise_quadratic * depth_m.astype(np.float64) ** 2
+    depth_sigma = sensor.depth_sigma_m(depth_m.astype(np.float64))
     return np.asarray(sigma_m.astype(np.float64) ** 2 + depth_sigma**2 / 3.0)
 
 

@@ -121,7 +121,6 @@ class WeightsLink:
         # worker's.
         self._status_reader = WeightsReader(segment, schema)
         self.version = 0
-        self.versions_seen = 0
         self._unreadable = self._refusal = ""
 
     @property
@@ -157,7 +156,6 @@ class WeightsLink:
         self._unreadable = ""
         if update is not None:
             self.version = update.version
-            self.versions_seen += 1
         return update
 
     def status(self) -> SegmentStatus:

@@ -183,9 +183,8 @@ class AffineLearner:
         d = torch.from_numpy(keyframe.descriptors_ND).to(self._device)
         y = torch.from_numpy(keyframe.points_cam_N3).to(self._device, torch.float32)
         words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours, self._inputs - 1)
-        sigma = self._sensor.noise_base_m + self._sensor.noise_quadratic * y[:, 2] ** 2
-        reference = self._sensor.noise_base_m + self._sensor.noise_quadratic
-        weight = torch.clamp((reference / sigma) ** 2, max=1.0)
+        sigma, sigma_at_1m = self._sensor.depth_sigma_m(y[:, 2]), self._sensor.depth_sigma_m(1.0)
+        weight = torch.clamp((sigma_at_1m / sigma) ** 2, max=1.0)
         words_n, z_nP = words_Nk.reshape(-1), z_NkP.reshape(-1, self._inputs)
         y_n3 = y.repeat_interleave(self._neighbours, 0)
         weight_n = weight.repeat_interleave(self._neighbours, 0)
