@@ -198,15 +198,25 @@ def score_poses_reference(
     return scores
 
 
-def _match(
-    T_44: Float64Array, y: Float32Array, x_nS3: Float32Array, gate2_nS: Float32Array
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Return which features agree with a pose and with which hypothesis."""
+def _agreeing(
+    T_44: Float64Array, y: Float32Array, x_nS3: Float32Array, sigma_nS: Float32Array,
+    gate2_nS: Float32Array, sensor: SensorConfig,
+) -> tuple[npt.NDArray[np.int64], Float64Array, Float64Array, Float64Array]:
+    """Return which features (m,) agree with a pose, and how well.
+
+    Returns:
+        (indices (m,), map points (m, 3) of the best hypothesis, variance per axis (m,), squared
+        residual per axis (m,)).
+    """
     moved = y @ T_44[:3, :3].T.astype(np.float32) + T_44[:3, 3].astype(np.float32)
     distance2 = np.square(moved[:, None] - x_nS3).sum(axis=2)
     relative = np.where(gate2_nS > 0, distance2 / np.maximum(gate2_nS, 1e-12), np.inf)
     slot = relative.argmin(axis=1)
-    return relative[np.arange(len(y)), slot] < 1.0, slot
+    index = np.flatnonzero(relative[np.arange(len(y)), slot] < 1.0)
+    x = x_nS3[index, slot[index]].astype(np.float64)
+    variance = point_variance(y[index, 2], sigma_nS[index, slot[index]], sensor)
+    residual2 = np.square(y[index] @ T_44[:3, :3].T + T_44[:3, 3] - x).sum(axis=1) / 3
+    return index, x, variance, residual2
 
 
 def _refine(
@@ -216,23 +226,15 @@ def _refine(
 ) -> PoseEstimate | None:
     """Alternate matching and weighted alignment, then compute the covariance."""
     for _ in range(4):
-        inlier, slot = _match(T_44, y, x_nS3, gate2_nS)
-        if inlier.sum() < solver.min_inliers:
+        index, x, variance, residual2 = _agreeing(T_44, y, x_nS3, sigma_nS, gate2_nS, sensor)
+        if len(index) < solver.min_inliers:
             return None
-        index = np.flatnonzero(inlier)
-        x = x_nS3[index, slot[index]].astype(np.float64)
-        variance = point_variance(y[index, 2], sigma_nS[index, slot[index]], sensor)
-        residual2 = np.square(y[index] @ T_44[:3, :3].T + T_44[:3, 3] - x).sum(axis=1) / 3
         weight = 1.0 / (variance * (1.0 + residual2 / variance))  # Cauchy
         T_44 = kabsch(y[index].astype(np.float64), x, weight)
-    inlier, slot = _match(T_44, y, x_nS3, gate2_nS)
-    ratio = float(inlier.sum()) / max(total, 1)
-    if inlier.sum() < solver.min_inliers or ratio < solver.min_inlier_ratio:
+    index, x, variance, residual2 = _agreeing(T_44, y, x_nS3, sigma_nS, gate2_nS, sensor)
+    ratio = len(index) / max(total, 1)
+    if len(index) < solver.min_inliers or ratio < solver.min_inlier_ratio:
         return None
-    index = np.flatnonzero(inlier)
-    x = x_nS3[index, slot[index]].astype(np.float64)
-    variance = point_variance(y[index, 2], sigma_nS[index, slot[index]], sensor)
-    residual2 = np.square(y[index] @ T_44[:3, :3].T + T_44[:3, 3] - x).sum(axis=1) / 3
     covariance = pose_covariance(x, T_44[:3, 3], variance, residual2)
     mask = np.zeros(total, bool)
     mask[rows[index]] = True

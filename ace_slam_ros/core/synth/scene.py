@@ -51,13 +51,6 @@ class Surface:
         """Unit normal towards the side from which the surface is seen."""
         return np.asarray(np.cross(self.v_3, self.u_3))
 
-    @property
-    def corners_K3(self) -> Float64Array:
-        """World corners, metres."""
-        return (
-            self.origin_3 + self.outline_K2[:, :1] * self.u_3 + self.outline_K2[:, 1:] * self.v_3
-        )
-
 
 @dataclass(frozen=True)
 class Box:
