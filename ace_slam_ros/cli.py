@@ -238,7 +238,7 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _dump_config(args: argparse.Namespace) -> int:
-    from .core.config import dump_yaml
+    from .core.parameters import dump_yaml
     from .reporting import say
 
     say(dump_yaml(_config(args)).rstrip())

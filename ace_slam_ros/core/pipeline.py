@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import __version__
-from .config import SlamConfig, flatten
+from .config import SlamConfig
 from .device import choose_device, set_threads
 from .encoder import Encoder, load_encoder
 from .errors import ConfigError, DataError
@@ -28,6 +28,7 @@ from .io.source import Source
 from .keyframe import Keyframe
 from .map_store import load_map
 from .mapper import Mapper
+from .parameters import flatten
 from .plots import plot_trajectory
 from .relocalizer import Relocalizer
 from .summary import Latency, RelocalizeSummary, RunSummary, peak_rss_mb, relocalize_scores

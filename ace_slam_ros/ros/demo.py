@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import __version__
-from ..core.config import flatten
 from ..core.device import choose_device
 from ..core.evaluate import absolute_trajectory_error, relative_pose_error
 from ..core.io.source import Source, open_source
+from ..core.parameters import flatten
 from ..core.plots import plot_trajectory
 from ..core.summary import Latency, RunSummary
 from ..core.trajectory import write_tum

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from ..core.config import SlamConfig, dump_yaml
+from ..core.config import SlamConfig
 from ..core.errors import AceSlamError
+from ..core.parameters import dump_yaml
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from ..core.config import SlamConfig, describe, flatten
+from ..core.config import SlamConfig
 from ..core.errors import ConfigError
+from ..core.parameters import describe, flatten
 
 #: Prefixes and names that ROS itself gives to every node.
 _ROS_OWN = ("use_sim_time", "qos_overrides.", "start_type_description_service")

@@ -1,6 +1,7 @@
 """The configuration file in config/ is the one the code generates."""
 
-from ace_slam_ros.core.config import SlamConfig, dump_yaml, load_config
+from ace_slam_ros.core.config import SlamConfig, load_config
+from ace_slam_ros.core.parameters import dump_yaml
 
 
 def test_shipped_configuration_holds_the_defaults(repository):

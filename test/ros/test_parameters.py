@@ -4,8 +4,9 @@ import pytest
 import rclpy
 from rclpy.parameter import Parameter
 
-from ace_slam_ros.core.config import SlamConfig, describe, flatten
+from ace_slam_ros.core.config import SlamConfig
 from ace_slam_ros.core.errors import ConfigError
+from ace_slam_ros.core.parameters import describe, flatten
 from ace_slam_ros.ros.parameters import (
     config_from_overrides,
     declare_parameters,
