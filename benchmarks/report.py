@@ -1,4 +1,4 @@
-"""What every benchmark shares: command line, machine facts, checks against bars, JSON, exit code."""
+"""What every benchmark shares: command line, machine facts, checks against bars, JSON."""
 
 from __future__ import annotations
 
