@@ -15,8 +15,8 @@ from .config import SlamConfig
 from .encoder import Encoder
 from .errors import MapError
 from .geometry import Float64Array, most_redundant_view, transform_points
-from .heads.affine import AffineLearner
-from .heads.payload import HeadInfo, pack_head, read_info
+from .heads.factory import make_learner
+from .heads.payload import HeadInfo, pack_head, read_info, unpack_tensors
 from .keyframe import Float32Array, Keyframe
 from .map_store import MapManifest, load_map, save_map
 from .trajectory import Trajectory
@@ -35,10 +35,9 @@ class Mapper:
         self._config, self._encoder = config, encoder
         self._begin(map_id or uuid.uuid4().hex[:12])
 
-    def _begin(self, map_id: str) -> None:
+    def _begin(self, map_id: str, head_type: str | None = None) -> None:
         self.map_id = map_id
-        self._learner = AffineLearner(
-            self._config.head, self._config.sensor, self._encoder.codebook, self._encoder.device)
+        self._learner = make_learner(self._config, self._encoder, head_type)
         self._keyframes: dict[int, Keyframe] = {}
         self._poses: dict[int, Float64Array] = {}
         self._queue: deque[Keyframe] = deque()
@@ -74,6 +73,11 @@ class Mapper:
     def work(self, budget_s: float) -> bool:
         """Learn queued keyframes until the budget is spent; True when the head changed."""
         end = time.perf_counter() + budget_s
+        changed = self._observe_queued(end)
+        return self._learner.work(end - time.perf_counter()) or changed
+
+    def _observe_queued(self, end: float) -> bool:
+        """Hand queued keyframes to the learner until the time `end`; True when there were any."""
         changed = False
         while self._queue:
             keyframe = self._queue.popleft()
@@ -104,7 +108,7 @@ class Mapper:
     def export_head(self) -> bytes:
         """Return the head weights as the blob that trackers and maps take."""
         return pack_head(self._learner.export(), HeadInfo(
-            self.map_id, self._encoder.hash, self._config.head.type, len(self._keyframes),
+            self.map_id, self._encoder.hash, self._learner.head_type, len(self._keyframes),
             self._next_id))
 
     def keyframe_trajectory(self) -> Trajectory:
@@ -140,7 +144,7 @@ class Mapper:
         low, high = points.min(axis=0), points.max(axis=0)
         manifest = MapManifest(
             map_id=self.map_id, encoder_name=self._encoder.name, encoder_hash=self._encoder.hash,
-            head_type=self._config.head.type, camera=keyframes[-1].camera,
+            head_type=self._learner.head_type, camera=keyframes[-1].camera,
             frame_id=self._config.ros.map_frame,
             bounds_m=((float(low[0]), float(low[1]), float(low[2])),
                       (float(high[0]), float(high[1]), float(high[2]))),
@@ -157,8 +161,10 @@ class Mapper:
         if stored.keyframes is None:
             raise MapError(f"{path} holds no keyframes, so it can only be localised in: "
                            "use mode localization")
-        self._begin(stored.manifest.map_id)
+        info = read_info(stored.head)
+        self._begin(stored.manifest.map_id, info.head)
         for keyframe in stored.keyframes:
             self.add_keyframe(keyframe, self.map_id)
-        self._next_id = max(self._next_id, read_info(stored.head).next_keyframe)
-        self.work(float("inf"))
+        self._next_id = max(self._next_id, info.next_keyframe)
+        self._observe_queued(float("inf"))
+        self._learner.restore(unpack_tensors(stored.head))

@@ -13,8 +13,8 @@ from .encoder import Encoder
 from .features import extract_features
 from .frame import Frame
 from .geometry import Float64Array
-from .heads.affine import AffineHead
-from .heads.payload import unpack_head
+from .heads.factory import load_head
+from .heads.protocol import SceneHead
 from .solver import solve_rgb, solve_rgbd
 
 
@@ -63,7 +63,7 @@ class Relocalizer:
 
     def __init__(self, config: SlamConfig, encoder: Encoder) -> None:
         self._config, self._encoder = config, encoder
-        self._head: AffineHead | None = None
+        self._head: SceneHead | None = None
         self._version = 0
         self.map_id = ""
 
@@ -73,8 +73,7 @@ class Relocalizer:
         Raises:
             MapError: they are damaged or belong to another encoder.
         """
-        self._head, info = unpack_head(
-            payload, self._encoder, self._encoder.device, self._config.head.neighbours)
+        self._head, info = load_head(payload, self._encoder, self._config)
         self._version, self.map_id = version, info.map_id
 
     def locate(self, frame: Frame, min_confidence: float | None = None) -> Relocalization:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from .camera import Camera
 from .config import SensorConfig, SolverConfig
 from .geometry import Float64Array, exp_se3, invert_pose, kabsch, make_pose
-from .heads.affine import Predictions
+from .heads.protocol import Predictions
 from .keyframe import Features, Float32Array
 
 _GATE_SIGMAS = 3.0

@@ -21,8 +21,9 @@ from .features import extract_features
 from .frame import Frame
 from .frame_budget import FrameBudget
 from .geometry import Float64Array, exp_se3, invert_pose, log_se3, pose_error
-from .heads.affine import AffineHead
-from .heads.payload import read_info, unpack_head
+from .heads.factory import load_head
+from .heads.payload import read_info
+from .heads.protocol import SceneHead
 from .keyframe import Features, Keyframe
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap, RefinedPose
 from .solver import PoseEstimate, solve_rgbd
@@ -121,7 +122,7 @@ class Tracker:
     def _begin(self, map_id: str) -> None:
         self.map_id = map_id
         self.state = TrackerState.INIT
-        self._head: AffineHead | None = None
+        self._head: SceneHead | None = None
         self._version = 0
         self._next_keyframe = 0
         self._local.clear()
@@ -170,8 +171,7 @@ class Tracker:
             return  # a straggler of the map just left
         if info.map_id == self.map_id:
             self._retired.clear()  # the mapper has followed; from now on a return is deliberate
-        head, info = unpack_head(
-            payload, self._encoder, self._encoder.device, self._config.head.neighbours)
+        head, info = load_head(payload, self._encoder, self._config)
         if info.map_id != self.map_id:
             log.info("localising in map %s", info.map_id)
             self._retired.add(self.map_id)

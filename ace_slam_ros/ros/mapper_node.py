@@ -11,6 +11,7 @@ from ace_slam_ros.msg import Keyframe as KeyframeMsg
 from ace_slam_ros.srv import LoadMap, SaveMap
 
 from ..core.errors import AceSlamError, ConfigError, DataError, MapError
+from ..core.heads.factory import head_capacity_bytes
 from ..core.map_store import MapManifest, load_map
 from ..core.mapper import Mapper
 from ..core.weights_segment import WeightsWriter
@@ -21,7 +22,7 @@ from .node_base import SlamNode
 from .process import run_node
 from .qos import keyframe_qos
 from .session import CrashedMap, Session
-from .weights import Heartbeat, MapFollower, weights_capacity, weights_schema
+from .weights import Heartbeat, MapFollower, weights_schema
 
 _QUEUE = 100
 _IDLE_S = 0.2
@@ -39,7 +40,7 @@ class MapperNode(SlamNode):
         self._localization_only = ros.mode == "localization"
         if self._localization_only and not ros.map_dir:
             raise ConfigError("ros.mode=localization needs a map: set ros.map_dir to its folder")
-        schema = weights_schema(self.config, self.encoder)
+        schema = weights_schema(self.encoder)
         self._mapper = Mapper(self.config, self.encoder)
         self._follower = MapFollower(self._mapper.map_id)
         self._keyframes = 0
@@ -50,7 +51,7 @@ class MapperNode(SlamNode):
         self._session = Session(self.segment, schema, period_s, f"{ros.mode} {ros.map_dir}")
         crashed = self._session.crashed(self._localization_only)
         self._writer = WeightsWriter(
-            self.segment, weights_capacity(self.config, self.encoder), schema)
+            self.segment, head_capacity_bytes(self.config, self.encoder), schema)
         self._heartbeat = Heartbeat(self._writer)
         try:
             self._restore(crashed)

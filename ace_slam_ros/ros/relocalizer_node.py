@@ -36,7 +36,7 @@ class RelocalizerNode(SlamNode):
         """Make the service and the link to the weights."""
         self._relocalizer = Relocalizer(self.config, self.encoder)
         self._link = WeightsLink(
-            self.segment, weights_schema(self.config, self.encoder),
+            self.segment, weights_schema(self.encoder),
             lambda text: self.log_once(text, f"weights ignored: {text}"))
         self._newest: ImagePair | None = None
         self._waiting = 0

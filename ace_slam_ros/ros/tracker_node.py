@@ -55,7 +55,7 @@ class TrackerNode(SlamNode):
         self._last: TrackResult | None = None
         self._trouble = ""
         self._link = WeightsLink(
-            self.segment, weights_schema(self.config, self.encoder),
+            self.segment, weights_schema(self.encoder),
             lambda text: self.log_once(text, f"weights ignored: {text}"))
         self._transforms = make_transforms(self)
         self._extrinsic = Extrinsic(self, self.config.ros, self._transforms)

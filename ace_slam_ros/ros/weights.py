@@ -7,26 +7,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..core.config import SlamConfig
 from ..core.encoder import Encoder
 from ..core.errors import AceSlamError, MapError, SegmentError
 from ..core.heads.payload import PAYLOAD_SCHEMA, read_info
 from ..core.weights_segment import SegmentStatus, WeightsReader, WeightsWriter
 
 
-def weights_schema(config: SlamConfig, encoder: Encoder) -> str:
-    """Describe what the segment's payload is; nodes that disagree must not read each other."""
-    return f"{PAYLOAD_SCHEMA} {config.head.type} {encoder.name} {encoder.hash}"
+def weights_schema(encoder: Encoder) -> str:
+    """Describe what the segment's payload is; nodes that disagree must not read each other.
 
-
-def weights_capacity(config: SlamConfig, encoder: Encoder) -> int:
-    """Bytes of the largest head: all experts of all words, and room for the description.
-
-    At least 4 MB, for maps that were made with other settings of the head.
+    The type of head is not part of it: every payload names its own.
     """
-    expert = 3 * config.head.inputs + 10
-    words = len(encoder.codebook.words_KD)
-    return max(4 << 20, words * (1 + config.head.experts_per_word * expert) + (64 << 10))
+    return f"{PAYLOAD_SCHEMA} {encoder.name} {encoder.hash}"
 
 
 class Heartbeat:

@@ -6,7 +6,7 @@ import pytest
 from ace_slam_ros.core.camera import Camera
 from ace_slam_ros.core.config import SensorConfig, SolverConfig
 from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error, transform_points
-from ace_slam_ros.core.heads.affine import Predictions
+from ace_slam_ros.core.heads.protocol import Predictions
 from ace_slam_ros.core.keyframe import Features
 from ace_slam_ros.core.solver import (
     score_poses,

@@ -47,7 +47,7 @@ def test_what_saving_learns_is_published(mapper, tmp_path, monkeypatch):
     try:
         node.trigger_configure()
         assert node.state_label == "inactive"
-        reader = WeightsReader(node.segment, weights_schema(node.config, node.encoder))
+        reader = WeightsReader(node.segment, weights_schema(node.encoder))
         keyframes = list(mapper._keyframes.values())
         for keyframe in keyframes:
             node._mapper.add_keyframe(keyframe, "given")

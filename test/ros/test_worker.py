@@ -10,9 +10,10 @@ from rclpy.task import Future
 
 from ace_slam_ros.core.config import SlamConfig
 from ace_slam_ros.core.errors import MapError
+from ace_slam_ros.core.heads.factory import head_capacity_bytes
 from ace_slam_ros.core.heads.payload import HeadInfo, pack_head
 from ace_slam_ros.core.weights_segment import WeightsReader, WeightsWriter
-from ace_slam_ros.ros.weights import Heartbeat, MapFollower, WeightsLink, weights_capacity
+from ace_slam_ros.ros.weights import Heartbeat, MapFollower, WeightsLink
 from ace_slam_ros.ros.worker import NewestSlot, Worker, WorkerStoppedError
 
 
@@ -190,5 +191,5 @@ def test_the_segment_holds_the_largest_head():
     }, HeadInfo(map_id="m" * 40, encoder_hash="e" * 64, head="affine", keyframes=1,
                 next_keyframe=1))
     encoder = SimpleNamespace(codebook=SimpleNamespace(words_KD=torch.zeros(words, 1)))
-    assert len(largest) <= weights_capacity(config, encoder) < len(largest) + 100_000
-    assert weights_capacity(SlamConfig(), encoder) == 4 << 20
+    assert len(largest) <= head_capacity_bytes(config, encoder) < len(largest) + 100_000
+    assert head_capacity_bytes(SlamConfig(), encoder) == 4 << 20

@@ -19,23 +19,12 @@ from ..config import HeadConfig, SensorConfig
 from ..errors import MapError
 from ..geometry import Float64Array
 from ..keyframe import Float32Array, Keyframe
+from .protocol import Predictions
 
+HEAD_TYPE = "affine"
 #: Prior of an expert's residual: as many pseudo-samples with this standard deviation (metres).
 _PRIOR_SAMPLES, _PRIOR_SIGMA_M = 2.0, 0.04
 _SLOPE_LEVELS, _OFFSET_LEVELS = 127.0, 32767.0
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Scene coordinates of N features, several hypotheses each.
-
-    Attributes:
-        coords_map_NS3: (N, S, 3) float32 metres in the map frame.
-        sigma_m_NS: (N, S) float32 standard deviation per axis, metres; inf where there is none.
-    """
-
-    coords_map_NS3: Float32Array
-    sigma_m_NS: Float32Array
 
 
 def encode_words(
@@ -49,11 +38,9 @@ def encode_words(
 
 
 class AffineHead:
-    """Frozen experts: what tracker and relocalizer use and what a map stores.
+    """Frozen experts: what tracker and relocalizer use and what a map stores."""
 
-    Attributes:
-        tensors: the weights by name (`export` gives them, the constructor takes them).
-    """
+    head_type = HEAD_TYPE
 
     def __init__(self, tensors: dict[str, Tensor], codebook: Codebook, device: torch.device,
                  neighbours: int) -> None:
@@ -87,8 +74,7 @@ class AffineHead:
         """Return all hypotheses of each descriptor; S = neighbours x most experts of a word."""
         count = len(descriptors_ND)
         if count == 0 or self.expert_count == 0:
-            return Predictions(np.zeros((count, 1, 3), np.float32),
-                               np.full((count, 1), np.inf, np.float32))
+            return no_predictions(count)
         d = torch.from_numpy(np.ascontiguousarray(descriptors_ND)).to(self._device)
         words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours, self._inputs)
         experts_NkS = self._table_KS[words_Nk]
@@ -97,6 +83,12 @@ class AffineHead:
         sigma = self._sigma_E[experts_NkS]
         return Predictions(coords.reshape(count, -1, 3).cpu().numpy(),
                            sigma.reshape(count, -1).cpu().numpy())
+
+
+def no_predictions(count: int) -> Predictions:
+    """Return `count` features without any hypothesis."""
+    return Predictions(np.zeros((count, 1, 3), np.float32),
+                       np.full((count, 1), np.inf, np.float32))
 
 
 def expert_table(count_K: Tensor) -> Tensor:
@@ -160,6 +152,8 @@ class AffineLearner:
     relative to the expert's origin, so that single precision is enough.
     """
 
+    head_type = HEAD_TYPE
+
     def __init__(self, config: HeadConfig, sensor: SensorConfig, codebook: Codebook,
                  device: torch.device) -> None:
         self._config, self._sensor = config, sensor
@@ -176,6 +170,32 @@ class AffineLearner:
     def expert_count(self) -> int:
         """Experts in use."""
         return self._count
+
+    @property
+    def wants_work(self) -> bool:
+        """Never: everything is learned when it is observed."""
+        return False
+
+    def work(self, budget_s: float) -> bool:
+        """Do nothing: `observe` solved all there is."""
+        return False
+
+    @torch.inference_mode()
+    def predict(self, descriptors_ND: Float32Array) -> Predictions:
+        """Predict from the present weights, before they are rounded for export."""
+        if len(descriptors_ND) == 0 or self._count == 0:
+            return no_predictions(len(descriptors_ND))
+        d = torch.from_numpy(np.ascontiguousarray(descriptors_ND)).to(self._device)
+        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours, self._inputs - 1)
+        experts_NkS = self._table_KS[words_Nk]
+        used = experts_NkS.clamp(min=0)
+        coords = torch.einsum("nkp,nkspx->nksx", z_NkP, self._experts.W_EP3[used])
+        coords += self._experts.origin_E3[used]
+        sigma = torch.where(experts_NkS >= 0, self._experts.sigma_E[used], torch.inf)
+        return Predictions(coords.flatten(1, 2).cpu().numpy(), sigma.flatten(1).cpu().numpy())
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Do nothing: the keyframes taught all there is."""
 
     @torch.inference_mode()
     def observe(self, keyframe: Keyframe, T_map_cam: Float64Array) -> int:

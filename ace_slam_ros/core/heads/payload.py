@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ..encoder import Encoder
 from ..errors import MapError
-from .affine import AffineHead
 
 #: What writer and readers of the shared-memory segment must agree on.
 PAYLOAD_SCHEMA = "ace_slam_ros/head/1"
@@ -25,7 +22,7 @@ class HeadInfo:
     Attributes:
         map_id: which map the weights belong to.
         encoder_hash: the encoder they were learned with.
-        head: kind of head.
+        head: type of head; readers go by it.
         keyframes: how many keyframes taught them.
         next_keyframe: larger than every keyframe id the map has seen.
     """
@@ -60,23 +57,13 @@ def read_info(blob: bytes) -> HeadInfo:
             f"not head weights of ace_slam_ros ({error}): save the map again") from error
 
 
-def unpack_head(
-    blob: bytes, encoder: Encoder, device: torch.device, neighbours: int
-) -> tuple[AffineHead, HeadInfo]:
-    """Return the head of a blob.
+def unpack_tensors(blob: bytes) -> dict[str, Tensor]:
+    """Return the weights of a blob by name.
 
     Raises:
-        MapError: damaged, of another encoder, or of an unknown kind.
+        MapError: it is damaged.
     """
-    info = read_info(blob)
-    if info.encoder_hash != encoder.hash:
-        raise MapError(
-            f"the map was made with encoder {info.encoder_hash}, this one is {encoder.hash}: "
-            "use the same encoder weights, or map again")
-    if info.head != "affine":
-        raise MapError(f"head type '{info.head}' is unknown here: update ace_slam_ros")
     try:
-        tensors = load(blob)
+        return load(blob)
     except SafetensorError as error:
         raise MapError(f"head weights are damaged ({error}): save the map again") from error
-    return AffineHead(tensors, encoder.codebook, device, neighbours), info

@@ -1,0 +1,100 @@
+"""What a scene head is to the rest of the system: a frozen predictor and a learner.
+
+The tracker and the relocalizer see only `SceneHead`, the mapper only `HeadLearner`; `factory.py`
+makes both. A head of another kind is added by implementing these two and naming it there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from ..geometry import Float64Array
+from ..keyframe import Float32Array, Keyframe
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scene coordinates of N features, several hypotheses each.
+
+    Attributes:
+        coords_map_NS3: (N, S, 3) float32 metres in the map frame.
+        sigma_m_NS: (N, S) float32 standard deviation per axis, metres; inf where there is none.
+    """
+
+    coords_map_NS3: Float32Array
+    sigma_m_NS: Float32Array
+
+
+class SceneHead(Protocol):
+    """Frozen weights: what the tracker and the relocalizer use."""
+
+    @property
+    def head_type(self) -> str:
+        """Kind of head, as `head.type` names it."""
+        ...
+
+    def predict(self, descriptors_ND: Float32Array) -> Predictions:
+        """Return the scene coordinates of (N, D) unit-norm descriptors; N may be zero."""
+        ...
+
+
+class HeadLearner(Protocol):
+    """A head that learns: what the mapper uses. One thread calls it.
+
+    It keeps what a keyframe showed (descriptor, camera-frame point, keyframe id), never a map
+    point: targets follow the keyframe poses. The covariance of a camera-frame point comes from
+    the depth noise model that the learner was made with.
+    """
+
+    @property
+    def head_type(self) -> str:
+        """Kind of head, as `head.type` names it."""
+        ...
+
+    @property
+    def wants_work(self) -> bool:
+        """Whether `work` can improve the head although no keyframe is new (idle time helps)."""
+        ...
+
+    def observe(self, keyframe: Keyframe, T_map_cam: Float64Array) -> int:
+        """Take a keyframe whose pose is `T_map_cam` (4, 4); returns the samples it gave."""
+        ...
+
+    def work(self, budget_s: float) -> bool:
+        """Improve the head; True when predictions changed.
+
+        A finite budget is a wall time: a head that learns by gradient steps spends it wholly, one
+        that learns in `observe` returns at once. An infinite budget does the steps that the
+        keyframes observed so far are owed and no more, so that the result is the same on every
+        run: offline runs use it.
+        """
+        ...
+
+    def predict(self, descriptors_ND: Float32Array) -> Predictions:
+        """Predict as the exported head would, from the present weights."""
+        ...
+
+    def retarget(self, poses: dict[int, Float64Array]) -> None:
+        """Move keyframes (id -> new T_map_cam). Unknown ids are an error."""
+        ...
+
+    def forget(self, identifier: int) -> None:
+        """Stop holding a keyframe; what it taught so far stays. Unknown ids are ignored."""
+        ...
+
+    def export(self) -> dict[str, Tensor]:
+        """Return the weights by name on the CPU, as the frozen head takes them."""
+        ...
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from exported weights, after the keyframes of their map were observed.
+
+        A head that learned all of it from the keyframes ignores them.
+
+        Raises:
+            MapError: the weights do not fit this learner.
+        """
+        ...
