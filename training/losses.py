@@ -7,33 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def apply_homography(H_b33: Tensor, points_bN2: Tensor) -> Tensor:
-    """Map pixels (B, N, 2) by homographies (B, 3, 3)."""
-    ones = torch.ones_like(points_bN2[..., :1])
-    mapped = torch.cat([points_bN2, ones], dim=-1) @ H_b33.transpose(1, 2)
-    return mapped[..., :2] / mapped[..., 2:].clamp(min=1e-6)
-
-
-def correspondences(
-    H_b_a: Tensor, H_base_a: Tensor, view: int, base: int, stride: int, count: int,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Choose cells of the first view and where they fall in the second.
-
-    Returns:
-        (pixels_a (B, N, 2), pixels_b (B, N, 2), valid (B, N)); pixel centres at integers.
-    """
-    batch = H_b_a.shape[0]
-    margin = stride
-    pixels_a = margin + torch.rand(
-        batch, count, 2, generator=generator, device="cpu").to(H_b_a) * (view - 2 * margin)
-    pixels_b = apply_homography(H_b_a, pixels_a)
-    in_base = apply_homography(H_base_a, pixels_a)
-    valid = ((pixels_b > margin) & (pixels_b < view - margin)).all(-1)
-    valid &= ((in_base > 0) & (in_base < base - 1)).all(-1)
-    return pixels_a, pixels_b, valid
-
-
 def sample(descriptors_bDhw: Tensor, pixels_bN2: Tensor, view: int) -> Tensor:
     """Bilinear descriptors (B, N, D), unit norm, at pixels (B, N, 2) of views of side `view`."""
     grid = (pixels_bN2 + 0.5) / view * 2 - 1
@@ -44,12 +17,20 @@ def sample(descriptors_bDhw: Tensor, pixels_bN2: Tensor, view: int) -> Tensor:
 
 def contrastive_loss(
     a_bND: Tensor, b_bND: Tensor, pixels_a: Tensor, pixels_b: Tensor, valid: Tensor,
-    temperature: float, exclude_px: float,
+    temperature: float, exclude_px: float, cells: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Symmetric InfoNCE; cells nearer than `exclude_px` to the true one are no negatives.
 
+    Args:
+        a_bND, b_bND: (B, N, D) unit-norm descriptors of corresponding pixels.
+        pixels_a, pixels_b: (B, N, 2) where they are.
+        valid: (B, N) bool, correspondences that count.
+        temperature: of the softmax.
+        exclude_px: radius around the true place that holds no negatives.
+        cells: (B, D, h, w) descriptor maps of both views, whose cells are more negatives.
+
     Returns:
-        (loss, top-1 accuracy against all cells of the batch).
+        (loss, top-1 accuracy against everything compared with).
     """
     batch, count, _ = a_bND.shape
     a, b = a_bND[valid], b_bND[valid]
@@ -61,7 +42,25 @@ def contrastive_loss(
     ignore = same & (near_a | near_b)
     ignore.fill_diagonal_(False)
     logits = logits.masked_fill(ignore, float("-inf"))
+    forward, backward = logits, logits.T
+    if cells is not None:
+        in_b = against_cells(a_bND, cells[1], pixels_b, exclude_px)[valid] / temperature
+        in_a = against_cells(b_bND, cells[0], pixels_a, exclude_px)[valid] / temperature
+        forward, backward = torch.cat([forward, in_b], 1), torch.cat([backward, in_a], 1)
     target = torch.arange(len(a), device=a.device)
-    loss = 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
-    accuracy = (logits.argmax(1) == target).float().mean()
+    loss = 0.5 * (F.cross_entropy(forward, target) + F.cross_entropy(backward, target))
+    accuracy = (forward.argmax(1) == target).float().mean()
     return loss, accuracy
+
+
+def against_cells(
+    queries_bND: Tensor, map_bDhw: Tensor, true_bN2: Tensor, exclude_px: float
+) -> Tensor:
+    """Return (B, N, h * w) similarity to every cell of a view, -inf around the true pixel."""
+    h, w = map_bDhw.shape[2:]
+    stride = 8.0
+    ys, xs = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    centres = torch.stack([xs, ys], -1).reshape(-1, 2).to(queries_bND) * stride + (stride - 1) / 2
+    similarity = queries_bND @ map_bDhw.flatten(2)
+    near = torch.cdist(true_bN2, centres.expand(len(true_bN2), -1, -1)) < exclude_px
+    return similarity.masked_fill(near, float("-inf"))

@@ -1,6 +1,6 @@
-"""Train the encoder from nothing on procedural images: one command, any device, resumable.
+"""Train the encoder from nothing on images we render: one command, any device, resumable.
 
-    python training/train_encoder.py --out out/encoder            # about an hour on one CPU core
+    python training/train_encoder.py --out out/encoder            # under three hours on a CPU
     python training/train_encoder.py --out out/encoder --device cuda
 
 Running it again continues from the last checkpoint. The result, `encoder.safetensors` (fp16,
@@ -11,74 +11,49 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import sys
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
+from data import VALIDATION, batch_workers, draw, prepare, worker_count  # noqa: E402
 from export import export_encoder, plot_curves  # noqa: E402
-from losses import contrastive_loss, correspondences, sample  # noqa: E402
-from pairs import make_batch  # noqa: E402
-from procedural import dead_leaves, noise_bank  # noqa: E402
-from recipe import Recipe  # noqa: E402
+from losses import contrastive_loss, sample  # noqa: E402
+from recipe import Recipe, Stage  # noqa: E402
 
-from ace_slam_ros.core.encoder_network import STRIDE, EncoderNetwork  # noqa: E402
+from ace_slam_ros.core.encoder_network import EncoderNetwork  # noqa: E402
 
-_POOL: list[np.ndarray] = []
-
-
-def build_pool(recipe: Recipe, path: Path) -> np.ndarray:
-    """Render the image pool (images, base, base) uint8, or load the one rendered before."""
-    if path.exists():
-        return np.load(path)
-    bank = noise_bank(np.random.default_rng([recipe.seed, 2]), 48, recipe.base + 64)
-    pool = np.stack([
-        dead_leaves(np.random.default_rng([recipe.seed, 0, k]), bank, recipe.base)
-        for k in tqdm(range(recipe.images), desc="rendering images")
-    ])
-    np.save(path, pool)
-    return pool
-
-
-def _start_worker(path: str) -> None:
-    cv2.setNumThreads(1)
-    _POOL.extend(np.load(path, mmap_mode="r"))
-
-
-def _work(recipe: Recipe, step: int) -> dict[str, np.ndarray]:
-    return make_batch(recipe.seed, step, _POOL, recipe.pairs, recipe.view)
+#: Batches made ahead of the training.
+_AHEAD = 32
 
 
 def train_step(
-    network: EncoderNetwork, batch: dict[str, np.ndarray], recipe: Recipe, step: int,
+    network: EncoderNetwork, batch: dict[str, np.ndarray], recipe: Recipe, stage: Stage,
     device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (loss, accuracy) of one batch."""
-    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
     images = torch.from_numpy(batch["images"]).to(device)
     images = images.contiguous(memory_format=torch.channels_last)
-    H_b_a = torch.from_numpy(batch["H_b_a"]).to(device)
-    H_base_a = torch.from_numpy(batch["H_base_a"]).to(device)
+    pixels_a = torch.from_numpy(batch["pixels_a"]).to(device)
+    pixels_b = torch.from_numpy(batch["pixels_b"]).to(device)
+    valid = torch.from_numpy(batch["valid"]).to(device) > 0
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         maps = network(images)
-    maps = maps.float()
-    pixels_a, pixels_b, valid = correspondences(
-        H_b_a, H_base_a, recipe.view, recipe.base, STRIDE, recipe.cells, generator)
-    a = sample(maps[: recipe.pairs], pixels_a, recipe.view)
-    b = sample(maps[recipe.pairs:], pixels_b, recipe.view)
+    map_a, map_b = maps.float().chunk(2)
     return contrastive_loss(
-        a, b, pixels_a, pixels_b, valid, recipe.temperature, recipe.exclude_px)
+        sample(map_a, pixels_a, stage.view), sample(map_b, pixels_b, stage.view),
+        pixels_a, pixels_b, valid, recipe.temperature, recipe.exclude_px,
+        (map_a, map_b) if stage.every_cell else None)
 
 
 def validate(
@@ -88,10 +63,20 @@ def validate(
     """Return the mean top-1 accuracy on the fixed validation batches."""
     network.eval()
     with torch.inference_mode():
-        found = [float(train_step(network, b, recipe, -1 - k, device)[1])
-                 for k, b in enumerate(batches)]
+        found = [float(train_step(network, b, recipe, recipe.stages[-1], device)[1])
+                 for b in batches]
     network.train()
     return float(np.mean(found))
+
+
+def start_stage(
+    network: EncoderNetwork, recipe: Recipe, stage: Stage
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
+    """Return a fresh optimiser and its schedule for a stage."""
+    optimiser = torch.optim.AdamW(
+        network.parameters(), stage.learning_rate, weight_decay=recipe.weight_decay)
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, stage.learning_rate, total_steps=stage.steps, pct_start=0.08)
 
 
 def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True) -> Path:
@@ -100,40 +85,37 @@ def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True
     Returns:
         Path of the exported weights.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    build_pool(recipe, out / "pool.npy")
+    prepare(recipe, out, max(1, os.cpu_count() or 1))
     torch.manual_seed(recipe.seed)
     network = EncoderNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(
-        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.08)
+    optimiser, schedule = start_stage(network, recipe, recipe.stages[0])
     first, log = 0, []
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
         state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
-        if state["recipe"] != asdict(recipe):
+        if state["recipe"] != _plain(recipe):
             raise SystemExit(f"{checkpoint} was made with another recipe: choose another --out")
         network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
         first, log = state["step"], state["log"]
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1 if device.type == "cpu" else max(1, (os.cpu_count() or 2) - 2),
-                             mp_context=spawn, initializer=_start_worker,
-                             initargs=(str(out / "pool.npy"),)) as workers:
-        held_out = [workers.submit(_work, recipe, 10_000_000 + k).result() for k in range(8)]
-        ahead = 32
-        queue: list[Future[dict[str, np.ndarray]]] = [
-            workers.submit(_work, recipe, s)
-            for s in range(first, min(first + ahead, recipe.steps))]
+        stage, begin = recipe.at(first)
+        optimiser, schedule = start_stage(network, recipe, stage)
+        if first > begin:
+            optimiser.load_state_dict(state["optimiser"])
+            schedule.load_state_dict(state["schedule"])
+    with batch_workers(recipe, out, worker_count(device.type)) as workers:
+        held_out = [workers.submit(draw, VALIDATION + k).result() for k in range(8)]
+        queue: deque[Future[dict[str, np.ndarray]]] = deque(
+            workers.submit(draw, s) for s in range(first, min(first + _AHEAD, recipe.steps)))
         bar = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps,
                    desc="training", disable=not progress, mininterval=5)
         for step in bar:
-            batch = queue.pop(0).result()
-            if step + ahead < recipe.steps:
-                queue.append(workers.submit(_work, recipe, step + ahead))
-            loss, accuracy = train_step(network, batch, recipe, step, device)
+            stage, begin = recipe.at(step)
+            if step == begin and step > 0:
+                optimiser, schedule = start_stage(network, recipe, stage)
+            batch = queue.popleft().result()
+            if step + _AHEAD < recipe.steps:
+                queue.append(workers.submit(draw, step + _AHEAD))
+            loss, accuracy = train_step(network, batch, recipe, stage, device)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -146,7 +128,7 @@ def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True
                 log[-1].append(validate(network, held_out, recipe, device))
                 temporary = checkpoint.with_suffix(".tmp")
                 torch.save({
-                    "recipe": asdict(recipe), "network": network.state_dict(),
+                    "recipe": _plain(recipe), "network": network.state_dict(),
                     "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(),
                     "step": step + 1, "log": log,
                 }, temporary)
@@ -157,20 +139,28 @@ def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True
     return out / "encoder.safetensors"
 
 
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as what a checkpoint may hold."""
+    return dict(json.loads(json.dumps(asdict(recipe))))
+
+
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="0 = torch's default")
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--steps-share", type=float, default=1.0,
+                        help="share of the recipe's steps in every stage, for a quick try")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--images", type=int, default=Recipe.images)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
     started = time.time()
-    recipe = Recipe(seed=args.seed, steps=args.steps, images=args.images)
+    recipe = Recipe(seed=args.seed, images=args.images, stages=tuple(
+        replace(stage, steps=max(1, round(stage.steps * args.steps_share)))
+        for stage in Recipe().stages))
     path = train(recipe, args.out, torch.device(args.device))
     print(f"{path} after {(time.time() - started) / 60:.1f} min")
 

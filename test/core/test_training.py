@@ -9,12 +9,17 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 
-from losses import apply_homography, contrastive_loss, correspondences  # noqa: E402
-from pairs import make_batch, make_pair  # noqa: E402
+import pairs  # noqa: E402
+import worlds  # noqa: E402
+from data import VALIDATION, Data  # noqa: E402
+from losses import against_cells, contrastive_loss  # noqa: E402
+from pairs import picture_pair  # noqa: E402
 from procedural import dead_leaves, noise_bank  # noqa: E402
-from train_encoder import Recipe, train  # noqa: E402
+from recipe import Recipe, Stage  # noqa: E402
+from train_encoder import train  # noqa: E402
 
 from ace_slam_ros.core.encoder_network import EncoderNetwork, fold_normalisation  # noqa: E402
+from ace_slam_ros.core.synth.worlds import CAMERA, make_world  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -23,29 +28,72 @@ def pool():
     return [dead_leaves(np.random.default_rng([0, k]), bank, 256) for k in range(6)]
 
 
-def test_images_and_batches_depend_on_the_seed_alone(pool):
+def brightest(image):
+    """Centre (x, y) of the only spot of an otherwise dark image, or None."""
+    found = np.argwhere(image > 80)[:, ::-1]
+    if len(found) == 0 or np.ptp(found, axis=0).max() > 30:  # not in view, or mirrored too
+        return None
+    return found.mean(axis=0)
+
+
+def test_images_and_batches_depend_on_the_seed_alone(pool, tmp_path):
     bank = noise_bank(np.random.default_rng(0), 4, 320)
     assert np.array_equal(pool[2], dead_leaves(np.random.default_rng([0, 2]), bank, 256))
-    a, b, c = (make_batch(s, 5, pool, 2, 96) for s in (1, 1, 2))
+    np.save(tmp_path / "pictures.npy", np.stack(pool * 5))
+    stage = Stage(steps=10, pairs=2, view=96, learning_rate=1e-3)
+    a, b, c = (Data(Recipe(seed=s, stages=(stage,)), tmp_path).batch(5) for s in (1, 1, 2))
     assert np.array_equal(a["images"], b["images"])
     assert not np.array_equal(a["images"], c["images"])
     assert all(image.std() > 15 for image in pool)
 
 
-def test_homographies_say_where_pixels_go(pool):
-    rng = np.random.default_rng(3)
+def test_pictures_say_where_pixels_go(monkeypatch):
+    monkeypatch.setattr(pairs, "photometric", lambda rng, image: image)
     dots = np.zeros((256, 256), np.uint8)
     dots[120:124, 130:134] = 255
-    for _ in range(8):
-        a, b, (H_b_a, _) = make_pair(rng, dots, 160)
-        if a.max() - np.median(a) < 60 or b.max() - np.median(b) < 60:
+    checked = 0
+    for seed in range(30):
+        pair = picture_pair(np.random.default_rng(seed), [dots], 160, 4000)
+        spots = [brightest(pair.image_a), brightest(pair.image_b)]
+        if spots[0] is None or spots[1] is None:
             continue
-        spots = [np.argwhere(i > np.median(i) + 0.7 * (float(i.max()) - np.median(i)))
-                 .mean(axis=0)[::-1] for i in (a, b)]
-        p = H_b_a @ np.append(spots[0], 1)
-        assert np.linalg.norm(p[:2] / p[2] - spots[1]) < 6
-        return
-    pytest.fail("no pair shows the dot in both views")
+        from_spot = np.linalg.norm(pair.pixels_a_N2 - spots[0], axis=1)
+        nearest = np.argmin(np.where(pair.valid_N, from_spot, np.inf))
+        if not pair.valid_N[nearest] or from_spot[nearest] > 3:
+            continue
+        assert np.linalg.norm(pair.pixels_b_N2[nearest] - spots[1]) < 8
+        checked += 1
+    assert checked >= 3
+
+
+def test_hidden_pixels_do_not_correspond():
+    """A pixel of the background that a floating piece hides in the other view is not valid."""
+    flat = np.full((256, 256), 90, np.uint8)
+    shares = [picture_pair(np.random.default_rng(s), [flat], 128, 500, most_layers=layers)
+              .valid_N.mean() for layers in (0, 4) for s in range(25)]
+    assert np.mean(shares[25:]) < np.mean(shares[:25]) - 0.02
+
+
+def test_world_correspondences_agree_with_the_exact_geometry():
+    world = make_world("room", 1)
+    items = list(world.frames(24, start=0, step=12))
+    depth = np.stack([i.clean_depth_m[::2, ::2] for i in items]).astype(np.float16)
+    poses = np.stack([i.T_world_cam_44 for i in items])
+    shots = worlds.Shots(np.stack([i.frame.grey for i in items]), depth, poses,
+                         worlds.partners(depth, poses))
+    assert {(0, 1), (1, 0)} == set(map(tuple, shots.partners_P2.tolist()))
+    pixels = np.random.default_rng(0).uniform(20, 460, (200, 2))
+    inside, pixels_b, seen = worlds._across(pixels, shots, 0, 1)
+    assert seen.sum() > 50 and (inside | ~seen).all()
+    for p, q in list(zip(pixels[seen], pixels_b[seen], strict=True))[:40]:
+        z = items[0].clean_depth_m[round(p[1] / 2) * 2, round(p[0] / 2) * 2]
+        X = poses[0] @ np.append(CAMERA.unproject(p[None], np.array([float(z)]))[0], 1)
+        back = CAMERA.project((np.linalg.inv(poses[1]) @ X)[None, :3])[0]
+        assert np.linalg.norm(back - q) < 1.0
+    pair = worlds.world_pair(np.random.default_rng(1), shots, 128, 300)
+    assert pair.valid_N.mean() > 0.2
+    assert (pair.pixels_b_N2[pair.valid_N] > 0).all()
+    assert (pair.pixels_b_N2[pair.valid_N] < 128).all()
 
 
 def test_perfect_descriptors_have_low_loss_and_shuffled_ones_do_not():
@@ -58,25 +106,41 @@ def test_perfect_descriptors_have_low_loss_and_shuffled_ones_do_not():
     assert accuracy == 1.0 and chance < 0.3 and good < 0.1 < bad
 
 
-def test_correspondences_stay_inside(pool):
-    batch = make_batch(0, 1, pool, 3, 128)
-    H = torch.from_numpy(batch["H_b_a"])
-    a, b, valid = correspondences(
-        H, torch.from_numpy(batch["H_base_a"]), 128, 256, 8, 64, torch.Generator().manual_seed(0))
-    assert torch.allclose(apply_homography(H, a), b)
-    assert valid.any() and (b[valid] > 0).all() and (b[valid] < 128).all()
+def test_every_cell_but_those_near_the_true_pixel_is_a_negative():
+    grid = torch.nn.functional.normalize(torch.randn(1, 8, 4, 5), dim=1)
+    queries = torch.randn(1, 2, 8)
+    true = torch.tensor([[[3.5, 3.5], [27.5, 11.5]]])
+    found = against_cells(queries, grid, true, 9.0).reshape(1, 2, 4, 5)
+    for n in range(2):
+        for i in range(4):
+            for j in range(5):
+                away = np.hypot(8 * j + 3.5 - float(true[0, n, 0]),
+                                8 * i + 3.5 - float(true[0, n, 1]))
+                expected = -np.inf if away < 9 else float(queries[0, n] @ grid[0, :, i, j])
+                assert float(found[0, n, i, j]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_recipe_knows_the_stage_of_a_step():
+    recipe = Recipe(stages=(Stage(5, 1, 96, 1e-3), Stage(7, 2, 96, 1e-3)))
+    assert recipe.steps == 12
+    assert [recipe.at(s) for s in (0, 4, 5, 11)] == [
+        (recipe.stages[0], 0), (recipe.stages[0], 0),
+        (recipe.stages[1], 5), (recipe.stages[1], 5)]
 
 
 def test_a_miniature_training_improves_and_resumes(tmp_path):
     from safetensors.torch import load_file
 
-    recipe = Recipe(steps=40, pairs=3, view=96, base=160, images=12, cells=64)
+    recipe = Recipe(base=160, images=30, cells=64, stages=(
+        Stage(steps=30, pairs=3, view=96, learning_rate=2e-3),
+        Stage(steps=10, pairs=3, view=96, learning_rate=5e-4, most_layers=2, every_cell=True)))
     train(recipe, tmp_path, torch.device("cpu"), progress=False)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["step"] == 40
-    losses = [row[1] for row in state["log"]]
-    assert losses[-1] < 4.6  # untrained: log(3 x 64) = 5.3
+    assert state["log"][-1][3] > 4 / (3 * 64)  # untrained: one of all cells
     path = train(recipe, tmp_path, torch.device("cpu"), progress=False)  # nothing left to do
     network = fold_normalisation(EncoderNetwork())
     network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     assert path.stat().st_size < 2_000_000
+    held_out = Data(recipe, tmp_path).batch(VALIDATION)
+    assert held_out["images"].shape == (6, 1, 96, 96)

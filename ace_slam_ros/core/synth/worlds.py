@@ -144,7 +144,9 @@ class World:
         return View(shade(facets, visibility, T_world_cam_44, self.camera),
                     _depth_of(visibility), visibility, facets)
 
-    def frames(self, count: int | None = None, start: int = 0) -> Iterator[SynthFrame]:
+    def frames(
+        self, count: int | None = None, start: int = 0, step: int = 1
+    ) -> Iterator[SynthFrame]:
         """Yield the frames of the sequence at 30 Hz; a short sequence begins like a long one.
 
         Every frame depends on its number alone, so that processes can share the work.
@@ -152,12 +154,13 @@ class World:
         Args:
             count: frames of the whole sequence, the world's own number when None.
             start: number of the first frame to yield.
+            step: every which frame to yield.
         """
         total = self.default_frames if count is None else count
         path = self.path(total)
         walkers = self.walkers(path)
         sensor = Sensor(self.sensor, self.camera, self.seed)
-        for number in range(start, total):
+        for number in range(start, total, step):
             yield self._frame(number, path, walkers, sensor)
 
     def _frame(
