@@ -1,0 +1,212 @@
+"""Accuracy, speed and memory of tracking: every world, recorded data, ablations, checks.
+
+python benchmarks/tracking.py --data FOLDER --out tracking.json --report docs/benchmarks.md
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from report import Report, parser, say, sequences
+from tracking_report import write_report
+from tracking_runs import (
+    STATIC_TWIN,
+    Sequence,
+    baseline_rss_mb,
+    mover_shares,
+    path_length_m,
+    rendered,
+    run,
+    shortened,
+)
+
+from ace_slam_ros.core.config import SlamConfig
+from ace_slam_ros.core.parameters import flatten
+from ace_slam_ros.core.synth.worlds import WORLD_NAMES
+
+QUICK_FRAMES = 250
+#: What each ablation changes. Without a noise model every depth counts alike, as 1 cm.
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "no refinement": {"tracker.refine": False},
+    "no graph": {"mapper.graph": False},
+    "no noise model": {"sensor.noise_base_m": 0.01, "sensor.noise_quadratic": 0.0},
+    "no motion prior": {"tracker.motion_prior": False},
+    "no windowed adjustment": {"tracker.window": 0},
+}
+
+
+def main() -> int:
+    """Run the benchmark; returns 0, or 1 when a check fails."""
+    args = _arguments().parse_args()
+    if args.render_only:
+        write_report(json.loads(args.out.read_text()), args.report)
+        return 0
+    report = Report("tracking")
+    frames = QUICK_FRAMES if args.quick else None
+    cache = args.cache or args.out.parent / "worlds"
+    cache.mkdir(parents=True, exist_ok=True)
+    found = [shortened(name, path, frames, cache) for name, path in sequences(args.data).items()]
+    if not found:
+        report.missing("recorded sequences (--data)")
+    for world in args.worlds:
+        names = (world, STATIC_TWIN) if world == "dynamic" else (world,)
+        found += [rendered(name, seed, frames, cache) for seed in range(1, args.seeds + 1)
+                  for name in names]
+    results = args.out.parent / "runs"
+    report.figures = {
+        "quick": args.quick, "torch_baseline_rss_mb": baseline_rss_mb(),
+        "sequences": {s.title: _measure(s, results) for s in found}}
+    if args.ablations:
+        chosen = [s for s in found if s.seed is None or s.name in ("room", "corridor")]
+        report.figures["ablations"] = _ablate(chosen, results, report)
+    if found:
+        report.figures["repeatable"] = _repeatable(found[0], results)
+    _check(report, found)
+    code = report.finish(args.out)
+    if args.report:
+        write_report(json.loads(args.out.read_text()), args.report)
+    return code
+
+
+def _arguments() -> ArgumentParser:
+    made = parser("Accuracy, speed and memory of tracking.")
+    made.add_argument("--worlds", nargs="*", default=list(WORLD_NAMES), choices=WORLD_NAMES)
+    made.add_argument("--seeds", type=int, default=3, help="of each world, from 1 on")
+    made.add_argument("--ablations", action="store_true", help="switch components off as well")
+    made.add_argument("--quick", action="store_true", help=f"first {QUICK_FRAMES} frames only")
+    made.add_argument("--cache", type=Path, help="rendered worlds, default beside --out")
+    made.add_argument("--report", type=Path, help="markdown page to write the results into")
+    made.add_argument(
+        "--render-only", action="store_true", help="write --report from an existing --out")
+    return made
+
+
+def _measure(sequence: Sequence, results: Path) -> dict[str, Any]:
+    """Run a sequence both ways; returns the figures of the table."""
+    figures: dict[str, Any] = {}
+    for mode in ("every_frame", "realtime"):
+        out = results / f"{sequence.title}.{mode}"
+        summary = run(sequence, out, realtime=mode == "realtime")
+        figures[mode] = _figures(summary)
+        if mode == "every_frame" and "failed" not in summary:
+            if sequence.seed is not None:
+                figures["length_m"] = path_length_m(sequence)
+            if (sequence.path / "movers.npz").exists():
+                share, pixels = mover_shares(sequence, out)
+                figures |= {"mover_share": share, "mover_pixels": pixels}
+    return figures
+
+
+def _figures(summary: dict[str, Any]) -> dict[str, Any]:
+    if "failed" in summary:
+        return summary
+    nees = summary.get("nees") or {}
+    return {
+        "frames": summary["frames"], "lost": summary["lost"], "skipped": summary["skipped"],
+        "skipped_share": summary["skipped"] / max(1, summary["frames"]),
+        "ate_m": summary["ate_rmse_m"], "raw_ate_m": summary["raw_ate_rmse_m"],
+        "rpe_m_per_s": summary["rpe_trans_m_per_s"], "p50_ms": summary["latency_ms"]["p50"],
+        "p95_ms": summary["latency_ms"]["p95"], "rss_mb": summary["peak_rss_mb"],
+        "map_bytes": summary["map_bytes"], "nees": nees.get("pose"),
+        "raw_nees": nees.get("raw"), "stages_ms": summary["stages_ms"],
+    }
+
+
+def _ablate(
+    chosen: list[Sequence], results: Path, report: Report
+) -> dict[str, dict[str, float | None]]:
+    """Return {ablation: {sequence: ATE in metres}} of every-frame runs."""
+    known = flatten(SlamConfig())
+    table: dict[str, dict[str, float | None]] = {}
+    for name, settings in ABLATIONS.items():
+        if not settings.keys() <= known.keys():
+            report.missing(f"ablation '{name}': no parameter {', '.join(settings)}")
+            continue
+        table[name] = {}
+        for sequence in chosen:
+            out = results / f"{sequence.title}.{name.replace(' ', '_')}"
+            table[name][sequence.title] = run(sequence, out, settings=settings).get("ate_rmse_m")
+    return table
+
+
+def _repeatable(sequence: Sequence, results: Path) -> bool:
+    """Whether a second run writes the same bytes."""
+    again = results / f"{sequence.title}.again"
+    run(sequence, again)
+    files = [folder / "trajectory.txt" for folder in
+             (results / f"{sequence.title}.every_frame", again)]
+    return all(f.exists() for f in files) and files[0].read_bytes() == files[1].read_bytes()
+
+
+def _check(report: Report, found: list[Sequence]) -> None:
+    """Compare what must hold with what was measured."""
+    measured = report.figures["sequences"]
+    if "tum_fr1_xyz" in measured:
+        _check_recorded(report, measured["tum_fr1_xyz"])
+    by_world: dict[str, list[dict[str, Any]]] = {}
+    for sequence in found:
+        if sequence.seed is not None:
+            by_world.setdefault(sequence.name, []).append(measured[sequence.title])
+
+    def mean(world: str, key: str) -> float | None:
+        values = [m["every_frame"].get(key) for m in by_world[world]]
+        return None if None in values else float(np.mean(values))
+
+    for world, bar in (("room", 0.008), ("corridor", 0.05)):
+        if world in by_world:
+            report.at_most(f"{world}: mean ATE, m", mean(world, "ate_m"), bar)
+    if "dynamic" in by_world:
+        moving, static = mean("dynamic", "ate_m"), mean(STATIC_TWIN, "ate_m")
+        ratio = None if moving is None or static is None else moving / static
+        report.at_most("dynamic: ATE over that of the static twin", ratio, 1.5)
+        share = max(m.get("mover_share", float("nan")) for m in by_world["dynamic"])
+        report.at_most("dynamic: share of movers in the map", share, 0.01)
+    errors = [m["every_frame"].get("nees") for ms in by_world.values() for m in ms]
+    if errors:
+        middle = None if None in errors else float(np.median(errors))
+        report.at_most("normalised error squared over its expectation", middle, 2.0)
+        report.at_least("normalised error squared over its expectation", middle, 0.5)
+    for name, ates in report.figures.get("ablations", {}).items():
+        report.at_least(f"ablation '{name}': mean ratio of ATE", _worse(ates, measured), 1.0)
+    if "repeatable" in report.figures:
+        report.at_least("every frame twice is identical", float(report.figures["repeatable"]), 1.0)
+
+
+def _worse(ates: dict[str, float | None], measured: dict[str, Any]) -> float | None:
+    """Geometric mean of ATE over that of the whole system, infinite when an ablated run failed."""
+    ratios: list[float] = []
+    for title, ate in ates.items():
+        whole = measured[title]["every_frame"].get("ate_m")
+        if whole is None:
+            return None
+        ratios.append(math.inf if ate is None else ate / whole)
+    return float(np.exp(np.mean(np.log(ratios))))
+
+
+def _check_recorded(report: Report, figures: dict[str, Any]) -> None:
+    """Bars for the recorded sequence that everybody measures."""
+    every, live = figures["every_frame"], figures["realtime"]
+    name = "tum_fr1_xyz"
+    report.at_most(f"{name}: ATE, m", every.get("ate_m"), 0.010)
+    report.at_most(f"{name}: raw ATE, m", every.get("raw_ate_m"), 0.020)
+    report.at_most(f"{name} in real time: ATE, m", live.get("ate_m"), 0.014)
+    report.at_most(f"{name} in real time: skipped", live.get("skipped_share"), 0.10)
+    report.at_most(f"{name} in real time: latency p50, ms", live.get("p50_ms"), 33.0)
+    report.at_most(f"{name} in real time: latency p95, ms", live.get("p95_ms"), 60.0)
+    rss = live.get("rss_mb")
+    own = None if rss is None else rss - report.figures["torch_baseline_rss_mb"]
+    report.at_most(f"{name} in real time: memory beyond torch's own, MB", own, 600.0)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(130)

@@ -1,0 +1,122 @@
+"""Renders the results of the tracking benchmark as a section of a markdown page, with plots."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+START, END = "<!-- tracking: begin -->", "<!-- tracking: end -->"
+_HEADER = ("sequence", "mode", "frames", "ATE cm", "raw ATE cm", "RPE cm/s", "lost", "skipped",
+           "p50 ms", "p95 ms", "peak MB", "NEES")
+
+
+def write_report(result: dict[str, Any], page: Path) -> None:
+    """Replace the section between the markers (or append it), and draw the plots beside it.
+
+    Args:
+        result: the JSON of the benchmark.
+        page: markdown file, made when absent.
+    """
+    page.parent.mkdir(parents=True, exist_ok=True)
+    picture = page.with_name("benchmark_tracking.png")
+    _plot(result["figures"], picture)
+    section = "\n".join([START, *_section(result, picture.name), END])
+    text = page.read_text() if page.exists() else "# Benchmarks\n"
+    if START in text and END in text:
+        text = text[: text.index(START)] + section + text[text.index(END) + len(END):]
+    else:
+        text = text.rstrip("\n") + "\n\n" + section + "\n"
+    page.write_text(text)
+
+
+def _section(result: dict[str, Any], picture: str) -> list[str]:
+    machine, figures = result["machine"], result["figures"]
+    lines = [
+        "## Tracking", "",
+        f"Measured on {machine['processor']}, {machine['cores']} cores, "
+        f"{'AVX-512' if machine['avx512'] else 'no AVX-512'}, "
+        f"{machine['gpu'] or 'no GPU'}, load {machine['load_1min']} at the end; Python "
+        f"{machine['python']}, torch {machine['torch']}."
+        + (" First frames of each sequence only." if figures["quick"] else ""), "",
+        "Error after rigid alignment to ground truth; *raw* are the poses from scene coordinates "
+        "alone; NEES is the error squared, normalised by the reported covariance, over its "
+        "expectation (1 is calibrated). "
+        f"torch and the other libraries alone take {figures['torch_baseline_rss_mb']:.0f} MB of "
+        "the peak memory.", "",
+        *_table(_HEADER, [row for title, m in figures["sequences"].items()
+                          for row in _rows(title, m)]), "", f"![tracking]({picture})", ""]
+    movers = [(t, m) for t, m in figures["sequences"].items() if "mover_share" in m]
+    if movers:
+        lines += [*_table(("sequence", "movers in the pictures %", "movers in the map %"),
+                          [(t, _number(100 * m["mover_pixels"], 1),
+                            _number(100 * m["mover_share"], 2)) for t, m in movers]), ""]
+    if figures.get("ablations"):
+        lines += _ablations(figures)
+    lines += _table(("check", "measured", "bar", ""), [
+        (c["name"], _number(c["value"], 4), f"{'>=' if c['at_least'] else '<='} {c['bar']:g}",
+         "ok" if c["ok"] else "**fails**") for c in result["checks"]])
+    return lines
+
+
+def _rows(title: str, measured: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for mode, name in (("every_frame", "every frame"), ("realtime", "real time")):
+        m = measured[mode]
+        if "failed" in m:
+            rows.append((title, name, "failed", *["-"] * (len(_HEADER) - 3)))
+            continue
+        rows.append((
+            title, name, str(m["frames"]), _number(m["ate_m"], 2, 100),
+            _number(m["raw_ate_m"], 2, 100), _number(m["rpe_m_per_s"], 2, 100), str(m["lost"]),
+            str(m["skipped"]), _number(m["p50_ms"], 0), _number(m["p95_ms"], 0),
+            _number(m["rss_mb"], 0), _number(m["nees"], 2)))
+    return rows
+
+
+def _ablations(figures: dict[str, Any]) -> list[str]:
+    titles = list(next(iter(figures["ablations"].values())))
+    whole = {t: figures["sequences"][t]["every_frame"].get("ate_m") for t in titles}
+    rows = [("whole system", *(_number(whole[t], 2, 100) for t in titles))]
+    rows += [(name, *(_number(ates[t], 2, 100) for t in titles))
+             for name, ates in figures["ablations"].items()]
+    return ["ATE in cm, every frame, with one component switched off:", "",
+            *_table(("", *titles), rows), ""]
+
+
+def _number(value: float | None, digits: int, scale: float = 1.0) -> str:
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value * scale:.{digits}f}"
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in
+            (header, ("---",) * len(header), *rows)]
+
+
+def _plot(figures: dict[str, Any], path: Path) -> None:
+    """Draw error and latency of every sequence, both modes side by side."""
+    from matplotlib.figure import Figure
+
+    titles = list(figures["sequences"])
+    figure = Figure(figsize=(9.0, 1.6 + 0.28 * max(4, len(titles))), layout="constrained")
+    error, latency = figure.subplots(1, 2, sharey=True)
+    places = range(len(titles))
+    for shift, mode, colour in ((-0.2, "every_frame", "#2b6cb0"), (0.2, "realtime", "#f2a65a")):
+        measured = [figures["sequences"][t][mode] for t in titles]
+        at = [p + shift for p in places]
+        error.barh(at, [100 * (m.get("ate_m") or 0.0) for m in measured], 0.38, color=colour,
+                   label=mode.replace("_", " "))
+        if mode == "realtime":
+            p50 = [m.get("p50_ms") or 0.0 for m in measured]
+            p95 = [m.get("p95_ms") or 0.0 for m in measured]
+            latency.barh(list(places), p95, 0.5, color="#f9d8b0", label="p95")
+            latency.barh(list(places), p50, 0.5, color=colour, label="p50")
+    error.set_yticks(list(places), titles)
+    error.invert_yaxis()
+    error.set_xlabel("ATE, cm")
+    latency.set_xlabel("latency in real time, ms")
+    for axes in (error, latency):
+        axes.legend(fontsize="small")
+    figure.savefig(path)

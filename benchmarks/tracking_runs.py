@@ -1,0 +1,145 @@
+"""Sequences and runs of the tracking benchmark: worlds rendered once, runs in own processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from report import say
+
+from ace_slam_ros.core.io.tum import read_listing, write_tum_folder
+from ace_slam_ros.core.keyframe_store import unpack_keyframes
+from ace_slam_ros.core.synth.worlds import make_world
+from ace_slam_ros.core.trajectory import read_tum
+
+#: The world `dynamic` without its people: same room, light, path and sensor noise.
+STATIC_TWIN = "dynamic_static"
+_BASELINE = (
+    "import torch, cv2, scipy.spatial, numpy; torch.set_num_threads(1)\n"
+    "torch.nn.Conv2d(1, 8, 3)(torch.zeros(1, 1, 64, 64))\n"
+    "from ace_slam_ros.core.summary import peak_rss_mb\n"
+    "print(peak_rss_mb())")
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A sequence to run on.
+
+    Attributes:
+        name: world or data folder.
+        seed: of the world; None for recorded data.
+        path: TUM folder.
+    """
+
+    name: str
+    seed: int | None
+    path: Path
+
+    @property
+    def title(self) -> str:
+        """Name and seed."""
+        return self.name if self.seed is None else f"{self.name}_{self.seed}"
+
+
+def rendered(world: str, seed: int, frames: int | None, cache: Path) -> Sequence:
+    """Return a world's sequence, rendered unless it lies in the cache; movers' pixels beside."""
+    twin = world == STATIC_TWIN
+    made = make_world("dynamic" if twin else world, seed, movers=False if twin else None)
+    total = made.default_frames if frames is None else min(frames, made.default_frames)
+    folder = cache / f"{world}_{seed}_{total}"
+    if not folder.exists():
+        say(f"rendering {folder.name}")
+        masks: list[npt.NDArray[np.uint8]] = []
+
+        def frames_of() -> Any:
+            for item in made.frames(total):
+                if made.movers:
+                    masks.append(np.packbits(item.mover_mask))
+                yield item.frame
+
+        trajectory = made.trajectory(total)
+        write_tum_folder(folder, frames_of(), trajectory, made.camera, jpeg_quality=92)
+        if made.movers:
+            np.savez_compressed(
+                folder / "movers.npz", stamps_ns=trajectory.stamps_ns, packed=np.stack(masks))
+    return Sequence(world, seed, folder)
+
+
+def shortened(name: str, folder: Path, frames: int | None, cache: Path) -> Sequence:
+    """Return a recorded sequence, or a copy of its lists that ends after some frames."""
+    if frames is None:
+        return Sequence(name, None, folder)
+    short = cache / f"{name}_{frames}"
+    shutil.rmtree(short, ignore_errors=True)
+    short.mkdir(parents=True)
+    for entry in folder.iterdir():
+        if entry.name not in ("rgb.txt", "depth.txt"):
+            (short / entry.name).symlink_to(entry.resolve())
+    stamps, _ = read_listing(folder / "rgb.txt")
+    end = int(stamps[min(frames, len(stamps)) - 1])
+    for listing in ("rgb.txt", "depth.txt"):
+        kept = [line for line in (folder / listing).read_text().splitlines()
+                if line.startswith("#") or round(float(line.split()[0]) * 1e9) <= end + 20_000_000]
+        (short / listing).write_text("\n".join(kept) + "\n")
+    return Sequence(name, None, short)
+
+
+def run(
+    sequence: Sequence, out: Path, *, realtime: bool = False,
+    settings: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Run `ace-slam run` in a process of its own and return its summary.
+
+    A run that fails gives {"failed": message}: the table shows it and its checks fail.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, "-m", "ace_slam_ros", "run", str(sequence.path), "--out", str(out),
+               "--realtime" if realtime else "--every-frame"]
+    for name, value in (settings or {}).items():
+        command += ["--set", f"{name}={json.dumps(value)}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        return {"failed": done.stderr.strip()[-500:]}
+    summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
+    ate = summary["ate_rmse_m"]
+    say(f"{out.name}: ATE {'-' if ate is None else f'{100 * ate:.2f} cm'}, "
+        f"lost {summary['lost']}, skipped {summary['skipped']}, "
+        f"p95 {summary['latency_ms']['p95']:.0f} ms")
+    return summary
+
+
+def baseline_rss_mb() -> float:
+    """Peak memory (10^6 bytes) of a process that only loads the libraries and runs one layer."""
+    done = subprocess.run(
+        [sys.executable, "-c", _BASELINE], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def path_length_m(sequence: Sequence) -> float:
+    """Length of the true camera path."""
+    truth = read_tum(sequence.path / "groundtruth.txt")
+    return float(np.linalg.norm(np.diff(truth.T_map_cam_N44[:, :3, 3], axis=0), axis=1).sum())
+
+
+def mover_shares(sequence: Sequence, out: Path) -> tuple[float, float]:
+    """Share of movers among a map's features, and among the pixels of its keyframes."""
+    known = np.load(sequence.path / "movers.npz")
+    keyframes = unpack_keyframes((out / "map" / "keyframes.safetensors").read_bytes())
+    on_mover = features = mover_px = 0
+    for keyframe in keyframes:
+        size = keyframe.camera.height, keyframe.camera.width
+        index = int(np.abs(known["stamps_ns"] - keyframe.stamp_ns).argmin())
+        mask = np.unpackbits(known["packed"][index]).reshape(size).astype(bool)
+        columns, rows = keyframe.pixels_N2.round().astype(int).T
+        on_mover += int(mask[rows, columns].sum())
+        features += len(rows)
+        mover_px += int(mask.sum())
+    pixels = max(1, sum(k.camera.height * k.camera.width for k in keyframes))
+    return on_mover / max(1, features), mover_px / pixels
