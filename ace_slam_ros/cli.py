@@ -1,4 +1,4 @@
-"""The `ace-slam` command: run, relocalize, synth, convert, up, demo, dump-config.
+"""The `ace-slam` command: run, relocalize, synth, convert, up, demo, doctor, dump-config.
 
 Every subcommand imports what it needs itself: `--help` answers at once, and nothing but `up` and
 `demo` needs ROS.
@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_offline(add, configured)
     _add_live(add, configured)
+    _add_doctor(add, configured)
     add("dump-config", _dump_config, "print every parameter with its meaning", configured)
     return parser
 
@@ -149,6 +150,27 @@ def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
         help=f"{_SOURCE_HELP}; default: a synthetic room, rendered on first use")
     demo.add_argument("--out", type=Path, metavar="DIR", default=Path("out/demo"))
     demo.add_argument("--seed", type=int, default=0, help="of the places to relocalise at")
+
+
+def _add_doctor(add: Any, configured: argparse.ArgumentParser) -> None:
+    """Declare the subcommand that says what is wrong."""
+    doctor = add(
+        "doctor", _doctor, "check installation, machine, image loss and the running system",
+        configured)
+    doctor.add_argument("--namespace", default="", metavar="NS", help="of the nodes")
+    for stream, topic in (("color", "rgb/image"), ("depth", "depth/image"),
+                          ("info", "rgb/camera_info")):
+        doctor.add_argument(
+            f"--{stream}", metavar="TOPIC", help=f"the camera's topic (default: {topic})")
+    doctor.add_argument(
+        "--seconds", type=_positive, default=3.0, help="to send and to listen (default: 3)")
+    doctor.add_argument(
+        "--loopback", action=argparse.BooleanOptionalAction, default=True,
+        help="measure how many images of another process arrive")
+    doctor.add_argument(
+        "--live", action=argparse.BooleanOptionalAction, default=None,
+        help="look at camera and nodes (default: when there are any)")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _positive(text: str) -> float:
@@ -235,6 +257,35 @@ def _demo(args: argparse.Namespace) -> int:
     from .ros.demo import run_demo
 
     return run_demo(args.source, args.out, seed=args.seed, log_level=args.log_level or "info")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    import importlib.util
+
+    environment = dict(os.environ)  # importing the nodes' package changes it
+    from .core.doctor import environment_figures, installation, machine
+    from .core.findings import format_findings, has_problem, note, summary
+    from .reporting import say
+
+    config = _config(args)
+    figures = environment_figures(config, environment)
+    findings = [*installation(config), *machine(config)]
+    if importlib.util.find_spec("rclpy") and importlib.util.find_spec("ace_slam_ros.msg"):
+        from .ros.doctor import check_ros
+
+        topics = {s: getattr(args, s) for s in ("color", "depth", "info") if getattr(args, s)}
+        findings += check_ros(
+            config, environment, figures, namespace=args.namespace, topics=topics,
+            seconds=args.seconds, loopback=args.loopback, live=args.live)
+    else:
+        findings.append(note("live checks", "need ROS 2 and are left out"))
+    if args.json:
+        import json
+
+        say(json.dumps(summary(findings, figures), indent=1))
+    else:
+        say(*format_findings(findings))
+    return FAILED if has_problem(findings) else DONE
 
 
 def _dump_config(args: argparse.Namespace) -> int:

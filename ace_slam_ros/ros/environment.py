@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..library_threads import calm_library_threads
 
-_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 def find_config(name: str) -> Path | None:
@@ -31,5 +31,5 @@ def prepare_environment() -> None:
     """
     calm_library_threads()
     profile = find_config("fastdds.xml")
-    if profile is not None and not any(name in os.environ for name in _PROFILE_VARIABLES):
-        os.environ[_PROFILE_VARIABLES[0]] = str(profile)
+    if profile is not None and not any(name in os.environ for name in PROFILE_VARIABLES):
+        os.environ[PROFILE_VARIABLES[0]] = str(profile)

@@ -13,6 +13,37 @@ from ..core.geometry import R_BODY_OPTICAL_33, Float64Array, make_pose, pose_fro
 from .parameters import parse_extrinsic
 from .transforms import Transforms, others_publish_tf
 
+#: A frame whose z axis is this near to the base's is taken for a body frame.
+_UP = 0.9
+#: Smallest trace of a rotation within two degrees of the identity.
+_IDENTITY_TRACE = 1.0 + 2.0 * float(np.cos(np.deg2rad(2.0)))
+
+
+def _looks_up(T_base_cam: Float64Array) -> bool:
+    """Tell whether the optical axis points up, as the z axis of a body frame does."""
+    return bool(T_base_cam[2, 2] > _UP)
+
+
+def check_optical(camera_frame: str, T_base_cam: Float64Array) -> None:
+    """Refuse a camera frame that is a body frame: everything would be rotated by 90 degrees.
+
+    A frame that calls itself optical may look at the ceiling, but not with exactly the axes of
+    the base: then the rotation of its joint was forgotten.
+
+    Raises:
+        DataError: with the fix.
+    """
+    override = "; a camera that really looks up needs ros.camera_extrinsic"
+    if "optical" in camera_frame:
+        if np.trace(T_base_cam[:3, :3]) > _IDENTITY_TRACE:
+            raise DataError(
+                f"camera frame '{camera_frame}' calls itself optical but has the axes of the base "
+                "(z up): give its joint rpy=\"-1.5708 0 -1.5708\" in the URDF" + override)
+    elif _looks_up(T_base_cam):
+        raise DataError(
+            f"camera frame '{camera_frame}' is not optical (its z axis points up): the driver "
+            "must stamp images with its optical frame, z forward and y down" + override)
+
 
 class Extrinsic:
     """Gives T_base_cam, the pose of the optical frame in the base.
@@ -58,10 +89,7 @@ class Extrinsic:
             self._tell_late(found)
             return self._fixed
         if found is not None:
-            if "optical" not in camera_frame and found[2, 2] > 0.9:
-                raise DataError(
-                    f"camera frame '{camera_frame}' is not optical (its z axis points up): the "
-                    "driver must stamp images with its optical frame, z forward and y down")
+            check_optical(camera_frame, found)
             self._last, self.source = found, "TF"
         if self._last is not None:
             return self._last  # TF may lag behind the image; the mount moves slowly if at all
@@ -79,7 +107,11 @@ class Extrinsic:
             self._node.get_logger().warning(self.problem())
 
     def problem(self) -> str:
-        """Say that the camera's place is assumed, and what to do; empty when it is known."""
+        """Say that the camera's place is assumed or odd, and what to do; empty when known."""
+        if self.source == "parameter" and self._fixed is not None and _looks_up(self._fixed):
+            return ("ros.camera_extrinsic makes the camera look straight up: it is the pose of "
+                    "the optical frame (z forward, y down); a camera that looks ahead has the "
+                    "quaternion -0.5 0.5 -0.5 0.5")
         if self.source != "assumed":
             return ""
         if self._late:
