@@ -82,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_offline(add, configured)
     _add_live(add, configured)
     _add_doctor(add, configured)
-    add("dump-config", _dump_config, "print every parameter with its meaning", configured)
+    dump = add("dump-config", _dump_config, "print every parameter with its meaning", configured)
+    dump.add_argument(
+        "--preset", metavar="NAME", help="print config/NAME.yaml: slam, localization, realsense")
     return parser
 
 
@@ -290,9 +292,12 @@ def _doctor(args: argparse.Namespace) -> int:
 
 def _dump_config(args: argparse.Namespace) -> int:
     from .core.parameters import dump_yaml
+    from .core.presets import preset_yaml
     from .reporting import say
 
-    say(dump_yaml(_config(args)).rstrip())
+    if args.preset and (args.config or args.assignments):
+        raise AceSlamError("--preset prints a file as it ships: leave out --config and --set")
+    say((preset_yaml(args.preset) if args.preset else dump_yaml(_config(args))).rstrip())
     return DONE
 
 

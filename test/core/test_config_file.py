@@ -1,14 +1,38 @@
-"""The configuration file in config/ is the one the code generates."""
+"""The configuration files in config/ are the ones the code generates."""
+
+import pytest
 
 from ace_slam_ros.core.config import SlamConfig, load_config
-from ace_slam_ros.core.parameters import dump_yaml
+from ace_slam_ros.core.errors import ConfigError
+from ace_slam_ros.core.parameters import describe, dump_yaml, flatten
+from ace_slam_ros.core.presets import PRESETS, preset_yaml
 
 
-def test_shipped_configuration_holds_the_defaults(repository):
-    shipped = repository / "config" / "slam.yaml"
-    assert shipped.read_text() == dump_yaml(SlamConfig()), (
-        "regenerate it: ace-slam dump-config > config/slam.yaml")
+@pytest.mark.parametrize("name", PRESETS)
+def test_shipped_file_is_current(repository, name):
+    shipped = repository / "config" / f"{name}.yaml"
+    assert shipped.read_text() == preset_yaml(name), (
+        f"regenerate it: ace-slam dump-config --preset {name} > config/{name}.yaml")
 
 
-def test_shipped_configuration_loads(repository):
-    assert load_config(repository / "config" / "slam.yaml") == SlamConfig()
+@pytest.mark.parametrize("name", PRESETS)
+def test_shipped_file_loads_and_differs_where_it_says(repository, name):
+    found = load_config(repository / "config" / f"{name}.yaml")
+    assert found == PRESETS[name].config()
+    default = flatten(SlamConfig())
+    changed = {k: v for k, v in flatten(found).items() if v != default[k]}
+    assert changed == PRESETS[name].values, "a preset names only what differs"
+
+
+def test_every_parameter_is_explained(repository):
+    lines = (repository / "config" / "realsense.yaml").read_text().splitlines()
+    for name, meta in describe(SlamConfig()).items():
+        leaf = name.rpartition(".")[2]
+        at = next(i for i, line in enumerate(lines) if line.strip().startswith(f"{leaf}:"))
+        assert meta["doc"] and lines[at - 1].strip().startswith("# ")
+
+
+def test_defaults_have_no_header_and_unknown_presets_are_named():
+    assert preset_yaml("slam") == dump_yaml(SlamConfig())
+    with pytest.raises(ConfigError, match="choose one of slam, localization, realsense"):
+        preset_yaml("moon")

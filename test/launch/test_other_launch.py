@@ -1,0 +1,124 @@
+"""localization.launch.py and realsense.launch.py: what they hand to slam.launch.py."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ace_slam_ros.core.config import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN = {"localization": {"map", "params_file"}, "realsense": {"params_file"}}
+
+
+def _tree(name: str) -> ast.Module:
+    return ast.parse((ROOT / "launch" / f"{name}.launch.py").read_text())
+
+
+def _declared(name: str) -> set[str]:
+    return {c.args[0].value for c in ast.walk(_tree(name))  # type: ignore[attr-defined]
+            if isinstance(c, ast.Call)
+            and getattr(c.func, "id", "") == "DeclareLaunchArgument"}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_arguments_and_what_is_passed_on(name: str) -> None:
+    assert _declared(name) == OWN[name]
+    passed = {k.value for n in ast.walk(_tree(name)) if isinstance(n, ast.Dict)
+              for k in n.keys if isinstance(k, ast.Constant)}
+    assert passed <= _declared("slam") and "params_file" in passed
+    strings = {n.value for n in ast.walk(_tree(name))
+               if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    assert f"{name}.yaml" in strings and (ROOT / "config" / f"{name}.yaml").is_file()
+    assert "slam.launch.py" in strings
+
+
+def _evaluate(name: str, **arguments: str) -> dict[str, Any]:
+    """Return {executable: (Node action, parameters)} of the nodes a launch file would start."""
+    launch = pytest.importorskip("launch")
+    pytest.importorskip("launch_ros", reason="launch_ros is not installed (not on PyPI)")
+    packages = pytest.importorskip("ament_index_python.packages")
+    try:
+        packages.get_package_share_directory("ace_slam_ros")
+    except packages.PackageNotFoundError:
+        pytest.skip("ace_slam_ros is not installed in an ament prefix")
+    path = ROOT / "launch" / f"{name}.launch.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_launch", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    context = launch.LaunchContext()
+    context.launch_configurations.update(arguments)
+    started: dict[str, Any] = {}
+
+    def visit(entity: Any) -> None:
+        if hasattr(entity, "node_executable"):
+            entity._perform_substitutions(context)
+            values: dict[str, Any] = {}
+            for file, is_file in entity._Node__expanded_parameter_arguments:
+                assert is_file
+                for tree in yaml.safe_load(Path(file).read_text()).values():
+                    for key, value in tree["ros__parameters"].items():
+                        values.update({f"{key}.{k}": v for k, v in value.items()}
+                                      if isinstance(value, dict) else {key: value})
+            started[entity.node_executable] = (entity, values)
+            return
+        for child in entity.visit(context) or []:
+            visit(child)
+
+    visit(module.generate_launch_description())
+    return started
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launch sets variables of this process; take them back."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+
+def test_localization_needs_a_map_and_never_writes(tmp_path: Path) -> None:
+    started = _evaluate("localization", map=str(tmp_path), namespace="robot1", respawn="false")
+    assert set(started) == {"tracker_node", "mapper_node", "relocalizer_node"}
+    for node, values in started.values():
+        assert values["ros.mode"] == "localization" and values["ros.map_dir"] == str(tmp_path)
+        assert node.expanded_node_namespace == "/robot1"
+    with pytest.raises(RuntimeError, match="map"):
+        _evaluate("localization")
+
+
+def test_slam_launch_hands_on_every_argument(tmp_path: Path) -> None:
+    started = _evaluate("slam", use_sim_time="true", mode="localization", map=str(tmp_path),
+                        autostart="false")
+    for _, values in started.values():
+        assert values["use_sim_time"] is True and values["ros.autostart"] is False
+        assert values["ros.mode"] == "localization" and values["ros.map_dir"] == str(tmp_path)
+    assert _evaluate("slam")["tracker_node"][1]["use_sim_time"] is False
+
+
+def test_realsense_starts_the_driver_with_its_parameters(tmp_path: Path) -> None:
+    if importlib.util.find_spec("realsense2_camera") is None:
+        prefix = tmp_path / "share"
+        (prefix / "ament_index/resource_index/packages").mkdir(parents=True)
+        (prefix / "ament_index/resource_index/packages/realsense2_camera").touch()
+        (prefix / "realsense2_camera/launch").mkdir(parents=True)
+        (prefix / "realsense2_camera/launch/rs_launch.py").write_text(
+            "from launch import LaunchDescription\nfrom launch_ros.actions import Node\n"
+            "from launch.substitutions import LaunchConfiguration as L\n"
+            "def generate_launch_description():\n    return LaunchDescription([Node("
+            "package='ace_slam_ros', executable='player', parameters=[{"
+            "'align': L('align_depth.enable'), 'sync': L('enable_sync')}])])\n")
+        os.environ["AMENT_PREFIX_PATH"] = f"{tmp_path}:{os.environ.get('AMENT_PREFIX_PATH', '')}"
+    started = _evaluate("realsense")
+    node, values = started["tracker_node"]
+    shipped = load_config(ROOT / "config" / "realsense.yaml")
+    assert values["ros.base_frame"] == shipped.ros.base_frame == "camera_link"
+    assert values["sensor.noise_quadratic"] == shipped.sensor.noise_quadratic
+    assert ("rgb/image", "/camera/camera/color/image_raw") in node.expanded_remapping_rules
+    if "player" in started:  # the stand-in for the driver
+        assert started["player"][1]["align"] is True and started["player"][1]["sync"] is True
