@@ -59,9 +59,12 @@ class FeatureConfig(Checked):
 
 @dataclass(frozen=True)
 class HeadConfig(Checked):
-    """The scene head: closed-form local affine experts on a codebook."""
+    """The scene head: local affine experts in closed form, or a network trained by replay."""
 
-    type: str = param("affine", "kind of head", choices=("affine",))
+    type: str = param(
+        "affine", "kind of head of a new map; affine: local affine experts in closed form, "
+        "trimlp: network that votes on three planes (ACE-SLAM), hommlp: network that regresses "
+        "homogeneous points (ACE)", choices=("affine", "trimlp", "hommlp"))
     experts_per_word: int = param(8, "places one word may stand for (aliasing)", "", 1, 64)
     inputs: int = param(
         8, "principal directions of a descriptor around its word that an expert uses", "", 1, 16)
@@ -71,6 +74,37 @@ class HeadConfig(Checked):
     new_expert_m: float = param(
         0.3, "a sample farther than this from every expert of its word starts another one", "m",
         0.01, 10.0)
+    hidden_width: int = param(256, "trimlp, hommlp: width of the hidden layers", "", 16, 2048)
+    hidden_layers: int = param(2, "trimlp, hommlp: hidden layers", "", 1, 8)
+    extent_m: float = param(
+        0.0, "trimlp: side of the first grid; 0 = as far as the first keyframe sees", "m", 0.0,
+        1000.0)
+    extent_margin: float = param(
+        0.2, "trimlp: added on every side of the first grid, as a share of it", "", 0.0, 5.0)
+    grid_cells: int = param(
+        16, "trimlp: cells along the longest side of the first grid", "", 2, 128)
+    grid_votes: int = param(
+        1728, "trimlp: cells of the three planes together at most; a grid that grows beyond it "
+        "merges cells in pairs", "", 12, 100000)
+    learning_rate: float = param(0.002, "trimlp, hommlp: step size of Adam", "", 1e-6, 0.1)
+    batch_features: int = param(1024, "trimlp, hommlp: features per gradient step", "", 16, 65536)
+    steps_first: int = param(
+        300, "trimlp, hommlp: gradient steps for the first keyframe when time does not count "
+        "(--every-frame)", "", 1, 100000)
+    steps_per_keyframe: int = param(
+        60, "trimlp, hommlp: gradient steps for each further keyframe when time does not count",
+        "", 1, 10000)
+    replay_features: int = param(
+        600, "trimlp, hommlp: features kept of a keyframe for replay", "", 50, 20000)
+    newest_keyframes: int = param(
+        5, "trimlp, hommlp: newest keyframes that are always in the window (W_L)", "", 1, 100)
+    newest_share: float = param(
+        0.3, "trimlp, hommlp: share of the replayed features that the newest keyframes get", "",
+        0.0, 1.0)
+    error_weight: float = param(
+        0.1, "trimlp, hommlp: alpha in the weight 1/|P| + alpha (1 - lambda) of one of |P| "
+        "keyframes, lambda being the share of its features that agree with the head", "",
+        0.0, 100.0)
 
 
 @dataclass(frozen=True)

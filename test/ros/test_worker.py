@@ -190,6 +190,7 @@ def test_the_segment_holds_the_largest_head():
         "sigma": torch.zeros(experts, dtype=torch.half),
     }, HeadInfo(map_id="m" * 40, encoder_hash="e" * 64, head="affine", keyframes=1,
                 next_keyframe=1))
-    encoder = SimpleNamespace(codebook=SimpleNamespace(words_KD=torch.zeros(words, 1)))
+    encoder = SimpleNamespace(
+        codebook=SimpleNamespace(words_KD=torch.zeros(words, 1)), dimension=128)
     assert len(largest) <= head_capacity_bytes(config, encoder) < len(largest) + 100_000
     assert head_capacity_bytes(SlamConfig(), encoder) == 4 << 20

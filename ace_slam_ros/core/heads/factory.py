@@ -5,7 +5,9 @@ from __future__ import annotations
 from ..config import SlamConfig
 from ..encoder import Encoder
 from ..errors import MapError
+from .affine import HEAD_TYPE as AFFINE
 from .affine import AffineHead, AffineLearner
+from .gradient import HOMMLP, TRIMLP, GradientHead, GradientLearner
 from .payload import HeadInfo, read_info, unpack_tensors
 from .protocol import HeadLearner, SceneHead
 
@@ -28,8 +30,11 @@ def make_learner(
         MapError: the type is unknown.
     """
     head_type = head_type or config.head.type
-    if head_type == "affine":
+    if head_type == AFFINE:
         return AffineLearner(config.head, config.sensor, encoder.codebook, encoder.device)
+    if head_type in (TRIMLP, HOMMLP):
+        return GradientLearner(head_type, config.head, config.sensor, config.seed,
+                               encoder.dimension, encoder.device)
     raise _unknown(head_type)
 
 
@@ -46,7 +51,9 @@ def load_head(
         raise MapError(
             f"the map was made with encoder {info.encoder_hash}, this one is {encoder.hash}: "
             "use the same encoder weights, or map again")
-    if info.head == "affine":
+    if info.head in (TRIMLP, HOMMLP):
+        return GradientHead(info.head, unpack_tensors(blob), encoder.device), info
+    if info.head == AFFINE:
         return AffineHead(unpack_tensors(blob), encoder.codebook, encoder.device,
                           config.head.neighbours), info
     raise _unknown(info.head)
@@ -57,10 +64,14 @@ def head_capacity_bytes(config: SlamConfig, encoder: Encoder) -> int:
 
     At least 4 MB, for maps that were made with other settings of the head.
     """
-    expert = 3 * config.head.inputs + 10
+    head = config.head
     words = len(encoder.codebook.words_KD)
-    affine = words * (1 + config.head.experts_per_word * expert)
-    return max(_LEAST_CAPACITY_BYTES, affine + _DESCRIPTION_BYTES)
+    affine = words * (1 + head.experts_per_word * (3 * head.inputs + 10))
+    width = head.hidden_width
+    outputs = max(head.grid_votes, 3 * head.grid_cells**2)
+    network = 2 * (encoder.dimension + 1 + (head.hidden_layers - 1) * (width + 1)) * width + (
+        2 * (width + 1) * outputs)
+    return max(_LEAST_CAPACITY_BYTES, affine + _DESCRIPTION_BYTES, network + _DESCRIPTION_BYTES)
 
 
 def _unknown(head_type: str) -> MapError:
