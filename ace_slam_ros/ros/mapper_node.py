@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from ace_slam_ros.msg import Keyframe as KeyframeMsg
 from ace_slam_ros.srv import LoadMap, SaveMap
@@ -19,7 +19,7 @@ from .conversions import keyframe_from_msg
 from .diagnostics import Report
 from .map_output import MapOutput
 from .node_base import SlamNode
-from .process import run_node
+from .process import leave, run_node
 from .qos import keyframe_qos
 from .session import CrashedMap, Session
 from .weights import Heartbeat, MapFollower, weights_schema
@@ -241,10 +241,10 @@ class MapperNode(SlamNode):
         return report
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run the mapper node."""
-    return run_node(MapperNode)
+    leave(run_node(MapperNode))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

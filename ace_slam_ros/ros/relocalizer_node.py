@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from geometry_msgs.msg import PoseWithCovariance
 
@@ -19,7 +18,7 @@ from .diagnostics import Report, Window
 from .image_inputs import ImageInputs
 from .node_base import SlamNode
 from .pose_messages import covariance_to_msg, pose_to_msg
-from .process import run_node
+from .process import leave, run_node
 from .synchroniser import ImagePair
 from .weights import WeightsLink, weights_schema
 
@@ -151,10 +150,10 @@ def _refuse(response: Any, reason: int, message: str) -> None:
     response.success, response.reason, response.message = False, reason, message
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run the relocalizer node."""
-    return run_node(RelocalizerNode)
+    leave(run_node(RelocalizerNode))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

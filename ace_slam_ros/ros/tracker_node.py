@@ -8,11 +8,10 @@ is taken as the base, so that z points up in the map.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_srvs.srv import SetBool, Trigger
@@ -30,7 +29,7 @@ from .image_inputs import ImageInputs
 from .node_base import SlamNode
 from .pose_messages import base_covariance, pose_from_msg
 from .pose_output import PoseOutput
-from .process import run_node
+from .process import leave, run_node
 from .qos import keyframe_qos, reliable_qos
 from .status_output import StatusOutput
 from .synchroniser import ImagePair
@@ -240,10 +239,10 @@ class TrackerNode(SlamNode):
         return report
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run the tracker node."""
-    return run_node(TrackerNode)
+    leave(run_node(TrackerNode))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
