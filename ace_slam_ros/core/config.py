@@ -40,8 +40,18 @@ class SensorConfig(Checked):
 class EncoderConfig(Checked):
     """The frozen image encoder."""
 
-    name: str = param("tiny", "which encoder: tiny ships with the package")
+    name: str = param(
+        "tiny", "which encoder: tiny ships with the package, the others need encoder.weights",
+        choices=("tiny", "xfeat", "superpoint", "ace", "dinov2"))
     weights: str = param("", "path of encoder weights; empty = the weights shipped with it")
+    weights_sha256: str = param(
+        "", "SHA-256 (64 hex digits) that the weights must have; empty = any")
+    codebook: str = param(
+        "", "path of the codebook; empty = beside the weights, where training/build_codebook.py "
+        "writes it")
+    precision: str = param(
+        "auto", "of the encoder's layers; auto = bf16 where the processor computes in it, else "
+        "fp32", choices=("auto", "fp32", "bf16"))
     threads: int = param(
         0, "torch threads of the process; 0 = 1 in a ROS node, half the cores in `ace-slam run`",
         "", 0, 256)
@@ -53,7 +63,8 @@ class FeatureConfig(Checked):
 
     mode: str = param(
         "dense", "dense: the cells of the grid with most texture; sparse: of these only the ones "
-        "with more texture than their neighbours", choices=("dense", "sparse"))
+        "with more texture than their neighbours, or the encoder's own keypoints (superpoint)",
+        choices=("dense", "sparse"))
     count: int = param(1200, "features per frame at most", "", 50, 20000)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import __version__
 from .config import SlamConfig
-from .encoder import Encoder
+from .encoders.interface import Encoder
 from .errors import MapError
 from .geometry import Float64Array, most_redundant_view, transform_points
 from .heads.factory import make_learner

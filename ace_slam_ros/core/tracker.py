@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .config import SlamConfig
-from .encoder import Encoder
+from .encoders.interface import Encoder
 from .features import extract_features
 from .frame import Frame
 from .frame_budget import FrameBudget
