@@ -11,7 +11,8 @@ import torch
 from recipe import Recipe
 from safetensors.torch import save_file
 
-from ace_slam_ros.core.encoder_network import EncoderNetwork, fold_normalisation
+from ace_slam_ros.core.encoders.network import fold_normalisation
+from ace_slam_ros.core.encoders.tiny import EncoderNetwork
 
 
 def export_encoder(network: EncoderNetwork, recipe: Recipe, path: Path) -> None:

@@ -31,7 +31,7 @@ from export import export_encoder, plot_curves  # noqa: E402
 from losses import contrastive_loss, sample  # noqa: E402
 from recipe import Recipe, Stage  # noqa: E402
 
-from ace_slam_ros.core.encoder_network import EncoderNetwork  # noqa: E402
+from ace_slam_ros.core.encoders.tiny import EncoderNetwork  # noqa: E402
 
 #: Batches made ahead of the training.
 _AHEAD = 32

@@ -118,7 +118,7 @@ def encoder(config: SlamConfig) -> Finding:
     try:
         import torch
 
-        from .encoder import load_encoder
+        from .encoders.loading import load_encoder
 
         loaded = load_encoder(config.encoder, torch.device("cpu"))
         loaded.warm_up(64, 64)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from .camera import Camera
 from .config import FeatureConfig, SensorConfig
 from .depth_surface import surface_depth
-from .encoder import Encoder
+from .encoders.interface import Encoder, Keypoints
 from .frame import Frame
 from .keyframe import Features
 
@@ -28,8 +28,20 @@ def extract_features(
         sensor: depth range and noise.
 
     Returns:
-        At most `features.count` features in row-major order of the grid, at cell centres.
+        At most `features.count` features: cell centres in row-major order of the grid, or, when
+        sparse and the encoder has a detector of its own, its keypoints, best first.
     """
+    if features.mode == "sparse":
+        keypoints = encoder.keypoints(frame.grey)
+        if keypoints is not None:
+            return _keypoint_features(keypoints, frame, features.count, sensor)
+    return _cell_features(encoder, frame, features, sensor)
+
+
+def _cell_features(
+    encoder: Encoder, frame: Frame, features: FeatureConfig, sensor: SensorConfig
+) -> Features:
+    """Choose cells by their texture and depth."""
     stride = encoder.stride
     grid_hwD = encoder.describe(frame.grey)
     h, w = int(grid_hwD.shape[0]), int(grid_hwD.shape[1])
@@ -49,6 +61,21 @@ def extract_features(
     index = np.ascontiguousarray(chosen)
     descriptors = flat_ND.cpu().numpy()[index]
     return Features(descriptors, pixels_N2, points_N3)
+
+
+def _keypoint_features(
+    keypoints: Keypoints, frame: Frame, count: int, sensor: SensorConfig
+) -> Features:
+    """Keep the best keypoints that have depth."""
+    pixels_N2 = keypoints.pixels_N2
+    if frame.depth_m is None:
+        depth_N = np.full(len(pixels_N2), np.nan, np.float32)
+        chosen = np.arange(min(count, len(pixels_N2)))
+    else:
+        depth_N = pixel_depth(frame.depth_m, pixels_N2, sensor)
+        chosen = np.flatnonzero(np.isfinite(depth_N))[:count]
+    return Features(keypoints.descriptors_ND[chosen], pixels_N2[chosen],
+                    lift(frame.camera, pixels_N2[chosen], depth_N[chosen]))
 
 
 def lift(camera: Camera, pixels_N2: Float32Array, depth_m_N: Float32Array) -> Float32Array:
@@ -74,6 +101,19 @@ def cell_depth(depth_m: Float32Array, stride: int, sensor: SensorConfig) -> Floa
     cells = depth_m[: h * stride, : w * stride].reshape(h, stride, w, stride)
     window = cells[:, first:first + 4, :, first:first + 4].transpose(1, 3, 0, 2).reshape(16, h, w)
     return surface_depth(window, sensor, least=8, slope=0.03)
+
+
+def pixel_depth(
+    depth_m: Float32Array, pixels_N2: Float32Array, sensor: SensorConfig
+) -> Float32Array:
+    """Mean depth (N,) of the 4x4 pixels around each pixel, NaN unless one surface inside."""
+    padded = np.pad(depth_m, 2)  # no depth outside
+    first = np.floor(pixels_N2).astype(int) + 1  # one before the pixel, plus the padding
+    step = np.arange(4)
+    rows = first[:, 1, None, None] + step[:, None]
+    columns = first[:, 0, None, None] + step[None, :]
+    window_16N = padded[rows, columns].reshape(len(pixels_N2), 16).T
+    return surface_depth(window_16N, sensor, least=8, slope=0.03)
 
 
 def choose_cells(

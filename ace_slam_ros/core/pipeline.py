@@ -19,7 +19,8 @@ from tqdm import tqdm
 from .. import __version__
 from .config import SlamConfig
 from .device import choose_device, set_threads
-from .encoder import Encoder, load_encoder
+from .encoders.interface import Encoder
+from .encoders.loading import load_encoder
 from .errors import ConfigError, DataError
 from .evaluate import absolute_trajectory_error, relative_pose_error
 from .frame import Frame

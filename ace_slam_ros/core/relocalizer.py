@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .config import SlamConfig
-from .encoder import Encoder
+from .encoders.interface import Encoder
 from .features import extract_features
 from .frame import Frame
 from .geometry import Float64Array

@@ -18,7 +18,8 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.task import Future
 
 from ..core.device import choose_device, set_threads
-from ..core.encoder import Encoder, load_encoder
+from ..core.encoders.interface import Encoder
+from ..core.encoders.loading import load_encoder
 from ..core.errors import AceSlamError
 from ..core.weights_segment import segment_name
 from .diagnostics import ProcessUsage, Report

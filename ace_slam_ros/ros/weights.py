@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..core.encoder import Encoder
+from ..core.encoders.interface import Encoder
 from ..core.errors import AceSlamError, MapError, SegmentError
 from ..core.heads.payload import PAYLOAD_SCHEMA, read_info
 from ..core.weights_segment import SegmentStatus, WeightsReader, WeightsWriter

@@ -9,10 +9,11 @@ import torch
 
 from ace_slam_ros.core.camera import Camera
 from ace_slam_ros.core.config import EncoderConfig, FeatureConfig, SensorConfig
-from ace_slam_ros.core.encoder import ASSETS, load_encoder
-from ace_slam_ros.core.encoder_network import EncoderNetwork, fold_normalisation
-from ace_slam_ros.core.errors import EncoderError
-from ace_slam_ros.core.features import cell_depth, extract_features
+from ace_slam_ros.core.encoders.loading import ASSETS, load_encoder
+from ace_slam_ros.core.encoders.network import fold_normalisation
+from ace_slam_ros.core.encoders.tiny import EncoderNetwork
+from ace_slam_ros.core.errors import ConfigError, EncoderError
+from ace_slam_ros.core.features import cell_depth, extract_features, pixel_depth
 from ace_slam_ros.core.frame import Frame
 from ace_slam_ros.core.keyframe import Keyframe
 
@@ -72,7 +73,7 @@ def test_folding_changes_nothing():
 
 
 def test_missing_or_damaged_weights_are_refused_with_the_fix(tmp_path):
-    with pytest.raises(EncoderError, match="train_encoder.py"):
+    with pytest.raises(EncoderError, match="give the path of its weights"):
         load_encoder(EncoderConfig(weights=str(tmp_path / "tiny_encoder.safetensors")), CPU)
     for name in ("tiny_encoder.safetensors", "tiny_codebook.safetensors"):
         shutil.copy(ASSETS / name, tmp_path / name)
@@ -80,8 +81,12 @@ def test_missing_or_damaged_weights_are_refused_with_the_fix(tmp_path):
     (tmp_path / "tiny_encoder.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(EncoderError, match="does not hold"):
         load_encoder(EncoderConfig(weights=str(tmp_path / "tiny_encoder.safetensors")), CPU)
-    with pytest.raises(EncoderError, match="known encoders"):
-        load_encoder(EncoderConfig(name="giant"), CPU)
+    (tmp_path / "tiny_codebook.safetensors").unlink()
+    (tmp_path / "tiny_encoder.safetensors").write_bytes(whole)
+    with pytest.raises(EncoderError, match="build_codebook.py --encoder-name tiny --weights"):
+        load_encoder(EncoderConfig(weights=str(tmp_path / "tiny_encoder.safetensors")), CPU)
+    with pytest.raises(ConfigError, match="choose one of tiny, xfeat"):
+        EncoderConfig(name="giant")
 
 
 def test_other_weights_have_another_hash(encoder, tmp_path):
@@ -111,6 +116,21 @@ def test_cell_depth_against_brute_force():
             assert np.isfinite(mean[i, j]) == expected
             if expected:
                 assert mean[i, j] == pytest.approx(good.mean(), abs=1e-5)
+
+
+def test_pixel_depth_agrees_with_cell_depth_and_ends_at_the_border():
+    rng = np.random.default_rng(2)
+    depth = rng.choice([0.0, 1.0, 1.002, 2.0], (48, 64), p=[0.1, 0.4, 0.4, 0.1])
+    depth = depth.astype(np.float32)
+    rows, columns = np.mgrid[0:6, 0:8] * 8 + 3.5
+    pixels = np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float32)
+    cells = cell_depth(depth, 8, SensorConfig()).ravel()
+    assert np.isfinite(cells).any() and np.isnan(cells).any()
+    assert np.allclose(pixel_depth(depth, pixels, SensorConfig()), cells, equal_nan=True)
+    flat = np.full((48, 64), 1.5, np.float32)
+    corners = np.array([[0, 0], [63, 0], [0, 47], [63, 47]], np.float32)
+    assert np.isfinite(pixel_depth(flat, corners[:1], SensorConfig())).all()
+    assert np.isnan(pixel_depth(flat, corners[3:], SensorConfig())).all()  # four pixels inside
 
 
 @pytest.mark.parametrize("mode", ["dense", "sparse"])

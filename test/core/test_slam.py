@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ace_slam_ros.core.config import EncoderConfig, SlamConfig
-from ace_slam_ros.core.encoder import load_encoder
+from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.errors import ConfigError, MapError
 from ace_slam_ros.core.evaluate import absolute_trajectory_error
 from ace_slam_ros.core.frame import Frame

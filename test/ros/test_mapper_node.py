@@ -8,7 +8,7 @@ from live import PATIENCE_S, LiveSystem, Probe
 from wall import CAMERA, Wall, wander
 
 from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.encoder import load_encoder
+from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.frame import Frame
 from ace_slam_ros.core.heads.payload import read_info
 from ace_slam_ros.core.mapper import Mapper

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..config import SlamConfig
-from ..encoder import Encoder
+from ..encoders.interface import Encoder
 from ..errors import MapError
 from .affine import HEAD_TYPE as AFFINE
 from .affine import AffineHead, AffineLearner

@@ -1,0 +1,1 @@
+"""Frozen image encoders: one interface, the encoder that ships, and those of others."""

@@ -1,0 +1,117 @@
+"""From parameters to an encoder: the shipped one, or one of others with weights of the user."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+
+from ..codebook import Codebook
+from ..config import EncoderConfig
+from ..errors import EncoderError
+from .ace import AceNetwork
+from .dinov2 import DinoNetwork
+from .interface import Encoder
+from .network import GridNetwork, NetworkEncoder
+from .precision import choose_precision
+from .superpoint import SuperPointNetwork
+from .tiny import EncoderNetwork
+from .weights import check_sha256, fit, parse_tensors, read_bytes
+from .xfeat import XFeatNetwork
+
+log = logging.getLogger(__name__)
+
+ASSETS = Path(__file__).parents[1] / "assets"
+#: The encoders by name; `encoder.name` offers the same ones.
+NETWORKS: dict[str, type[GridNetwork]] = {
+    kind.spec.name: kind for kind in (
+        EncoderNetwork, XFeatNetwork, SuperPointNetwork, AceNetwork, DinoNetwork)}
+
+
+def load_encoder(config: EncoderConfig, device: torch.device) -> Encoder:
+    """Load an encoder and its codebook onto `device`.
+
+    Raises:
+        EncoderError: weights or codebook are missing, damaged, of another architecture, or not
+            the ones with the hash asked for; or a library is missing.
+    """
+    weights = weights_path(config)
+    network, blob = load_network(config)
+    path = Path(config.codebook) if config.codebook else codebook_path(weights)
+    fix = (f"build it with `python training/build_codebook.py --encoder-name {config.name} "
+           f"--weights {weights} --out {path}`, or give its path as encoder.codebook")
+    codebook_blob = read_bytes(path, fix)
+    codebook = parse_codebook(path, codebook_blob)
+    if codebook.words_KD.shape[1] != network.spec.dimension:
+        raise EncoderError(
+            f"{path} has words of width {codebook.words_KD.shape[1]}, but '{config.name}' has "
+            f"descriptors of width {network.spec.dimension}: {fix}")
+    digest = hashlib.sha256(blob + codebook_blob).hexdigest()[:16]
+    precision = choose_precision(config.precision, device)
+    return NetworkEncoder(network, digest, codebook, device, precision)
+
+
+def load_network(config: EncoderConfig) -> tuple[GridNetwork, bytes]:
+    """Load the network alone, on the CPU in single precision, ready to run.
+
+    Returns:
+        (network, the weights file as read).
+
+    Raises:
+        EncoderError: see `load_encoder`.
+    """
+    kind = NETWORKS[config.name]
+    path = weights_path(config)
+    blob = read_bytes(path, "give the path of its weights as encoder.weights" if config.weights
+                      else "reinstall the package, or train with training/train_encoder.py")
+    digest = check_sha256(path, blob, config.weights_sha256)
+    state = parse_tensors(path, blob)
+    network = fit(kind.for_weights(state), state, path)
+    log.log(logging.WARNING if network.spec.restricted else logging.INFO,
+            "encoder %s: weights %s, SHA-256 %s, licence: %s", network.spec.name, path, digest,
+            network.spec.licence)
+    return network, blob
+
+
+def weights_path(config: EncoderConfig) -> Path:
+    """Return where the weights lie.
+
+    Raises:
+        EncoderError: no path is given for an encoder that does not ship with the package.
+    """
+    if config.weights:
+        return Path(config.weights)
+    if config.name != EncoderNetwork.spec.name:
+        raise EncoderError(
+            f"encoder.name={config.name} does not ship with the package (licence: "
+            f"{NETWORKS[config.name].spec.licence}): give the path of its weights as "
+            "encoder.weights")
+    return ASSETS / "tiny_encoder.safetensors"
+
+
+def codebook_path(weights: Path) -> Path:
+    """Return where the codebook of these weights is looked for when no path is given."""
+    if "encoder" in weights.stem:
+        return weights.with_name(
+            weights.stem.replace("encoder", "codebook") + ".safetensors")
+    return weights.with_name(f"{weights.stem}_codebook.safetensors")
+
+
+def parse_codebook(path: Path, blob: bytes) -> Codebook:
+    """Read a codebook.
+
+    Raises:
+        EncoderError: damaged, or not a codebook.
+    """
+    try:
+        tensors = load_safetensors(blob)
+        return Codebook(tensors["words"].float(), tensors["projection"].float(),
+                        tensors["coarse"].float())
+    except (SafetensorError, RuntimeError, KeyError, IndexError) as error:
+        raise EncoderError(
+            f"{path} does not hold a codebook ({error}): build it again with "
+            "training/build_codebook.py") from error

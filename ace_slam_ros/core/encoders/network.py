@@ -1,0 +1,156 @@
+"""Encoders that are torch networks: what a network offers, and how it runs on an image."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ..codebook import Codebook
+from .interface import Encoder, EncoderSpec, Keypoints, UInt8Image
+
+StateDict = dict[str, Tensor]
+Folded = TypeVar("Folded", bound=nn.Module)
+
+
+class GridNetwork(nn.Module, ABC):
+    """A network with a descriptor for every cell of a grid.
+
+    Forward: images_b1HW float32 in [0, 255], H and W multiples of `spec.size_multiple` ->
+    (B, D, H / stride, W / stride) float32 of unit norm over D. Input normalisation is part of the
+    network and done in single precision; the layers run in the precision of the weights.
+    """
+
+    spec: EncoderSpec
+    #: Prefixes of published tensors that descriptors do not need.
+    unused: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def for_weights(cls, state: StateDict) -> GridNetwork:
+        """Return an untrained network of the size that the tensors have.
+
+        Raises:
+            EncoderError: no such size exists, or a library is missing.
+        """
+
+    def from_published(self, state: StateDict) -> StateDict:
+        """Return published tensors under the names and shapes of this network."""
+        return {k: v for k, v in state.items() if not k.startswith(self.unused)}
+
+    def ready(self) -> GridNetwork:
+        """Return the loaded network as it runs fastest with the same results."""
+        return self.eval()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return next(self.parameters()).dtype
+
+
+class DetectorNetwork(GridNetwork):
+    """A network that also finds keypoints."""
+
+    @abstractmethod
+    def detect(self, images_b1HW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (descriptors as `forward` gives them, (B, H, W) keypoint scores)."""
+
+
+class NetworkEncoder(Encoder):
+    """Runs a network on one image at a time.
+
+    Attributes:
+        precision: torch.float32, or torch.bfloat16 where that is faster.
+    """
+
+    #: Keypoint scores below this are none; the published threshold of SuperPoint is 0.005.
+    LEAST_SCORE = 0.005
+    _SUPPRESSION_PX, _BORDER_PX = 4, 4
+
+    def __init__(
+        self, network: GridNetwork, content_hash: str, codebook: Codebook, device: torch.device,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(network.spec, content_hash, codebook, device)
+        self.precision = precision
+        self._network = network.to(  # type: ignore[call-overload]
+            device=device, dtype=precision, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def describe(self, grey_HW: UInt8Image) -> Tensor:
+        """Return (h, w, D) float32 unit-norm descriptors of a grey image, see `Encoder`."""
+        grid: Tensor = self._network(self._upload(grey_HW))
+        return self._cut(grid, grey_HW)
+
+    @torch.inference_mode()
+    def keypoints(self, grey_HW: UInt8Image) -> Keypoints | None:
+        """Return detected points after suppression of neighbours within 4 pixels."""
+        if not isinstance(self._network, DetectorNetwork):
+            return None
+        grid, scores = self._network.detect(self._upload(grey_HW))
+        height, width = grey_HW.shape
+        scores_HW = scores[0, :height, :width].float()
+        reach = self._SUPPRESSION_PX
+        largest = F.max_pool2d(scores_HW[None, None], 2 * reach + 1, 1, reach)[0, 0]
+        peak = (scores_HW >= largest) & (scores_HW > self.LEAST_SCORE)
+        b = self._BORDER_PX
+        inner = torch.zeros_like(peak)
+        inner[b:height - b, b:width - b] = True
+        rows, columns = torch.nonzero(peak & inner, as_tuple=True)
+        best = torch.argsort(scores_HW[rows, columns], descending=True, stable=True)
+        pixels_N2 = torch.stack([columns[best], rows[best]], dim=1).float()
+        descriptors = sample_grid(grid[0], pixels_N2, self.stride)
+        return Keypoints(pixels_N2.cpu().numpy(), descriptors.cpu().numpy())
+
+    def _upload(self, grey_HW: UInt8Image) -> Tensor:
+        """Return (1, 1, H', W') float32 on the device, edges repeated up to whole multiples."""
+        multiple = self.spec.size_multiple
+        pad_y, pad_x = (-side % multiple for side in grey_HW.shape)
+        if pad_y or pad_x:
+            grey_HW = np.pad(grey_HW, ((0, pad_y), (0, pad_x)), mode="edge")
+        image = torch.from_numpy(np.ascontiguousarray(grey_HW)).to(self.device)
+        return image.to(torch.float32)[None, None]
+
+    def _cut(self, grid_1Dhw: Tensor, grey_HW: UInt8Image) -> Tensor:
+        height, width = grey_HW.shape
+        return grid_1Dhw[0].permute(1, 2, 0)[: height // self.stride, : width // self.stride]
+
+
+def sample_grid(grid_Dhw: Tensor, pixels_N2: Tensor, stride: int) -> Tensor:
+    """Return (N, D) unit-norm descriptors between cells by bilinear interpolation."""
+    h, w = grid_Dhw.shape[1:]
+    size = torch.tensor([w, h], device=grid_Dhw.device)
+    # grid_sample without aligned corners: -1 and 1 are the outer edges of the first and last cell
+    where = (2 * (pixels_N2 + 0.5) / stride / size - 1)[None, None]
+    found = F.grid_sample(grid_Dhw[None], where, padding_mode="border", align_corners=False)
+    return F.normalize(found[0, :, 0].T, dim=1)
+
+
+def normalise(images_b1HW: Tensor) -> Tensor:
+    """Shift and scale each image to zero mean and unit variance."""
+    mean = images_b1HW.mean(dim=(2, 3), keepdim=True)
+    deviation = images_b1HW.std(dim=(2, 3), keepdim=True)
+    return (images_b1HW - mean) / (deviation + 1.0)
+
+
+def upsample(x: Tensor, like: Tensor) -> Tensor:
+    """Bilinear resize of `x` to the height and width of `like`."""
+    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
+
+
+def fold_normalisation(network: Folded) -> Folded:
+    """Fold every batch normalisation into the convolution before it, in place, for inference."""
+    network.eval()
+    for module in network.modules():
+        if not isinstance(module, nn.Sequential) or len(module) < 2:
+            continue
+        convolution, normalisation = module[0], module[1]
+        if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
+            module[0] = fuse_conv_bn_eval(convolution, normalisation)
+            module[1] = nn.Identity()
+    return network
