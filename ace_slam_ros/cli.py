@@ -84,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_doctor(add, configured)
     dump = add("dump-config", _dump_config, "print every parameter with its meaning", configured)
     dump.add_argument(
-        "--preset", metavar="NAME", help="print config/NAME.yaml: slam, localization, realsense")
+        "--preset", metavar="NAME", help="print config/NAME.yaml: slam, localization, realsense, "
+        "ace_slam_paper")
     return parser
 
 

@@ -93,17 +93,17 @@ class HeadConfig(Checked):
     extent_margin: float = param(
         0.2, "trimlp: added on every side of the first grid, as a share of it", "", 0.0, 5.0)
     grid_cells: int = param(
-        16, "trimlp: cells along the longest side of the first grid", "", 2, 128)
+        10, "trimlp: cells along the longest side of the first grid", "", 2, 128)
     grid_votes: int = param(
         1728, "trimlp: cells of the three planes together at most; a grid that grows beyond it "
         "merges cells in pairs", "", 12, 100000)
-    learning_rate: float = param(0.002, "trimlp, hommlp: step size of Adam", "", 1e-6, 0.1)
-    batch_features: int = param(1024, "trimlp, hommlp: features per gradient step", "", 16, 65536)
+    learning_rate: float = param(0.004, "trimlp, hommlp: step size of Adam", "", 1e-6, 0.1)
+    batch_features: int = param(512, "trimlp, hommlp: features per gradient step", "", 16, 65536)
     steps_first: int = param(
         300, "trimlp, hommlp: gradient steps for the first keyframe when time does not count "
         "(--every-frame)", "", 1, 100000)
     steps_per_keyframe: int = param(
-        60, "trimlp, hommlp: gradient steps for each further keyframe when time does not count",
+        80, "trimlp, hommlp: gradient steps for each further keyframe when time does not count",
         "", 1, 10000)
     replay_features: int = param(
         600, "trimlp, hommlp: features kept of a keyframe for replay", "", 50, 20000)

@@ -41,6 +41,18 @@ PRESETS = {
             "ros.base_frame": "camera_link",
             "ros.odom_frame": "",
         }),
+    "ace_slam_paper": Preset(
+        "comparison with the paper (ACE-SLAM, arXiv 2512.14032): its system, with our encoder",
+        {
+            # Dense features (the default), a network that votes on three planes, and every frame
+            # relocalised without a prior; nothing refines the pose, and late frames are skipped
+            # (--realtime does that).
+            "head.type": "trimlp",
+            "tracker.refine": False,
+            "tracker.frame_budget_ms": 0.0,
+            # The paper does not say how many hypotheses are tried: a generous number.
+            "solver.hypotheses": 256,
+        }),
 }
 
 

@@ -216,6 +216,8 @@ class GradientLearner:
         if grown is None:
             return
         grid, rows = grown
+        seen = self._replay.batch(self._draw(1)[0]).descriptors_BD
         self._step = self._step.remapped(
-            TriPlaneNetwork.on(grid, self._device), partial(remap_votes, rows=rows),
+            TriPlaneNetwork.on(grid, self._device),
+            partial(remap_votes, rows=rows, descriptors_MD=seen),
             partial(remap_moments, rows=rows), self._config.learning_rate)

@@ -7,6 +7,7 @@ given to `forward`, so that trained, averaged and exported ones go through the s
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,17 +60,23 @@ def layers_of(weights: Weights) -> int:
     return sum(name.startswith("w") for name in weights) - 1
 
 
-def run_trunk(weights: Weights, descriptors_BD: Tensor) -> Tensor:
-    """Return the last layer's outputs (B, O): ReLU layers, skips between those of equal width.
+def run_hidden(weights: Weights, descriptors_BD: Tensor) -> Tensor:
+    """Return the last hidden layer (B, H): ReLU layers, skips between those of equal width.
 
     Descriptors of unit norm are scaled to unit variance per channel.
     """
-    h = descriptors_BD * descriptors_BD.shape[1] ** 0.5
-    last = layers_of(weights)
-    for i in range(last):
+    h = descriptors_BD * math.sqrt(descriptors_BD.shape[1])
+    for i in range(layers_of(weights)):
         next_h = torch.relu(torch.addmm(weights[f"b{i}"], h, weights[f"w{i}"]))
         h = h + next_h if i else next_h
-    return torch.addmm(weights[f"b{last}"], h, weights[f"w{last}"])
+    return h
+
+
+def run_trunk(weights: Weights, descriptors_BD: Tensor) -> Tensor:
+    """Return the last layer's outputs (B, O)."""
+    last = layers_of(weights)
+    return torch.addmm(weights[f"b{last}"], run_hidden(weights, descriptors_BD),
+                       weights[f"w{last}"])
 
 
 @dataclass(frozen=True)
@@ -177,17 +184,38 @@ def network_from_tensors(
     return network, weights
 
 
-def remap_votes(weights: Weights, rows: RowMap) -> Weights:
-    """Return weights for another grid, given how its cells are made of the old ones."""
+def remap_votes(weights: Weights, rows: RowMap, descriptors_MD: Tensor) -> Weights:
+    """Return weights for another grid, given how its cells are made of the old ones.
+
+    The vote of a merged cell is the sum of its two, but the logarithm of a sum is not linear in
+    the last hidden layer: its weights are fitted to it on descriptors of the map.
+
+    Args:
+        weights: for the old grid.
+        rows: how cells are kept, merged and added.
+        descriptors_MD: (M, D) descriptors that the map has seen.
+    """
     last = layers_of(weights)
-    changed = dict(weights)
-    mix_NC = rows.mix_NC.to(weights[f"w{last}"])
-    changed[f"w{last}"] = weights[f"w{last}"] @ mix_NC.T
-    old_bias = weights[f"b{last}"]
-    bias = mix_NC @ old_bias + rows.log_count_N.to(old_bias)
-    empty = rows.log_count_N.to(old_bias).isneginf()
-    changed[f"b{last}"] = torch.where(empty, old_bias.mean() + rows.EMPTY, bias)
-    return changed
+    W, bias = weights[f"w{last}"], weights[f"b{last}"]
+    mix_NC, log_count_N = rows.mix_NC.to(W), rows.log_count_N.to(W)
+    new_W, new_bias = W @ mix_NC.T, mix_NC @ bias + log_count_N
+    merged = log_count_N > 0
+    if merged.any():
+        h_MH = run_hidden(weights, descriptors_MD)
+        logits_MC = torch.addmm(bias, h_MH, W)
+        highest = logits_MC.amax(dim=1, keepdim=True)
+        joined = (mix_NC[merged] > 0).to(W)
+        votes = torch.exp(logits_MC - highest) @ joined.T
+        target = torch.log(votes.clamp(min=1e-12)) + highest
+        start = torch.addmm(new_bias[merged], h_MH, new_W[:, merged])
+        inputs = torch.cat([h_MH, torch.ones_like(highest)], dim=1)
+        gram = inputs.T @ inputs / len(inputs)
+        gram += 1e-3 * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
+        step = torch.linalg.solve(gram, inputs.T @ (target - start) / len(inputs))
+        new_W[:, merged] += step[:-1]
+        new_bias[merged] += step[-1]
+    new_bias = torch.where(log_count_N.isneginf(), bias.mean() + rows.EMPTY, new_bias)
+    return {**weights, f"w{last}": new_W, f"b{last}": new_bias}
 
 
 def remap_moments(moments: Weights, rows: RowMap) -> Weights:

@@ -4,8 +4,8 @@ A robot that leaves the box must not be clipped to it (an expectation over cells
 hull). Cells of the same size are added where they are needed: the old ones keep their weights and
 the new ones begin with a vote near zero, so that predictions stay. When that would make more cells
 than allowed, neighbours along the axis with most cells are merged in pairs until there is room: a
-merged cell stands between its two and begins with the mean of their logits plus log 2, which keeps
-a prediction exactly where the two had equal votes and within half an old cell otherwise.
+merged cell stands between its two and takes both their votes, so that a prediction moves by half
+an old cell at most, and not at all where the two had equal votes.
 """
 
 from __future__ import annotations
@@ -109,6 +109,8 @@ class Grid:
             low_3, high_3: corners that must be predictable, metres.
             most_votes: cells of all planes together at most, but never fewer than 12.
         """
+        first, last = self.hull()  # merging pulls the outermost centres in: keep what was reached
+        low_3, high_3 = np.minimum(low_3, first), np.maximum(high_3, last)
         before, after = self._missing(low_3, high_3)
         if not (before.any() or after.any()):
             return None
