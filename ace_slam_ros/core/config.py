@@ -192,6 +192,11 @@ class RosConfig(Checked):
         "", "camera (optical) in base as 'x y z qx qy qz qw'; empty = from TF, else the camera's "
         "body frame (x forward, z up) is taken as the base")
     publish_tf: bool = param(True, "broadcast map -> odom, or map -> base without odometry")
+    use_odometry: bool = param(
+        True, "predict the motion with TF odom_frame -> base_frame where it is published")
+    forward_initialpose: bool = param(
+        False, "relocalizer: send each pose found in the newest frame to the topic initialpose, "
+        "as pose of base_frame (for AMCL and for the tracker)")
     color_transport: str = param("raw", "colour transport", choices=("raw", "compressed"))
     depth_transport: str = param("raw", "depth transport", choices=("raw", "compressedDepth"))
     slop_s: float = param(0.02, "largest stamp gap of an image pair", "s", 0.0, 1.0)

@@ -138,6 +138,8 @@ class Tracker:
         self._velocity_6 = np.zeros(6)
         self._last_seen_ns: int | None = None
         self._prior: Float64Array | None = None
+        self._odometry: Float64Array | None = None
+        self._last_odometry: Float64Array | None = None
         self._steady = False
         self._budget.clear()
 
@@ -159,6 +161,13 @@ class Tracker:
     def set_prior(self, T_map_cam: Float64Array) -> None:
         """Use a pose guess (from an operator or a filter) for the next frame."""
         self._prior = np.array(T_map_cam)
+
+    def set_odometry(self, T_odom_cam: Float64Array | None) -> None:
+        """Give the camera's pose (4, 4) in a drifting frame at the next frame's stamp, or None.
+
+        Its change since the last pose predicts the motion instead of a constant velocity.
+        """
+        self._odometry = None if T_odom_cam is None else np.array(T_odom_cam)
 
     def set_head(self, payload: bytes, version: int) -> None:
         """Take over new head weights; weights of another map mean: localise in that one.
@@ -255,12 +264,14 @@ class Tracker:
             frame, clock, self._T_first, np.eye(6) * 1e-6, None, keyframe, "")
 
     def _predict(self, stamp_ns: int) -> Float64Array | None:
-        """Constant-velocity pose at a stamp, None when the last pose is too old."""
+        """Pose at a stamp by odometry, else constant velocity; None when the last is too old."""
         if self._prior is not None:
             prior, self._prior = self._prior, None
             return prior
         if self._last is None or stamp_ns - self._last[0] > _LONGEST_PREDICTION_NS:
             return None
+        if self._odometry is not None and self._last_odometry is not None:
+            return self._last[1] @ invert_pose(self._last_odometry) @ self._odometry
         return self._last[1] @ exp_se3(self._velocity_6 * (stamp_ns - self._last[0]) * 1e-9)
 
     def _refine(
@@ -307,6 +318,7 @@ class Tracker:
         else:
             self._velocity_6 = np.zeros(6)
         self._last = (stamp_ns, pose)
+        self._last_odometry = self._odometry
         self._last_seen_ns = stamp_ns
         if self.state is TrackerState.LOST:
             log.info("found again in map %s", self.map_id)

@@ -22,6 +22,7 @@ from ..core.geometry import Float64Array, invert_pose
 from .conversions import make_header, stamp_to_ns
 from .pose_messages import UNKNOWN_VARIANCE, body_velocity, covariance_to_msg, pose_to_msg
 from .qos import latched_qos, reliable_qos
+from .tf_guard import TfGuard
 from .transforms import StampedTransform, Transforms, others_publish_tf
 
 _NS = 1_000_000_000
@@ -77,6 +78,9 @@ class PoseOutput:
         self._T_map_odom: Float64Array | None = None
         self._started_s = time.monotonic()
         self.tf_mode = "undecided"
+        self.odometry_used = 0
+        self._guard = TfGuard(node, config)
+        transforms.watcher = self._guard
         self._timer = None
         if config.publish_tf and transforms.available:
             # Odometry moves on between frames, also while simulated time stands still.
@@ -149,23 +153,50 @@ class PoseOutput:
                     and others_publish_tf(self._node, self._transforms)):
                 return
             self.tf_mode = "base"
-        if self.tf_mode == "base":
+        if self.tf_mode == "base" and not self._guard.blocks(config.base_frame):
             self._transforms.send(
                 [StampedTransform(config.map_frame, config.base_frame, stamp_ns, T_map_base)])
 
     def repeat_tf(self) -> None:
         """Send map -> odom again, valid a little into the future."""
         T_map_odom = self._T_map_odom
-        if self.tf_mode != "odom" or T_map_odom is None:
+        if self.tf_mode != "odom" or T_map_odom is None or self._guard.blocks(
+                self._config.odom_frame):
             return
         stamp_ns = self._node.get_clock().now().nanoseconds + _TF_TOLERANCE_NS
         self._transforms.send([StampedTransform(
             self._config.map_frame, self._config.odom_frame, stamp_ns, T_map_odom)])
 
+    def camera_in_odometry(
+        self, stamp_ns: int, T_base_cam: Float64Array
+    ) -> Float64Array | None:
+        """Return the camera's pose in the odometry frame at a stamp; None without odometry."""
+        config = self._config
+        if not (config.odom_frame and config.use_odometry):
+            return None
+        T_odom_base = self._transforms.lookup(config.odom_frame, config.base_frame, stamp_ns)
+        self.odometry_used += T_odom_base is not None
+        return None if T_odom_base is None else T_odom_base @ T_base_cam
+
+    def problem(self) -> str:
+        """Say that somebody else broadcasts our transform; empty when nobody does."""
+        return self._guard.problem()
+
+    def values(self) -> dict[str, object]:
+        """Return what diagnostics show."""
+        return {"tf": self.tf_mode, "odometry_used": self.odometry_used}
+
     def interrupt(self) -> None:
         """Stop repeating TF and forget the velocity: LOST, paused, or a time jump."""
         self._previous = None
         self._T_map_odom = None
+
+    def map_moved(self) -> None:
+        """Forget the velocity: the step to the next pose holds a correction of the map as well.
+
+        The robot did not move, so that odom -> base goes on; map -> odom takes the correction.
+        """
+        self._previous = None
 
     def new_map(self) -> None:
         """Forget the path as well."""
@@ -174,6 +205,7 @@ class PoseOutput:
 
     def close(self) -> None:
         """Drop publishers and timer."""
+        self._transforms.watcher = None
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
         for publisher in (self._pose, self._odometry, self._path):

@@ -7,22 +7,60 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from geometry_msgs.msg import PoseWithCovariance
+from geometry_msgs.msg import PoseWithCovariance, PoseWithCovarianceStamped
 
 from ace_slam_ros.srv import Relocalize
 
 from ..core.errors import AceSlamError, DataError
-from ..core.relocalizer import Relocalizer
+from ..core.geometry import invert_pose
+from ..core.relocalizer import Relocalization, Relocalizer
 from .conversions import frame_from_msgs, make_header
 from .diagnostics import Report, Window
+from .extrinsic import Extrinsic
 from .image_inputs import ImageInputs
 from .node_base import SlamNode
-from .pose_messages import covariance_to_msg, pose_to_msg
+from .pose_messages import base_covariance, covariance_to_msg, pose_to_msg
 from .process import leave, run_node
+from .qos import reliable_qos
 from .synchroniser import ImagePair
+from .transforms import make_transforms
 from .weights import WeightsLink, weights_schema
 
 _IDLE_S = 0.2
+
+
+class PoseForwarding:
+    """Sends poses found in the newest frame on as `initialpose` of the base."""
+
+    def __init__(self, node: SlamNode) -> None:
+        self._frame = node.config.ros.map_frame
+        self._transforms = make_transforms(node)
+        self._extrinsic = Extrinsic(node, node.config.ros, self._transforms)
+        self._node = node
+        self._publisher = node.create_publisher(
+            PoseWithCovarianceStamped, "initialpose", reliable_qos())
+
+    def send(self, stamp_ns: int, camera_frame: str, found: Relocalization) -> None:
+        """Publish one pose; nothing while the camera's place on the robot is not known yet."""
+        assert found.T_map_cam is not None
+        try:
+            T_base_cam = self._extrinsic.at(camera_frame, stamp_ns)
+        except DataError as error:
+            self._node.log_once("mount", f"initialpose not sent: {error}")
+            return
+        if T_base_cam is None:
+            self._node.log_once("wait", f"initialpose not sent: waiting for TF of {camera_frame}")
+            return
+        T_map_base = found.T_map_cam @ invert_pose(T_base_cam)
+        covariance_66 = base_covariance(found.covariance_66, found.T_map_cam, T_map_base)
+        self._publisher.publish(PoseWithCovarianceStamped(
+            header=make_header(stamp_ns, self._frame), pose=PoseWithCovariance(
+                pose=pose_to_msg(T_map_base), covariance=covariance_to_msg(covariance_66))))
+
+    def close(self) -> None:
+        """Drop publisher and transforms."""
+        self._node.destroy_publisher(self._publisher)
+        self._transforms.close()
 
 
 class RelocalizerNode(SlamNode):
@@ -41,6 +79,7 @@ class RelocalizerNode(SlamNode):
         self._waiting = 0
         self._counts: dict[str, int] = {}
         self._latency = Window()
+        self._forward = PoseForwarding(self) if self.config.ros.forward_initialpose else None
         self._service = self.create_service(
             Relocalize, "relocalize", self._answer, callback_group=self.reentrant)
 
@@ -57,6 +96,8 @@ class RelocalizerNode(SlamNode):
     def teardown(self) -> None:
         """Drop service and link."""
         self.destroy_service(self._service)
+        if self._forward is not None:
+            self._forward.close()
         self._link.close()
 
     def _keep(self, pair: ImagePair) -> None:
@@ -116,6 +157,8 @@ class RelocalizerNode(SlamNode):
             response.pose.pose = PoseWithCovariance(
                 pose=pose_to_msg(found.T_map_cam),
                 covariance=covariance_to_msg(found.covariance_66))
+        if self._forward is not None and found.success and request.image.width == 0:
+            self._forward.send(frame.stamp_ns, messages[0].header.frame_id, found)
 
     def _messages(self, request: Relocalize.Request) -> tuple[Any, Any, Any] | None:
         """Return (colour, depth or None, camera_info) of the request or the newest frame."""

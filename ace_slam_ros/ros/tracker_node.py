@@ -173,6 +173,7 @@ class TrackerNode(SlamNode):
             self._act(self._tracker)
         self._tracker.set_first_pose(T_base_cam)
         self._update_head(self._tracker)
+        self._tracker.set_odometry(self._output.camera_in_odometry(pair.stamp_ns, T_base_cam))
         return self._tracker.process(frame)
 
     def _act(self, tracker: Tracker) -> None:
@@ -189,11 +190,13 @@ class TrackerNode(SlamNode):
         self._output.new_map()
 
     def _update_head(self, tracker: Tracker) -> None:
-        before = tracker.map_id
+        before, corrections = tracker.map_id, tracker.corrections
         update = self._link.take(tracker.set_head)
         if update is not None and tracker.map_id != before:
             self.get_logger().info(f"following map {tracker.map_id}, version {update.version}")
             self._output.new_map()
+        elif tracker.corrections != corrections:
+            self._output.map_moved()
 
     def _publish(self, pair: ImagePair, result: TrackResult) -> None:
         self._last = result
@@ -215,20 +218,20 @@ class TrackerNode(SlamNode):
     ) -> None:
         self._status.received = self._inputs.synchroniser.pairs
         self._status.replaced = self._slot.replaced
-        map_id = self._tracker.map_id if self._tracker is not None else ""
-        self._status.publish(pair, state, map_id, reason, result)
+        self._status.publish(
+            pair, state, self._tracker.map_id if self._tracker else "", reason, result)
 
     def report(self) -> Report:
         """Describe input, tracking and weights."""
         report, segment = Report(), self._link.status()
         report.values = self._inputs.values(time.monotonic_ns()) | self._status.values() | {
             "weights_version": self._link.version, "weights_age_s": segment.heartbeat_age_s,
-            "tf": self._output.tf_mode, "extrinsic": self._extrinsic.source}
+            **self._output.values(), "extrinsic": self._extrinsic.source}
         silence = self._inputs.problem()
         report.error(silence)
         if silence:
             self.get_logger().warning(silence, throttle_duration_sec=5.0)
-        for text in self._inputs.incompatible.values():
+        for text in (*self._inputs.incompatible.values(), self._output.problem()):
             report.error(text)
         report.warn(self._trouble)
         report.warn(self._extrinsic.problem())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,10 +39,21 @@ class StampedTransform:
             transform=transform_to_msg(self.T_parent_child))
 
 
+class Watcher(Protocol):
+    """Is told of every transform message that comes in or goes out."""
+
+    def heard(self, message: Any, static: bool) -> None:
+        """Take note of one that came in; in the executor's thread."""
+
+    def sent(self, messages: Iterable[Any]) -> None:
+        """Take note of some that go out."""
+
+
 class Transforms(Protocol):
     """Looks up and broadcasts transforms; `available` tells whether it can."""
 
     available: bool
+    watcher: Watcher | None
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array | None:
         """Return T_target_source at a stamp, None when unknown; never waits."""
@@ -61,6 +72,7 @@ class NoTransforms:
     """No TF messages are installed (tf2_msgs is not on PyPI): topics carry the poses alone."""
 
     available = False
+    watcher: Watcher | None = None
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array | None:
         """Know nothing."""
@@ -82,10 +94,30 @@ class Tf2Transforms:
     available = True
 
     def __init__(self, node: Node) -> None:
+        self.watcher: Watcher | None = None
         self._tf2 = importlib.import_module("tf2_ros")
-        self._buffer = self._tf2.Buffer(node=node)
+        self._buffer = self._watched_buffer(node)
         self._listener = self._tf2.TransformListener(self._buffer, node)
         self._broadcaster = self._tf2.TransformBroadcaster(node)
+
+    def _watched_buffer(self, node: Node) -> Any:
+        """Make a buffer that shows the watcher what its listener hears."""
+        transforms = self
+
+        class WatchedBuffer(self._tf2.Buffer):  # type: ignore[misc,name-defined]
+            """Tells before it stores."""
+
+            def set_transform(self, transform: Any, authority: str) -> None:
+                if transforms.watcher is not None:
+                    transforms.watcher.heard(transform, False)
+                super().set_transform(transform, authority)
+
+            def set_transform_static(self, transform: Any, authority: str) -> None:
+                if transforms.watcher is not None:
+                    transforms.watcher.heard(transform, True)
+                super().set_transform_static(transform, authority)
+
+        return WatchedBuffer(node=node)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array | None:
         """Return T_target_source at a stamp, None when unknown."""
@@ -97,7 +129,10 @@ class Tf2Transforms:
 
     def send(self, transforms: Sequence[StampedTransform]) -> None:
         """Broadcast."""
-        self._broadcaster.sendTransform([t.to_msg() for t in transforms])
+        messages = [t.to_msg() for t in transforms]
+        if self.watcher is not None:
+            self.watcher.sent(messages)
+        self._broadcaster.sendTransform(messages)
 
     def clear(self) -> None:
         """Forget moving transforms; tf2 keeps static ones."""
@@ -182,6 +217,7 @@ class TopicTransforms:
     available = True
 
     def __init__(self, node: Node) -> None:
+        self.watcher: Watcher | None = None
         TFMessage = importlib.import_module("tf2_msgs.msg").TFMessage
         self._message = TFMessage
         self._node = node
@@ -198,6 +234,8 @@ class TopicTransforms:
 
     def _receive(self, msg: Any, static: bool) -> None:
         for item in msg.transforms:
+            if self.watcher is not None:
+                self.watcher.heard(item, static)
             try:
                 T_44 = transform_from_msg(item.transform)
             except DataError as error:
@@ -215,7 +253,10 @@ class TopicTransforms:
 
     def send(self, transforms: Sequence[StampedTransform]) -> None:
         """Broadcast."""
-        self._publisher.publish(self._message(transforms=[t.to_msg() for t in transforms]))
+        messages = [t.to_msg() for t in transforms]
+        if self.watcher is not None:
+            self.watcher.sent(messages)
+        self._publisher.publish(self._message(transforms=messages))
 
     def clear(self) -> None:
         """Forget moving transforms; static ones stay."""

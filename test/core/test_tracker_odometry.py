@@ -1,0 +1,84 @@
+"""Odometry as a motion prior: its change since the last pose predicts the next one."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from ace_slam_ros.core.camera import Camera
+from ace_slam_ros.core.config import EncoderConfig, SlamConfig
+from ace_slam_ros.core.encoders.loading import load_encoder
+from ace_slam_ros.core.frame import Frame
+from ace_slam_ros.core.geometry import exp_se3, invert_pose
+from ace_slam_ros.core.tracker import Tracker, TrackerState
+
+CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
+MOVE = exp_se3(np.array([0.3, -0.1, 0.2, 0.0, 0.4, 0.1]))  # far more than a frame's usual motion
+T_ODOM_CAM = exp_se3(np.array([4.0, -2.0, 0.0, 0.3, 0.2, 1.0]))
+
+
+def make_frame(number):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    image = cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC)
+    depth_m = np.full((240, 320), 2.0, np.float32)
+    return Frame(10**9 + number * 33_000_000, image, depth_m, CAMERA)
+
+
+@pytest.fixture
+def tracker(monkeypatch):
+    """A tracker after its first frame, whose refinement notes the poses it is started from."""
+    config = SlamConfig().with_values({"device": "cpu"})
+    made = Tracker(config, load_encoder(EncoderConfig(), torch.device("cpu")))
+    made.set_odometry(T_ODOM_CAM)
+    assert made.process(make_frame(0)).state is TrackerState.TRACKING
+    made.predicted = []
+
+    def refine(frame, T_map_cam, **options):
+        made.predicted.append(T_map_cam)
+
+    monkeypatch.setattr(made._local, "refine", refine)
+    return made
+
+
+def test_odometry_predicts_the_motion(tracker):
+    tracker.set_odometry(T_ODOM_CAM @ MOVE)
+    tracker.process(make_frame(1))
+    assert np.allclose(tracker.predicted[0], MOVE, atol=1e-9)
+
+
+def test_drift_of_the_odometry_frame_cancels(tracker):
+    """Only the change since the last pose counts, wherever odometry believes the robot to be."""
+    drift = exp_se3(np.array([10.0, 5.0, 0.0, 0.0, 0.0, 2.0]))
+    tracker.clear_motion()
+    tracker.set_odometry(drift @ T_ODOM_CAM)
+    tracker._moved(make_frame(1).stamp_ns, MOVE)
+    tracker.set_odometry(drift @ T_ODOM_CAM @ MOVE)
+    tracker.process(make_frame(2))
+    assert np.allclose(tracker.predicted[0], MOVE @ MOVE, atol=1e-9)
+
+
+@pytest.mark.parametrize("gap", ["now", "before", "jump"])
+def test_without_odometry_the_velocity_is_constant(tracker, gap):
+    if gap == "now":
+        tracker.set_odometry(None)
+    elif gap == "before":
+        tracker.set_odometry(None)
+        tracker._moved(make_frame(0).stamp_ns, np.eye(4))
+        tracker.set_odometry(T_ODOM_CAM @ MOVE)
+    else:
+        tracker.clear_motion()
+        tracker.set_odometry(T_ODOM_CAM @ MOVE)
+    tracker.process(make_frame(1))
+    if gap == "jump":
+        assert not tracker.predicted, "after a clock jump nothing is known"
+    else:
+        assert np.allclose(tracker.predicted[0], np.eye(4), atol=1e-9)
+
+
+def test_a_guess_goes_before_odometry(tracker):
+    guess = invert_pose(MOVE)
+    tracker.set_odometry(T_ODOM_CAM @ MOVE)
+    tracker.set_prior(guess)
+    tracker.process(make_frame(1))
+    assert np.allclose(tracker.predicted[0], guess)
