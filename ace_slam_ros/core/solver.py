@@ -17,12 +17,11 @@ from .camera import Camera
 from .config import SensorConfig, SolverConfig
 from .geometry import Float64Array, exp_se3, invert_pose, kabsch, make_pose
 from .heads.protocol import Predictions
+from .hypotheses import Hypotheses
 from .keyframe import Features, Float32Array
+from .proposals import choose_pose, propose
 
 _GATE_SIGMAS = 3.0
-_PAIRS_PER_HYPOTHESIS = 32
-_SHORTEST_SIDE = 0.08
-_SCREENING_FEATURES, _LEADERS = 300, 8
 
 
 @dataclass(frozen=True)
@@ -72,135 +71,28 @@ def solve_rgbd(
     y = y_N3[rows]
     x_nS3, sigma_nS = predictions.coords_map_NS3[rows], predictions.sigma_m_NS[rows]
     gate2_nS = _squared_gate(sigma_nS, y[:, 2], solver, sensor)
-    poses = _propose(y, x_nS3, sigma_nS, gate2_nS, rng,
-                     solver.hypotheses if hypotheses is None else hypotheses)
+    flat = Hypotheses.from_slots(y, x_nS3, sigma_nS, gate2_nS)
+    poses = propose(flat, rng, solver.hypotheses if hypotheses is None else hypotheses)
     if len(poses) == 0:
         return None
-    best = _choose(poses, y, x_nS3, gate2_nS, rng)
-    return _refine(best, rows, len(features), y, x_nS3, sigma_nS, gate2_nS, solver, sensor)
+    return _refine(choose_pose(poses, flat, rng), rows, len(features), flat, solver, sensor)
 
 
 def _squared_gate(
     sigma_nS: Float32Array, depth_m_n: Float32Array, solver: SolverConfig, sensor: SensorConfig
 ) -> Float32Array:
-    """Return (n, S) squared inlier distances; NaN-free, negative where there is no hypothesis."""
+    """Return (n, S) squared inlier distances, finite also where there is no hypothesis."""
     depth_sigma = sensor.depth_sigma_m(depth_m_n)
     base = solver.inlier_m * np.maximum(1.0, depth_m_n / 2.0)
     spread = np.where(np.isfinite(sigma_nS), sigma_nS, 0.0)
     gate2 = np.minimum(
         base[:, None] ** 2 + (_GATE_SIGMAS * depth_sigma[:, None]) ** 2,
         _GATE_SIGMAS**2 * (spread**2 + depth_sigma[:, None] ** 2) + 0.02**2)
-    return np.where(np.isfinite(sigma_nS), gate2, -1.0).astype(np.float32)
-
-
-def _propose(
-    y_n3: Float32Array, x_nS3: Float32Array, sigma_nS: Float32Array, gate2_nS: Float32Array,
-    rng: np.random.Generator, count: int,
-) -> Float64Array:
-    """Draw triplets whose side lengths agree in camera and map, and align them: (H, 4, 4).
-
-    Pairs are drawn first: most wrong ones fail the test of their one side, so that thirds are
-    tried only for promising pairs. Surer hypotheses are drawn more often.
-    """
-    S = sigma_nS.shape[1]
-    flat = np.flatnonzero(np.isfinite(sigma_nS))
-    weight = 1.0 / (sigma_nS.reshape(-1)[flat] ** 2 + 0.01**2)
-    cumulative = np.cumsum(weight / weight.sum())
-    x, tolerance = x_nS3.reshape(-1, 3), np.sqrt(np.maximum(gate2_nS.reshape(-1), 0.0))
-
-    def draw(shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-        return flat[np.minimum(np.searchsorted(cumulative, rng.random(shape)), len(flat) - 1)]
-
-    def agrees(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        side = np.sqrt(np.square(y_n3[a // S] - y_n3[b // S]).sum(axis=-1))
-        side_map = np.sqrt(np.square(x[a] - x[b]).sum(axis=-1))
-        long = side > _SHORTEST_SIDE * y_n3[a // S, 2]  # a short side fixes no rotation
-        return np.asarray(
-            long & (np.abs(side - side_map) < np.maximum(tolerance[a], tolerance[b])))
-
-    pairs = draw((count * _PAIRS_PER_HYPOTHESIS, 2))
-    pairs = pairs[agrees(pairs[:, 0], pairs[:, 1])][: 4 * count]
-    triplets = np.concatenate([np.repeat(pairs, 4, axis=0), draw((4 * len(pairs), 1))], axis=1)
-    good = agrees(triplets[:, 0], triplets[:, 2]) & agrees(triplets[:, 1], triplets[:, 2])
-    chosen = triplets[good][:count]
-    return kabsch_batch(y_n3[chosen // S].astype(np.float64), x[chosen].astype(np.float64))
-
-
-def kabsch_batch(source_H33: Float64Array, target_H33: Float64Array) -> Float64Array:
-    """Rigid alignment of H point triplets at once: (H, 3 points, 3) -> (H, 4, 4) poses."""
-    centre_s, centre_t = source_H33.mean(axis=1), target_H33.mean(axis=1)
-    cross = np.einsum("hni,hnj->hij", source_H33 - centre_s[:, None],
-                      target_H33 - centre_t[:, None])
-    U, _, Vt = np.linalg.svd(cross)
-    sign = np.ones((len(U), 3))
-    sign[:, 2] = np.sign(np.linalg.det(np.matmul(U, Vt)))
-    R = np.einsum("hji,hj,hkj->hik", Vt, sign, U)
-    poses = np.tile(np.eye(4), (len(U), 1, 1))
-    poses[:, :3, :3] = R
-    poses[:, :3, 3] = centre_t - np.einsum("hij,hj->hi", R, centre_s)
-    return poses
-
-
-def _choose(
-    poses_H44: Float64Array, y: Float32Array, x_nS3: Float32Array, gate2_nS: Float32Array,
-    rng: np.random.Generator,
-) -> Float64Array:
-    """Return the best pose: all are scored on some features, the leaders on all features."""
-    if len(y) > _SCREENING_FEATURES and len(poses_H44) > _LEADERS:
-        some = rng.choice(len(y), _SCREENING_FEATURES, replace=False)
-        screened = score_poses(poses_H44, y[some], x_nS3[some], gate2_nS[some])
-        poses_H44 = poses_H44[np.argsort(-screened, kind="stable")[:_LEADERS]]
-    return np.asarray(poses_H44[int(np.argmax(score_poses(poses_H44, y, x_nS3, gate2_nS)))])
-
-
-def score_poses(
-    poses_H44: Float64Array, y_n3: Float32Array, x_nS3: Float32Array, gate2_nS: Float32Array
-) -> Float64Array:
-    """Truncated-quadratic agreement (H,) of each pose with the best hypothesis of each feature.
-
-    |R y + t - x|^2 is linear in (R, R^T t, t, |t|^2, 1), so all distances are one matrix product;
-    `score_poses_reference` is the plain twin. Points are centred first to keep single precision
-    exact enough (1e-5 m^2).
-    """
-    S = x_nS3.shape[1]
-    centre_y, centre_x = y_n3.mean(axis=0), x_nS3[gate2_nS > 0].mean(axis=0)
-    y = np.tile(y_n3 - centre_y, (S, 1))  # slot-major: the maximum below runs along memory
-    x = (x_nS3 - centre_x).transpose(1, 0, 2).reshape(-1, 3)
-    R = poses_H44[:, :3, :3].astype(np.float32)
-    t = (poses_H44[:, :3, 3] + poses_H44[:, :3, :3] @ centre_y - centre_x).astype(np.float32)
-    back = np.einsum("hji,hj->hi", R, t)
-    ones = np.ones((len(t), 1), np.float32)
-    pose_HF = np.concatenate(
-        [-2 * R.reshape(-1, 9), 2 * back, -2 * t, (t * t).sum(axis=1, keepdims=True), ones], 1)
-    outer = (x[:, :, None] * y[:, None, :]).reshape(-1, 9)
-    column = np.ones((len(x), 1), np.float32)
-    squares = (np.square(x).sum(axis=1) + np.square(y).sum(axis=1))[:, None]
-    pair_MF = np.concatenate([outer, y, x, column, squares], axis=1)
-    inverse = np.where(gate2_nS > 0, 1.0 / np.maximum(gate2_nS, 1e-12), 0.0).T.reshape(-1, 1)
-    pair_MF *= inverse.astype(np.float32)
-    agreement = 1.0 - pose_HF @ pair_MF.T
-    agreement[:, inverse[:, 0] == 0] = 0.0
-    best = agreement.reshape(len(t), S, -1).max(axis=1)
-    return np.asarray(np.maximum(best, 0.0).sum(axis=1), np.float64)
-
-
-def score_poses_reference(
-    poses_H44: Float64Array, y_n3: Float32Array, x_nS3: Float32Array, gate2_nS: Float32Array
-) -> Float64Array:
-    """Slow twin of `score_poses`, one pose and one feature at a time."""
-    scores = np.zeros(len(poses_H44))
-    for h, T in enumerate(poses_H44):
-        for n, y in enumerate(y_n3.astype(np.float64)):
-            moved = T[:3, :3] @ y + T[:3, 3]
-            agreement = [1.0 - float(np.sum((moved - x) ** 2)) / gate2
-                         for x, gate2 in zip(x_nS3[n], gate2_nS[n], strict=True) if gate2 > 0]
-            scores[h] += max([0.0, *agreement])
-    return scores
+    return np.asarray(gate2, np.float32)
 
 
 def _agreeing(
-    T_44: Float64Array, y: Float32Array, x_nS3: Float32Array, sigma_nS: Float32Array,
-    gate2_nS: Float32Array, sensor: SensorConfig,
+    T_44: Float64Array, known: Hypotheses, sensor: SensorConfig
 ) -> tuple[npt.NDArray[np.int64], Float64Array, Float64Array, Float64Array]:
     """Return which features (m,) agree with a pose, and how well.
 
@@ -208,30 +100,32 @@ def _agreeing(
         (indices (m,), map points (m, 3) of the best hypothesis, variance per axis (m,), squared
         residual per axis (m,)).
     """
+    y = known.y_n3
     moved = y @ T_44[:3, :3].T.astype(np.float32) + T_44[:3, 3].astype(np.float32)
-    distance2 = np.square(moved[:, None] - x_nS3).sum(axis=2)
-    relative = np.where(gate2_nS > 0, distance2 / np.maximum(gate2_nS, 1e-12), np.inf)
-    slot = relative.argmin(axis=1)
-    index = np.flatnonzero(relative[np.arange(len(y)), slot] < 1.0)
-    x = x_nS3[index, slot[index]].astype(np.float64)
-    variance = point_variance(y[index, 2], sigma_nS[index, slot[index]], sensor)
+    row_M = known.row_M
+    relative = np.square(moved[row_M] - known.x_M3).sum(axis=1) / known.gate2_M
+    least = np.minimum.reduceat(relative, known.start_n)
+    best = np.flatnonzero((relative == least[row_M]) & (relative < 1.0))
+    index, first = np.unique(row_M[best], return_index=True)  # equal distances: the first
+    best = best[first]
+    x = known.x_M3[best].astype(np.float64)
+    variance = point_variance(y[index, 2], known.sigma_M[best], sensor)
     residual2 = np.square(y[index] @ T_44[:3, :3].T + T_44[:3, 3] - x).sum(axis=1) / 3
     return index, x, variance, residual2
 
 
 def _refine(
-    T_44: Float64Array, rows: npt.NDArray[np.int64], total: int, y: Float32Array,
-    x_nS3: Float32Array, sigma_nS: Float32Array, gate2_nS: Float32Array, solver: SolverConfig,
-    sensor: SensorConfig,
+    T_44: Float64Array, rows: npt.NDArray[np.int64], total: int, known: Hypotheses,
+    solver: SolverConfig, sensor: SensorConfig,
 ) -> PoseEstimate | None:
     """Alternate matching and weighted alignment, then compute the covariance."""
     for _ in range(4):
-        index, x, variance, residual2 = _agreeing(T_44, y, x_nS3, sigma_nS, gate2_nS, sensor)
+        index, x, variance, residual2 = _agreeing(T_44, known, sensor)
         if len(index) < solver.min_inliers:
             return None
         weight = 1.0 / (variance * (1.0 + residual2 / variance))  # Cauchy
-        T_44 = kabsch(y[index].astype(np.float64), x, weight)
-    index, x, variance, residual2 = _agreeing(T_44, y, x_nS3, sigma_nS, gate2_nS, sensor)
+        T_44 = kabsch(known.y_n3[index].astype(np.float64), x, weight)
+    index, x, variance, residual2 = _agreeing(T_44, known, sensor)
     ratio = len(index) / max(total, 1)
     if len(index) < solver.min_inliers or ratio < solver.min_inlier_ratio:
         return None

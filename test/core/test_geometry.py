@@ -21,7 +21,7 @@ from ace_slam_ros.core.geometry import (
     rotation_angle_rad,
     transform_points,
 )
-from ace_slam_ros.core.solver import kabsch_batch
+from ace_slam_ros.core.proposals import kabsch_batch
 
 small = st.floats(-1.5, 1.5)
 twists = st.tuples(small, small, small, small, small, small).map(np.array)

@@ -7,13 +7,10 @@ from ace_slam_ros.core.camera import Camera
 from ace_slam_ros.core.config import SensorConfig, SolverConfig
 from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error, transform_points
 from ace_slam_ros.core.heads.protocol import Predictions
+from ace_slam_ros.core.hypotheses import Hypotheses, expand
 from ace_slam_ros.core.keyframe import Features
-from ace_slam_ros.core.solver import (
-    score_poses,
-    score_poses_reference,
-    solve_rgb,
-    solve_rgbd,
-)
+from ace_slam_ros.core.proposals import propose, score_poses, score_poses_reference
+from ace_slam_ros.core.solver import solve_rgb, solve_rgbd
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 SENSOR, SOLVER = SensorConfig(), SolverConfig()
@@ -82,9 +79,35 @@ def test_scores_equal_the_slow_twin():
     rng = np.random.default_rng(4)
     T, features, predictions, _ = scene(rng, count=60)
     poses = np.stack([T, *(T @ exp_se3(rng.normal(scale=0.02, size=6)) for _ in range(6))])
-    gate2 = np.where(np.isfinite(predictions.sigma_m_NS), 0.003, -1.0).astype(np.float32)
-    args = (poses, features.points_cam_N3, predictions.coords_map_NS3, gate2)
-    assert np.allclose(score_poses(*args), score_poses_reference(*args), atol=0.05)
+    known = flat(features, predictions)
+    assert np.allclose(score_poses(poses, known), score_poses_reference(poses, known), atol=0.05)
+    some = np.array([3, 17, 41])
+    assert np.allclose(score_poses(poses, known.of(some)),
+                       score_poses_reference(poses, known.of(some)), atol=0.01)
+
+
+def flat(features, predictions):
+    sigma = predictions.sigma_m_NS
+    some = np.isfinite(sigma).any(axis=1)
+    gate2 = np.full(sigma.shape, 0.003, np.float32)
+    return Hypotheses.from_slots(features.points_cam_N3[some], predictions.coords_map_NS3[some],
+                                 sigma[some], gate2[some])
+
+
+def test_ranges_are_listed_in_order():
+    owner, element = expand(np.array([4, 0, 9]), np.array([2, 0, 3]))
+    assert owner.tolist() == [0, 0, 2, 2, 2] and element.tolist() == [4, 5, 9, 10, 11]
+
+
+@pytest.mark.parametrize("hypotheses", [1, 8, 40])
+def test_the_right_pose_is_proposed_among_many_hypotheses(hypotheses):
+    """One hypothesis in eighty is right: random triplets would need half a million tries."""
+    rng = np.random.default_rng(5)
+    T, features, predictions, _ = scene(rng, count=900, outliers=0.5, hypotheses=hypotheses)
+    poses = propose(flat(features, predictions), rng, 128)
+    assert 0 < len(poses) <= 128
+    near = [pose_error(pose, T)[0] < 0.2 for pose in poses]
+    assert np.sum(near) >= 3
 
 
 def test_covariance_covers_the_error():

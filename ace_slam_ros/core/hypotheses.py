@@ -1,0 +1,62 @@
+"""The scene-coordinate hypotheses of a frame's features, as one flat list without gaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .keyframe import Float32Array
+
+IndexArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """n features and their M hypotheses; those of one feature lie together.
+
+    Attributes:
+        y_n3: (n, 3) float32 camera-frame points, metres.
+        start_n: (n,) first hypothesis of each feature; every feature has at least one.
+        count_n: (n,) hypotheses of each feature.
+        x_M3: (M, 3) float32 map points.
+        sigma_M: (M,) float32 standard deviation per axis, metres.
+        gate2_M: (M,) float32 squared distance up to which a hypothesis agrees with a pose, m^2.
+    """
+
+    y_n3: Float32Array
+    start_n: IndexArray
+    count_n: IndexArray
+    x_M3: Float32Array
+    sigma_M: Float32Array
+    gate2_M: Float32Array
+
+    @staticmethod
+    def from_slots(
+        y_n3: Float32Array, x_nS3: Float32Array, sigma_nS: Float32Array, gate2_nS: Float32Array
+    ) -> Hypotheses:
+        """Flatten (n, S) slots; a slot with infinite sigma holds nothing."""
+        held = np.isfinite(sigma_nS)
+        count_n = held.sum(axis=1)
+        return Hypotheses(y_n3, np.cumsum(count_n) - count_n, count_n, x_nS3[held],
+                          sigma_nS[held], gate2_nS[held])
+
+    @property
+    def row_M(self) -> IndexArray:
+        """Feature of each hypothesis."""
+        return np.repeat(np.arange(len(self.count_n)), self.count_n)
+
+    def of(self, features: IndexArray) -> Hypotheses:
+        """Return some of the features with their hypotheses."""
+        _, index = expand(self.start_n[features], self.count_n[features])
+        count_n = self.count_n[features]
+        return Hypotheses(self.y_n3[features], np.cumsum(count_n) - count_n, count_n,
+                          self.x_M3[index], self.sigma_M[index], self.gate2_M[index])
+
+
+def expand(start_n: IndexArray, count_n: IndexArray) -> tuple[IndexArray, IndexArray]:
+    """List the ranges [start, start + count): (which range (K,), element (K,))."""
+    owner = np.repeat(np.arange(len(count_n)), count_n)
+    before = np.cumsum(count_n) - count_n
+    return owner, np.arange(len(owner)) - before[owner] + start_n[owner]
