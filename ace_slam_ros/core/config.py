@@ -166,6 +166,15 @@ class MapperConfig(Checked):
 
     budget_ms: float = param(
         50.0, "work per cycle before weights are published", "ms", 1.0, 5000.0)
+    pose_graph: bool = param(
+        True, "correct keyframe poses with verified loops; needs gtsam, without it nothing is "
+        "corrected")
+    window_newest: int = param(
+        5, "newest keyframes of a window, for which loops are looked for first (W_L)", "", 1, 100)
+    window_sampled: int = param(5, "other keyframes of a window (W_G)", "", 0, 100)
+    window_error_weight: float = param(
+        0.1, "alpha in the weight 1/|P| + alpha (1 - lambda) of these, lambda being the share of "
+        "a keyframe's features that the head explained", "", 0.0, 100.0)
     autosave_s: float = param(
         5.0, "session state is written this often for restart after a crash; 0 = never", "s",
         0.0, 3600.0)

@@ -45,6 +45,9 @@ class Keyframe:
         pixels_N2: (N, 2) float32 pixels.
         points_cam_N3: (N, 3) float32 camera-frame points, metres, all finite.
         camera: intrinsics.
+        reference: id and pose (this camera in that keyframe's) of the keyframe it was tracked
+            against, as the tracker measured it; None for the first. It stays true when
+            corrections that the tracker does not know yet have moved both.
     """
 
     id: int
@@ -54,10 +57,12 @@ class Keyframe:
     pixels_N2: Float32Array
     points_cam_N3: Float32Array
     camera: Camera
+    reference: tuple[int, Float64Array] | None = None
 
     @staticmethod
     def from_features(
-        id: int, stamp_ns: int, T_map_cam: Float64Array, features: Features, camera: Camera
+        id: int, stamp_ns: int, T_map_cam: Float64Array, features: Features, camera: Camera,
+        reference: tuple[int, Float64Array] | None = None,
     ) -> Keyframe:
         """Quantise the features that have depth to eight bits a channel."""
         good = np.isfinite(features.points_cam_N3).all(axis=1)
@@ -66,7 +71,7 @@ class Keyframe:
         scaled = np.rint(descriptors * (127.0 / largest))
         return Keyframe(
             id, stamp_ns, np.asarray(T_map_cam, np.float64), scaled.astype(np.int8),
-            features.pixels_N2[good], features.points_cam_N3[good], camera,
+            features.pixels_N2[good], features.points_cam_N3[good], camera, reference,
         )
 
     @property

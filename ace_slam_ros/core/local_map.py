@@ -121,6 +121,26 @@ class LocalMap:
             if keyframe.id >= first:
                 keyframe.T_map_cam = T_44 @ keyframe.T_map_cam
 
+    def correct(self, poses: dict[int, Float64Array]) -> Float64Array:
+        """Move the keyframes to where the mapper corrected them.
+
+        A keyframe that the mapper does not name (it is too new, or was dropped) moves along with
+        the one made before it.
+
+        Args:
+            poses: keyframe id -> corrected T_map_cam (4, 4).
+
+        Returns:
+            (4, 4) motion of the newest keyframe in the map frame: T_map_cam becomes T @ T_map_cam.
+        """
+        motion = np.eye(4)
+        for identifier in sorted(self._keyframes):
+            keyframe = self._keyframes[identifier]
+            if identifier in poses:
+                motion = poses[identifier] @ invert_pose(keyframe.T_map_cam)
+            keyframe.T_map_cam = motion @ keyframe.T_map_cam
+        return motion
+
     def mark_mapped(self, identifier: int) -> None:
         """Note that the mapper has a keyframe."""
         self._keyframes[identifier].mapped = True

@@ -16,7 +16,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -29,7 +29,8 @@ from .camera import Camera
 from .errors import AceSlamError, MapError
 from .geometry import Float64Array
 from .keyframe import Keyframe
-from .keyframe_store import camera_from_tree, pack_keyframes, unpack_keyframes
+from .keyframe_store import camera_from_tree, pack_keyframes, unpack_edges, unpack_keyframes
+from .mapping.edge import Edge
 
 FORMAT_VERSION = "1.0"
 MANIFEST, HEAD, KEYFRAMES = "manifest.json", "head.safetensors", "keyframes.safetensors"
@@ -130,15 +131,20 @@ def _corner(values: list[float]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class StoredMap:
-    """A loaded map: manifest, head weights (a safetensors blob), keyframes if they were saved."""
+    """A loaded map: manifest, head weights (a safetensors blob), keyframes if they were saved.
+
+    `edges` are the relative poses measured between the keyframes.
+    """
 
     manifest: MapManifest
     head: bytes
     keyframes: list[Keyframe] | None
+    edges: list[Edge]
 
 
 def save_map(
-    path: Path, manifest: MapManifest, head: bytes, keyframes: list[Keyframe] | None = None
+    path: Path, manifest: MapManifest, head: bytes, keyframes: list[Keyframe] | None = None,
+    edges: Sequence[Edge] = (),
 ) -> MapManifest:
     """Write a map folder; an existing map there stays loadable until the new one is complete.
 
@@ -147,6 +153,7 @@ def save_map(
         manifest: sizes, hashes and the number of keyframes are filled in.
         head: head weights as a safetensors blob.
         keyframes: needed to extend the map later; None = localisation only.
+        edges: relative poses measured between the keyframes.
 
     Returns:
         The manifest as written.
@@ -159,7 +166,7 @@ def save_map(
     files = {HEAD: head}
     _check_blob(head)
     if keyframes is not None:
-        files[KEYFRAMES] = pack_keyframes(keyframes)
+        files[KEYFRAMES] = pack_keyframes(keyframes, edges)
     manifest = dataclasses.replace(
         manifest,
         created=manifest.created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -205,9 +212,10 @@ def load_map(path: Path, *, encoder_hash: str | None = None) -> StoredMap:
                 "again with this one")
         data = files.get(KEYFRAMES)
         keyframes = None if data is None else unpack_keyframes(data)
+        edges = [] if data is None else unpack_edges(data)
     except (MapError, UnicodeDecodeError) as error:
         raise MapError(f"map {path}: {error}") from error
-    return StoredMap(manifest_read, files[HEAD], keyframes)
+    return StoredMap(manifest_read, files[HEAD], keyframes, edges)
 
 
 def _check_blob(head: bytes) -> None:

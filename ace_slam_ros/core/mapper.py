@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +16,28 @@ from .. import __version__
 from .config import SlamConfig
 from .encoders.interface import Encoder
 from .errors import MapError
-from .geometry import Float64Array, most_redundant_view, transform_points
+from .geometry import Float64Array, transform_points
 from .heads.factory import make_learner
-from .heads.payload import HeadInfo, pack_head, read_info, unpack_tensors
+from .heads.payload import HeadInfo, pack_head, pack_poses, read_info, unpack_tensors
 from .keyframe import Float32Array, Keyframe
 from .map_store import MapManifest, load_map, save_map
+from .mapping.keyframe_buffer import KeyframeBuffer
+from .mapping.refinement import PoseRefinement
+from .mapping.window import explained_share
 from .trajectory import Trajectory
 
 log = logging.getLogger(__name__)
 
 
-class Mapper:
-    """Learns the scene head from keyframes.
+#: Steps of pose refinement per keyframe in runs whose result must not depend on time.
+_STEPS_PER_KEYFRAME = 4
 
-    Not thread-safe: one thread calls it. Memory is bounded by `keyframe.max_count`; beyond it the
-    keyframe whose view is closest to another one is dropped, what it taught the head stays.
+
+class Mapper:
+    """Learns the scene head from keyframes and corrects their poses.
+
+    Not thread-safe: one thread calls it. Memory is bounded by `keyframe.max_count`: beyond it
+    the keyframe goes that `KeyframeBuffer` says, what it taught the head stays.
     """
 
     def __init__(self, config: SlamConfig, encoder: Encoder, *, map_id: str | None = None) -> None:
@@ -38,15 +47,27 @@ class Mapper:
     def _begin(self, map_id: str, head_type: str | None = None) -> None:
         self.map_id = map_id
         self._learner = make_learner(self._config, self._encoder, head_type)
-        self._keyframes: dict[int, Keyframe] = {}
-        self._poses: dict[int, Float64Array] = {}
+        self._buffer = KeyframeBuffer(self._config.keyframe.max_count)
+        self._refinement = PoseRefinement(self._config, self._buffer)
         self._queue: deque[Keyframe] = deque()
         self._next_id = 0
+        self._owed_steps = 0
+        self._corrections = 0
 
     @property
     def keyframe_count(self) -> int:
         """Keyframes held."""
-        return len(self._keyframes)
+        return len(self._buffer)
+
+    @property
+    def keyframe_poses(self) -> dict[int, Float64Array]:
+        """Present poses of the keyframes: id -> T_map_cam (4, 4)."""
+        return self._buffer.poses
+
+    @property
+    def wants_work(self) -> bool:
+        """Whether `work` may still improve the map; False when it would do nothing."""
+        return bool(self._queue) or self._learner.wants_work or self._refinement.wants_work
 
     @property
     def backlog(self) -> int:
@@ -60,7 +81,7 @@ class Mapper:
             self._begin(map_id)
         if len(keyframe.points_cam_N3) == 0:
             return False
-        if keyframe.id in self._keyframes or any(k.id == keyframe.id for k in self._queue):
+        if keyframe.id in self._buffer or any(k.id == keyframe.id for k in self._queue):
             log.warning("keyframe %d is in the map already: ignored", keyframe.id)
             return False
         if keyframe.descriptors_i8_ND.shape[1] != self._encoder.dimension:
@@ -71,60 +92,91 @@ class Mapper:
         return True
 
     def work(self, budget_s: float) -> bool:
-        """Learn queued keyframes until the budget is spent; True when the head changed."""
+        """Learn queued keyframes, then improve what is there, until the budget is spent.
+
+        With an infinite budget the work is counted, not timed: it ends when the keyframes learned
+        so far have had the steps they are owed, so that runs repeat exactly. With a finite one it
+        goes on in later calls, as long as `wants_work`.
+
+        Returns:
+            True when the head changed.
+        """
         end = time.perf_counter() + budget_s
         changed = self._observe_queued(end)
-        return self._learner.work(end - time.perf_counter()) or changed
+        changed = self._learner.work(end - time.perf_counter()) or changed
+        if not self._queue:
+            changed = self._refine_poses(end) or changed
+        return changed
 
     def _observe_queued(self, end: float) -> bool:
         """Hand queued keyframes to the learner until the time `end`; True when there were any."""
         changed = False
         while self._queue:
             keyframe = self._queue.popleft()
-            self._keyframes[keyframe.id] = keyframe
-            self._poses[keyframe.id] = keyframe.T_map_cam
-            self._learner.observe(keyframe, keyframe.T_map_cam)
+            T_map_cam = self._refinement.place(keyframe)
+            self._hold(keyframe, T_map_cam)
+            predictions = self._learner.predict(keyframe.descriptors_ND)
+            self._refinement.window.note(keyframe.id, explained_share(
+                keyframe, T_map_cam, predictions, self._config.solver))
+            self._learner.observe(keyframe, T_map_cam)
+            self._refinement.add(keyframe)
+            self._owed_steps += _STEPS_PER_KEYFRAME
             changed = True
-            if len(self._keyframes) > self._config.keyframe.max_count:
-                self._cull()
             if time.perf_counter() >= end:
                 break
         return changed
 
-    def _cull(self) -> None:
-        """Drop the keyframe that is nearest to another one, never one of the ten newest."""
-        identifiers = list(self._keyframes)
-        poses = np.stack([self._poses[i] for i in identifiers])
-        victim = identifiers[most_redundant_view(poses, newest=10)]
-        del self._keyframes[victim], self._poses[victim]
-        self._learner.forget(victim)
+    def _hold(self, keyframe: Keyframe, T_map_cam: Float64Array) -> None:
+        """Put a keyframe into the buffer; the one that leaves for it is forgotten everywhere."""
+        victim = self._buffer.add(keyframe, T_map_cam)
+        if victim is not None:
+            self._learner.forget(victim)
+            self._refinement.forget(victim)
+
+    def _refine_poses(self, end: float) -> bool:
+        """Look for loops and correct the keyframes; True when the head changed."""
+        timed = math.isfinite(end)
+        while self._refinement.wants_work and (timed or self._owed_steps > 0):
+            self._refinement.step()
+            self._owed_steps = max(0, self._owed_steps - 1)
+            if timed and time.perf_counter() >= end:
+                break
+        corrected = self._refinement.correction()
+        if corrected is None:
+            return False
+        self.move_keyframes(corrected)
+        return True
 
     def move_keyframes(self, poses: dict[int, Float64Array]) -> None:
         """Correct keyframe poses (id -> T_map_cam) and re-target the head exactly."""
-        known = {i: T for i, T in poses.items() if i in self._poses}
-        self._poses.update(known)
+        known = {i: T for i, T in poses.items() if i in self._buffer}
+        self._buffer.move(known)
         self._learner.retarget(known)
+        self._corrections += 1
 
     def export_head(self) -> bytes:
-        """Return the head weights as the blob that trackers and maps take."""
-        return pack_head(self._learner.export(), HeadInfo(
-            self.map_id, self._encoder.hash, self._learner.head_type, len(self._keyframes),
-            self._next_id))
+        """Return the head weights as the blob that a tracker takes, with corrected poses."""
+        return self._pack_head(self._buffer.poses if self._corrections else {})
+
+    def _pack_head(self, poses: dict[int, Float64Array]) -> bytes:
+        return pack_head(self._learner.export() | pack_poses(poses), HeadInfo(
+            self.map_id, self._encoder.hash, self._learner.head_type, len(self._buffer),
+            self._next_id, self._corrections))
 
     def keyframe_trajectory(self) -> Trajectory:
         """Return the keyframe poses in stamp order."""
-        by_stamp = {self._keyframes[i].stamp_ns: self._poses[i] for i in self._keyframes}
+        by_stamp = {k.stamp_ns: self._buffer.pose(k.id) for k in self._buffer.keyframes}
         stamps = sorted(by_stamp)
         poses = np.stack([by_stamp[s] for s in stamps]) if stamps else np.empty((0, 4, 4))
         return Trajectory(np.array(stamps, np.int64), poses)
 
     def map_points(self, limit: int = 20000) -> Float32Array:
         """Return (N, 3) float32 map points of the keyframes' features, thinned to `limit`."""
-        if not self._keyframes:
+        if not len(self._buffer):
             return np.empty((0, 3), np.float32)
         points = np.concatenate([
-            transform_points(self._poses[i], k.points_cam_N3.astype(np.float64))
-            for i, k in self._keyframes.items()])
+            transform_points(self._buffer.pose(k.id), k.points_cam_N3.astype(np.float64))
+            for k in self._buffer.keyframes])
         step = -(-len(points) // limit)
         return points[::step].astype(np.float32)
 
@@ -135,11 +187,10 @@ class Mapper:
             MapError: nothing is mapped yet, or the folder cannot be written.
         """
         self.work(float("inf"))
-        if not self._keyframes:
+        if not len(self._buffer):
             raise MapError("nothing is mapped yet: show the camera a textured place with depth")
-        keyframes = [
-            Keyframe(k.id, k.stamp_ns, self._poses[i], k.descriptors_i8_ND, k.pixels_N2,
-                     k.points_cam_N3, k.camera) for i, k in self._keyframes.items()]
+        keyframes = [replace(k, T_map_cam=self._buffer.pose(k.id), reference=None)
+                     for k in self._buffer.keyframes]
         points = self.map_points()
         low, high = points.min(axis=0), points.max(axis=0)
         manifest = MapManifest(
@@ -149,7 +200,8 @@ class Mapper:
             bounds_m=((float(low[0]), float(low[1]), float(low[2])),
                       (float(high[0]), float(high[1]), float(high[2]))),
             software_version=__version__, T_groundtruth_map=T_groundtruth_map)
-        return save_map(path, manifest, self.export_head(), keyframes)
+        return save_map(
+            path, manifest, self._pack_head({}), keyframes, self._refinement.graph.edges)
 
     def load(self, path: Path) -> None:
         """Continue the map in a folder; what was mapped before is dropped.
@@ -164,7 +216,8 @@ class Mapper:
         info = read_info(stored.head)
         self._begin(stored.manifest.map_id, info.head)
         for keyframe in stored.keyframes:
-            self.add_keyframe(keyframe, self.map_id)
-        self._next_id = max(self._next_id, info.next_keyframe)
-        self._observe_queued(float("inf"))
+            self._hold(keyframe, keyframe.T_map_cam)
+            self._learner.observe(keyframe, keyframe.T_map_cam)
+        self._refinement.restore(stored.edges)
+        self._next_id = info.next_keyframe
         self._learner.restore(unpack_tensors(stored.head))

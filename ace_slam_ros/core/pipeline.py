@@ -261,7 +261,7 @@ class _MapperThread:
         try:
             while True:
                 with self._condition:
-                    while not (self._inbox or self._mapper.backlog or self._stopping):
+                    while not (self._inbox or self._mapper.wants_work or self._stopping):
                         self._condition.wait()
                     arrived, self._inbox = self._inbox, []
                     if self._stopping and not (arrived or self._mapper.backlog):

@@ -22,7 +22,7 @@ from .frame import Frame
 from .frame_budget import FrameBudget
 from .geometry import Float64Array, exp_se3, invert_pose, log_se3, pose_error
 from .heads.factory import load_head
-from .heads.payload import read_info
+from .heads.payload import read_info, unpack_poses
 from .heads.protocol import SceneHead
 from .keyframe import Features, Keyframe
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap, RefinedPose
@@ -124,6 +124,7 @@ class Tracker:
         self.state = TrackerState.INIT
         self._head: SceneHead | None = None
         self._version = 0
+        self._corrections = 0
         self._next_keyframe = 0
         self._local.clear()
         self._rng = np.random.default_rng(self._config.seed)
@@ -142,6 +143,11 @@ class Tracker:
         self._last_odometry: Float64Array | None = None
         self._steady = False
         self._budget.clear()
+
+    @property
+    def corrections(self) -> int:
+        """How many corrections of the map by the mapper the poses follow."""
+        return self._corrections
 
     def reset(self) -> None:
         """Start a new map with the next frame; in localization mode look for the map anew."""
@@ -189,6 +195,23 @@ class Tracker:
             # some that another tracker has sent may not be learned yet
             self._next_keyframe = info.next_keyframe + _KEYFRAME_ID_MARGIN
         self._head, self._version = head, version
+        if info.corrections != self._corrections:
+            self._follow_corrections(unpack_poses(payload))
+            self._corrections = info.corrections
+
+    def _follow_corrections(self, poses: dict[int, Float64Array]) -> None:
+        """Move local keyframes and the last pose with the keyframes that the mapper corrected.
+
+        The velocity is in the camera's frame and stays, so that the motion goes on smoothly.
+        """
+        motion = self._local.correct(poses)
+        if self._last is not None:
+            self._last = (self._last[0], motion @ self._last[1])
+
+    @property
+    def head(self) -> SceneHead | None:
+        """The head in use, None before the first."""
+        return self._head
 
     def process(self, frame: Frame) -> TrackResult:
         """Track one frame; never raises for what a camera can deliver."""
@@ -368,6 +391,7 @@ class Tracker:
     ) -> Keyframe | None:
         """Make the frame a local keyframe; the mapper gets only refined ones."""
         alone = not any(d < LARGEST_VIEW_DISTANCE for d, _ in self._local.nearest(pose, 1))
+        reference = self._reference(pose)
         identifier = self._next_keyframe
         if not self._local.add(identifier, frame, pose):
             return None
@@ -377,7 +401,16 @@ class Tracker:
         if not refined or self._anchor_first is not None:
             return None
         self._local.mark_mapped(identifier)
-        return Keyframe.from_features(identifier, frame.stamp_ns, pose, features, frame.camera)
+        return Keyframe.from_features(
+            identifier, frame.stamp_ns, pose, features, frame.camera, reference)
+
+    def _reference(self, pose: Float64Array) -> tuple[int, Float64Array] | None:
+        """Return id of the mapped keyframe a pose was refined against, and the pose in it."""
+        nearest = self._local.nearest(pose, 1, mapped_only=True)
+        if not nearest or nearest[0][0] >= LARGEST_VIEW_DISTANCE:
+            return None
+        keyframe = nearest[0][1]
+        return keyframe.id, invert_pose(keyframe.T_map_cam) @ pose
 
     def _explain(self, features: Features | None, raw: PoseEstimate | None) -> str:
         if features is None:

@@ -145,9 +145,12 @@ def keyframe_to_msg(
 ) -> KeyframeMsg:
     """Pack a keyframe; arrays go as little-endian bytes."""
     camera = keyframe.camera
+    reference_id, T_reference_cam = keyframe.reference or (0, np.eye(4))
     return KeyframeMsg(
         header=make_header(keyframe.stamp_ns, map_frame), map_id=map_id, id=keyframe.id,
-        pose=pose_to_msg(keyframe.T_map_cam), encoder_hash=encoder_hash,
+        pose=pose_to_msg(keyframe.T_map_cam), has_reference=keyframe.reference is not None,
+        reference_id=reference_id, reference_pose=pose_to_msg(T_reference_cam),
+        encoder_hash=encoder_hash,
         count=len(keyframe.pixels_N2), dimension=keyframe.descriptors_i8_ND.shape[1],
         descriptors=byte_array(keyframe.descriptors_i8_ND),
         pixels=byte_array(keyframe.pixels_N2.astype("<f4")),
@@ -173,11 +176,13 @@ def keyframe_from_msg(msg: KeyframeMsg) -> Keyframe:
     points = np.frombuffer(msg.points, "<f4").reshape(count, 3).astype(np.float32)
     if not (np.isfinite(pixels).all() and np.isfinite(points).all()):
         raise DataError(f"keyframe {msg.id}: points are not finite")
+    reference = ((int(msg.reference_id), pose_from_msg(msg.reference_pose))
+                 if msg.has_reference else None)
     return Keyframe(
         int(msg.id), stamp_to_ns(msg.header.stamp), pose_from_msg(msg.pose),
         np.frombuffer(msg.descriptors, np.int8).reshape(count, dimension).copy(),
         pixels, points,
-        Camera(int(msg.width), int(msg.height), msg.fx, msg.fy, msg.cx, msg.cy),
+        Camera(int(msg.width), int(msg.height), msg.fx, msg.fy, msg.cx, msg.cy), reference,
     )
 
 

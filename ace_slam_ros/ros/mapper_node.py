@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -151,8 +152,7 @@ class MapperNode(SlamNode):
         path = self._map_folder(request.path)
         await self.in_worker(lambda: self._open(path, request.localization_only))
         response.success = True
-        response.map_id = self._map_id
-        response.keyframes = self._keyframes
+        response.map_id, response.keyframes = self._map_id, self._keyframes
         response.weights_version = self._writer.version
         response.message = f"loaded {path}" + (
             ", it will not be changed" if self._localization_only else "")
@@ -173,12 +173,16 @@ class MapperNode(SlamNode):
                 (self._mapper.map_id, self._writer.version), self._mapper.save)
         if self._mapper.keyframe_count:
             self._output.show(self._mapper, self._writer.version)
-        if not self._queue and not self._mapper.backlog:
+        if not (self._queue or self._has_work):
             self.worker.wait(_IDLE_S)
 
+    @property
+    def _has_work(self) -> bool:
+        return not self._localization_only and self._mapper.wants_work
+
     def _learn(self, budget_s: float) -> None:
-        """Learn queued keyframes until the budget is spent, and publish the head."""
-        if self._mapper.backlog and self._mapper.work(budget_s):
+        """Learn and improve until the budget is spent, and publish the head if it changed."""
+        if self._has_work and self._mapper.work(budget_s):
             self._writer.write(self._mapper.export_head())
 
     def _add(self, msg: KeyframeMsg) -> None:
@@ -242,7 +246,8 @@ class MapperNode(SlamNode):
 
 
 def main() -> NoReturn:
-    """Run the mapper node."""
+    """Run the mapper node; where processors are short, the tracker goes first."""
+    os.nice(5)
     leave(run_node(MapperNode))
 
 

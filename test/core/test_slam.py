@@ -211,7 +211,7 @@ def test_correcting_keyframes_moves_the_map(mapped, encoder, frames, tmp_path):
     moved.load(tmp_path / "map")
     shift = exp_se3(np.array([0.5, 0.2, -0.1, 0, 0, 0.2]))
     before = moved.keyframe_trajectory()
-    moved.move_keyframes({i: shift @ T for i, T in moved._poses.items()})
+    moved.move_keyframes({i: shift @ T for i, T in moved.keyframe_poses.items()})
     after = moved.keyframe_trajectory()
     assert np.allclose(after.T_map_cam_N44, shift @ before.T_map_cam_N44)
     relocalizer = Relocalizer(CONFIG, encoder)
@@ -231,7 +231,7 @@ def test_mapper_memory_is_bounded(encoder, mapped):
         mapper.add_keyframe(replace(base, id=k, stamp_ns=k, T_map_cam=T), "m")
         mapper.work(10.0)
     assert mapper.keyframe_count == 12
-    assert {k for k in range(10, 20)} <= set(mapper._keyframes)
+    assert {k for k in range(10, 20)} <= set(mapper.keyframe_poses)
 
 
 def test_nothing_mapped_cannot_be_saved(encoder, tmp_path):

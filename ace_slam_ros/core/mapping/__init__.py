@@ -1,0 +1,1 @@
+"""What the mapper is made of: keyframe buffer, window, alignment, loops and the pose graph."""
