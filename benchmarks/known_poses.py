@@ -21,7 +21,9 @@ from ace_slam_ros.core.config import SlamConfig
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.core.frame import Frame
 from ace_slam_ros.core.geometry import Float64Array, pose_error, transform_points
-from ace_slam_ros.core.heads.affine import AffineHead, AffineLearner, Predictions
+from ace_slam_ros.core.heads.affine import AffineHead
+from ace_slam_ros.core.heads.affine_learner import AffineLearner
+from ace_slam_ros.core.heads.protocol import Predictions
 from ace_slam_ros.core.io.source import open_source
 from ace_slam_ros.core.keyframe import Features, Float32Array, Keyframe
 from ace_slam_ros.core.solver import solve_rgbd
@@ -87,8 +89,7 @@ def rendered_frames(
 ) -> Iterator[PosedFrame]:
     """Yield every n-th frame of the first `count` frames of a synthetic world, all by default."""
     total = world.default_frames if count is None else count
-    for number in range(0, total, every):
-        item = next(world.frames(total, start=number))
+    for item in world.frames(total, step=every):
         yield PosedFrame(item.frame, item.T_world_cam_44)
 
 

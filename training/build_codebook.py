@@ -68,7 +68,7 @@ def render_pictures(recipe: CodebookRecipe, size: int = _PICTURE_PX) -> list[np.
     """Return procedural pictures (size, size) uint8, a pure function of the seed."""
     bank = noise_bank(np.random.default_rng([recipe.seed, 4]), 16, size + 64)
     return [dead_leaves(np.random.default_rng([recipe.seed, 5, k]), bank, size)
-            for k in tqdm(range(recipe.pictures), desc="rendering pictures")]
+            for k in tqdm(range(recipe.pictures), desc="rendering pictures", disable=None)]
 
 
 def collect(
@@ -81,7 +81,7 @@ def collect(
     margin = max(1, 16 // spec.stride)  # what lies at the border saw padding
     found: list[Tensor] = []
     total, k = 0, 0
-    bar = tqdm(total=count, desc="describing")
+    bar = tqdm(total=count, desc="describing", disable=None)
     while total < count:
         rng = np.random.default_rng([seed, 3, k])
         views = []
@@ -110,7 +110,7 @@ def spherical_kmeans(data_ND: Tensor, words: int, rounds: int, seed: int) -> Ten
     """Return (words, D) unit-norm centres; empty words restart at random samples."""
     generator = torch.Generator().manual_seed(seed)
     centres = data_ND[torch.randperm(len(data_ND), generator=generator)[:words].to(data_ND.device)]
-    for _ in tqdm(range(rounds), desc="k-means"):
+    for _ in tqdm(range(rounds), desc="k-means", disable=None):
         label = nearest(data_ND, centres)
         sums = torch.zeros_like(centres).index_add_(0, label, data_ND)
         count = torch.bincount(label, minlength=words)

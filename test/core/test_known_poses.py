@@ -2,20 +2,28 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from known_poses import PosedFeatures, even_odd, first_last, relocalise, rendered_frames  # noqa: E402
+from known_poses import (  # noqa: E402
+    PosedFeatures,
+    even_odd,
+    first_last,
+    recorded_frames,
+    relocalise,
+    rendered_frames,
+)
 
 from ace_slam_ros.core.camera import Camera  # noqa: E402
 from ace_slam_ros.core.config import SlamConfig  # noqa: E402
 from ace_slam_ros.core.geometry import exp_se3, invert_pose, transform_points  # noqa: E402
-from ace_slam_ros.core.heads.affine import Predictions  # noqa: E402
+from ace_slam_ros.core.heads.protocol import Predictions  # noqa: E402
+from ace_slam_ros.core.io.source import open_source  # noqa: E402
 from ace_slam_ros.core.keyframe import Features  # noqa: E402
-from ace_slam_ros.core.synth.worlds import make_world  # noqa: E402
 
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
 
@@ -89,8 +97,23 @@ def test_no_pose_counts_as_an_error(world):
         relocalise(lambda _: TrueHead(rng), [], queried, SlamConfig())
 
 
-def test_rendered_frames_are_those_of_the_sequence():
-    made = make_world("room", 0)
-    frames = list(rendered_frames(made, every=3, count=4))
-    assert [f.frame.stamp_ns for f in frames] == made.trajectory(4).stamps_ns[::3].tolist()
-    assert np.allclose(frames[1].T_map_cam, made.trajectory(4).T_map_cam_N44[3])
+def test_rendered_frames_are_every_nth_with_their_poses():
+    class World:
+        default_frames = 7
+
+        def frames(self, count, step):
+            for number in range(0, count, step):
+                yield SimpleNamespace(frame=f"frame {number}", T_world_cam_44=number * np.eye(4))
+
+    found = list(rendered_frames(World(), every=3))
+    assert [f.frame for f in found] == ["frame 0", "frame 3", "frame 6"]
+    assert found[1].T_map_cam[0, 0] == 3
+    assert len(list(rendered_frames(World(), every=3, count=4))) == 2
+
+
+def test_recorded_frames_are_every_nth_with_true_poses(tum_fr1_xyz):
+    frames = list(recorded_frames(tum_fr1_xyz, every=300))
+    source = open_source(tum_fr1_xyz)
+    assert 2 <= len(frames) <= 3 and frames[1].frame.stamp_ns == source.stamps_ns[300]
+    truth, _ = source.groundtruth.at(source.stamps_ns[300:301])
+    assert np.allclose(frames[1].T_map_cam, truth[0])

@@ -259,7 +259,7 @@ def test_a_codebook_must_exist_and_fit(tmp_path):
 
 
 def test_half_precision_stays_near_single():
-    """Bound: no descriptor turns by more than a cosine of 0.995, the mean stays above 0.999."""
+    """Bound: the two descriptors of a cell have a cosine above 0.999."""
     config = EncoderConfig(precision="bf16")
     half = load_encoder(config, CPU)
     single = load_encoder(EncoderConfig(precision="fp32"), CPU)
@@ -270,8 +270,7 @@ def test_half_precision_stays_near_single():
     image = np.kron(coarse, np.ones((8, 8), np.uint8))
     a, b = half.describe(image), single.describe(image)
     assert a.dtype == torch.float32
-    cosine = (a * b).sum(dim=-1)
-    assert cosine.min() > 0.995 and cosine.mean() > 0.999
+    assert (a * b).sum(dim=-1).min() > 0.999
 
 
 def test_precision_follows_the_processor(monkeypatch):
