@@ -216,7 +216,7 @@ def test_code_in_weights_is_not_run(tmp_path):
             return Path.touch, (ran,)
 
     path = tmp_path / "w.pt"
-    path.write_bytes(pickle.dumps({"conv1.weight": Evil()}))
+    path.write_bytes(pickle.dumps({"conv1.weight": Evil()}, protocol=2))
     with pytest.raises(EncoderError, match="does not hold weights"):
         load_network(EncoderConfig(name="ace", weights=str(path)))
     torch.save({"conv1.weight": Evil()}, path)
