@@ -76,7 +76,10 @@ class HeadConfig(Checked):
         "affine", "kind of head of a new map; affine: local affine experts in closed form, "
         "trimlp: network that votes on three planes (ACE-SLAM), hommlp: network that regresses "
         "homogeneous points (ACE)", choices=("affine", "trimlp", "hommlp"))
-    experts_per_word: int = param(8, "places one word may stand for (aliasing)", "", 1, 64)
+    experts_per_word: int = param(64, "places one word may stand for (aliasing)", "", 1, 255)
+    max_experts: int = param(
+        24000, "experts kept, 34 bytes each with 8 inputs; beyond, every cubic metre keeps those "
+        "that most keyframes confirmed", "", 100, 1000000)
     inputs: int = param(
         8, "principal directions of a descriptor around its word that an expert uses", "", 1, 16)
     neighbours: int = param(1, "nearest words a feature belongs to", "", 1, 8)
@@ -106,7 +109,11 @@ class HeadConfig(Checked):
         80, "trimlp, hommlp: gradient steps for each further keyframe when time does not count",
         "", 1, 10000)
     replay_features: int = param(
-        600, "trimlp, hommlp: features kept of a keyframe for replay", "", 50, 20000)
+        1200, "trimlp, hommlp: features kept of a keyframe for replay", "", 50, 20000)
+    descriptor_noise: float = param(
+        0.5, "trimlp, hommlp: length of the random vector added to a descriptor (of length 1) in "
+        "training with one keyframe, so that other views are placed as well; 1 / sqrt(n) of it "
+        "with n keyframes", "", 0.0, 5.0)
     newest_keyframes: int = param(
         5, "trimlp, hommlp: newest keyframes that are always in the window (W_L)", "", 1, 100)
     newest_share: float = param(

@@ -50,6 +50,7 @@ PRESETS = {
             "head.type": "trimlp",
             "tracker.refine": False,
             "tracker.frame_budget_ms": 0.0,
+            "mapper.pose_graph": False,
             # The paper does not say how many hypotheses are tried: a generous number.
             "solver.hypotheses": 256,
         }),

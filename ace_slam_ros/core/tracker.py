@@ -242,7 +242,9 @@ class Tracker:
             if self._wants_keyframe(pose):
                 if features is None:
                     features = self._describe(frame)
-                keyframe = self._make_keyframe(frame, features, pose, refined is not None)
+                # without refinement at all, as in ACE-SLAM, scene-coordinate poses make the map
+                placed = refined is not None or not self._config.tracker.refine
+                keyframe = self._make_keyframe(frame, features, pose, placed)
                 clock.lap("keyframe")
         else:
             self._missed(frame.stamp_ns)
@@ -387,18 +389,18 @@ class Tracker:
                 or rotation_rad >= np.deg2rad(self._config.keyframe.rotation_deg))
 
     def _make_keyframe(
-        self, frame: Frame, features: Features, pose: Float64Array, refined: bool
+        self, frame: Frame, features: Features, pose: Float64Array, placed: bool
     ) -> Keyframe | None:
-        """Make the frame a local keyframe; the mapper gets only refined ones."""
+        """Make the frame a local keyframe; the mapper gets it if its pose is well `placed`."""
         alone = not any(d < LARGEST_VIEW_DISTANCE for d, _ in self._local.nearest(pose, 1))
         reference = self._reference(pose)
         identifier = self._next_keyframe
         if not self._local.add(identifier, frame, pose):
             return None
         self._next_keyframe += 1
-        if not refined and alone:
+        if not placed and alone:
             self._anchor_first, self._anchor_frames = identifier, 0
-        if not refined or self._anchor_first is not None:
+        if not placed or self._anchor_first is not None:
             return None
         self._local.mark_mapped(identifier)
         return Keyframe.from_features(

@@ -32,7 +32,7 @@ from .network import (
 from .plane_grid import Grid
 from .protocol import Predictions
 from .replay import Replay
-from .training_step import TrainingStep
+from .training_step import StepSettings, TrainingStep
 
 TRIMLP, HOMMLP = "trimlp", "hommlp"
 #: Places are drawn for so many steps at once.
@@ -124,18 +124,26 @@ class GradientLearner:
         """Do gradient steps until the budget is spent, or the owed ones when it is infinite."""
         if self._step is None or len(self._replay) == 0 or budget_s <= 0:
             return False
+        if math.isinf(budget_s):
+            owed, self._owed = self._owed, 0
+            return self.steps(owed) > 0
         end = time.perf_counter() + budget_s
+        while True:
+            self._owed = max(0, self._owed - self.steps(_BLOCK, end))
+            if time.perf_counter() >= end:
+                return True
+
+    def steps(self, count: int, end_s: float = math.inf) -> int:
+        """Do `count` gradient steps, fewer when `time.perf_counter` reaches `end_s` before."""
+        assert self._step is not None
         done = 0
-        while (done < self._owed) if math.isinf(budget_s) else True:
-            count = min(_BLOCK, self._owed - done) if math.isinf(budget_s) else _BLOCK
-            for places_B in self._draw(count):
+        while done < count:
+            for places_B in self._draw(min(_BLOCK, count - done)):
                 self._step.run(places_B)
                 done += 1
-                if time.perf_counter() >= end:
-                    self._owed = max(0, self._owed - done)
-                    return True
-        self._owed = 0
-        return done > 0
+                if time.perf_counter() >= end_s:
+                    return done
+        return done
 
     def _draw(self, steps: int) -> Tensor:
         """Return (steps, B) places to replay."""
@@ -185,8 +193,10 @@ class GradientLearner:
         self._owed = 0
 
     def _new_step(self, network: SceneNetwork, weights: Weights) -> TrainingStep:
-        return TrainingStep(network, weights, self._replay, self._calibration,
-                            self._config.learning_rate, self._device)
+        settings = StepSettings(
+            self._config.learning_rate, self._config.descriptor_noise, self._draws)
+        return TrainingStep(
+            network, weights, self._replay, self._calibration, settings, self._device)
 
     def _begin(self, identifier: int) -> None:
         """Make the network around the first keyframe's points."""
@@ -220,4 +230,4 @@ class GradientLearner:
         self._step = self._step.remapped(
             TriPlaneNetwork.on(grid, self._device),
             partial(remap_votes, rows=rows, descriptors_MD=seen),
-            partial(remap_moments, rows=rows), self._config.learning_rate)
+            partial(remap_moments, rows=rows))

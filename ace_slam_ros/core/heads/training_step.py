@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -36,6 +38,23 @@ def robust_loss(coords_B3: Tensor, batch: Batch) -> Tensor:
     return (torch.sqrt(1 + q) - 1).mean()
 
 
+@dataclass(frozen=True)
+class StepSettings:
+    """How a step learns.
+
+    Attributes:
+        learning_rate: of Adam.
+        descriptor_noise: length of the random vector added to unit descriptors when there is one
+            keyframe, by 1 / sqrt(n) less when there are n: the head must also place what further
+            views will give, and few views do not show how descriptors vary.
+        generator: source of this noise, on the device.
+    """
+
+    learning_rate: float
+    descriptor_noise: float
+    generator: torch.Generator
+
+
 class TrainingStep:
     """Weights under training with all that a step needs.
 
@@ -44,22 +63,31 @@ class TrainingStep:
     """
 
     def __init__(self, network: SceneNetwork, weights: Weights, replay: Replay,
-                 calibration: Calibration, learning_rate: float, device: torch.device) -> None:
+                 calibration: Calibration, settings: StepSettings, device: torch.device) -> None:
         """Start with weights, which are copied to the device."""
         self.network = network.to(device)
         self._replay, self._calibration, self._device = replay, calibration, device
+        self._settings = settings
         self.weights = {n: w.detach().to(device).clone().requires_grad_()
                         for n, w in weights.items()}
         self.averaged = {n: w.detach().clone() for n, w in self.weights.items()}
         self._optimizer = torch.optim.Adam(
-            list(self.weights.values()), lr=learning_rate, betas=_BETAS, eps=_EPSILON, fused=True)
+            list(self.weights.values()), lr=settings.learning_rate, betas=_BETAS, eps=_EPSILON,
+            fused=True)
         self._count = torch.zeros((), device=device)
         self._places: Tensor | None = None
+        self._noise_BD = torch.zeros(0, device=device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._captured_room = -1
 
     def run(self, places_B: Tensor) -> None:
         """Do one step on the replayed features at `places_B`."""
+        shape = (len(places_B), len(self.weights["w0"]))
+        if self._noise_BD.shape != shape:
+            self._noise_BD, self._graph = torch.empty(shape, device=self._device), None
+        length = self._settings.descriptor_noise / math.sqrt(max(1, len(self._replay)))
+        self._noise_BD.normal_(  # outside of the graph, because it has a seeded generator
+            0.0, length / math.sqrt(shape[1]), generator=self._settings.generator)
         if self._device.type == "cuda":
             self._replay_graph(places_B)
         else:
@@ -67,7 +95,8 @@ class TrainingStep:
 
     def _step(self, places_B: Tensor) -> None:
         batch = self._replay.batch(places_B)
-        coords_B3, hint_B = self.network.forward(self.weights, batch.descriptors_BD)
+        noisy_BD = torch.nn.functional.normalize(batch.descriptors_BD + self._noise_BD, dim=1)
+        coords_B3, hint_B = self.network.forward(self.weights, noisy_BD)
         loss = robust_loss(coords_B3, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
@@ -101,19 +130,17 @@ class TrainingStep:
         self._graph.replay()
 
     def remapped(self, network: SceneNetwork, change: Callable[[Weights], Weights],
-                 change_moments: Callable[[Weights], Weights], learning_rate: float
-                 ) -> TrainingStep:
+                 change_moments: Callable[[Weights], Weights]) -> TrainingStep:
         """Return the step of a network of another shape that goes on from this one.
 
         Args:
             network: the other shape.
             change: gives its weights from those of this one.
             change_moments: the same for the optimiser's moments.
-            learning_rate: of the optimiser.
         """
         with torch.no_grad():
             made = TrainingStep(network, change(self.weights), self._replay, self._calibration,
-                                learning_rate, self._device)
+                                self._settings, self._device)
             made.averaged = {n: w.detach().clone() for n, w in change(self.averaged).items()}
             made._count = self._count
             states = {n: self._optimizer.state[w] for n, w in self.weights.items()}
