@@ -9,7 +9,9 @@ from ace_slam_ros.core.codebook import Codebook
 from ace_slam_ros.core.config import HeadConfig, SensorConfig
 from ace_slam_ros.core.errors import MapError
 from ace_slam_ros.core.geometry import exp_se3, transform_points
-from ace_slam_ros.core.heads.affine import AffineHead, AffineLearner, encode_words
+from ace_slam_ros.core.heads.affine import AffineHead, encode_words
+from ace_slam_ros.core.heads.affine_experts import Experts
+from ace_slam_ros.core.heads.affine_learner import AffineLearner
 from ace_slam_ros.core.keyframe import Features, Keyframe
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
@@ -95,13 +97,8 @@ def test_retargeting_equals_rebuilding(codebook):
     rebuilt = learner(codebook, new_expert_m=10.0)
     for frame in frames:
         rebuilt.observe(frame, moved[frame.id])
-    words, z = encode_words(torch.from_numpy(frames[0].descriptors_ND), codebook, 2, 12)
-    predictions = []
-    for head in (trained, rebuilt):
-        expert = head._table_KS[words, 0]
-        x = torch.einsum("nkp,nkpx->nkx", z, head._experts.W_EP3[expert])
-        x = x + head._experts.origin_E3[expert]
-        predictions.append(x.numpy())
+    asked = frames[0].descriptors_ND
+    predictions = [head.predict(asked).coords_map_NS3 for head in (trained, rebuilt)]
     assert np.abs(predictions[0] - predictions[1]).max() < 1e-4
     assert torch.allclose(trained.export()["sigma"], rebuilt.export()["sigma"], rtol=0.02)
 
@@ -116,6 +113,51 @@ def test_forgotten_keyframes_are_not_retargeted(codebook):
     trained.forget(1)
     trained.retarget({})
     assert (trained.export()["offset"].int() - before.int()).abs().max() <= 1
+
+
+def test_experts_are_bounded_and_those_seen_often_stay(codebook):
+    rng = np.random.default_rng(7)
+    trained = learner(codebook, neighbours=1, max_experts=400)
+    lasting = np.array([0.0, 0, 0])
+    for k in range(60):
+        offset = lasting if k % 2 else rng.uniform(-1, 1, 3)  # clutter that is seen once
+        frame, _, _ = keyframe(codebook, rng, k, np.eye(4), offset=offset, count=60)
+        trained.observe(frame, frame.T_map_cam)
+        assert trained.expert_count <= 440 + 60
+    _, d, x_map = keyframe(codebook, rng, 99, np.eye(4), offset=lasting)
+    assert np.median(best_error(frozen(trained, codebook), d, x_map)) < 0.1
+    before = trained.predict(d).coords_map_NS3
+    trained.retarget({})  # what is left of the samples gives what is left of the experts
+    assert np.abs(trained.predict(d).coords_map_NS3 - before).max() < 1e-4
+
+
+def test_space_shares_the_experts_fairly():
+    experts = Experts(3, CPU)
+    experts.add(torch.arange(12), torch.tensor([[0.5, 0.5, 0.5]] * 9 + [[7.5, 0.5, 0.5]] * 3), 0)
+    experts.views_E[:] = torch.tensor([9, 1, 8, 7, 6, 5, 4, 3, 2, 1, 2, 1])
+    best = experts.ranked()[:6].tolist()
+    assert sorted(best) == [0, 2, 3, 9, 10, 11]  # three of each cube, the most seen ones
+    assert set(best[:2]) == {0, 10}
+
+
+def test_experts_are_started_as_by_a_plain_loop(codebook):
+    rng = np.random.default_rng(8)
+    trained = learner(codebook, neighbours=1, experts_per_word=2)
+    frame, _, _ = keyframe(codebook, rng, 0, np.eye(4), count=300)
+    spread = frame.points_cam_N3 + rng.choice([0.0, 3.0, 6.0], (300, 1)).astype(np.float32)
+    frame = Keyframe(0, 0, np.eye(4), frame.descriptors_i8_ND, frame.pixels_N2, spread, CAMERA)
+    used = trained.observe(frame, np.eye(4))
+    words = codebook.nearest(torch.from_numpy(frame.descriptors_ND), 1)[:, 0].tolist()
+    places, kept = {}, 0
+    for word, x in zip(words, spread, strict=True):
+        own = places.setdefault(word, [])
+        if any(np.linalg.norm(x - origin) < 0.3 for origin in own):
+            kept += 1
+        elif len(own) < 2:
+            own.append(x)
+            kept += 1
+    assert used == kept
+    assert trained.expert_count == sum(len(own) for own in places.values())
 
 
 def test_one_word_stands_for_several_places(codebook):

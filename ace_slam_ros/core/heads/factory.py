@@ -6,7 +6,8 @@ from ..config import SlamConfig
 from ..encoders.interface import Encoder
 from ..errors import MapError
 from .affine import HEAD_TYPE as AFFINE
-from .affine import AffineHead, AffineLearner
+from .affine import AffineHead
+from .affine_learner import AffineLearner
 from .gradient import HOMMLP, TRIMLP, GradientHead, GradientLearner
 from .payload import HeadInfo, read_info, unpack_tensors
 from .protocol import HeadLearner, SceneHead
