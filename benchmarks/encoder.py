@@ -85,7 +85,7 @@ class Plan:
     codebook: CodebookRecipe = CodebookRecipe()
 
 
-QUICK = Plan(every=20, match_every=50, pairs=5, rounds=3, codebook=CodebookRecipe(
+QUICK = Plan(every=20, match_every=60, pairs=5, rounds=3, codebook=CodebookRecipe(
     words=1024, groups=32, samples=20_000, rounds=5, pictures=30))
 
 

@@ -68,7 +68,7 @@ class PosedFeatures:
 
 
 def recorded_frames(path: Path, every: int = 1) -> Iterator[PosedFrame]:
-    """Yield every n-th usable frame of a sequence that has a true pose.
+    """Yield every n-th frame of a sequence, if it is usable and has a true pose.
 
     Raises:
         DataError: the sequence cannot be read or has no ground truth.
@@ -76,12 +76,15 @@ def recorded_frames(path: Path, every: int = 1) -> Iterator[PosedFrame]:
     source = open_source(path)
     if source.groundtruth is None:
         raise DataError(f"{path} has no groundtruth.txt: give a sequence with known poses")
-    for number, frame in enumerate(source):
-        if number % every:
+    poses, valid = source.groundtruth.at(source.stamps_ns)
+    for number in range(0, len(source), every):
+        if not valid[number]:
             continue
-        poses, valid = source.groundtruth.at(np.array([frame.stamp_ns], np.int64))
-        if valid[0]:
-            yield PosedFrame(frame, poses[0])
+        try:
+            frame = source[number]
+        except DataError:
+            continue  # an unusable frame is no view
+        yield PosedFrame(frame, poses[number])
 
 
 def rendered_frames(
