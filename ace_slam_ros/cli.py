@@ -102,6 +102,7 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
         help="wait for every frame; reproducible bit for bit (default)")
     run.add_argument("--map", type=Path, metavar="DIR", help="start from this saved map")
     run.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for results")
+    _add_view(run)
 
     query = add(
         "relocalize", _relocalize, "localise every frame of a sequence in a saved map, no prior",
@@ -133,6 +134,13 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     convert.add_argument("--stop", type=float, metavar="S", help="leave out what comes later")
 
 
+def _add_view(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--view", nargs="?", const="", metavar="FILE.rrd",
+        help="show image, predicted coordinates, trajectory, map and state in a window, or record "
+        "them to a file (--view=FILE.rrd); needs rerun-sdk")
+
+
 def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
     """Declare the subcommands that start ROS nodes."""
     up = add("up", _up, "start the three ROS nodes without `ros2 launch`", configured)
@@ -146,6 +154,8 @@ def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
     up.add_argument(
         "--respawn", action=argparse.BooleanOptionalAction, default=True,
         help="restart a node that ends")
+
+    _add_view(up)
 
     demo = add("demo", _demo, "replay a sequence into the three live nodes and check the result")
     demo.add_argument(
@@ -196,12 +206,21 @@ def _run(args: argparse.Namespace) -> int:
     config = _config(args)
     source = open_source(args.source)
     out = prepare_out_folder(args.out)
+    _check_view(args)
     from .core.pipeline import run_sequence  # after the cheap checks: it imports torch
 
     summary = run_sequence(
-        source, config, out, realtime=args.realtime, map_dir=args.map, progress=_watched())
+        source, config, out, realtime=args.realtime, map_dir=args.map, progress=_watched(),
+        view=args.view)
     say(table(run_rows(summary.to_dict())), f"  results in {out}")
     return DONE
+
+
+def _check_view(args: argparse.Namespace) -> None:
+    if args.view is not None:
+        from .core.view_target import check_target
+
+        check_target(args.view)
 
 
 def _relocalize(args: argparse.Namespace) -> int:
@@ -246,6 +265,7 @@ def _convert(args: argparse.Namespace) -> int:
 def _up(args: argparse.Namespace) -> int:
     from .ros.up import run_up
 
+    _check_view(args)
     values: dict[str, Any] = {}
     if args.mode:
         values["ros.mode"] = args.mode
@@ -253,7 +273,8 @@ def _up(args: argparse.Namespace) -> int:
         values["ros.map_dir"] = str(args.map.expanduser().resolve())
     return run_up(
         _config(args).with_values(values), namespace=args.namespace, bag=args.bag, rate=args.rate,
-        clock=args.clock, respawn=args.respawn, log_level=args.log_level or "info")
+        clock=args.clock, respawn=args.respawn, log_level=args.log_level or "info",
+        view=args.view)
 
 
 def _demo(args: argparse.Namespace) -> int:

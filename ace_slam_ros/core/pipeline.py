@@ -35,6 +35,7 @@ from .relocalizer import Relocalizer
 from .summary import Latency, RelocalizeSummary, RunSummary, peak_rss_mb, relocalize_scores
 from .tracker import Tracker, TrackResult
 from .trajectory import Trajectory, write_tum
+from .view import NoView, View, open_view
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ log = logging.getLogger(__name__)
 class RunLog:
     """Collects what the tracker said of each frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, view: View) -> None:
+        self.view = view
         self.results: list[TrackResult] = []
         self.latencies_ms: list[float] = []
         self.skipped = 0
@@ -66,7 +68,7 @@ class RunLog:
 
 def run_sequence(
     source: Source, config: SlamConfig, out: Path, *, realtime: bool = False,
-    map_dir: Path | None = None, progress: bool = True,
+    map_dir: Path | None = None, progress: bool = True, view: str | None = None,
 ) -> RunSummary:
     """Track and map a recording; write trajectories, map, plot and summary to `out`.
 
@@ -77,6 +79,7 @@ def run_sequence(
         realtime: play at the recording's speed, newest frame wins; else every frame in turn.
         map_dir: a map to continue (or to localise in, `ros.mode=localization`).
         progress: show a progress bar.
+        view: show the run, see `view.open_view`; None = do not.
 
     Raises:
         DataError: no frame of the source is usable, or none could be tracked.
@@ -97,14 +100,15 @@ def run_sequence(
         version = 1
         tracker.set_head(payload, version)
     started = time.perf_counter()
+    log_ = RunLog(NoView() if view is None else open_view(view, config, encoder))
     play = _play_realtime if realtime else _play_every_frame
-    log_ = play(source, tracker, mapper, version, config, progress)
+    play(log_, source, tracker, mapper, version, config, progress)
+    log_.view.close()
     elapsed_s = time.perf_counter() - started
     if not log_.results:
         raise DataError(f"no usable frame in {source.path}: {source.skips.summary()}")
     if log_.first_tracked is None:
-        raise DataError(f"no frame of {source.path} could be tracked: "
-                        f"{log_.results[-1].reason}")
+        raise DataError(f"no frame of {source.path} could be tracked: {log_.results[-1].reason}")
     return _write_results(source, config, out, log_, mapper, elapsed_s, encoder, map_dir)
 
 
@@ -122,17 +126,16 @@ def _open_map(mapper: Mapper, map_dir: Path, config: SlamConfig, encoder: Encode
 
 
 def _play_every_frame(
-    source: Source, tracker: Tracker, mapper: Mapper, version: int, config: SlamConfig,
-    progress: bool,
-) -> RunLog:
+    run: RunLog, source: Source, tracker: Tracker, mapper: Mapper, version: int,
+    config: SlamConfig, progress: bool,
+) -> None:
     """Track every frame and let the mapper finish each keyframe before the next frame."""
-    run = RunLog()
-    mapping = config.ros.mode == "mapping"
     bar = tqdm(source, total=len(source), desc="tracking", unit="frame", disable=not progress)
     for frame in bar:
         result = tracker.process(frame)
         run.add(result, result.processing_ms)
-        if result.keyframe is not None and mapping:
+        run.view.show(frame, result, tracker.head)
+        if result.keyframe is not None and config.ros.mode == "mapping":
             mapper.add_keyframe(result.keyframe, tracker.map_id)
             if mapper.work(float("inf")):
                 version += 1
@@ -141,7 +144,6 @@ def _play_every_frame(
             bar.set_postfix_str(
                 f"{result.state.name} inliers {100 * result.inlier_ratio:.0f} % "
                 f"keyframes {mapper.keyframe_count}", refresh=False)
-    return run
 
 
 class _NewestSlot:
@@ -175,11 +177,10 @@ class _NewestSlot:
 
 
 def _play_realtime(
-    source: Source, tracker: Tracker, mapper: Mapper, version: int, config: SlamConfig,
-    progress: bool,
-) -> RunLog:
+    run: RunLog, source: Source, tracker: Tracker, mapper: Mapper, version: int,
+    config: SlamConfig, progress: bool,
+) -> None:
     """Deliver frames when they are due; a frame not taken before the next one is skipped."""
-    run = RunLog()
     slot = _NewestSlot()
     worker = _MapperThread(mapper, version, config)
     worker.start()
@@ -194,6 +195,7 @@ def _play_realtime(
                 tracker.set_head(*update)
             result = tracker.process(frame)
             run.add(result, (time.perf_counter() - arrived) * 1e3)
+            run.view.show(frame, result, tracker.head)
             if result.keyframe is not None and config.ros.mode == "mapping":
                 worker.put(result.keyframe, tracker.map_id)
             bar.update(1 + slot.replaced - run.skipped)
@@ -204,7 +206,6 @@ def _play_realtime(
     if slot.error is not None:
         raise slot.error
     run.skipped = slot.replaced
-    return run
 
 
 def _feed(source: Source, slot: _NewestSlot) -> None:

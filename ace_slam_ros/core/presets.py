@@ -1,6 +1,6 @@
 """One configuration per use: which parameters differ from the defaults, and why.
 
-`config/NAME.yaml` is `ace-slam dump-config --preset NAME`; nothing in those files is typed by hand.
+`config/NAME.yaml` is the output of `ace-slam dump-config --preset NAME`; nothing is typed by hand.
 """
 
 from __future__ import annotations

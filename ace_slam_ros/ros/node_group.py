@@ -94,6 +94,10 @@ class NodeGroup:
         on_line: called with (node name, line) for each line the nodes print, from any thread.
         environment: base of the children's environment, default this process's.
         names: which nodes, default all.
+
+    Attributes:
+        params: the parameter file of the nodes, for others that shall share it.
+        failed: why a node will not be started again, else empty.
     """
 
     def __init__(
@@ -106,7 +110,7 @@ class NodeGroup:
         self._on_line = on_line or print_line
         self._environment = node_environment(environment)
         self._folder = tempfile.TemporaryDirectory(prefix="ace_slam_up_")
-        params = Path(self._folder.name) / "params.yaml"
+        self.params = params = Path(self._folder.name) / "params.yaml"
         text = dump_yaml(config.with_values({"ros.parent_pid": os.getpid()}))
         params.write_text(f"{text}    use_sim_time: {str(use_sim_time).lower()}\n")
         level = "warn" if log_level == "warning" else log_level

@@ -14,7 +14,7 @@ from types import FrameType
 
 from ..core.config import SlamConfig
 from ..core.errors import AceSlamError
-from .node_group import NodeGroup, print_line
+from .node_group import NodeGroup, print_line, with_namespace
 
 
 class RosMissingError(AceSlamError):
@@ -73,9 +73,11 @@ def player_command(
 
 def run_up(
     config: SlamConfig, *, namespace: str = "", bag: Path | None = None, rate: float = 1.0,
-    clock: bool = False, respawn: bool = True, log_level: str = "info",
+    clock: bool = False, respawn: bool = True, log_level: str = "info", view: str | None = None,
 ) -> int:
     """Run the nodes until the bag has ended, a signal comes, or a node keeps failing.
+
+    `view` shows them, see `core.view.open_view`; the nodes go on when its window is closed.
 
     Returns:
         Exit code: 0, or that of the player.
@@ -92,6 +94,10 @@ def run_up(
         use_sim_time=clock and bag is not None)
     with stop_event() as stop, group:
         player = None
+        if view is not None:
+            from .viewer import viewer_command
+
+            group.run("view", viewer_command(view, group.params, with_namespace(namespace)))
         if bag is not None:
             player = group.run(
                 "player", player_command(bag, namespace=namespace, rate=rate, clock=clock))

@@ -15,6 +15,7 @@ ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
+    "rerun": "rerun-sdk",
     "scipy": "python3-scipy",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
