@@ -1,0 +1,137 @@
+"""The live system as a robot sees it: pairs that arrive, latency, callers, killed nodes.
+
+    python benchmarks/live.py [--data SEQUENCE] --out live.json
+
+Plays raw RGB-D from another process in real time with the default launch settings. Run it on a
+quiet machine; a sequence is a TUM folder or an mcap bag with 640x480 images, default a room.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from live_system import Heard, LiveSystem, live_system, longest_gap_s, make_bag, percentiles
+from report import Report, parser, say
+
+from ace_slam_ros.srv import Relocalize
+
+CALLERS = 10
+
+
+def measure_stream(report: Report, system: LiveSystem) -> None:
+    """Pairs that reach the tracker, and its latency, with no caller and with ten."""
+    figures: dict[str, Any] = {}
+    for callers in (0, CALLERS):
+        say(f"playing with {callers} callers")
+        heard, player = system.play_to_the_end(callers)
+        figures[f"callers_{callers}"] = stream_figures(heard, player)
+    listener = system.listener
+    system.wait(lambda: listener.answered == listener.asked, "the last answers")
+    alone, crowded = (figures[f"callers_{n}"] for n in (0, CALLERS))
+    figures["relocalize"] = {
+        "asked": listener.asked, "answered": listener.answered,
+        "latency_ms": percentiles(listener.answer_ms),
+        "reasons": {str(k): v for k, v in listener.reasons.items()}}
+    report.figures |= figures
+    report.at_least("pairs reaching the tracker, %", alone["arrived_percent"], 99.0)
+    report.at_least("relocalize answers, %", 100.0 * listener.answered / listener.asked, 100.0)
+    unexpected = sum(listener.reasons[r] for r in (
+        Relocalize.Response.BUSY, Relocalize.Response.ERROR, Relocalize.Response.BAD_REQUEST))
+    report.at_most("relocalize answers that are errors", float(unexpected), 0.0)
+    report.at_most(
+        "tracker p95 with ten callers, share of alone",
+        crowded["latency_ms"]["p95"] / alone["latency_ms"]["p95"], 1.5)
+
+
+def stream_figures(heard: list[Heard], player: dict[str, Any]) -> dict[str, Any]:
+    """Return counts and latencies of one pass."""
+    sent = min(n for t, n in player["topics"].items() if "image" in t)
+    first, last = heard[0], heard[-1]
+    arrived = last.frames - first.frames + 1
+    return {
+        "sent": sent, "arrived": arrived, "arrived_percent": 100.0 * min(arrived / sent, 1.0),
+        "skipped_by_choice": last.skipped - first.skipped,
+        "rejected": last.rejected - first.rejected,
+        "tracked_percent": 100.0 * sum(h.tracked_here for h in heard) / len(heard),
+        "latency_ms": percentiles([h.latency_ms for h in heard]),
+        "player_late_ms": player["late_ms"]}
+
+
+def measure_kills(report: Report, system: LiveSystem) -> None:
+    """Kill -9 each node while the sequence plays in a loop; see what goes on and what returns."""
+    listener = system.listener
+    player = system.play(loop=0)
+    mark = len(listener.heard)
+    system.wait(lambda: sum(h.tracked_here for h in listener.heard[mark:]) > 60, "tracking")
+    report.figures["kill_mapper"] = kill_mapper(report, system)
+    report.figures["kill_relocalizer"] = kill_relocalizer(report, system)
+    report.figures["kill_tracker"] = kill_tracker(report, system)
+    player.terminate()
+
+
+def kill_mapper(report: Report, system: LiveSystem) -> dict[str, Any]:
+    """Tracking goes on; the mapper returns with the same map and a higher version."""
+    say("killing the mapper")
+    before = system.listener.heard[-1]
+    killed_s = system.kill("mapper")
+    back_s = system.wait(lambda: system.ready(("mapper",), killed_s), "the mapper")
+    version_s = system.wait(
+        lambda: system.listener.heard[-1].version > before.version, "newer weights") + back_s
+    now_s = time.monotonic()
+    gap_s = longest_gap_s(system.listener.heard, killed_s, now_s)
+    after = system.listener.heard[-1]
+    report.at_most("longest time without pose after killing the mapper, s", gap_s, 1.0)
+    report.at_least("same map after killing the mapper", float(after.map_id == before.map_id), 1)
+    return {"ready_s": back_s, "newer_weights_s": version_s, "longest_gap_s": gap_s,
+            "version_before": before.version, "version_after": after.version}
+
+
+def kill_relocalizer(report: Report, system: LiveSystem) -> dict[str, Any]:
+    """Tracking goes on; the service answers again."""
+    say("killing the relocalizer")
+    killed_s = system.kill("relocalizer")
+    back_s = system.wait(lambda: system.ready(("relocalizer",), killed_s), "the relocalizer")
+    system.wait(lambda: system.listener.ask_once(5.0) == Relocalize.Response.OK, "an answer")
+    answer_s = time.monotonic() - killed_s
+    gap_s = longest_gap_s(system.listener.heard, killed_s, time.monotonic())
+    report.at_most("longest time without pose after killing the relocalizer, s", gap_s, 1.0)
+    return {"ready_s": back_s, "answer_s": answer_s, "longest_gap_s": gap_s}
+
+
+def kill_tracker(report: Report, system: LiveSystem) -> dict[str, Any]:
+    """It is back in the same map soon after it has started again."""
+    say("killing the tracker")
+    before = system.listener.heard[-1]
+    killed_s = system.kill("tracker")
+    back_s = system.wait(lambda: system.ready(("tracker",), killed_s), "the tracker")
+    ready_s = time.monotonic()
+
+    def tracked() -> bool:
+        return any(h.tracked_here and h.at_s > killed_s + 0.5 and h.map_id == before.map_id
+                   for h in system.listener.heard[-200:])
+
+    system.wait(tracked, "a pose")
+    tracking_s = time.monotonic() - ready_s
+    report.at_most("from a restarted tracker to a pose in the same map, s", tracking_s, 2.0)
+    return {"ready_s": back_s, "tracking_after_ready_s": tracking_s,
+            "tracking_after_kill_s": time.monotonic() - killed_s}
+
+
+def main() -> int:
+    """Run everything; exit code 1 when a check fails."""
+    args = parser(__doc__.split("\n")[0]).parse_args()
+    report = Report("live")
+    with tempfile.TemporaryDirectory(prefix="ace_slam_live_") as folder:
+        bag = make_bag(args.data, Path(folder))
+        with live_system(bag) as system:
+            measure_stream(report, system)
+            measure_kills(report, system)
+    return report.finish(args.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
