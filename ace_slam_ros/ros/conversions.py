@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time as TimeMsg
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from ace_slam_ros.msg import Keyframe as KeyframeMsg
@@ -23,9 +23,10 @@ from ..core.io.depth import (
     decode_depth_image,
     has_depth,
 )
-from ..core.io.images import decode_compressed_image, decode_image
+from ..core.io.images import COLOR_ENCODINGS, decode_compressed_image, decode_image
 from ..core.io.pairs import rectify
 from ..core.keyframe import Keyframe
+from .optional_libraries import make_cloud, other_encoding
 from .pose_messages import pose_from_msg, pose_to_msg
 
 _NS = 1_000_000_000
@@ -63,7 +64,15 @@ def image_from_msg(msg: Image | CompressedImage) -> UInt8Image:
     data = np.frombuffer(msg.data, np.uint8)
     if isinstance(msg, CompressedImage):
         return decode_compressed_image(data, msg.format)
-    return decode_image(data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
+    try:
+        return decode_image(
+            data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
+    except DataError:
+        known = {name.lower() for name in COLOR_ENCODINGS}
+        found = None if msg.encoding.lower() in known else other_encoding(msg)
+        if found is None:
+            raise
+        return found
 
 
 def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
@@ -190,13 +199,4 @@ def cloud_to_msg(
     points_N3: npt.NDArray[np.float32], stamp_ns: int, frame_id: str
 ) -> PointCloud2:
     """Make a PointCloud2 of points (N, 3) metres."""
-    points = np.ascontiguousarray(points_N3, "<f4")
-    fields = [
-        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-        for i, name in enumerate("xyz")
-    ]
-    return PointCloud2(
-        header=make_header(stamp_ns, frame_id), height=1, width=len(points), fields=fields,
-        is_bigendian=False, point_step=12, row_step=12 * len(points), is_dense=True,
-        data=byte_array(points),
-    )
+    return make_cloud(make_header(stamp_ns, frame_id), points_N3)

@@ -8,13 +8,8 @@ import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
 
 from ..core.errors import DataError
-from ..core.geometry import (
-    Float64Array,
-    invert_pose,
-    log_se3,
-    pose_from_quaternion,
-    quaternion_from_pose,
-)
+from ..core.geometry import Float64Array, invert_pose, log_se3
+from .optional_libraries import from_quaternion, to_quaternion
 
 #: Variance written where nothing is known: filters ignore it, unlike 0, which they take as exact.
 UNKNOWN_VARIANCE = 1e3
@@ -24,7 +19,7 @@ _LEAST_VARIANCE = 1e-9
 def pose_to_msg(T_44: Float64Array) -> Pose:
     """Return a 4x4 pose as a message."""
     x, y, z = (float(v) for v in T_44[:3, 3])
-    qx, qy, qz, qw = (float(v) for v in quaternion_from_pose(T_44))
+    qx, qy, qz, qw = (float(v) for v in to_quaternion(T_44))
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 
@@ -59,7 +54,7 @@ def _checked_pose(t: tuple[float, ...], q: tuple[float, ...]) -> Float64Array:
     norm = math.sqrt(sum(v * v for v in q))
     if not all(math.isfinite(v) for v in (*t, *q)) or norm < 1e-6:
         raise DataError(f"pose with position {t} and quaternion {q} is no rigid pose")
-    return pose_from_quaternion(np.array(t), np.array(q) / norm)
+    return from_quaternion(np.array(t), np.array(q) / norm)
 
 
 def covariance_to_msg(covariance_66: Float64Array | None) -> list[float]:
