@@ -15,7 +15,8 @@ from .frame import Frame
 from .geometry import Float64Array
 from .heads.factory import load_head
 from .heads.protocol import SceneHead
-from .solver import solve_rgb, solve_rgbd
+from .solver import solve_rgbd
+from .solver_rgb import solve_rgb
 
 
 class RelocalizationReason(enum.IntEnum):

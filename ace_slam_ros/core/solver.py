@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .camera import Camera
 from .config import SensorConfig, SolverConfig
-from .geometry import Float64Array, exp_se3, invert_pose, kabsch, make_pose
+from .geometry import Float64Array, kabsch
 from .heads.protocol import Predictions
 from .hypotheses import Hypotheses
 from .keyframe import Features, Float32Array
@@ -163,90 +161,3 @@ def pose_covariance(
     information = np.einsum("n,nki,nkj->ij", weight, J, J)
     scale = max(1.0, float(np.mean(residual2_n / variance_n)))
     return np.asarray(np.linalg.inv(information + 1e-9 * np.eye(6)) * scale * 8.0)
-
-
-def solve_rgb(
-    features: Features, predictions: Predictions, camera: Camera, solver: SolverConfig,
-    seed: int,
-) -> PoseEstimate | None:
-    """Find the pose from pixels alone (no depth): PnP over the best hypotheses.
-
-    Returns:
-        The pose with a covariance from the reprojection information, or None.
-    """
-    sigma_N = predictions.sigma_m_NS.min(axis=1)
-    slot = predictions.sigma_m_NS.argmin(axis=1)
-    rows = np.flatnonzero(np.isfinite(sigma_N) & (sigma_N < 4 * np.nanmedian(
-        sigma_N[np.isfinite(sigma_N)]) if np.isfinite(sigma_N).any() else False))
-    if len(rows) < max(6, solver.min_inliers):
-        return None
-    x = predictions.coords_map_NS3[rows, slot[rows]].astype(np.float64)
-    uv = features.pixels_N2[rows].astype(np.float64)
-    gate_px = 8.0
-    cv2.setRNGSeed(seed)
-    found, rvec, tvec, _ = cv2.solvePnPRansac(
-        x, uv, camera.K_33, None, iterationsCount=1000, reprojectionError=gate_px,
-        confidence=0.9999, flags=cv2.SOLVEPNP_AP3P)
-    if not found:
-        return None
-    inlier = np.zeros(0, np.int64)
-    for _ in range(4):
-        x_all, sigma_all, ok = _best_by_reprojection(
-            np.asarray(rvec, np.float64), np.asarray(tvec, np.float64), features, predictions,
-            camera, gate_px)
-        inlier = np.flatnonzero(ok)
-        if len(inlier) < max(6, solver.min_inliers):
-            return None
-        rvec, tvec = cv2.solvePnPRefineLM(
-            x_all[inlier], features.pixels_N2[inlier].astype(np.float64), camera.K_33, None,
-            rvec, tvec)
-    ratio = len(inlier) / len(features)
-    if ratio < solver.min_inlier_ratio:
-        return None
-    R_cam_map, _ = cv2.Rodrigues(rvec)
-    t_cam_map = np.asarray(tvec, np.float64).reshape(3)
-    T_map_cam = invert_pose(make_pose(np.asarray(R_cam_map), t_cam_map))
-    mask = np.zeros(len(features), bool)
-    mask[inlier] = True
-    covariance = _rgb_covariance(
-        T_map_cam, x_all[inlier], sigma_all[inlier], camera)
-    return PoseEstimate(T_map_cam, covariance, mask, ratio)
-
-
-def _best_by_reprojection(
-    rvec: Float64Array, tvec: Float64Array, features: Features, predictions: Predictions,
-    camera: Camera, gate_px: float,
-) -> tuple[Float64Array, Float32Array, npt.NDArray[np.bool_]]:
-    """Return each feature's hypothesis nearest its pixel, its sigma, and whether it is near."""
-    N, S = predictions.sigma_m_NS.shape
-    points = predictions.coords_map_NS3.reshape(-1, 3).astype(np.float64)
-    R, _ = cv2.Rodrigues(rvec)
-    cam = points @ np.asarray(R).T + np.asarray(tvec).reshape(3)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        uv = camera.project(cam).reshape(N, S, 2)
-    error = np.linalg.norm(uv - features.pixels_N2[:, None], axis=2)
-    error[~np.isfinite(predictions.sigma_m_NS) | (cam[:, 2].reshape(N, S) < 0.05)] = np.inf
-    error = np.nan_to_num(error, nan=np.inf)
-    slot = error.argmin(axis=1)
-    rows = np.arange(N)
-    return (points.reshape(N, S, 3)[rows, slot], predictions.sigma_m_NS[rows, slot],
-            np.asarray(error[rows, slot] < gate_px))
-
-
-def _rgb_covariance(
-    T_map_cam: Float64Array, x_n3: Float64Array, sigma_n: Float32Array, camera: Camera
-) -> Float64Array:
-    """Covariance (6, 6) in the map frame from numeric reprojection derivatives."""
-    def project(xi_6: Float64Array) -> Float64Array:
-        T = exp_se3(xi_6)
-        moved = make_pose(T[:3, :3] @ T_map_cam[:3, :3], T_map_cam[:3, 3] + xi_6[:3])
-        T_cam_map = invert_pose(moved)
-        return camera.project(x_n3 @ T_cam_map[:3, :3].T + T_cam_map[:3, 3])
-
-    step = 1e-5
-    columns = [(project(step * e) - project(-step * e)) / (2 * step) for e in np.eye(6)]
-    J_n26 = np.stack(columns, axis=2)
-    depth = (x_n3 - T_map_cam[:3, 3]) @ T_map_cam[:3, 2]
-    variance = 1.0 + (camera.fx * sigma_n / np.maximum(depth, 0.1)) ** 2
-    information = np.einsum("n,nki,nkj->ij", 1.0 / variance, J_n26, J_n26)
-    return np.asarray(np.linalg.inv(information + 1e-9 * np.eye(6)) * 8.0)
