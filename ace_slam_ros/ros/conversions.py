@@ -30,6 +30,8 @@ from .optional_libraries import make_cloud, other_encoding
 from .pose_messages import pose_from_msg, pose_to_msg
 
 _NS = 1_000_000_000
+#: A median depth outside of this is a wrong unit: no camera of this kind sees so near or so far.
+_NEAREST_M, _FARTHEST_M = 0.05, 60.0
 
 
 def stamp_to_ns(stamp: TimeMsg) -> int:
@@ -88,6 +90,23 @@ def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
         data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
 
 
+def unit_problem(depth_m: Float32Image, encoding: str) -> str:
+    """Say that a depth image (H, W) holds numbers of another unit; empty when they make sense.
+
+    A sixteenth of the rows and columns is looked at.
+    """
+    some = depth_m[::16, ::16]
+    known = some[some > 0.0]
+    if not known.size:
+        return ""
+    median_m = float(np.median(known))
+    if _NEAREST_M <= median_m <= _FARTHEST_M:
+        return ""
+    seems = "millimetres" if median_m > _FARTHEST_M else "metres"
+    return (f"median depth {median_m:.4g} m as {encoding}: the values look like {seems}; 16UC1 "
+            "holds millimetres, 32FC1 metres: correct the publisher")
+
+
 def camera_from_msg(msg: CameraInfo) -> Camera:
     """Make the camera of a CameraInfo message, region of interest and binning applied.
 
@@ -118,6 +137,8 @@ def frame_from_msgs(
         raise DataError(
             "the depth image holds no measurement: check the sensor's range and that its depth "
             "stream is on")
+    if depth_m is not None and (wrong := unit_problem(depth_m, getattr(depth, "encoding", ""))):
+        raise DataError(wrong)
     if not camera.is_distorted:
         return distorted
     image, depth_m = rectify(camera, distorted.image, distorted.depth_m)

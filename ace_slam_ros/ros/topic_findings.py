@@ -8,13 +8,12 @@ import numpy as np
 
 from ..core.errors import AceSlamError
 from ..core.findings import Finding, good, note, problem
-from .conversions import camera_from_msg, depth_from_msg, image_from_msg
+from .conversions import camera_from_msg, depth_from_msg, image_from_msg, unit_problem
 from .topic_probe import COLOR, DEPTH, INFO, Endpoint, Heard, LiveSystem
 
 _CLOCK_GAP_NS = 10_000_000_000
 _FUTURE_NS = 100_000_000
 _LEAST_RATE_HZ, _GOOD_RATE_HZ = 5.0, 12.0
-_FARTHEST_M, _NEAREST_M = 60.0, 0.05
 REALSENSE = (
     "camera:=realsense, or realsense2_camera with align_depth.enable:=true enable_sync:=true")
 
@@ -173,16 +172,12 @@ def content(stream: str, heard: Heard) -> list[Finding]:
             fix = "calibrate the camera (`ros2 run camera_calibration cameracalibrator`)"
         return [problem(heard.topic, str(error), fix)]
     known = depth_m[depth_m > 0.0]
-    encoding = getattr(heard.last, "encoding", "32FC1")
     if not len(known):
         return [problem(heard.topic, "no pixel has depth",
                         "uncover the camera; check the depth stream and its range")]
-    median_m = float(np.median(known))
-    if median_m > _FARTHEST_M or median_m < _NEAREST_M:
-        unit = "millimetres" if encoding == "32FC1" else "metres"
-        return [problem(
-            heard.topic, f"median depth {median_m:.4g} m as {encoding}: the values look like "
-            f"{unit}", "16UC1 holds millimetres, 32FC1 metres: correct the publisher")]
+    if wrong := unit_problem(depth_m, getattr(heard.last, "encoding", "compressed depth")):
+        text, _, fix = wrong.partition("; ")
+        return [problem(heard.topic, text, fix)]
     if len(known) < 0.2 * depth_m.size:
         return [note(heard.topic, f"only {100 * len(known) / depth_m.size:.0f} % of the pixels "
                      "have depth", "check the distance, sunlight, and the projector")]

@@ -200,3 +200,13 @@ def test_cloud_bytes():
     msg = cloud_to_msg(points, 5, "map")
     assert msg.width * msg.point_step == len(msg.data) == msg.row_step
     assert np.array_equal(np.frombuffer(msg.data, np.float32).reshape(-1, 3), points)
+
+
+@pytest.mark.parametrize(("depth", "words"), [
+    (np.full((24, 32), 1500.0, np.float32), "look like millimetres"),
+    (np.full((24, 32), 2, np.uint16), "look like metres"),
+])
+def test_depth_of_another_unit_is_refused(depth, words):
+    color, info = image_to_msg(IMAGE, 1, "c"), camera_to_msg(CAMERA, 1, "c")
+    with pytest.raises(DataError, match=words):
+        frame_from_msgs(color, image_to_msg(depth, 1, "c"), info)

@@ -11,6 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from ace_slam_ros.core.config import RosConfig, SlamConfig
 from ace_slam_ros.core.errors import DataError
+from ace_slam_ros.ros.conversions import make_header
 from ace_slam_ros.ros.diagnostics import ERROR, WARN, Report, Window
 from ace_slam_ros.ros.image_inputs import ImageInputs
 from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
@@ -66,6 +67,17 @@ def test_compressed_transports_change_topic_and_type(graph):
     assert inputs.topics["color"] == "/inputs/rgb/image/compressed"
     assert inputs.topics["depth"] == "/inputs/depth/image/compressedDepth"
     assert [s.msg_type for s in inputs._subscriptions[:2]] == [CompressedImage] * 2
+
+
+def test_stamps_far_from_the_clock_are_told(graph):
+    make, _ = graph
+    inputs = ImageInputs(make("tracker"), RosConfig(), lambda pair: None)
+    now_ns = 10**18
+    assert not inputs.clock_problem(now_ns), "nothing has arrived"
+    inputs.synchroniser.add_color(Image(header=make_header(now_ns - 9 * 10**9, "c")))
+    assert not inputs.clock_problem(now_ns)
+    inputs.synchroniser.add_color(Image(header=make_header(now_ns + 11 * 10**9, "c")))
+    assert "use_sim_time" in inputs.clock_problem(now_ns)
 
 
 def ask(locate, waiting=0):

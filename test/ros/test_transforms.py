@@ -17,7 +17,7 @@ from ace_slam_ros.core.geometry import (
     log_se3,
     make_pose,
 )
-from ace_slam_ros.ros.extrinsic import Extrinsic
+from ace_slam_ros.ros.extrinsic import Extrinsic, check_optical
 from ace_slam_ros.ros.transforms import StampedTransform, TransformTree
 
 SECOND = 10**9
@@ -182,6 +182,23 @@ def test_late_tf_is_told_and_adopted_by_the_next_map(clock):
     extrinsic.forget()
     assert np.array_equal(extrinsic.at("cam_frame", 3), OPTICAL)
     assert extrinsic.source == "TF" and not extrinsic.problem()
+
+
+def test_an_optical_joint_without_rotation_is_refused_with_the_fix():
+    forgotten = make_pose(np.eye(3), np.array([0.2, 0.0, 0.5]))
+    with pytest.raises(DataError, match='rpy="-1.5708 0 -1.5708"'):
+        check_optical("camera_optical_frame", forgotten)
+    check_optical("camera_optical_frame", OPTICAL)
+    ceiling = exp_se3(np.array([0, 0, 0, 0, 0, 0.5])) @ forgotten  # looks up, turned about z
+    check_optical("camera_optical_frame", ceiling)
+
+
+def test_a_body_pose_as_parameter_is_a_warning(clock):
+    found = Extrinsic(Graph(), RosConfig(camera_extrinsic="0.2 0 0.5 0 0 0 1"), Graph())
+    assert "-0.5 0.5 -0.5 0.5" in found.problem()
+    ahead = Extrinsic(
+        Graph(), RosConfig(camera_extrinsic="0.2 0 0.5 -0.5 0.5 -0.5 0.5"), Graph())
+    assert not ahead.problem() and np.allclose(ahead.at("cam", 0), OPTICAL)
 
 
 def test_a_body_frame_is_refused_with_the_fix(clock):
