@@ -126,6 +126,7 @@ def retargeting(setting: Setting, head_type: str, views: Sequence[PosedFeatures]
     known = np.isfinite(one.sigma_m_NS)
     gap = np.linalg.norm(one.coords_map_NS3 - two.coords_map_NS3, axis=2)[known]
     return figures | {"rebuilt_gap_m_max": float(gap.max()),
+                      "rebuilt_gap_m_p999": float(np.quantile(gap, 0.999)),
                       "rebuilt_gap_m_median": float(np.median(gap))}
 
 
