@@ -34,7 +34,7 @@ QUICK_FRAMES = 250
 #: What each ablation changes. Without a noise model every depth counts alike, as 1 cm.
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no refinement": {"tracker.refine": False},
-    "no graph": {"mapper.graph": False},
+    "no graph": {"mapper.pose_graph": False},
     "no noise model": {"sensor.noise_base_m": 0.01, "sensor.noise_quadratic": 0.0},
     "no motion prior": {"tracker.motion_prior": False},
     "no windowed adjustment": {"tracker.window": 0},

@@ -31,6 +31,11 @@ class SensorConfig(Checked):
     pixel_sigma: float = param(
         1.0, "standard deviation of an image measurement", "px", 0.05, 10.0)
 
+    readout_s: float = param(
+        -1.0, "time from the first row of the colour image to the last (rolling shutter), the "
+        "stamp being that of the first; 0 = all rows at once, negative = measured while tracking",
+        "s", -1.0, 0.1)
+
     def depth_sigma_m(self, depth_m: Any) -> Any:
         """Standard deviation of a depth measurement: a + b z^2, for numbers, arrays, tensors."""
         return self.noise_base_m + self.noise_quadratic * depth_m**2
@@ -143,13 +148,19 @@ class TrackerConfig(Checked):
 
     refine: bool = param(True, "refine with image tracks against local keyframes")
     track_points: int = param(300, "image points followed by the refinement", "", 30, 3000)
+    window: int = param(
+        6, "keyframes around a new one that are adjusted together; 0 = none", "", 0, 30)
+    motion_prior: bool = param(
+        True, "search where odometry or constant velocity predict the camera; false = where it "
+        "was last")
     min_tracks: int = param(
         25, "fewer refined inliers and the refinement is not used", "", 6, 1000)
     frame_budget_ms: float = param(
         30.0, "time per frame a live tracker keeps to by relocalising only some frames; 0 = "
         "relocalise every frame", "ms", 0.0, 10000.0)
     lost_after_s: float = param(
-        0.2, "time without any accepted pose until the state is LOST", "s", 0.0, 10.0)
+        0.15, "time without any accepted pose until the state is LOST, which the next frame "
+        "declares: at 20 Hz and more within 0.2 s", "s", 0.0, 10.0)
     override_m: float = param(
         0.15, "a confident scene-coordinate pose this far from the refined one overrides it", "m",
         0.01, 10.0)

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .geometry import Float64Array, invert_pose, kabsch, rotation_angle_rad
+from .geometry import (
+    Float64Array,
+    invert_pose,
+    kabsch,
+    log_se3,
+    make_pose,
+    rotation_angle_rad,
+)
 from .trajectory import Trajectory
 
 #: Ground truth is interpolated at the stamps of the estimate up to this far from a sample.
@@ -111,6 +118,33 @@ def relative_pose_error(
     return RpeResult(
         float(np.sqrt(np.mean(np.square(translation)))),
         float(np.sqrt(np.mean(np.square(rotation)))), len(translation))
+
+
+def normalised_error_squared(
+    estimate: Trajectory, covariances_N66: Float64Array, groundtruth: Trajectory
+) -> float:
+    """Mean squared pose error over its covariance, divided by its expectation: 1 is calibrated.
+
+    Args:
+        estimate: poses.
+        covariances_N66: theirs, map frame, order x y z, rotation about x y z.
+        groundtruth: true poses; the estimate is aligned to them as for the ATE.
+
+    Returns:
+        The mean over all poses with ground truth of e^T C^-1 e / 6; NaN without any.
+    """
+    ate = absolute_trajectory_error(estimate, groundtruth)
+    if ate.pairs == 0:
+        return float("nan")
+    T_true_N44, _ = groundtruth.at(estimate.stamps_ns, MAX_GAP_NS)
+    T_map_groundtruth = invert_pose(ate.T_groundtruth_map)
+    found: list[float] = []
+    for n in np.flatnonzero(ate.paired_N):
+        T_true, T_found = T_map_groundtruth @ T_true_N44[n], estimate.T_map_cam_N44[n]
+        turned = log_se3(make_pose(T_found[:3, :3] @ T_true[:3, :3].T, np.zeros(3)))[3:]
+        error_6 = np.concatenate([T_found[:3, 3] - T_true[:3, 3], turned])
+        found.append(float(error_6 @ np.linalg.solve(covariances_N66[n], error_6)) / 6)
+    return float(np.mean(found))
 
 
 def _pairs_apart(stamps_ns: npt.NDArray[np.int64], delta_ns: int) -> list[tuple[int, int]]:

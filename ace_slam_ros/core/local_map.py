@@ -7,98 +7,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .camera import Camera
 from .config import SensorConfig, TrackerConfig
-from .depth_surface import surface_depth
 from .frame import Frame
 from .geometry import (
     Float64Array,
-    exp_se3,
     invert_pose,
+    log_se3,
     most_redundant_view,
     pose_error,
     transform_points,
 )
+from .local_keyframe import LocalKeyframe, Track
+from .local_window import adjust_keyframes
+from .refinement.corners import Float32Array, contrast, detect_corners, point_depth
+from .refinement.follow import follow
+from .refinement.pose import NEAREST_M, RefinedPose, Sightings, optimise_pose, residuals
+from .refinement.shutter import RollingShutter, sweep
 
-Float32Array = npt.NDArray[np.float32]
-UInt8Image = npt.NDArray[np.uint8]
-
-_WINDOW_PX = 17
-_LEVELS, _LEVELS_WIDE = 2, 4
-_GRID = 16
+_REFERENCES = 2
+_LEAST_TRACKS_OF_A_LINK = 12
 _MAX_KEYFRAMES = 120
 #: Views farther apart than this (translation over depth plus 1.5 x radians) share too little.
 LARGEST_VIEW_DISTANCE = 1.2
 
 
-@dataclass
-class LocalKeyframe:
-    """An image with depth at its corners.
-
-    Attributes:
-        id: keyframe id, shared with the mapper.
-        grey: (H, W) uint8 image.
-        pixels_n2: (n, 2) float32 corners.
-        points_cam_n3: (n, 3) float64 their camera-frame points, metres.
-        T_map_cam: pose.
-        median_depth_m: median of the points' depth.
-        mapped: the mapper has it too.
-    """
-
-    id: int
-    grey: UInt8Image
-    pixels_n2: Float32Array
-    points_cam_n3: Float64Array
-    T_map_cam: Float64Array
-    median_depth_m: float
-    mapped: bool = False
-
-
 @dataclass(frozen=True)
-class RefinedPose:
-    """Result of the refinement: pose, covariance, and how many tracks agree."""
+class Motion:
+    """The last pose before a frame and the time since, for the velocity during the frame."""
 
     T_map_cam: Float64Array
-    covariance_66: Float64Array
-    inliers: int
-    tracks: int
+    elapsed_s: float
 
-
-def detect_corners(grey_HW: UInt8Image, count: int) -> Float32Array:
-    """Return up to `count` corners (n, 2) spread over the image, FAST ranked within a grid."""
-    found = cv2.FastFeatureDetector_create(8).detect(grey_HW)  # type: ignore[attr-defined]
-    if not found:
-        return np.empty((0, 2), np.float32)
-    pixels = np.array([k.pt for k in found], np.float32)
-    response = np.array([k.response for k in found], np.float32)
-    height, width = grey_HW.shape
-    margin = _WINDOW_PX // 2 + 2
-    inside = ((pixels > margin) & (pixels < (width - margin, height - margin))).all(axis=1)
-    pixels, response = pixels[inside], response[inside]
-    order = np.argsort(-response, kind="stable")
-    pixels = pixels[order]
-    cell = np.int64(pixels[:, 1] // _GRID) * (width // _GRID + 1) + np.int64(pixels[:, 0] // _GRID)
-    _, first = np.unique(cell, return_index=True)
-    return np.asarray(pixels[np.sort(first)[:count]])
-
-
-def point_depth(
-    depth_m: Float32Array, pixels_n2: Float32Array, sensor: SensorConfig
-) -> Float32Array:
-    """Depth (n,) at pixels: mean of the 3x3 measured pixels if they are one surface, else NaN."""
-    columns = np.rint(pixels_n2[:, 0]).astype(np.int64)
-    rows = np.rint(pixels_n2[:, 1]).astype(np.int64)
-    height, width = depth_m.shape
-    inside = (columns > 0) & (columns < width - 1) & (rows > 0) & (rows < height - 1)
-    columns, rows = np.clip(columns, 1, width - 2), np.clip(rows, 1, height - 2)
-    steps = np.arange(-1, 2)
-    window = depth_m[rows[:, None, None] + steps[:, None], columns[:, None, None] + steps]
-    found = surface_depth(window.reshape(-1, 9).T, sensor, least=5, slope=0.02)
-    return np.where(inside, found, np.float32(np.nan))
+    def twist_6(self, T_map_cam: Float64Array) -> Float64Array:
+        """Velocity of a camera that has reached `T_map_cam`, in its own frame."""
+        return log_se3(invert_pose(self.T_map_cam) @ T_map_cam) / self.elapsed_s
 
 
 class LocalMap:
@@ -107,6 +52,8 @@ class LocalMap:
     def __init__(self, tracker: TrackerConfig, sensor: SensorConfig) -> None:
         self._tracker, self._sensor = tracker, sensor
         self._keyframes: dict[int, LocalKeyframe] = {}
+        self._pending: tuple[LocalKeyframe, Frame] | None = None
+        self.shutter = RollingShutter(sensor.readout_s)
 
     def __len__(self) -> int:
         return len(self._keyframes)
@@ -114,6 +61,11 @@ class LocalMap:
     def clear(self) -> None:
         """Forget all keyframes."""
         self._keyframes.clear()
+        self._pending = None
+
+    def pose(self, identifier: int) -> Float64Array:
+        """Pose (4, 4) of a keyframe as known now."""
+        return self._keyframes[identifier].T_map_cam
 
     def shift(self, T_44: Float64Array, first: int) -> None:
         """Move the keyframes with id >= `first` rigidly: T_map_cam becomes T_44 @ T_map_cam."""
@@ -124,8 +76,9 @@ class LocalMap:
     def correct(self, poses: dict[int, Float64Array]) -> Float64Array:
         """Move the keyframes to where the mapper corrected them.
 
-        A keyframe that the mapper does not name (it is too new, or was dropped) moves along with
-        the one made before it.
+        What the window adjustment found since the mapper got a keyframe stays. A keyframe that
+        the mapper does not name (it is too new, or was dropped) moves along with the one made
+        before it.
 
         Args:
             poses: keyframe id -> corrected T_map_cam (4, 4).
@@ -136,19 +89,26 @@ class LocalMap:
         motion = np.eye(4)
         for identifier in sorted(self._keyframes):
             keyframe = self._keyframes[identifier]
-            if identifier in poses:
-                motion = poses[identifier] @ invert_pose(keyframe.T_map_cam)
+            if identifier in poses and keyframe.T_mapped is not None:
+                motion = poses[identifier] @ invert_pose(keyframe.T_mapped)
+                keyframe.T_mapped = poses[identifier]
             keyframe.T_map_cam = motion @ keyframe.T_map_cam
         return motion
 
     def mark_mapped(self, identifier: int) -> None:
-        """Note that the mapper has a keyframe."""
-        self._keyframes[identifier].mapped = True
+        """Note that the mapper gets a keyframe with its present pose."""
+        keyframe = self._keyframes[identifier]
+        keyframe.T_mapped = keyframe.T_map_cam.copy()
 
     def add(
-        self, identifier: int, frame: Frame, T_map_cam: Float64Array
+        self, identifier: int, frame: Frame, T_map_cam: Float64Array,
+        motion: Motion | None = None,
     ) -> bool:
-        """Make the frame a local keyframe; False when it has too few corners with depth."""
+        """Make the frame a local keyframe; False when it has too few corners with depth.
+
+        `adjust` then fits it and its neighbours to each other.
+        """
+        self.adjust()
         if frame.depth_m is None:
             return False
         pixels = detect_corners(frame.grey, 2 * self._tracker.track_points)
@@ -156,20 +116,43 @@ class LocalMap:
         good = np.flatnonzero(np.isfinite(depth))[: self._tracker.track_points]
         if len(good) < self._tracker.min_tracks:
             return False
-        points = frame.camera.unproject(
-            pixels[good].astype(np.float64), depth[good].astype(np.float64))
-        self._keyframes[identifier] = LocalKeyframe(
-            identifier, frame.grey, pixels[good], points, np.array(T_map_cam),
-            float(np.median(depth[good])))
+        measured = depth[good].astype(np.float64)
+        twist = np.zeros(6) if motion is None else motion.twist_6(T_map_cam)
+        added = LocalKeyframe(
+            identifier, frame.grey, frame.camera, pixels[good], measured, 1.0 / measured,
+            np.array(T_map_cam), twist, float(np.median(measured)),
+            contrast(frame.grey, pixels[good]))
+        self._keyframes[identifier] = added
+        self._pending = (added, frame) if self._tracker.window > 0 else None
         if len(self._keyframes) > _MAX_KEYFRAMES:
             self._cull()
+        return True
+
+    def adjust(self) -> bool:
+        """Adjust the window around the newest keyframe, if that is still to be done."""
+        if self._pending is None:
+            return False
+        (added, frame), self._pending = self._pending, None
+        near = [k for distance, k in self.nearest(added.T_map_cam, self._tracker.window + 1)
+                if distance < LARGEST_VIEW_DISTANCE and k.camera == added.camera]
+        for host in near:
+            if host is added:
+                continue
+            index, pixels = self._follow(host, frame, added.T_map_cam, wide=False)
+            if len(index) >= _LEAST_TRACKS_OF_A_LINK:
+                host.tracks[added.id] = Track(index, pixels, self._depth(frame, pixels))
+        adjust_keyframes(
+            self._keyframes, {k.id for k in near}, self._sensor, self.shutter.readout_s)
         return True
 
     def _cull(self) -> None:
         """Drop the keyframe nearest to another one, never one of the ten newest."""
         identifiers = list(self._keyframes)
         poses = np.stack([k.T_map_cam for k in self._keyframes.values()])
-        del self._keyframes[identifiers[most_redundant_view(poses, newest=10)]]
+        victim = identifiers[most_redundant_view(poses, newest=10)]
+        del self._keyframes[victim]
+        for keyframe in self._keyframes.values():
+            keyframe.tracks.pop(victim, None)
 
     def distance(self, keyframe: LocalKeyframe, T_map_cam: Float64Array) -> float:
         """View distance: translation over depth plus rotation in radians, 0 = same view."""
@@ -182,148 +165,92 @@ class LocalMap:
         """Return the `count` keyframes with the most similar view, nearest first."""
         ranked = sorted(
             ((self.distance(k, T_map_cam), k) for k in self._keyframes.values()
-             if k.mapped or not mapped_only),
+             if k.T_mapped is not None or not mapped_only),
             key=lambda pair: (pair[0], pair[1].id))
         return ranked[:count]
 
     def refine(
-        self, frame: Frame, T_seed: Float64Array, references: int = 2, wide: bool = False
+        self, frame: Frame, T_seed: Float64Array, motion: Motion | None = None,
+        wide: bool = False,
     ) -> RefinedPose | None:
         """Follow the corners of the nearest keyframes into the frame and solve its pose.
 
         Args:
             frame: the new image and depth.
             T_seed: (4, 4) camera-to-map guess.
-            references: keyframes used.
+            motion: from the last pose, None when that is too old to tell the velocity.
             wide: search four times as far, for a seed that may be off by a tenth of the image.
 
         Returns:
             The pose, or None when fewer than `tracker.min_tracks` tracks agree.
         """
-        parts = []
-        for distance, keyframe in self.nearest(T_seed, references):
+        points, pixels, swept = [], [], []
+        for distance, keyframe in self.nearest(T_seed, _REFERENCES):
             same_size = keyframe.grey.shape == frame.grey.shape  # the driver may change profile
             if distance < LARGEST_VIEW_DISTANCE and same_size:
-                parts.append(self._follow(keyframe, frame, T_seed, wide))
-        if not parts:
+                index, found = self._follow(keyframe, frame, T_seed, wide)
+                points.append(self._points(keyframe)[index])
+                pixels.append(found)
+                swept.append(keyframe.sweep_n2()[index])
+        if sum(map(len, points)) < self._tracker.min_tracks:
             return None
-        points = np.concatenate([p[0] for p in parts])
-        pixels = np.concatenate([p[1] for p in parts])
-        if len(points) < self._tracker.min_tracks:
-            return None
-        depth = (point_depth(frame.depth_m, pixels, self._sensor) if frame.depth_m is not None
-                 else np.full(len(pixels), np.nan, np.float32))
-        return optimise_pose(T_seed, points, pixels, depth, frame.camera, self._sensor,
-                             self._tracker.min_tracks)
+        found = np.concatenate(pixels)
+        seen = Sightings(
+            np.concatenate(points), found.astype(np.float64),
+            self._depth(frame, found).astype(np.float64))
+        if motion is None:
+            solved = optimise_pose(
+                T_seed, seen, frame.camera, self._sensor, self._tracker.min_tracks)
+            return None if solved is None else solved[0]
+        return self._solve_moving(frame, T_seed, motion, seen, np.concatenate(swept))
+
+    def _solve_moving(
+        self, frame: Frame, T_seed: Float64Array, motion: Motion, seen: Sightings,
+        swept_n2: Float64Array,
+    ) -> RefinedPose | None:
+        """Solve with the rows brought to one time, and learn from what is left of the shutter."""
+        camera, T_map_cam = frame.camera, T_seed
+        solved, still = None, seen
+        for _ in range(2 if self.shutter.readout_s > 0.0 else 1):
+            in_cam = transform_points(invert_pose(T_map_cam), seen.points_map_n3)
+            moving_n2 = sweep(in_cam, seen.pixels_n2, motion.twist_6(T_map_cam), camera)
+            still = Sightings(
+                seen.points_map_n3, seen.pixels_n2 + self.shutter.readout_s * moving_n2,
+                seen.depth_m_n)
+            solved = optimise_pose(
+                T_map_cam, still, camera, self._sensor, self._tracker.min_tracks)
+            if solved is None:
+                return None
+            T_map_cam = solved[0].T_map_cam
+        assert solved is not None
+        refined, agrees = solved
+        in_cam = transform_points(invert_pose(T_map_cam), seen.points_map_n3)
+        no_depth = np.full(len(in_cam), np.nan)
+        r, J = residuals(in_cam, still, no_depth, camera, self._sensor)
+        moving_n2 = sweep(in_cam, seen.pixels_n2, motion.twist_6(T_map_cam), camera)
+        self.shutter.observe(
+            (moving_n2 - swept_n2)[agrees] / self._sensor.pixel_sigma, r[agrees, :2],
+            J[agrees, :2])
+        return refined
+
+    def _depth(self, frame: Frame, pixels_n2: Float32Array) -> Float32Array:
+        """Measured depth (n,) at pixels, NaN where unknown."""
+        if frame.depth_m is None:
+            return np.full(len(pixels_n2), np.nan, np.float32)
+        return point_depth(frame.depth_m, pixels_n2, self._sensor)
+
+    def _points(self, keyframe: LocalKeyframe) -> Float64Array:
+        """Map points (n, 3) of a keyframe's corners."""
+        rays = keyframe.rays_n3(self.shutter.readout_s)
+        return transform_points(keyframe.T_map_cam, rays / keyframe.inverse_n[:, None])
 
     def _follow(
         self, keyframe: LocalKeyframe, frame: Frame, T_seed: Float64Array, wide: bool
-    ) -> tuple[Float64Array, Float32Array]:
-        """Track a keyframe's corners; returns map points (m, 3) and their pixels (m, 2)."""
-        camera = frame.camera
-        points_map = transform_points(keyframe.T_map_cam, keyframe.points_cam_n3)
-        in_cam = transform_points(invert_pose(T_seed), points_map)
-        ahead = in_cam[:, 2] > 0.05
-        guess = np.zeros((len(points_map), 2), np.float32)
-        guess[ahead] = camera.project(in_cam[ahead])
-        inside = ahead & ((guess > 2) & (guess < (camera.width - 3, camera.height - 3))).all(1)
-        index = np.flatnonzero(inside)
-        if len(index) == 0:
-            return np.empty((0, 3)), np.empty((0, 2), np.float32)
-        found, status, error = cv2.calcOpticalFlowPyrLK(
-            keyframe.grey, frame.grey, keyframe.pixels_n2[index], guess[index].copy(),
-            winSize=(_WINDOW_PX, _WINDOW_PX), maxLevel=_LEVELS_WIDE if wide else _LEVELS,
-            criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02),
-            flags=cv2.OPTFLOW_USE_INITIAL_FLOW, minEigThreshold=1e-4)
-        good = (status.reshape(-1) == 1) & (error.reshape(-1) < 25.0)
-        good &= ((found > 2) & (found < (camera.width - 3, camera.height - 3))).all(axis=1)
-        return points_map[index[good]], found[good]
-
-
-def optimise_pose(
-    T_map_cam: Float64Array, points_map_n3: Float64Array, pixels_n2: Float32Array,
-    depth_m_n: Float32Array, camera: Camera, sensor: SensorConfig, min_inliers: int,
-) -> RefinedPose | None:
-    """Gauss-Newton on reprojection and depth residuals with a Cauchy kernel.
-
-    Args:
-        T_map_cam: (4, 4) start.
-        points_map_n3: (n, 3) map points.
-        pixels_n2: (n, 2) where they were found.
-        depth_m_n: (n,) measured depth there, NaN where unknown.
-        camera: intrinsics.
-        sensor: noise of pixels and depth.
-        min_inliers: fewer agreeing tracks are no pose.
-
-    Returns:
-        The pose with a covariance in the map frame, or None.
-    """
-    T_cam_map = invert_pose(T_map_cam)
-    uv = pixels_n2.astype(np.float64)
-    depth_sigma = sensor.depth_sigma_m(depth_m_n.astype(np.float64))
-    has_depth = np.isfinite(depth_sigma)
-    scale = 4.0
-    for iteration in range(12):
-        p = transform_points(T_cam_map, points_map_n3)
-        if (p[:, 2] < 0.05).mean() > 0.5:
-            return None
-        z = np.maximum(p[:, 2], 0.05)
-        r, J = _residuals(p, z, uv, depth_m_n, depth_sigma, has_depth, camera, sensor)
-        chi2 = r[:, 0] ** 2 + r[:, 1] ** 2
-        scale = max(1.0, scale * 0.6)
-        w_image = 1.0 / (1.0 + chi2 / (2.0 * scale) ** 2)
-        w_image[chi2 > (8.0 * scale) ** 2] = 0.0
-        w_depth = w_image / (1.0 + r[:, 2] ** 2 / (2.0 * scale) ** 2)
-        weight = np.stack([w_image, w_image, np.where(has_depth, w_depth, 0.0)], axis=1)
-        H = np.einsum("nk,nki,nkj->ij", weight, J, J)
-        g = np.einsum("nk,nki,nk->i", weight, J, r)
-        try:
-            step = -np.linalg.solve(H + 1e-6 * np.eye(6), g)
-        except np.linalg.LinAlgError:
-            return None
-        T_cam_map = exp_se3(step) @ T_cam_map
-        if np.abs(step).max() < 1e-5 and scale == 1.0 and iteration > 3:
-            break
-    inlier = chi2 < 9.0 * 2
-    if inlier.sum() < min_inliers or inlier.mean() < 0.3:
-        return None
-    pose = invert_pose(T_cam_map)
-    return RefinedPose(pose, _map_covariance(H, pose), int(inlier.sum()), len(inlier))
-
-
-def _residuals(
-    p: Float64Array, z: Float64Array, uv: Float64Array, depth_m: Float32Array,
-    depth_sigma: Float64Array, has_depth: npt.NDArray[np.bool_], camera: Camera,
-    sensor: SensorConfig,
-) -> tuple[Float64Array, Float64Array]:
-    """Whitened residuals (n, 3): u, v, z; derivatives (n, 3, 6) by a left twist of T_cam_map."""
-    n = len(p)
-    inverse = 1.0 / z
-    r = np.zeros((n, 3))
-    r[:, 0] = (camera.fx * p[:, 0] * inverse + camera.cx - uv[:, 0]) / sensor.pixel_sigma
-    r[:, 1] = (camera.fy * p[:, 1] * inverse + camera.cy - uv[:, 1]) / sensor.pixel_sigma
-    sigma = np.where(has_depth, depth_sigma * 1.5, 1.0)
-    r[:, 2] = np.where(has_depth, (z - depth_m) / sigma, 0.0)
-    D = np.zeros((n, 3, 3))
-    D[:, 0, 0] = camera.fx * inverse / sensor.pixel_sigma
-    D[:, 0, 2] = -camera.fx * p[:, 0] * inverse**2 / sensor.pixel_sigma
-    D[:, 1, 1] = camera.fy * inverse / sensor.pixel_sigma
-    D[:, 1, 2] = -camera.fy * p[:, 1] * inverse**2 / sensor.pixel_sigma
-    D[:, 2, 2] = np.where(has_depth, 1.0 / sigma, 0.0)
-    cross = np.zeros((n, 3, 3))
-    cross[:, 0, 1], cross[:, 0, 2] = p[:, 2], -p[:, 1]
-    cross[:, 1, 0], cross[:, 1, 2] = -p[:, 2], p[:, 0]
-    cross[:, 2, 0], cross[:, 2, 1] = p[:, 1], -p[:, 0]
-    return r, np.concatenate([D, D @ cross], axis=2)
-
-
-def _map_covariance(H_66: Float64Array, T_map_cam: Float64Array) -> Float64Array:
-    """Turn the information of a left twist of T_cam_map into a covariance in the map frame.
-
-    Neighbouring tracks share errors of their keyframe, hence the factor.
-    """
-    R = T_map_cam[:3, :3]
-    rotate = np.zeros((6, 6))
-    rotate[:3, :3] = rotate[3:, 3:] = R
-    C = np.linalg.inv(H_66 + 1e-9 * np.eye(6)) * 6.0
-    return np.asarray(rotate @ C @ rotate.T)
+    ) -> tuple[npt.NDArray[np.int64], Float32Array]:
+        """Find a keyframe's corners in a frame; returns which (m,) and their pixels (m, 2)."""
+        in_cam = transform_points(invert_pose(T_seed), self._points(keyframe))
+        ahead = in_cam[:, 2] > NEAREST_M
+        guess = np.full((len(in_cam), 2), -1.0, np.float32)
+        guess[ahead] = frame.camera.project(in_cam[ahead])
+        return follow(
+            keyframe.grey, keyframe.pixels_n2, keyframe.contrast_n, frame.grey, guess, wide)

@@ -10,7 +10,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,38 +31,13 @@ from .mapper import Mapper
 from .parameters import flatten
 from .plots import plot_trajectory
 from .relocalizer import Relocalizer
+from .run_log import RunLog
 from .summary import Latency, RelocalizeSummary, RunSummary, peak_rss_mb, relocalize_scores
-from .tracker import Tracker, TrackResult
+from .tracker import Tracker
 from .trajectory import Trajectory, write_tum
-from .view import NoView, View, open_view
+from .view import NoView, open_view
 
 log = logging.getLogger(__name__)
-
-
-class RunLog:
-    """Collects what the tracker said of each frame."""
-
-    def __init__(self, view: View) -> None:
-        self.view = view
-        self.results: list[TrackResult] = []
-        self.latencies_ms: list[float] = []
-        self.skipped = 0
-
-    def add(self, result: TrackResult, latency_ms: float) -> None:
-        """Record one processed frame."""
-        self.results.append(result)
-        self.latencies_ms.append(latency_ms)
-
-    @property
-    def first_tracked(self) -> int | None:
-        """Index of the first processed frame with a pose."""
-        return next((i for i, r in enumerate(self.results) if r.T_map_cam is not None), None)
-
-    def trajectory(self, pick: Callable[[TrackResult], Float64Array | None]) -> Trajectory:
-        """Return the poses that `pick` finds in the results."""
-        found = [(r.stamp_ns, T) for r in self.results if (T := pick(r)) is not None]
-        poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
-        return Trajectory(np.array([s for s, _ in found], np.int64), poses)
 
 
 def run_sequence(
@@ -288,12 +262,13 @@ def _write_results(
     write_tum(out / "trajectory.txt", estimate)
     write_tum(out / "raw_trajectory.txt", raw)
     nan = float("nan")
-    ate = raw_ate = rpe = nan
+    ate = raw_ate = rpe = nees = nan
     T_groundtruth_map = None
     if source.groundtruth is not None:
         result = absolute_trajectory_error(estimate, source.groundtruth)
         ate, T_groundtruth_map = result.rmse_m, result.T_groundtruth_map
         raw_ate = absolute_trajectory_error(raw, source.groundtruth).rmse_m
+        nees = run.normalised_error(source.groundtruth)
         rpe = relative_pose_error(estimate, source.groundtruth).trans_rmse_m_per_s
         if result.pairs < 3:
             T_groundtruth_map = None
@@ -313,7 +288,8 @@ def _write_results(
         peak_rss_mb=peak_rss_mb(), weights_version=run.results[-1].weights_version,
         initialised_at_frame=run.first_tracked, device=str(encoder.device),
         config=flatten(config), version=__version__,
-        extra={"stages_ms": _median_stages(run), "skips": source.skips.counts})
+        extra={"nees": {"pose": nees}, "stages_ms": _median_stages(run),
+               "skips": source.skips.counts})
     summary.write(out / "summary.json")
     return summary
 

@@ -7,11 +7,9 @@ the floor.
 
 from __future__ import annotations
 
-import enum
 import logging
 import time
 import uuid
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,72 +23,18 @@ from .heads.factory import load_head
 from .heads.payload import read_info, unpack_poses
 from .heads.protocol import SceneHead
 from .keyframe import Features, Keyframe
-from .local_map import LARGEST_VIEW_DISTANCE, LocalMap, RefinedPose
+from .local_map import LARGEST_VIEW_DISTANCE, LocalMap, Motion
+from .refinement.pose import RefinedPose
 from .solver import PoseEstimate, solve_rgbd
+from .track_result import StageClock, TrackerState, TrackResult
+
+__all__ = ["TrackResult", "Tracker", "TrackerState"]
 
 log = logging.getLogger(__name__)
 
 _LONGEST_PREDICTION_NS = 300_000_000
 _ANCHOR_FRAMES = 60
 _KEYFRAME_ID_MARGIN = 1000
-
-
-class TrackerState(enum.IntEnum):
-    """Same values as the constants of SlamStatus.msg."""
-
-    INIT = 0
-    TRACKING = 1
-    LOST = 2
-
-
-@dataclass(frozen=True)
-class TrackResult:
-    """What became of one frame.
-
-    Attributes:
-        stamp_ns: stamp of the frame.
-        state: state after the frame.
-        T_map_cam: (4, 4) pose, None when there is none.
-        covariance_66: of the pose, map frame, order x y z then rotation; None without pose.
-        T_map_cam_raw: (4, 4) pose from scene coordinates alone; None when they gave none or the
-            frame was only refined.
-        inlier_ratio: share of features whose scene coordinates agree with the raw pose; of the
-            last relocalised frame when this one was only refined.
-        inlier_count: their number.
-        weights_version: of the head used, 0 = no head yet.
-        keyframe: for the mapper, when the frame became one.
-        processing_ms: time spent.
-        stages_ms: time by stage.
-        reason: one sentence when there is no pose, else empty.
-    """
-
-    stamp_ns: int
-    state: TrackerState
-    T_map_cam: Float64Array | None
-    covariance_66: Float64Array | None
-    T_map_cam_raw: Float64Array | None
-    inlier_ratio: float
-    inlier_count: int
-    weights_version: int
-    keyframe: Keyframe | None
-    processing_ms: float
-    stages_ms: dict[str, float]
-    reason: str
-
-
-@dataclass
-class _Clock:
-    """Stop-watch for the stages of one frame."""
-
-    start: float = field(default_factory=time.perf_counter)
-    stages_ms: dict[str, float] = field(default_factory=dict)
-    _last: float = 0.0
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        elapsed_ms = (now - (self._last or self.start)) * 1e3
-        self.stages_ms[name] = self.stages_ms.get(name, 0.0) + elapsed_ms
-        self._last = now
 
 
 class Tracker:
@@ -116,6 +60,7 @@ class Tracker:
         self._retired: set[str] = set()
         self._localization = config.ros.mode == "localization"
         self._now_ns = 0
+        self._live = live
         self._budget = FrameBudget(config.tracker.frame_budget_ms if live else 0.0)
         self._begin(map_id or uuid.uuid4().hex[:12])
 
@@ -136,6 +81,7 @@ class Tracker:
     def clear_motion(self) -> None:
         """Forget velocity and time, after a clock jump; map and state stay."""
         self._last: tuple[int, Float64Array] | None = None
+        self._motion: Motion | None = None
         self._velocity_6 = np.zeros(6)
         self._last_seen_ns: int | None = None
         self._prior: Float64Array | None = None
@@ -215,23 +161,30 @@ class Tracker:
 
     def process(self, frame: Frame) -> TrackResult:
         """Track one frame; never raises for what a camera can deliver."""
-        clock = _Clock()
+        clock = StageClock()
         self._now_ns = frame.stamp_ns
+        self._motion = self._motion_until(frame.stamp_ns)
         features, raw = None, None
         if self.state is TrackerState.INIT and self._localization:
             return self._result(frame, clock, None, None, None, None,
                                 "waiting for the map: is the mapper up, and ros.map_dir set?")
         if self.state is TrackerState.INIT or self._budget.head_due(self._steady):
             features, raw = self._relocalise(frame, clock)
+        elif self._local.adjust():  # live, a frame without the head has time for it
+            clock.lap("adjust")
         if self.state is TrackerState.INIT:
             assert features is not None
             return self._initialise(frame, features, clock)
-        refined = self._refine(frame, raw)
+        predicted = self._predict(frame.stamp_ns) if self._config.tracker.refine else None
+        refined = None
+        if predicted is not None:
+            refined = self._local.refine(frame, predicted, self._motion)
         clock.lap("refine")
         if refined is None and features is None:
             features, raw = self._relocalise(frame, clock)
-            refined = self._refine(frame, raw)
-            clock.lap("refine")
+        if self._config.tracker.refine:
+            refined = self._settle(frame, predicted, refined, raw)
+        clock.lap("refine")
         self._steady = refined is not None and refined.inliers > 0.5 * refined.tracks
         pose, covariance = self._decide(raw, refined)
         keyframe = None
@@ -251,7 +204,7 @@ class Tracker:
         reason = "" if pose is not None else self._explain(features, raw)
         return self._result(frame, clock, pose, covariance, raw, keyframe, reason)
 
-    def _relocalise(self, frame: Frame, clock: _Clock) -> tuple[Features, PoseEstimate | None]:
+    def _relocalise(self, frame: Frame, clock: StageClock) -> tuple[Features, PoseEstimate | None]:
         """Describe the frame and solve its pose from scene coordinates alone."""
         features = self._describe(frame)
         clock.lap("encode")
@@ -270,7 +223,7 @@ class Tracker:
         return solve_rgbd(features, predictions, self._config.solver, self._config.sensor,
                           self._rng)
 
-    def _initialise(self, frame: Frame, features: Features, clock: _Clock) -> TrackResult:
+    def _initialise(self, frame: Frame, features: Features, clock: StageClock) -> TrackResult:
         """Make the first frame with enough depth the origin of a new map."""
         known = int(np.isfinite(features.points_cam_N3[:, 2]).sum())
         if known < self._config.solver.min_inliers or not self._local.add(
@@ -288,6 +241,12 @@ class Tracker:
         return self._result(
             frame, clock, self._T_first, np.eye(6) * 1e-6, None, keyframe, "")
 
+    def _motion_until(self, stamp_ns: int) -> Motion | None:
+        """Return what tells the velocity at a stamp, None when the last pose is too old."""
+        if self._last is None or not 0 < stamp_ns - self._last[0] <= _LONGEST_PREDICTION_NS:
+            return None
+        return Motion(self._last[1], (stamp_ns - self._last[0]) * 1e-9)
+
     def _predict(self, stamp_ns: int) -> Float64Array | None:
         """Pose at a stamp by odometry, else constant velocity; None when the last is too old."""
         if self._prior is not None:
@@ -295,29 +254,25 @@ class Tracker:
             return prior
         if self._last is None or stamp_ns - self._last[0] > _LONGEST_PREDICTION_NS:
             return None
+        if not self._config.tracker.motion_prior:
+            return self._last[1]
         if self._odometry is not None and self._last_odometry is not None:
             return self._last[1] @ invert_pose(self._last_odometry) @ self._odometry
         return self._last[1] @ exp_se3(self._velocity_6 * (stamp_ns - self._last[0]) * 1e-9)
 
-    def _refine(
-        self, frame: Frame, raw: PoseEstimate | None
+    def _settle(
+        self, frame: Frame, predicted: Float64Array | None, refined: RefinedPose | None,
+        raw: PoseEstimate | None,
     ) -> RefinedPose | None:
-        """Refine from the motion prediction; from the scene-coordinate pose if that disagrees."""
-        if not self._config.tracker.refine:
-            return None
-        predicted = self._predict(frame.stamp_ns)
-        refined = None
-        if predicted is not None:
-            refined = self._local.refine(frame, predicted)
+        """Choose between the pose refined from the prediction and one from scene coordinates."""
         if raw is None or not self._trusted(raw):
             if refined is None and predicted is not None:  # moved otherwise than predicted
-                refined = self._local.refine(frame, predicted, wide=True)
+                return self._local.refine(frame, predicted, self._motion, wide=True)
             return refined
-        if refined is None:
-            return self._local.refine(frame, raw.T_map_cam)
-        if (pose_error(refined.T_map_cam, raw.T_map_cam)[0] > self._config.tracker.override_m
+        if refined is None or (
+                pose_error(refined.T_map_cam, raw.T_map_cam)[0] > self._config.tracker.override_m
                 and raw.inlier_ratio > self._config.tracker.override_ratio):
-            return self._local.refine(frame, raw.T_map_cam)
+            return self._local.refine(frame, raw.T_map_cam, self._motion)
         return refined
 
     def _trusted(self, raw: PoseEstimate) -> bool:
@@ -395,24 +350,28 @@ class Tracker:
         alone = not any(d < LARGEST_VIEW_DISTANCE for d, _ in self._local.nearest(pose, 1))
         reference = self._reference(pose)
         identifier = self._next_keyframe
-        if not self._local.add(identifier, frame, pose):
+        if not self._local.add(identifier, frame, pose, self._motion):
             return None
         self._next_keyframe += 1
+        if not self._live:
+            self._local.adjust()
+            pose = self._local.pose(identifier)
         if not placed and alone:
             self._anchor_first, self._anchor_frames = identifier, 0
         if not placed or self._anchor_first is not None:
             return None
         self._local.mark_mapped(identifier)
         return Keyframe.from_features(
-            identifier, frame.stamp_ns, pose, features, frame.camera, reference)
+            identifier, frame.stamp_ns, pose, features, frame.camera,
+            None if reference is None else (
+                reference, invert_pose(self._local.pose(reference)) @ pose))
 
-    def _reference(self, pose: Float64Array) -> tuple[int, Float64Array] | None:
-        """Return id of the mapped keyframe a pose was refined against, and the pose in it."""
+    def _reference(self, pose: Float64Array) -> int | None:
+        """Return the mapped keyframe a pose was refined against."""
         nearest = self._local.nearest(pose, 1, mapped_only=True)
         if not nearest or nearest[0][0] >= LARGEST_VIEW_DISTANCE:
             return None
-        keyframe = nearest[0][1]
-        return keyframe.id, invert_pose(keyframe.T_map_cam) @ pose
+        return nearest[0][1].id
 
     def _explain(self, features: Features | None, raw: PoseEstimate | None) -> str:
         if features is None:
@@ -427,7 +386,7 @@ class Tracker:
         return f"inlier ratio {raw.inlier_ratio:.2f} is too low to trust while lost"
 
     def _result(
-        self, frame: Frame, clock: _Clock, pose: Float64Array | None,
+        self, frame: Frame, clock: StageClock, pose: Float64Array | None,
         covariance: Float64Array | None, raw: PoseEstimate | None, keyframe: Keyframe | None,
         reason: str,
     ) -> TrackResult:

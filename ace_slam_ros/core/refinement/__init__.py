@@ -1,0 +1,1 @@
+"""Seeded refinement of poses: image tracks with depth, window adjustment, rolling shutter."""

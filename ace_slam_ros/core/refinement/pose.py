@@ -1,0 +1,155 @@
+"""Pose of one frame from followed points: reprojection and depth, robust, with a covariance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..camera import Camera
+from ..config import SensorConfig
+from ..geometry import Float64Array, exp_se3, invert_pose, transform_points
+
+#: Nearer points are not projected.
+NEAREST_M = 0.05
+#: Tracks are never trusted to less than this share of `sensor.pixel_sigma`: what their neighbours
+#: agree on may be wrong alike.
+_LEAST_SPREAD, _LARGEST_SPREAD = 0.5, 2.0
+_MEDIAN_RADIUS = 1.18  # median distance from the centre of a 2-D Gaussian of sigma 1
+#: Cauchy kernel, in standard deviations: wide, as track errors have long tails on both sides.
+KERNEL_SIGMAS = 3.0
+#: The depth at a track is that of a pixel nearby: so much more noise than at one pixel.
+DEPTH_INFLATION = 1.5
+
+
+@dataclass(frozen=True)
+class RefinedPose:
+    """Result of the refinement: pose, covariance, and how many tracks agree."""
+
+    T_map_cam: Float64Array
+    covariance_66: Float64Array
+    inliers: int
+    tracks: int
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """Followed points in one frame.
+
+    Attributes:
+        points_map_n3: (n, 3) map points, metres.
+        pixels_n2: (n, 2) float64 where they were found.
+        depth_m_n: (n,) measured depth there, NaN where unknown.
+    """
+
+    points_map_n3: Float64Array
+    pixels_n2: Float64Array
+    depth_m_n: Float64Array
+
+    def __len__(self) -> int:
+        return len(self.pixels_n2)
+
+
+def optimise_pose(
+    T_map_cam: Float64Array, seen: Sightings, camera: Camera, sensor: SensorConfig,
+    min_inliers: int,
+) -> tuple[RefinedPose, npt.NDArray[np.bool_]] | None:
+    """Gauss-Newton on reprojection and depth residuals with a Cauchy kernel.
+
+    Args:
+        T_map_cam: (4, 4) start.
+        seen: points and where they were found.
+        camera: intrinsics.
+        sensor: noise of pixels and depth.
+        min_inliers: fewer agreeing tracks are no pose.
+
+    Returns:
+        The pose with a covariance in the map frame and (n,) bool which tracks agree, or None.
+    """
+    T_cam_map = invert_pose(T_map_cam)
+    sigma = sensor.depth_sigma_m(seen.depth_m_n) * DEPTH_INFLATION
+    has_depth = np.isfinite(sigma)
+    scale = 4.0
+    for iteration in range(12):
+        p = transform_points(T_cam_map, seen.points_map_n3)
+        if (p[:, 2] < NEAREST_M).mean() > 0.5:
+            return None
+        r, J = residuals(p, seen, sigma, camera, sensor)
+        chi2 = r[:, 0] ** 2 + r[:, 1] ** 2
+        spread = image_spread(chi2)
+        scale = max(spread, scale * 0.6)
+        w_image = 1.0 / (1.0 + chi2 / (KERNEL_SIGMAS * scale) ** 2)
+        w_image[chi2 > (8.0 * scale) ** 2] = 0.0
+        w_depth = w_image / (1.0 + r[:, 2] ** 2 / 4.0)
+        w_image = w_image / spread**2
+        weight = np.stack([w_image, w_image, np.where(has_depth, w_depth, 0.0)], axis=1)
+        rows = (J * np.sqrt(weight)[..., None]).reshape(-1, 6)
+        H = rows.T @ rows
+        g = rows.T @ (r * np.sqrt(weight)).reshape(-1)
+        try:
+            step = -np.linalg.solve(H + 1e-6 * np.eye(6), g)
+        except np.linalg.LinAlgError:
+            return None
+        T_cam_map = exp_se3(step) @ T_cam_map
+        if np.abs(step).max() < 1e-5 and scale == spread and iteration > 3:
+            break
+    agrees = chi2 < 9.0 * 2
+    if agrees.sum() < min_inliers or agrees.mean() < 0.3:
+        return None
+    pose = invert_pose(T_cam_map)
+    covariance = _map_covariance(H, pose)
+    return RefinedPose(pose, covariance, int(agrees.sum()), len(agrees)), agrees
+
+
+def image_spread(chi2_n: Float64Array) -> float:
+    """Standard deviation of the image residuals in units of `sensor.pixel_sigma`, measured.
+
+    Blur, large viewpoint changes and imprecise map points widen it; sharp tracks narrow it.
+    """
+    measured = float(np.sqrt(np.median(chi2_n))) / _MEDIAN_RADIUS
+    return min(max(measured, _LEAST_SPREAD), _LARGEST_SPREAD)
+
+
+def residuals(
+    p_n3: Float64Array, seen: Sightings, sigma_m_n: Float64Array, camera: Camera,
+    sensor: SensorConfig,
+) -> tuple[Float64Array, Float64Array]:
+    """Whitened residuals and their derivatives for points given in the camera frame.
+
+    Returns:
+        (n, 3) residuals u, v, z; (n, 3, 6) derivatives by a left twist of T_cam_map.
+    """
+    D = projection_derivative(p_n3, sigma_m_n, camera, sensor)
+    z = np.maximum(p_n3[:, 2], NEAREST_M)
+    r = np.empty((len(p_n3), 3))
+    r[:, 0] = (camera.fx * p_n3[:, 0] / z + camera.cx - seen.pixels_n2[:, 0]) / sensor.pixel_sigma
+    r[:, 1] = (camera.fy * p_n3[:, 1] / z + camera.cy - seen.pixels_n2[:, 1]) / sensor.pixel_sigma
+    r[:, 2] = np.nan_to_num((z - seen.depth_m_n) / sigma_m_n)
+    return r, np.concatenate([D, np.cross(p_n3[:, None, :], D)], axis=2)
+
+
+def projection_derivative(
+    p_n3: Float64Array, sigma_m_n: Float64Array, camera: Camera, sensor: SensorConfig
+) -> Float64Array:
+    """Derivative (n, 3, 3) of whitened u, v, z by the camera-frame point; z row 0 where NaN."""
+    inverse = 1.0 / np.maximum(p_n3[:, 2], NEAREST_M)
+    D = np.zeros((len(p_n3), 3, 3))
+    D[:, 0, 0] = camera.fx * inverse / sensor.pixel_sigma
+    D[:, 0, 2] = -D[:, 0, 0] * p_n3[:, 0] * inverse
+    D[:, 1, 1] = camera.fy * inverse / sensor.pixel_sigma
+    D[:, 1, 2] = -D[:, 1, 1] * p_n3[:, 1] * inverse
+    D[:, 2, 2] = np.nan_to_num(1.0 / sigma_m_n)
+    return D
+
+
+def _map_covariance(H_66: Float64Array, T_map_cam: Float64Array) -> Float64Array:
+    """Turn the information of a left twist of T_cam_map into a covariance in the map frame.
+
+    Neighbouring tracks share errors of their keyframe, hence the factor.
+    """
+    R = T_map_cam[:3, :3]
+    rotate = np.zeros((6, 6))
+    rotate[:3, :3] = rotate[3:, 3:] = R
+    C = np.linalg.inv(H_66 + 1e-9 * np.eye(6)) * 6.0
+    return np.asarray(rotate @ C @ rotate.T)

@@ -1,0 +1,74 @@
+"""Rolling shutter: rows are exposed one after the other; the time it takes is measured online.
+
+A row at height v is exposed at stamp + readout * v / H, when the camera has moved on. Seen points
+are brought to where they would have been seen at the stamp. The readout time is a property of
+the sensor; it is estimated from what reprojection residuals have in common with the motion.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..camera import Camera
+from ..geometry import Float64Array
+
+#: Standard deviation of the readout time before anything is measured, seconds.
+_PRIOR_SIGMA_S = 0.005
+#: Tracks next to each other share their errors: this many count as one.
+_SHARED = 8.0
+_LONGEST_S = 1.0 / 30.0
+
+
+def sweep(
+    points_cam_n3: Float64Array, pixels_n2: Float64Array, twist_6: Float64Array, camera: Camera
+) -> Float64Array:
+    """Image motion (n, 2) in pixels per second of readout time, back to the stamp.
+
+    Args:
+        points_cam_n3: the points in the camera frame, metres.
+        pixels_n2: where they are seen; the row says how late.
+        twist_6: velocity of the camera in its own frame, m/s and rad/s.
+        camera: intrinsics.
+    """
+    moving = twist_6[:3] + np.cross(twist_6[3:], points_cam_n3)  # minus the points' velocity
+    z = np.maximum(points_cam_n3[:, 2], 0.05)
+    late = pixels_n2[:, 1] / camera.height / z
+    u = camera.fx * (moving[:, 0] - points_cam_n3[:, 0] / z * moving[:, 2])
+    v = camera.fy * (moving[:, 1] - points_cam_n3[:, 1] / z * moving[:, 2])
+    return np.stack([u * late, v * late], axis=1)
+
+
+class RollingShutter:
+    """The readout time of the colour image, given or estimated.
+
+    Args:
+        readout_s: time from the first to the last row; negative = estimate it.
+    """
+
+    def __init__(self, readout_s: float) -> None:
+        self._given = readout_s >= 0.0
+        self.readout_s = max(readout_s, 0.0)
+        self._information = _PRIOR_SIGMA_S**-2
+        self._sum = 0.0
+
+    def observe(
+        self, sweep_n2: Float64Array, residual_n2: Float64Array, J_n26: Float64Array
+    ) -> None:
+        """Learn from one frame.
+
+        Args:
+            sweep_n2: what a second of readout adds to the seen pixels, relative to the
+                keyframe's, over the pixel noise.
+            residual_n2: predicted minus seen pixels at the present readout, over the pixel noise.
+            J_n26: derivatives of the residuals by the pose; what a change of pose explains as
+                well says nothing of the shutter.
+        """
+        if self._given or len(sweep_n2) < 12:
+            return
+        J = J_n26.reshape(-1, 6)
+        q = sweep_n2.reshape(-1)
+        q = q - J @ np.linalg.solve(J.T @ J + 1e-6 * np.eye(6), J.T @ q)
+        weight = float(q @ q) / _SHARED
+        self._information += weight
+        self._sum += weight * self.readout_s + float(q @ residual_n2.reshape(-1)) / _SHARED
+        self.readout_s = float(np.clip(self._sum / self._information, 0.0, _LONGEST_S))

@@ -1,0 +1,149 @@
+"""Windowed adjustment: poses of recent keyframes and depths of their points, all at once.
+
+A point is one number, its inverse depth in the keyframe that first saw it (its host); the
+measured depth is one observation among others. Points are eliminated first (Schur complement),
+so that the system to solve has six unknowns per keyframe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..camera import Camera
+from ..config import SensorConfig
+from ..geometry import Float64Array, exp_se3
+from .pose import DEPTH_INFLATION, KERNEL_SIGMAS, image_spread, projection_derivative
+
+Int64Array = npt.NDArray[np.int64]
+_ITERATIONS = 4
+
+
+@dataclass
+class Window:
+    """Keyframes, points and sightings of one adjustment.
+
+    Attributes:
+        poses_K44: camera-to-map poses.
+        free_K: (K,) bool, poses that may move.
+        rays_n3: (n, 3) points at depth 1 m in their host's camera frame.
+        host_n: (n,) index of the host.
+        inverse_n: (n,) inverse depth, 1/m.
+        measured_n, sigma_n: (n,) depth measured by the host and its standard deviation, metres.
+        point_m, target_m: (m,) which point is seen by which keyframe.
+        pixels_m2, depth_m: (m, 2), (m,) where, and the depth measured there, NaN where unknown.
+    """
+
+    poses_K44: Float64Array
+    free_K: npt.NDArray[np.bool_]
+    rays_n3: Float64Array
+    host_n: Int64Array
+    inverse_n: Float64Array
+    measured_n: Float64Array
+    sigma_n: Float64Array
+    point_m: Int64Array
+    target_m: Int64Array
+    pixels_m2: Float64Array
+    depth_m: Float64Array
+
+
+def adjust(window: Window, camera: Camera, sensor: SensorConfig) -> Float64Array:
+    """Adjust poses and inverse depths in place by Gauss-Newton with a Cauchy kernel.
+
+    Returns:
+        (m,) squared image residuals of the sightings afterwards, whitened.
+    """
+    column_K = np.cumsum(window.free_K) - 1
+    size = 6 * int(window.free_K.sum())
+    sigma_m = sensor.depth_sigma_m(window.depth_m) * DEPTH_INFLATION
+    for _ in range(_ITERATIONS):
+        r, J_host, J_target, J_inverse = linearise(window, camera, sensor, sigma_m)
+        weight = _weights(r)
+        H, C, h, g, b = _normal_equations(
+            window, r * weight, J_host * weight[..., None], J_target * weight[..., None],
+            J_inverse * weight, column_K, size)
+        reduced = H - (C.T / h) @ C
+        step = np.asarray(
+            -np.linalg.solve(reduced + 1e-6 * np.eye(size), g - C.T @ (b / h)), np.float64)
+        inverse_step = -(b + C @ step) / h
+        window.inverse_n = np.maximum(window.inverse_n + inverse_step, 1e-2)
+        for k in np.flatnonzero(window.free_K):
+            part = step[6 * column_K[k]:6 * column_K[k] + 6]
+            window.poses_K44[k] = window.poses_K44[k] @ exp_se3(part)
+    r = linearise(window, camera, sensor, sigma_m)[0]
+    return np.asarray(np.square(r[:, :2]).sum(axis=1))
+
+
+def _weights(r_m3: Float64Array) -> Float64Array:
+    """Square roots of the robust weights of u, v, z."""
+    chi2 = np.square(r_m3[:, :2]).sum(axis=1)
+    spread = image_spread(chi2)
+    image = 1.0 / (1.0 + chi2 / (KERNEL_SIGMAS * spread) ** 2)
+    image[chi2 > 64.0 * spread**2] = 0.0
+    depth = image / (1.0 + np.square(r_m3[:, 2]) / 4.0)
+    image = image / spread**2
+    return np.asarray(np.sqrt(np.stack([image, image, depth], axis=1)))
+
+
+def linearise(
+    window: Window, camera: Camera, sensor: SensorConfig, sigma_m: Float64Array
+) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
+    """Whitened residuals of all sightings and their derivatives.
+
+    Returns:
+        (m, 3) residuals u, v, z; (m, 3, 6) derivatives by a right twist of the host's pose, and
+        of the target's; (m, 3) by the inverse depth.
+    """
+    host = window.host_n[window.point_m]
+    T_host, T_target = window.poses_K44[host], window.poses_K44[window.target_m]
+    inverse = window.inverse_n[window.point_m]
+    P = window.rays_n3[window.point_m] / inverse[:, None]
+    R = np.matmul(T_target[:, :3, :3].transpose(0, 2, 1), T_host[:, :3, :3])
+    moved = np.einsum("mij,mj->mi", T_host[:, :3, :3], P) + T_host[:, :3, 3]
+    p = np.einsum("mji,mj->mi", T_target[:, :3, :3], moved - T_target[:, :3, 3])
+    D = projection_derivative(p, sigma_m, camera, sensor)
+    z = np.maximum(p[:, 2], 0.05)
+    r = np.empty((len(p), 3))
+    r[:, 0] = (camera.fx * p[:, 0] / z + camera.cx - window.pixels_m2[:, 0]) / sensor.pixel_sigma
+    r[:, 1] = (camera.fy * p[:, 1] / z + camera.cy - window.pixels_m2[:, 1]) / sensor.pixel_sigma
+    r[:, 2] = np.nan_to_num((z - window.depth_m) / sigma_m)
+    DR = np.matmul(D, R)
+    J_host = np.concatenate([DR, np.cross(P[:, None, :], DR)], axis=2)
+    J_target = -np.concatenate([D, np.cross(p[:, None, :], D)], axis=2)
+    J_inverse = -np.einsum("mij,mj->mi", DR, P) / inverse[:, None]
+    return r, J_host, J_target, J_inverse
+
+
+def _normal_equations(
+    window: Window, r: Float64Array, J_host: Float64Array, J_target: Float64Array,
+    J_inverse: Float64Array, column_K: Int64Array, size: int,
+) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array, Float64Array]:
+    """Sum up H (6K, 6K), C (n, 6K), h (n,), g (6K,), b (n,)."""
+    n = len(window.rays_n3)
+    host = window.host_n[window.point_m]
+    H, C, g = np.zeros((size, size)), np.zeros((n, size)), np.zeros(size)
+    prior = window.sigma_n * np.square(window.inverse_n)  # sigma of the inverse depth
+    h = 1.0 / np.square(prior)
+    b = (window.inverse_n - 1.0 / window.measured_n) * h
+    h += np.bincount(window.point_m, np.square(J_inverse).sum(axis=1), n)
+    b += np.bincount(window.point_m, (J_inverse * r).sum(axis=1), n)
+    for k in np.flatnonzero(window.free_K):
+        a = slice(6 * column_K[k], 6 * column_K[k] + 6)
+        for J, is_k in ((J_host, host == k), (J_target, window.target_m == k)):
+            rows = np.flatnonzero(is_k)
+            own = J[rows].reshape(-1, 6)
+            H[a, a] += own.T @ own
+            g[a] += own.T @ r[rows].reshape(-1)
+            coupling = np.einsum("mij,mi->mj", J[rows], J_inverse[rows])
+            for i in range(6):
+                C[:, a.start + i] += np.bincount(window.point_m[rows], coupling[:, i], n)
+        for other in np.flatnonzero(window.free_K):
+            rows = np.flatnonzero((host == k) & (window.target_m == other))
+            if len(rows):
+                c = slice(6 * column_K[other], 6 * column_K[other] + 6)
+                cross = J_host[rows].reshape(-1, 6).T @ J_target[rows].reshape(-1, 6)
+                H[a, c] += cross
+                H[c, a] += cross.T
+    return H, C, h, g, b

@@ -1,0 +1,46 @@
+"""What the tracker said of each frame of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .evaluate import normalised_error_squared
+from .geometry import Float64Array
+from .tracker import TrackResult
+from .trajectory import Trajectory
+from .view import View
+
+
+class RunLog:
+    """Collects what the tracker said of each frame."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.results: list[TrackResult] = []
+        self.latencies_ms: list[float] = []
+        self.skipped = 0
+
+    def add(self, result: TrackResult, latency_ms: float) -> None:
+        """Record one processed frame."""
+        self.results.append(result)
+        self.latencies_ms.append(latency_ms)
+
+    @property
+    def first_tracked(self) -> int | None:
+        """Index of the first processed frame with a pose."""
+        return next((i for i, r in enumerate(self.results) if r.T_map_cam is not None), None)
+
+    def trajectory(self, pick: Callable[[TrackResult], Float64Array | None]) -> Trajectory:
+        """Return the poses that `pick` finds in the results."""
+        found = [(r.stamp_ns, T) for r in self.results if (T := pick(r)) is not None]
+        poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
+        return Trajectory(np.array([s for s, _ in found], np.int64), poses)
+
+    def normalised_error(self, groundtruth: Trajectory) -> float:
+        """Return the mean squared pose error over its covariance and its expectation."""
+        posed = [r for r in self.results if r.T_map_cam is not None]
+        covariances = np.array([r.covariance_66 for r in posed]).reshape(-1, 6, 6)
+        return normalised_error_squared(
+            self.trajectory(lambda r: r.T_map_cam), covariances, groundtruth)

@@ -1,0 +1,69 @@
+"""What became of one frame in the tracker: state, pose, times."""
+
+from __future__ import annotations
+
+import enum
+import time
+from dataclasses import dataclass, field
+
+from .geometry import Float64Array
+from .keyframe import Keyframe
+
+
+class TrackerState(enum.IntEnum):
+    """Same values as the constants of SlamStatus.msg."""
+
+    INIT = 0
+    TRACKING = 1
+    LOST = 2
+
+
+@dataclass(frozen=True)
+class TrackResult:
+    """What became of one frame.
+
+    Attributes:
+        stamp_ns: stamp of the frame.
+        state: state after the frame.
+        T_map_cam: (4, 4) pose, None when there is none.
+        covariance_66: of the pose, map frame, order x y z then rotation; None without pose.
+        T_map_cam_raw: (4, 4) pose from scene coordinates alone; None when they gave none or the
+            frame was only refined.
+        inlier_ratio: share of features whose scene coordinates agree with the raw pose; of the
+            last relocalised frame when this one was only refined.
+        inlier_count: their number.
+        weights_version: of the head used, 0 = no head yet.
+        keyframe: for the mapper, when the frame became one.
+        processing_ms: time spent.
+        stages_ms: time by stage.
+        reason: one sentence when there is no pose, else empty.
+    """
+
+    stamp_ns: int
+    state: TrackerState
+    T_map_cam: Float64Array | None
+    covariance_66: Float64Array | None
+    T_map_cam_raw: Float64Array | None
+    inlier_ratio: float
+    inlier_count: int
+    weights_version: int
+    keyframe: Keyframe | None
+    processing_ms: float
+    stages_ms: dict[str, float]
+    reason: str
+
+
+@dataclass
+class StageClock:
+    """Stop-watch for the stages of one frame."""
+
+    start: float = field(default_factory=time.perf_counter)
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    _last: float = 0.0
+
+    def lap(self, name: str) -> None:
+        """Add the time since the last lap to a stage."""
+        now = time.perf_counter()
+        elapsed_ms = (now - (self._last or self.start)) * 1e3
+        self.stages_ms[name] = self.stages_ms.get(name, 0.0) + elapsed_ms
+        self._last = now

@@ -1,0 +1,202 @@
+"""Refinement: derivatives, the window against a dense twin, rolling shutter, following corners."""
+
+import cv2
+import numpy as np
+import pytest
+
+from ace_slam_ros.core.camera import Camera
+from ace_slam_ros.core.config import SensorConfig
+from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error, transform_points
+from ace_slam_ros.core.refinement.corners import contrast, detect_corners
+from ace_slam_ros.core.refinement.follow import follow
+from ace_slam_ros.core.refinement.pose import Sightings, optimise_pose, residuals
+from ace_slam_ros.core.refinement.shutter import RollingShutter, sweep
+from ace_slam_ros.core.refinement.window import Window, adjust, linearise
+
+CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
+SENSOR = SensorConfig()
+
+
+def scene(rng, count=200):
+    """Points in front of a camera at the origin, and their pixels."""
+    pixels = rng.uniform((20, 20), (620, 460), (count, 2))
+    return CAMERA.unproject(pixels, rng.uniform(0.8, 3.0, count)), pixels
+
+
+def numeric(function, size, step=1e-6):
+    """Central differences of a vector function, one column per unknown."""
+    return np.stack([(function(step * e) - function(-step * e)) / (2 * step)
+                     for e in np.eye(size)], axis=-1)
+
+
+def test_pose_derivatives_are_those_of_the_residuals():
+    rng = np.random.default_rng(0)
+    points, pixels = scene(rng, 20)
+    seen = Sightings(points, pixels, points[:, 2] + rng.normal(0, 0.01, 20))
+    sigma = SENSOR.depth_sigma_m(seen.depth_m_n)
+
+    def at(xi):
+        return residuals(transform_points(exp_se3(xi), points), seen, sigma, CAMERA, SENSOR)[0]
+
+    J = residuals(points, seen, sigma, CAMERA, SENSOR)[1]
+    assert np.allclose(J, numeric(at, 6), rtol=1e-4, atol=1e-3)
+
+
+def test_pose_is_found_among_wrong_tracks_and_missing_depth():
+    rng = np.random.default_rng(1)
+    points, _ = scene(rng)
+    T_true = exp_se3(np.array([0.05, -0.03, 0.08, 0.03, -0.02, 0.05]))
+    in_cam = transform_points(invert_pose(T_true), points)
+    pixels = CAMERA.project(in_cam) + rng.normal(0, 0.3, (len(points), 2))
+    pixels[:60] += rng.uniform(-60, 60, (60, 2))
+    depth = in_cam[:, 2] + rng.normal(0, 1, len(points)) * SENSOR.depth_sigma_m(in_cam[:, 2])
+    depth[::2] = np.nan
+    found = optimise_pose(np.eye(4), Sightings(points, pixels, depth), CAMERA, SENSOR, 25)
+    assert found is not None
+    translation_m, rotation_rad = pose_error(found[0].T_map_cam, T_true)
+    assert translation_m < 0.003 and rotation_rad < 0.002
+    assert found[1][60:].mean() > 0.95 and found[1][:60].mean() < 0.2
+
+
+def window(rng, keyframes=4, count=40, noise_px=0.2):
+    """Return a window with known truth: (window as first guessed, true poses)."""
+    poses = np.stack([exp_se3(np.concatenate([rng.uniform(-0.15, 0.15, 3),
+                                              rng.uniform(-0.05, 0.05, 3)]))
+                      for _ in range(keyframes)])
+    poses[0] = np.eye(4)
+    host = np.repeat(np.arange(keyframes), count)
+    corners = rng.uniform((120, 100), (520, 380), (len(host), 2))
+    depth = rng.uniform(1.0, 2.5, len(host))
+    rays = CAMERA.unproject(corners, np.ones(len(host)))
+    point, target = np.meshgrid(np.arange(len(host)), np.arange(keyframes), indexing="ij")
+    other = host[point.ravel()] != target.ravel()
+    point, target = point.ravel()[other], target.ravel()[other]
+    in_target = np.stack([
+        transform_points(invert_pose(poses[t]) @ poses[host[p]], (rays[p] * depth[p])[None])[0]
+        for p, t in zip(point, target, strict=True)])
+    pixels = CAMERA.project(in_target) + rng.normal(0, noise_px, (len(point), 2))
+    sigma = SENSOR.depth_sigma_m(depth)
+    measured = depth + rng.normal(0, 1, len(depth)) * sigma
+    seen_depth = in_target[:, 2] + rng.normal(0, 0.01, len(point))
+    seen_depth[::3] = np.nan
+    free = np.ones(keyframes, bool)
+    free[0] = False
+    guessed = poses.copy()
+    for k in range(1, keyframes):
+        guessed[k] = poses[k] @ exp_se3(rng.normal(0, 0.01, 6))
+    return Window(guessed, free, rays, host, 1.0 / measured, measured, sigma, point, target,
+                  pixels, seen_depth), poses
+
+
+def test_window_derivatives_are_those_of_the_residuals():
+    made, _ = window(np.random.default_rng(2), keyframes=2, count=5)
+    sigma = SENSOR.depth_sigma_m(made.depth_m)
+    _, J_host, J_target, J_inverse = linearise(made, CAMERA, SENSOR, sigma)
+    poses, inverse = made.poses_K44.copy(), made.inverse_n.copy()
+    for k in range(2):
+        def moved(xi, k=k):
+            made.poses_K44 = poses.copy()
+            made.poses_K44[k] = poses[k] @ exp_se3(xi)
+            return linearise(made, CAMERA, SENSOR, sigma)[0]
+
+        host = made.host_n[made.point_m] == k
+        expected = np.where(host[:, None, None], J_host, J_target)
+        assert np.allclose(expected, numeric(moved, 6), rtol=1e-4, atol=1e-2)
+    made.poses_K44 = poses
+
+    def deeper(step):
+        made.inverse_n = inverse + step[0]
+        return linearise(made, CAMERA, SENSOR, sigma)[0]
+
+    assert np.allclose(J_inverse, numeric(deeper, 1)[..., 0], rtol=1e-4, atol=1e-2)
+
+
+def test_window_agrees_with_a_dense_least_squares_twin():
+    """The slow twin solves for all poses and depths at once, without eliminating anything."""
+    from scipy.optimize import least_squares
+
+    rng = np.random.default_rng(3)
+    made, truth = window(rng, keyframes=3, count=25)
+    sigma = SENSOR.depth_sigma_m(made.depth_m) * 1.5
+    start, inverse = made.poses_K44.copy(), made.inverse_n.copy()
+    twin = Window(**{**vars(made), "poses_K44": start.copy(), "inverse_n": inverse.copy()})
+
+    def apply(x):
+        twin.poses_K44 = start.copy()
+        for k in (1, 2):
+            twin.poses_K44[k] = start[k] @ exp_se3(x[6 * k - 6:6 * k])
+        twin.inverse_n = inverse + x[12:]
+
+    spread = 0.5  # what the window measures when tracks are sharp
+
+    def cost(x):
+        apply(x)
+        r = linearise(twin, CAMERA, SENSOR, sigma)[0]
+        r[:, :2] /= spread
+        prior = (twin.inverse_n - 1 / made.measured_n) / (made.sigma_n * twin.inverse_n**2)
+        return np.concatenate([r.ravel(), prior])
+
+    apply(least_squares(cost, np.zeros(12 + len(inverse))).x)
+    adjust(made, CAMERA, SENSOR)
+    for k in (1, 2):
+        assert pose_error(made.poses_K44[k], twin.poses_K44[k])[0] < 0.001
+        before, after = pose_error(start[k], truth[k])[0], pose_error(
+            made.poses_K44[k], truth[k])[0]
+        assert after < 0.3 * before
+    assert np.median(np.abs(made.inverse_n - twin.inverse_n)) < 0.002
+
+
+@pytest.mark.parametrize("readout_s", [0.0, 0.02])
+def test_the_readout_time_of_the_shutter_is_measured(readout_s):
+    rng = np.random.default_rng(4)
+    shutter = RollingShutter(-1.0)
+    for _ in range(40):
+        points, _ = scene(rng)
+        twist = rng.normal(0, (0.3, 0.3, 0.3, 0.4, 0.4, 0.4))
+        pixels = CAMERA.project(points)
+        for _ in range(3):  # the row a point falls on tells when it is seen
+            late = (readout_s * pixels[:, 1] / CAMERA.height)[:, None]
+            moved = np.stack([transform_points(exp_se3(-t[0] * twist), p[None])[0]
+                              for t, p in zip(late, points, strict=True)])
+            pixels = CAMERA.project(moved)
+        pixels += rng.normal(0, 0.3, pixels.shape)
+        swept = sweep(points, pixels, twist, CAMERA)
+        still = Sightings(points, pixels + shutter.readout_s * swept, np.full(len(points), np.nan))
+        found = optimise_pose(np.eye(4), still, CAMERA, SENSOR, 25)
+        assert found is not None
+        in_cam = transform_points(invert_pose(found[0].T_map_cam), points)
+        r, J = residuals(in_cam, still, still.depth_m_n, CAMERA, SENSOR)
+        shutter.observe(sweep(in_cam, pixels, twist, CAMERA), r[:, :2], J[:, :2])
+    assert abs(shutter.readout_s - readout_s) < 0.002
+    given = RollingShutter(0.01)
+    given.observe(swept, r[:, :2], J[:, :2])
+    assert given.readout_s == 0.01
+
+
+def picture(rng):
+    """A picture with texture of several sizes."""
+    grey = sum(cv2.GaussianBlur(rng.normal(0, 1, (480, 640)), (0, 0), s) * s for s in (1, 3, 9))
+    grey = (grey - grey.min()) / (grey.max() - grey.min())
+    return (255 * grey).astype(np.uint8)
+
+
+def test_corners_are_followed_through_a_turn():
+    rng = np.random.default_rng(5)
+    image = picture(rng)
+    turn = cv2.getRotationMatrix2D((320, 240), 15.0, 1.15)
+    turned = cv2.warpAffine(image, turn, (640, 480))
+    corners = detect_corners(image, 200)
+    true = corners @ turn[:, :2].T + turn[:, 2]
+    guess = (true + rng.uniform(-3, 3, true.shape)).astype(np.float32)
+    index, found = follow(image, corners, contrast(image, corners), turned, guess, False)
+    error = np.linalg.norm(found - true[index], axis=1)
+    assert len(index) > 0.6 * len(corners) and np.median(error) < 0.1
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_nothing_is_followed_into_a_blank_image(value):
+    image = picture(np.random.default_rng(6))
+    corners = detect_corners(image, 200)
+    blank = np.full_like(image, value)
+    index, _ = follow(image, corners, contrast(image, corners), blank, corners.copy(), False)
+    assert len(index) == 0
