@@ -178,7 +178,8 @@ def test_a_busy_writer_in_another_pid_namespace_is_found_alive_later(writer, mon
 
 
 def test_the_segment_holds_the_largest_head():
-    config = SlamConfig().with_values({"head.experts_per_word": 64})
+    config = SlamConfig().with_values({
+        "head.experts_per_word": 64, "head.max_experts": 64 * 4096})
     words, per_word, inputs = 4096, config.head.experts_per_word, config.head.inputs
     experts = words * per_word
     largest = pack_head({

@@ -14,6 +14,8 @@ from .protocol import HeadLearner, SceneHead
 
 #: Room for the description of the tensors in a blob.
 _DESCRIPTION_BYTES = 64 << 10
+#: Id and pose of a keyframe, which travel with the weights.
+_KEYFRAME_BYTES = 8 + 12 * 4
 _LEAST_CAPACITY_BYTES = 4 << 20
 
 
@@ -67,12 +69,15 @@ def head_capacity_bytes(config: SlamConfig, encoder: Encoder) -> int:
     """
     head = config.head
     words = len(encoder.codebook.words_KD)
-    affine = words * (1 + head.experts_per_word * (3 * head.inputs + 10))
+    # a learner may exceed `max_experts` a little before it drops the least worth keeping
+    experts = min(words * head.experts_per_word, 2 * head.max_experts)
+    affine = words + experts * (3 * head.inputs + 10)
     width = head.hidden_width
     outputs = max(head.grid_votes, 3 * head.grid_cells**2)
     network = 2 * (encoder.dimension + 1 + (head.hidden_layers - 1) * (width + 1)) * width + (
         2 * (width + 1) * outputs)
-    return max(_LEAST_CAPACITY_BYTES, affine + _DESCRIPTION_BYTES, network + _DESCRIPTION_BYTES)
+    beside = _DESCRIPTION_BYTES + config.keyframe.max_count * _KEYFRAME_BYTES
+    return max(_LEAST_CAPACITY_BYTES, affine + beside, network + beside)
 
 
 def _unknown(head_type: str) -> MapError:
