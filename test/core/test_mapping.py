@@ -363,6 +363,8 @@ def test_a_keyframe_follows_its_moved_reference():
     step = exp_se3(np.array([0.2, 0, 0, 0, 0, 0]))
     second = keyframe(1, step, wall(rng), (0, step))
     assert np.allclose(refinement.place(second), moved @ step)
+    followed = keyframe(1, moved @ step, wall(rng), (0, step))
+    assert np.allclose(refinement.place(followed), moved @ step)
     assert np.allclose(refinement.place(keyframe(2, step, wall(rng))), step)
 
 

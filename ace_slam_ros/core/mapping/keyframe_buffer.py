@@ -33,6 +33,7 @@ class KeyframeBuffer:
         self._keyframes: dict[int, Keyframe] = {}
         self._poses: dict[int, Float64Array] = {}
         self._cells: dict[int, npt.NDArray[np.int64]] = {}
+        self._left: dict[int, Float64Array] = {}
 
     def __len__(self) -> int:
         return len(self._keyframes)
@@ -63,6 +64,10 @@ class KeyframeBuffer:
         """Return the present T_map_cam (4, 4) of a keyframe."""
         return self._poses[identifier]
 
+    def pose_before(self, identifier: int) -> Float64Array | None:
+        """Return the pose that a keyframe had before it was moved last; None if it never was."""
+        return self._left.get(identifier)
+
     def add(self, keyframe: Keyframe, T_map_cam: Float64Array) -> int | None:
         """Hold a keyframe; returns the id of the one that had to go for it."""
         self._keyframes[keyframe.id] = keyframe
@@ -72,11 +77,13 @@ class KeyframeBuffer:
         victim = self._most_redundant()
         del self._keyframes[victim], self._poses[victim]
         self._cells.pop(victim, None)
+        self._left.pop(victim, None)
         return victim
 
     def move(self, poses: dict[int, Float64Array]) -> None:
         """Change the poses of keyframes that are held."""
         for identifier, T_map_cam in poses.items():
+            self._left[identifier] = self._poses[identifier]
             self._poses[identifier] = np.array(T_map_cam)
             self._cells.pop(identifier, None)
 
