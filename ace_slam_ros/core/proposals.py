@@ -151,7 +151,7 @@ def score_poses(poses_H44: Float64Array, known: Hypotheses) -> Float64Array:
         [-2 * R.reshape(-1, 9), 2 * back, -2 * t, (t * t).sum(axis=1, keepdims=True), ones], 1)
     outer = (x[:, :, None] * y[:, None, :]).reshape(-1, 9)
     column = np.ones((len(x), 1), np.float32)
-    squares = (np.square(x).sum(axis=1) + np.square(y).sum(axis=1))[:, None]
+    squares = (np.einsum("mi,mi->m", x, x) + np.einsum("mi,mi->m", y, y))[:, None]
     pair_MF = np.concatenate([outer, y, x, column, squares], axis=1)
     pair_MF /= known.gate2_M[:, None]
     agreement_MH = 1.0 - pair_MF @ pose_HF.T

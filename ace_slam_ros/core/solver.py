@@ -101,7 +101,8 @@ def _agreeing(
     y = known.y_n3
     moved = y @ T_44[:3, :3].T.astype(np.float32) + T_44[:3, 3].astype(np.float32)
     row_M = known.row_M
-    relative = np.square(moved[row_M] - known.x_M3).sum(axis=1) / known.gate2_M
+    gap = moved[row_M] - known.x_M3
+    relative = np.einsum("mi,mi->m", gap, gap) / known.gate2_M
     least = np.minimum.reduceat(relative, known.start_n)
     best = np.flatnonzero((relative == least[row_M]) & (relative < 1.0))
     index, first = np.unique(row_M[best], return_index=True)  # equal distances: the first

@@ -81,8 +81,9 @@ class Experts:
         """Invert the normal matrices of experts whose A has changed."""
         diagonal = torch.full((self.A_EPP.shape[1],), ridge, device=self.A_EPP.device)
         diagonal[-1] = _OFFSET_RIDGE
-        factor = torch.linalg.cholesky(self.A_EPP[experts] + torch.diag(diagonal))
-        self.inverse_EPP[experts] = torch.cholesky_inverse(factor)
+        # in double precision: the inverse is used again and again, whatever poses come
+        factor = torch.linalg.cholesky((self.A_EPP[experts] + torch.diag(diagonal)).double())
+        self.inverse_EPP[experts] = torch.cholesky_inverse(factor).float()
 
     def solve(self, ridge: float, experts: Tensor | None = None) -> None:
         """Solve for weights and sigma: of the given experts, or of all."""
