@@ -72,9 +72,17 @@ class RerunView:
     in pixels. One thread calls it.
     """
 
-    def __init__(self, recording: Any, config: SlamConfig, encoder: Encoder) -> None:
+    def __init__(
+        self, recording: Any, config: SlamConfig, encoder: Encoder, *, z_up: bool = False
+    ) -> None:
+        """Take a recording made by `connect`.
+
+        Args:
+            z_up: the map's z axis points up, as in a running system; else y points down, as in
+                `ace-slam run`, whose map begins with the first camera's optical axes.
+        """
         self._rerun, self._recording = import_rerun(), recording
-        self._config, self._encoder = config, encoder
+        self._config, self._encoder, self._z_up = config, encoder, z_up
         self._path: list[Float64Array] = []
         self._state = ""
         self._coordinates_due_s = 0.0
@@ -102,6 +110,8 @@ class RerunView:
         self._recording.log("camera/image", self._picture(frame.image))
         if frame.camera != self._camera:
             self._camera = frame.camera
+            axes = self._rerun.ViewCoordinates
+            self._recording.log("map", axes.FLU if self._z_up else axes.RDF, static=True)
             self._recording.log("map/camera", self._rerun.Pinhole(
                 image_from_camera=frame.camera.K_33, width=frame.camera.width,
                 height=frame.camera.height, image_plane_distance=0.3), static=True)
@@ -112,7 +122,7 @@ class RerunView:
     def state(self, name: str, confidence: float, work_ms: float, reason: str) -> None:
         """Plot confidence and work; write a line whenever the state changes."""
         self._recording.log("confidence/inlier_ratio", self._rerun.Scalars(confidence))
-        self._recording.log("confidence/work_s", self._rerun.Scalars(work_ms * 1e-3))
+        self._recording.log("work/ms", self._rerun.Scalars(work_ms))
         if name != self._state:
             self._state = name
             self._recording.log("state", self._rerun.TextLog(

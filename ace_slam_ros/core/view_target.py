@@ -78,7 +78,9 @@ def _layout() -> Any:
                 blueprint.Spatial2DView(origin="camera", name="camera"),
                 blueprint.Spatial2DView(
                     origin="coordinates", name="predicted scene coordinates"),
-                blueprint.TimeSeriesView(origin="confidence", name="confidence"),
+                blueprint.Tabs(
+                    blueprint.TimeSeriesView(origin="confidence", name="confidence"),
+                    blueprint.TimeSeriesView(origin="work", name="work per frame [ms]")),
                 blueprint.TextLogView(origin="state", name="state"),
                 row_shares=[3, 3, 2, 1.5]),
             column_shares=[3, 2]),

@@ -76,7 +76,8 @@ class ViewerNode(Node):
             (PointCloud2, "map_points", self._points, latched_qos()),
         ):
             self.create_subscription(kind, name, slot.put, qos)
-        self._view = RerunView(connect(target), self.config, self._encoder)
+        self._view = RerunView(
+            connect(target), self.config, self._encoder, z_up=True)
         self._camera_frame = ""
 
     def draw(self) -> None:
