@@ -44,10 +44,9 @@ class MapperNode(SlamNode):
         schema = weights_schema(self.encoder)
         self._mapper = Mapper(self.config, self.encoder)
         self._follower = MapFollower(self._mapper.map_id)
-        self._keyframes = 0
+        self._keyframes, self._trouble = 0, ""
         self._queue: deque[KeyframeMsg] = deque(maxlen=_QUEUE)
         self._counts = {"keyframes_received": 0, "keyframes_refused": 0}
-        self._trouble = ""
         period_s = 0.0 if self._localization_only else self.config.mapper.autosave_s
         self._session = Session(self.segment, schema, period_s, f"{ros.mode} {ros.map_dir}")
         crashed = self._session.crashed(self._localization_only)
@@ -151,9 +150,8 @@ class MapperNode(SlamNode):
     ) -> LoadMap.Response:
         path = self._map_folder(request.path)
         await self.in_worker(lambda: self._open(path, request.localization_only))
-        response.success = True
         response.map_id, response.keyframes = self._map_id, self._keyframes
-        response.weights_version = self._writer.version
+        response.success, response.weights_version = True, self._writer.version
         response.message = f"loaded {path}" + (
             ", it will not be changed" if self._localization_only else "")
         return response
@@ -166,24 +164,21 @@ class MapperNode(SlamNode):
             # Replayed keyframes may hold a map between two runs of the current one.
             if msg.map_id in (batch[-1].map_id, self._follower.current):
                 self._add(msg)
-        self._learn(self.config.mapper.budget_ms * 1e-3)
+        more = self._learn(self.config.mapper.budget_ms * 1e-3)
         # Saving learns all that is left: not while there is much of it.
         if not (self._localization_only or self._mapper.backlog) and self._mapper.keyframe_count:
             self._session.save_when_due(
                 (self._mapper.map_id, self._writer.version), self._mapper.save)
         if self._mapper.keyframe_count:
             self._output.show(self._mapper, self._writer.version)
-        if not (self._queue or self._has_work):
+        if not (self._queue or more):
             self.worker.wait(_IDLE_S)
 
-    @property
-    def _has_work(self) -> bool:
-        return not self._localization_only and self._mapper.wants_work
-
-    def _learn(self, budget_s: float) -> None:
-        """Learn and improve until the budget is spent, and publish the head if it changed."""
-        if self._has_work and self._mapper.work(budget_s):
+    def _learn(self, budget_s: float) -> bool:
+        """Learn and improve for a time, publish the head if it changed; True if more is to do."""
+        if not self._localization_only and self._mapper.work(budget_s):
             self._writer.write(self._mapper.export_head())
+        return not self._localization_only and self._mapper.wants_work
 
     def _add(self, msg: KeyframeMsg) -> None:
         """Hand one keyframe to the core unless it is of a map that was left."""

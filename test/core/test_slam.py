@@ -316,7 +316,7 @@ def test_a_change_of_image_size_is_survived(mapped, encoder, frames):
 
 def test_keyframe_ids_never_repeat(mapped, encoder, frames):
     mapper, _ = mapped
-    seen = set(mapper._keyframes)
+    seen = set(mapper.keyframe_poses)
     for _ in range(3):
         tracker = Tracker(CONFIG, encoder)
         tracker.set_head(mapper.export_head(), 1)

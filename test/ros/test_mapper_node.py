@@ -48,7 +48,7 @@ def test_what_saving_learns_is_published(mapper, tmp_path, monkeypatch):
         node.trigger_configure()
         assert node.state_label == "inactive"
         reader = WeightsReader(node.segment, weights_schema(node.encoder))
-        keyframes = list(mapper._keyframes.values())
+        keyframes = list(mapper._buffer.keyframes)
         for keyframe in keyframes:
             node._mapper.add_keyframe(keyframe, "given")
         saved = node._save(str(tmp_path / "map"))
