@@ -167,7 +167,7 @@ class TrackerNode(SlamNode):
         self._trouble, self._T_base_cam = "", T_base_cam
         if self._tracker is None:
             self.get_logger().info(f"camera in {base}: {self._extrinsic.source}")
-            self._tracker = Tracker(self.config, self.encoder, T_map_cam_first=T_base_cam, live=True)
+            self._tracker = Tracker(self.config, self.encoder, live=True)
             self._act(self._tracker)
         self._tracker.set_first_pose(T_base_cam)
         self._update_head(self._tracker)
