@@ -322,7 +322,7 @@ def test_keyframe_ids_never_repeat(mapped, encoder, frames):
         tracker.set_head(mapper.export_head(), 1)
         base = tracker._next_keyframe
         assert base not in seen and base > max(seen)
-        keyframe = next(iter(mapper._keyframes.values()))
+        keyframe = next(iter(mapper._buffer.keyframes))
         assert mapper.add_keyframe(replace(keyframe, id=base, stamp_ns=base), mapper.map_id)
         assert not mapper.add_keyframe(replace(keyframe, id=base), mapper.map_id)
         mapper.work(10.0)
