@@ -25,8 +25,8 @@ from .view_target import connect, import_rerun
 _STATE_COLORS = {"TRACKING": (80, 200, 120), "LOST": (230, 70, 60)}
 _OTHER_COLOR = (250, 180, 60)
 _TRAJECTORY_COLOR = (80, 200, 120)
-#: Predictions surer than this are drawn.
-_DRAWN_SIGMA_M = 0.15
+#: Predictions surer, or nearer to what the pose says, than this are drawn.
+_DRAWN_MISFIT_M = 0.15
 #: Seconds between two drawings of the predicted coordinates: they cost a network pass.
 _COORDINATES_PERIOD_S = 0.5
 _TRAJECTORY_POINTS = 4000
@@ -99,7 +99,7 @@ class RerunView:
             self.pose(result.T_map_cam)
         if result.keyframe is not None:
             self.keyframe(result.keyframe)
-        self.coordinates(frame, head)
+        self.coordinates(frame, head, result.T_map_cam)
 
     def at(self, stamp_ns: int) -> None:
         """Set the time of what is drawn next."""
@@ -158,11 +158,14 @@ class RerunView:
         self._recording.log("map/points", self._rerun.Points3D(
             points_N3, colors=self._colors(points_N3), radii=0.01))
 
-    def coordinates(self, frame: Frame, head: SceneHead | None) -> None:
+    def coordinates(
+        self, frame: Frame, head: SceneHead | None, T_map_cam: Float64Array | None = None
+    ) -> None:
         """Draw what the head predicts for a frame, at most twice a second.
 
         In the image the colour of a feature is its predicted place, in the map the same colour
-        is at that place; a feature without a sure prediction is not drawn.
+        is at that place. With a pose (4, 4) the hypotheses that agree with it are drawn, as the
+        solver sees them; without, the surest of each feature, if it is sure at all.
         """
         if head is None or time.monotonic() < self._coordinates_due_s:
             return
@@ -172,9 +175,14 @@ class RerunView:
         if not len(features):
             return
         predicted = head.predict(features.descriptors_ND)
-        best = np.argmin(predicted.sigma_m_NS, axis=1)
+        misfit_m_NS = predicted.sigma_m_NS
+        if T_map_cam is not None:
+            seen_N3 = features.points_cam_N3 @ T_map_cam[:3, :3].T + T_map_cam[:3, 3]
+            misfit_m_NS = np.nan_to_num(np.linalg.norm(
+                predicted.coords_map_NS3 - seen_N3[:, None], axis=2), nan=np.inf)
+        best = np.argmin(misfit_m_NS, axis=1)
         rows = np.arange(len(best))
-        sure = predicted.sigma_m_NS[rows, best] < _DRAWN_SIGMA_M
+        sure = misfit_m_NS[rows, best] < _DRAWN_MISFIT_M
         points = predicted.coords_map_NS3[rows, best][sure]
         if not len(points):
             return

@@ -11,12 +11,15 @@ from typing import Any
 
 from rclpy.executors import Executor
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 
 from .conversions import stamp_to_ns
 from .qos import sensor_qos
 
 COLOR, DEPTH, INFO = "color", "depth", "info"
 _DISCOVERY_S = 2.0
+_UNNUMBERED = 2**64 - 1
+_GIVES_INFO = hasattr(Subscription, "CallbackType")
 #: How long the first message of a topic may take; connecting is slow on a busy machine.
 _FIRST_S = 3.0
 
@@ -37,6 +40,7 @@ class Heard:
 
     Attributes:
         stamps_ns, arrivals_ns: of each message; arrivals on the system's clock.
+        numbers: how many messages each publisher had sent, where the middleware tells.
         frames: frame ids and how often; last: the newest message.
     """
 
@@ -46,6 +50,7 @@ class Heard:
     subscriptions: list[Endpoint] = field(default_factory=list)
     stamps_ns: list[int] = field(default_factory=list)
     arrivals_ns: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
     frames: Counter[str] = field(default_factory=Counter)
     last: Any = None
 
@@ -55,6 +60,19 @@ class Heard:
         self.arrivals_ns.append(time.time_ns())
         self.frames[message.header.frame_id] += 1
         self.last = message
+
+    def add_numbered(self, message: Any, info: dict[str, Any]) -> None:
+        """Count one message that comes with what the middleware knows about it."""
+        number = info.get("publication_sequence_number")
+        if number is not None and number < _UNNUMBERED:
+            self.numbers.append(number)
+        self.add(message)
+
+    def lost(self) -> int | None:
+        """Messages of the only publisher that did not arrive; None when nobody counts them."""
+        if len(self.publishers) != 1 or len(self.numbers) != len(self.stamps_ns):
+            return None
+        return max(max(self.numbers) - min(self.numbers) + 1 - len(self.numbers), 0)
 
     @property
     def rate_hz(self) -> float:
@@ -113,8 +131,10 @@ def listen(
         if node.count_publishers(heard.topic):
             kinds = {i.topic_type for i in node.get_publishers_info_by_topic(heard.topic)}
             if heard.wanted in kinds:
+                # Humble's callbacks are given the message alone.
+                receive = heard.add_numbered if _GIVES_INFO else heard.add
                 node.create_subscription(
-                    _message_type(heard.wanted), heard.topic, heard.add, sensor_qos(10))
+                    _message_type(heard.wanted), heard.topic, receive, sensor_qos(10))
                 awaited.append(heard)
     _listen_besides(node, system)
     _spin(executor, _FIRST_S, lambda: all(heard.stamps_ns for heard in awaited))

@@ -24,7 +24,7 @@ from ace_slam_ros.ros.doctor import check_live, node_findings
 from ace_slam_ros.ros.loopback import measure
 from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
 from ace_slam_ros.ros.topic_findings import pairing, rate, stamps, sync_gap
-from ace_slam_ros.ros.topic_probe import Heard, LiveSystem
+from ace_slam_ros.ros.topic_probe import Endpoint, Heard, LiveSystem
 
 COLOR = np.full((CAMERA.height, CAMERA.width, 3), 90, np.uint8)
 DEPTH = np.full((CAMERA.height, CAMERA.width), 1500, np.uint16)
@@ -51,12 +51,13 @@ def camera(namespace, *, hz=30.0, color=COLOR, depth=DEPTH, depth_frame=FRAME, o
     infos = node.create_publisher(CameraInfo, "rgb/camera_info", sensor_qos(5)) if info else None
     if reliable_subscriber:
         node.create_subscription(Image, color_topic, lambda m: None, reliable_qos())
-    count, done = 0, threading.Event()
+    count, done, begin_ns = 0, threading.Event(), time.time_ns()
 
     def shoot():
         nonlocal count
         count += 1
-        stamp_ns = time.time_ns() + int(offset_s * SECOND)
+        # A regular grid, however irregularly this thread gets to run.
+        stamp_ns = begin_ns + int((count / hz + offset_s) * SECOND)
         if back_every and count % back_every == 0:
             stamp_ns -= SECOND
         colors.publish(CompressedImage(header=image_to_msg(color, stamp_ns, FRAME).header)
@@ -168,7 +169,15 @@ NOBODY = LiveSystem({}, {}, [])
 
 def test_lost_images_and_slow_streams():
     lossy = [t for i, t in enumerate(THIRTIETH) if i % 5]
-    assert "are lost on the way" in rate(heard(lossy))[0].text
+    unnumbered = rate(heard(lossy))[0]
+    assert unnumbered.level == NOTE and "11 gaps" in unnumbered.text
+    counted = heard(lossy)
+    counted.publishers = [Endpoint("/camera", "", "BEST_EFFORT", "VOLATILE")]
+    counted.numbers = [i for i in range(60) if i % 5]
+    told = rate(counted)[0]
+    assert told.level == PROBLEM and "20 % of the images are lost on the way" in told.text
+    counted.numbers = list(range(48))  # nothing is lost, so the camera itself pauses
+    assert not rate(counted)
     assert not rate(heard(THIRTIETH))
     assert rate(heard(THIRTIETH[::10]))[0].level == PROBLEM
     assert rate(heard(THIRTIETH[::3]))[0].level == NOTE
