@@ -114,7 +114,7 @@ def _figures(summary: dict[str, Any]) -> dict[str, Any]:
         "rpe_m_per_s": summary["rpe_trans_m_per_s"], "p50_ms": summary["latency_ms"]["p50"],
         "p95_ms": summary["latency_ms"]["p95"], "rss_mb": summary["peak_rss_mb"],
         "map_bytes": summary["map_bytes"], "nees": nees.get("pose"),
-        "raw_nees": nees.get("raw"), "stages_ms": summary["stages_ms"],
+        "stages_ms": summary["stages_ms"], "gave_up": summary.get("gave_up"),
     }
 
 

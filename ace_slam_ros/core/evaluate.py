@@ -6,15 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation
 
-from .geometry import (
-    Float64Array,
-    invert_pose,
-    kabsch,
-    log_se3,
-    make_pose,
-    rotation_angle_rad,
-)
+from .geometry import Float64Array, invert_pose, kabsch, rotation_angle_rad
 from .trajectory import Trajectory
 
 #: Ground truth is interpolated at the stamps of the estimate up to this far from a sample.
@@ -125,26 +119,30 @@ def normalised_error_squared(
 ) -> float:
     """Mean squared pose error over its covariance, divided by its expectation: 1 is calibrated.
 
+    Estimate and truth are aligned by all positions and orientations: positions alone would tell
+    the rotation of a short path worse than a single pose does.
+
     Args:
         estimate: poses.
         covariances_N66: theirs, map frame, order x y z, rotation about x y z.
-        groundtruth: true poses; the estimate is aligned to them as for the ATE.
+        groundtruth: true poses.
 
     Returns:
         The mean over all poses with ground truth of e^T C^-1 e / 6; NaN without any.
     """
-    ate = absolute_trajectory_error(estimate, groundtruth)
-    if ate.pairs == 0:
+    T_true_N44, paired_N = groundtruth.at(estimate.stamps_ns, MAX_GAP_NS)
+    if not paired_N.any():
         return float("nan")
-    T_true_N44, _ = groundtruth.at(estimate.stamps_ns, MAX_GAP_NS)
-    T_map_groundtruth = invert_pose(ate.T_groundtruth_map)
-    found: list[float] = []
-    for n in np.flatnonzero(ate.paired_N):
-        T_true, T_found = T_map_groundtruth @ T_true_N44[n], estimate.T_map_cam_N44[n]
-        turned = log_se3(make_pose(T_found[:3, :3] @ T_true[:3, :3].T, np.zeros(3)))[3:]
-        error_6 = np.concatenate([T_found[:3, 3] - T_true[:3, 3], turned])
-        found.append(float(error_6 @ np.linalg.solve(covariances_N66[n], error_6)) / 6)
-    return float(np.mean(found))
+    T_true_N44, T_N44 = T_true_N44[paired_N], estimate.T_map_cam_N44[paired_N]
+    U, _, Vt = np.linalg.svd(np.einsum("nij,nkj->ik", T_N44[:, :3, :3], T_true_N44[:, :3, :3]))
+    R_33 = U @ np.diag([1.0, 1.0, np.linalg.det(U @ Vt)]) @ Vt
+    translation_N3 = T_N44[:, :3, 3] - T_true_N44[:, :3, 3] @ R_33.T
+    rotation_N33 = T_N44[:, :3, :3] @ np.swapaxes(R_33 @ T_true_N44[:, :3, :3], 1, 2)
+    error_N6 = np.concatenate([
+        translation_N3 - translation_N3.mean(axis=0),
+        Rotation.from_matrix(rotation_N33).as_rotvec()], axis=1)
+    weighted_N6 = np.linalg.solve(covariances_N66[paired_N], error_N6[..., None])[..., 0]
+    return float(np.einsum("ni,ni->n", error_N6, weighted_N6).mean()) / 6
 
 
 def _pairs_apart(stamps_ns: npt.NDArray[np.int64], delta_ns: int) -> list[tuple[int, int]]:

@@ -32,6 +32,18 @@ class Features:
     def __len__(self) -> int:
         return len(self.descriptors_ND)
 
+    def pick(self, which_N: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Features:
+        """Return some of the features, by mask or index."""
+        return Features(self.descriptors_ND[which_N], self.pixels_N2[which_N],
+                        self.points_cam_N3[which_N])
+
+    def share(self, share: float) -> Features:
+        """Return an evenly spread share of the features, all of them for 1."""
+        if share >= 1.0:
+            return self
+        count = round(share * len(self))
+        return self.pick((np.arange(count) * (len(self) / max(count, 1))).astype(np.int64))
+
 
 @dataclass(frozen=True)
 class Keyframe:

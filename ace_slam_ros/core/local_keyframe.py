@@ -34,6 +34,7 @@ class LocalKeyframe:
         measured_m_n: (n,) float64 depth measured at the corners, metres.
         inverse_n: (n,) float64 inverse depth as known from all keyframes, 1/m.
         T_map_cam: pose at the stamp.
+        covariance_66: of the pose, with that of the keyframes it was refined against.
         twist_6: velocity of the camera in its own frame.
         median_depth_m: median of the points' depth.
         contrast_n: (n,) float32 contrast around the corners.
@@ -48,6 +49,7 @@ class LocalKeyframe:
     measured_m_n: Float64Array
     inverse_n: Float64Array
     T_map_cam: Float64Array
+    covariance_66: Float64Array
     twist_6: Float64Array
     median_depth_m: float
     contrast_n: Float32Array

@@ -5,7 +5,7 @@ The images live only in the tracker's memory, bounded, and are never saved or se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -102,7 +102,7 @@ class LocalMap:
 
     def add(
         self, identifier: int, frame: Frame, T_map_cam: Float64Array,
-        motion: Motion | None = None,
+        covariance_66: Float64Array, motion: Motion | None = None,
     ) -> bool:
         """Make the frame a local keyframe; False when it has too few corners with depth.
 
@@ -120,7 +120,7 @@ class LocalMap:
         twist = np.zeros(6) if motion is None else motion.twist_6(T_map_cam)
         added = LocalKeyframe(
             identifier, frame.grey, frame.camera, pixels[good], measured, 1.0 / measured,
-            np.array(T_map_cam), twist, float(np.median(measured)),
+            np.array(T_map_cam), covariance_66, twist, float(np.median(measured)),
             contrast(frame.grey, pixels[good]))
         self._keyframes[identifier] = added
         self._pending = (added, frame) if self._tracker.window > 0 else None
@@ -182,10 +182,12 @@ class LocalMap:
             wide: search four times as far, for a seed that may be off by a tenth of the image.
 
         Returns:
-            The pose, or None when fewer than `tracker.min_tracks` tracks agree.
+            The pose, whose covariance has that of the nearest keyframe in it, or None when fewer
+            than `tracker.min_tracks` tracks agree.
         """
         points, pixels, swept = [], [], []
-        for distance, keyframe in self.nearest(T_seed, _REFERENCES):
+        references = self.nearest(T_seed, _REFERENCES)
+        for distance, keyframe in references:
             same_size = keyframe.grey.shape == frame.grey.shape  # the driver may change profile
             if distance < LARGEST_VIEW_DISTANCE and same_size:
                 index, found = self._follow(keyframe, frame, T_seed, wide)
@@ -198,11 +200,21 @@ class LocalMap:
         seen = Sightings(
             np.concatenate(points), found.astype(np.float64),
             self._depth(frame, found).astype(np.float64))
-        if motion is None:
-            solved = optimise_pose(
-                T_seed, seen, frame.camera, self._sensor, self._tracker.min_tracks)
-            return None if solved is None else solved[0]
-        return self._solve_moving(frame, T_seed, motion, seen, np.concatenate(swept))
+        refined = self._solve(frame, T_seed, motion, seen, np.concatenate(swept))
+        if refined is None:
+            return None
+        of_map_66 = references[0][1].covariance_66
+        return replace(refined, covariance_66=refined.covariance_66 + of_map_66)
+
+    def _solve(
+        self, frame: Frame, T_seed: Float64Array, motion: Motion | None, seen: Sightings,
+        swept_n2: Float64Array,
+    ) -> RefinedPose | None:
+        """Solve for the pose, with the motion during the exposure when that is known."""
+        if motion is not None:
+            return self._solve_moving(frame, T_seed, motion, seen, swept_n2)
+        solved = optimise_pose(T_seed, seen, frame.camera, self._sensor, self._tracker.min_tracks)
+        return None if solved is None else solved[0]
 
     def _solve_moving(
         self, frame: Frame, T_seed: Float64Array, motion: Motion, seen: Sightings,
@@ -211,14 +223,15 @@ class LocalMap:
         """Solve with the rows brought to one time, and learn from what is left of the shutter."""
         camera, T_map_cam = frame.camera, T_seed
         solved, still = None, seen
-        for _ in range(2 if self.shutter.readout_s > 0.0 else 1):
+        for again in range(2 if self.shutter.readout_s > 0.0 else 1):
             in_cam = transform_points(invert_pose(T_map_cam), seen.points_map_n3)
             moving_n2 = sweep(in_cam, seen.pixels_n2, motion.twist_6(T_map_cam), camera)
             still = Sightings(
                 seen.points_map_n3, seen.pixels_n2 + self.shutter.readout_s * moving_n2,
                 seen.depth_m_n)
             solved = optimise_pose(
-                T_map_cam, still, camera, self._sensor, self._tracker.min_tracks)
+                T_map_cam, still, camera, self._sensor, self._tracker.min_tracks,
+                near=again > 0)
             if solved is None:
                 return None
             T_map_cam = solved[0].T_map_cam

@@ -6,6 +6,7 @@ plays the recording at its own speed, with the mapper in a thread beside the tra
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -83,6 +84,7 @@ def run_sequence(
         raise DataError(f"no usable frame in {source.path}: {source.skips.summary()}")
     if log_.first_tracked is None:
         raise DataError(f"no frame of {source.path} could be tracked: {log_.results[-1].reason}")
+    log_.gave_up = tracker.gave_up
     return _write_results(source, config, out, log_, mapper, elapsed_s, encoder, map_dir)
 
 
@@ -155,6 +157,8 @@ def _play_realtime(
     config: SlamConfig, progress: bool,
 ) -> None:
     """Deliver frames when they are due; a frame not taken before the next one is skipped."""
+    gc.collect()
+    gc.freeze()  # what is loaded stays: searching it for garbage would stall frames
     slot = _NewestSlot()
     worker = _MapperThread(mapper, version, config)
     worker.start()
@@ -288,7 +292,7 @@ def _write_results(
         peak_rss_mb=peak_rss_mb(), weights_version=run.results[-1].weights_version,
         initialised_at_frame=run.first_tracked, device=str(encoder.device),
         config=flatten(config), version=__version__,
-        extra={"nees": {"pose": nees}, "stages_ms": _median_stages(run),
+        extra={"nees": {"pose": nees}, "gave_up": run.gave_up, "stages_ms": _median_stages(run),
                "skips": source.skips.counts})
     summary.write(out / "summary.json")
     return summary

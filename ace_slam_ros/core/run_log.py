@@ -21,6 +21,7 @@ class RunLog:
         self.results: list[TrackResult] = []
         self.latencies_ms: list[float] = []
         self.skipped = 0
+        self.gave_up: dict[str, float] = {}
 
     def add(self, result: TrackResult, latency_ms: float) -> None:
         """Record one processed frame."""

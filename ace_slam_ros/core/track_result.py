@@ -6,8 +6,11 @@ import enum
 import time
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from .geometry import Float64Array
-from .keyframe import Keyframe
+from .keyframe import Features, Keyframe
+from .solver import PoseEstimate
 
 
 class TrackerState(enum.IntEnum):
@@ -67,3 +70,19 @@ class StageClock:
         elapsed_ms = (now - (self._last or self.start)) * 1e3
         self.stages_ms[name] = self.stages_ms.get(name, 0.0) + elapsed_ms
         self._last = now
+
+
+def explain_missing(
+    features: Features | None, raw: PoseEstimate | None, least_with_depth: int, has_head: bool
+) -> str:
+    """Say in one sentence why a frame has no pose."""
+    if features is None:
+        return "the image cannot be followed"
+    known = int(np.isfinite(features.points_cam_N3[:, 2]).sum())
+    if known < least_with_depth:
+        return f"only {known} features have depth: camera covered, too near, or depth missing"
+    if not has_head:
+        return "no head weights yet: is the mapper running?"
+    if raw is None:
+        return "no pose explains the scene coordinates: unknown place or blurred image"
+    return f"inlier ratio {raw.inlier_ratio:.2f} is too low to trust while lost"

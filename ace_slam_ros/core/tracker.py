@@ -25,8 +25,9 @@ from .heads.protocol import SceneHead
 from .keyframe import Features, Keyframe
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap, Motion
 from .refinement.pose import RefinedPose
+from .seen_through import SeenThrough
 from .solver import PoseEstimate, solve_rgbd
-from .track_result import StageClock, TrackerState, TrackResult
+from .track_result import StageClock, TrackerState, TrackResult, explain_missing
 
 __all__ = ["TrackResult", "Tracker", "TrackerState"]
 
@@ -61,7 +62,9 @@ class Tracker:
         self._localization = config.ros.mode == "localization"
         self._now_ns = 0
         self._live = live
-        self._budget = FrameBudget(config.tracker.frame_budget_ms if live else 0.0)
+        self._seen_through = SeenThrough(config.sensor)
+        self._budget = FrameBudget(
+            config.tracker.frame_budget_ms if live else 0.0, config.tracker.frame_deadline_ms)
         self._begin(map_id or uuid.uuid4().hex[:12])
 
     def _begin(self, map_id: str) -> None:
@@ -89,6 +92,7 @@ class Tracker:
         self._last_odometry: Float64Array | None = None
         self._steady = False
         self._budget.clear()
+        self._seen_through.clear()
 
     @property
     def corrections(self) -> int:
@@ -145,12 +149,18 @@ class Tracker:
             self._follow_corrections(unpack_poses(payload))
             self._corrections = info.corrections
 
+    @property
+    def gave_up(self) -> dict[str, float]:
+        """What a live tracker left out to keep its time, see `FrameBudget.gave_up`."""
+        return self._budget.gave_up
+
     def _follow_corrections(self, poses: dict[int, Float64Array]) -> None:
         """Move local keyframes and the last pose with the keyframes that the mapper corrected.
 
         The velocity is in the camera's frame and stays, so that the motion goes on smoothly.
         """
         motion = self._local.correct(poses)
+        self._seen_through.clear()
         if self._last is not None:
             self._last = (self._last[0], motion @ self._last[1])
 
@@ -166,8 +176,8 @@ class Tracker:
         self._motion = self._motion_until(frame.stamp_ns)
         features, raw = None, None
         if self.state is TrackerState.INIT and self._localization:
-            return self._result(frame, clock, None, None, None, None,
-                                "waiting for the map: is the mapper up, and ros.map_dir set?")
+            reason = "waiting for the map: is the mapper up, and ros.map_dir set?"
+            return self._result(frame, clock, None, None, None, None, reason)
         if self.state is TrackerState.INIT or self._budget.head_due(self._steady):
             features, raw = self._relocalise(frame, clock)
         elif self._local.adjust():  # live, a frame without the head has time for it
@@ -189,26 +199,27 @@ class Tracker:
         pose, covariance = self._decide(raw, refined)
         keyframe = None
         if pose is not None and covariance is not None:
-            if refined is not None:
-                self._anchor(raw, refined)
+            self._anchor(raw, refined)
             self._moved(frame.stamp_ns, pose)
+            self._seen_through.add(frame, pose)
             if self._wants_keyframe(pose):
                 if features is None:
                     features = self._describe(frame)
                 # without refinement at all, as in ACE-SLAM, scene-coordinate poses make the map
                 placed = refined is not None or not self._config.tracker.refine
-                keyframe = self._make_keyframe(frame, features, pose, placed)
+                keyframe = self._make_keyframe(frame, features, pose, covariance, placed)
                 clock.lap("keyframe")
         else:
             self._missed(frame.stamp_ns)
-        reason = "" if pose is not None else self._explain(features, raw)
+        reason = "" if pose is not None else explain_missing(
+            features, raw, self._config.solver.min_inliers, self._head is not None)
         return self._result(frame, clock, pose, covariance, raw, keyframe, reason)
 
     def _relocalise(self, frame: Frame, clock: StageClock) -> tuple[Features, PoseEstimate | None]:
         """Describe the frame and solve its pose from scene coordinates alone."""
         features = self._describe(frame)
         clock.lap("encode")
-        raw = self._localise(features)
+        raw = self._localise(features.share(self._budget.feature_share(self._steady)))
         self._confidence = (0.0, 0) if raw is None else (raw.inlier_ratio, raw.inlier_count)
         clock.lap("localise")
         return features, raw
@@ -227,7 +238,7 @@ class Tracker:
         """Make the first frame with enough depth the origin of a new map."""
         known = int(np.isfinite(features.points_cam_N3[:, 2]).sum())
         if known < self._config.solver.min_inliers or not self._local.add(
-                self._next_keyframe, frame, self._T_first):
+                self._next_keyframe, frame, self._T_first, np.zeros((6, 6))):
             reason = (f"waiting for a frame with texture and depth: {known} features have depth "
                       f"within {self._config.sensor.min_depth_m}.."
                       f"{self._config.sensor.max_depth_m} m")
@@ -314,9 +325,9 @@ class Tracker:
             self.state = TrackerState.LOST
             self._last = None
 
-    def _anchor(self, raw: PoseEstimate | None, refined: RefinedPose) -> None:
+    def _anchor(self, raw: PoseEstimate | None, refined: RefinedPose | None) -> None:
         """Pull keyframes that were made from a single raw pose towards the mean of many."""
-        if self._anchor_first is None or raw is None:
+        if self._anchor_first is None or raw is None or refined is None:
             return
         sure = (raw.inlier_ratio >= self._config.relocalizer.min_confidence and pose_error(
             raw.T_map_cam, refined.T_map_cam)[0] < self._config.tracker.override_m)
@@ -344,13 +355,14 @@ class Tracker:
                 or rotation_rad >= np.deg2rad(self._config.keyframe.rotation_deg))
 
     def _make_keyframe(
-        self, frame: Frame, features: Features, pose: Float64Array, placed: bool
+        self, frame: Frame, features: Features, pose: Float64Array, covariance_66: Float64Array,
+        placed: bool,
     ) -> Keyframe | None:
         """Make the frame a local keyframe; the mapper gets it if its pose is well `placed`."""
         alone = not any(d < LARGEST_VIEW_DISTANCE for d, _ in self._local.nearest(pose, 1))
         reference = self._reference(pose)
         identifier = self._next_keyframe
-        if not self._local.add(identifier, frame, pose, self._motion):
+        if not self._local.add(identifier, frame, pose, covariance_66, self._motion):
             return None
         self._next_keyframe += 1
         if not self._live:
@@ -361,8 +373,9 @@ class Tracker:
         if not placed or self._anchor_first is not None:
             return None
         self._local.mark_mapped(identifier)
+        static = self._seen_through.without_movers(features, pose)
         return Keyframe.from_features(
-            identifier, frame.stamp_ns, pose, features, frame.camera,
+            identifier, frame.stamp_ns, pose, static, frame.camera,
             None if reference is None else (
                 reference, invert_pose(self._local.pose(reference)) @ pose))
 
@@ -373,25 +386,13 @@ class Tracker:
             return None
         return nearest[0][1].id
 
-    def _explain(self, features: Features | None, raw: PoseEstimate | None) -> str:
-        if features is None:
-            return "the image cannot be followed"
-        known = int(np.isfinite(features.points_cam_N3[:, 2]).sum())
-        if known < self._config.solver.min_inliers:
-            return f"only {known} features have depth: camera covered, too near, or depth missing"
-        if self._head is None:
-            return "no head weights yet: is the mapper running?"
-        if raw is None:
-            return "no pose explains the scene coordinates: unknown place or blurred image"
-        return f"inlier ratio {raw.inlier_ratio:.2f} is too low to trust while lost"
-
     def _result(
         self, frame: Frame, clock: StageClock, pose: Float64Array | None,
         covariance: Float64Array | None, raw: PoseEstimate | None, keyframe: Keyframe | None,
         reason: str,
     ) -> TrackResult:
         elapsed_ms = (time.perf_counter() - clock.start) * 1e3
-        self._budget.spent(elapsed_ms)
+        self._budget.spent(elapsed_ms, clock.stages_ms)
         return TrackResult(
             frame.stamp_ns, self.state, pose, covariance,
             None if raw is None else raw.T_map_cam,

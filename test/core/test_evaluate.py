@@ -14,9 +14,10 @@ from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.core.evaluate import (
     absolute_trajectory_error,
     align_se3,
+    normalised_error_squared,
     relative_pose_error,
 )
-from ace_slam_ros.core.geometry import exp_se3, invert_pose, log_se3
+from ace_slam_ros.core.geometry import exp_se3, invert_pose, log_se3, make_pose
 from ace_slam_ros.core.plots import plot_trajectory
 from ace_slam_ros.core.trajectory import Trajectory
 
@@ -192,3 +193,23 @@ def test_picture(tmp_path, case):
 def test_unwritable_picture(tmp_path):
     with pytest.raises(DataError, match="cannot write"):
         plot_trajectory(Path(tmp_path) / "missing" / "a.png", smooth(5))
+
+
+def test_normalised_error_squared_is_one_for_honest_covariances():
+    rng = np.random.default_rng(7)
+    spread = rng.normal(0, 1, (300, 6, 6)) * (0.01 * np.array([1, 1, 1, 0.3, 0.3, 0.3]))[:, None]
+    covariances = spread @ spread.transpose(0, 2, 1) + 1e-6 * np.eye(6)
+    true = [exp_se3(rng.normal(0, 0.5, 6)) for _ in range(300)]
+    T_map_world = exp_se3(np.array([1.0, 2.0, 3.0, 0.4, 0.5, 0.6]))
+    found = []
+    for T, C in zip(true, covariances, strict=True):
+        error = rng.multivariate_normal(np.zeros(6), C)
+        moved = T_map_world @ T
+        turned = exp_se3(np.array([0, 0, 0, *error[3:]]))
+        found.append(make_pose(turned[:3, :3] @ moved[:3, :3], moved[:3, 3] + error[:3]))
+    stamps = np.arange(300) * 33_000_000
+    estimate, truth = Trajectory(stamps, np.stack(found)), Trajectory(stamps, np.stack(true))
+    assert 0.7 < normalised_error_squared(estimate, covariances, truth) < 1.4
+    assert normalised_error_squared(estimate, 4 * covariances, truth) < 0.4
+    far = Trajectory(stamps + 10**12, np.stack(true))
+    assert np.isnan(normalised_error_squared(estimate, covariances, far))

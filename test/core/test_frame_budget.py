@@ -41,3 +41,24 @@ def test_one_stall_is_not_paid_for_long():
     assert sum(budget.head_due(True) for _ in range(16)) >= 2
     budget.clear()
     assert budget.head_due(True)
+
+
+def test_the_head_sees_fewer_features_when_a_frame_would_pass_its_deadline():
+    budget = FrameBudget(30.0, 50.0)
+    assert budget.feature_share(True) == 1.0
+    for _ in range(60):
+        share = budget.feature_share(True)
+        spent = {"encode": 30.0, "refine": 8.0, "localise": 24.0 * share}
+        budget.spent(sum(spent.values()), spent)
+    assert abs(budget.feature_share(True) - 0.5) < 0.02
+    assert budget.gave_up["feature_share"] < 0.6 and budget.feature_share(False) == 1.0
+    budget.spent(500.0, {"encode": 450.0})
+    assert budget.feature_share(True) == 0.25
+    budget.clear()
+    assert budget.feature_share(True) == 1.0
+
+
+def test_without_a_budget_all_features_are_seen():
+    budget = FrameBudget(0.0, 10.0)
+    budget.spent(100.0, {"encode": 60.0, "localise": 40.0})
+    assert budget.feature_share(True) == 1.0

@@ -53,7 +53,7 @@ class Sightings:
 
 def optimise_pose(
     T_map_cam: Float64Array, seen: Sightings, camera: Camera, sensor: SensorConfig,
-    min_inliers: int,
+    min_inliers: int, near: bool = False,
 ) -> tuple[RefinedPose, npt.NDArray[np.bool_]] | None:
     """Gauss-Newton on reprojection and depth residuals with a Cauchy kernel.
 
@@ -63,6 +63,7 @@ def optimise_pose(
         camera: intrinsics.
         sensor: noise of pixels and depth.
         min_inliers: fewer agreeing tracks are no pose.
+        near: the start is a solution for nearly the same sightings: gates start narrow.
 
     Returns:
         The pose with a covariance in the map frame and (n,) bool which tracks agree, or None.
@@ -70,8 +71,8 @@ def optimise_pose(
     T_cam_map = invert_pose(T_map_cam)
     sigma = sensor.depth_sigma_m(seen.depth_m_n) * DEPTH_INFLATION
     has_depth = np.isfinite(sigma)
-    scale = 4.0
-    for iteration in range(12):
+    scale = _LARGEST_SPREAD if near else 2 * _LARGEST_SPREAD
+    for _ in range(12):
         p = transform_points(T_cam_map, seen.points_map_n3)
         if (p[:, 2] < NEAREST_M).mean() > 0.5:
             return None
@@ -92,7 +93,7 @@ def optimise_pose(
         except np.linalg.LinAlgError:
             return None
         T_cam_map = exp_se3(step) @ T_cam_map
-        if np.abs(step).max() < 1e-5 and scale == spread and iteration > 3:
+        if np.abs(step).max() < 1e-5 and scale == spread:
             break
     agrees = chi2 < 9.0 * 2
     if agrees.sum() < min_inliers or agrees.mean() < 0.3:
