@@ -1,10 +1,11 @@
 """Build the codebook an encoder needs: spherical k-means words and a whitened PCA around them.
 
-    python training/build_codebook.py --weights E/encoder.safetensors --pool E/pictures.npy
+    python training/build_codebook.py --weights E/encoder.safetensors --data E
     python training/build_codebook.py --encoder-name xfeat --weights xfeat_backbone.pt
 
-The words come from procedural images alone, so they belong to no scene. Without a pool of
-pictures they are rendered. The result lies beside the weights, where `load_encoder` looks for it.
+The words come from images we render, so they belong to no scene of yours: from those of a training
+run (--data, flat pictures and worlds), else from flat pictures made for it. The result lies beside
+the weights, where `load_encoder` looks for it.
 """
 
 from __future__ import annotations
@@ -69,6 +70,17 @@ def render_pictures(recipe: CodebookRecipe, size: int = _PICTURE_PX) -> list[np.
     bank = noise_bank(np.random.default_rng([recipe.seed, 4]), 16, size + 64)
     return [dead_leaves(np.random.default_rng([recipe.seed, 5, k]), bank, size)
             for k in tqdm(range(recipe.pictures), desc="rendering pictures", disable=None)]
+
+
+def training_pictures(folder: Path) -> list[np.ndarray]:
+    """Return what a training run rendered, as square pictures: flat ones and frames of worlds."""
+    pictures: list[np.ndarray] = list(np.load(folder / "pictures.npy", mmap_mode="r"))
+    for path in sorted((folder / "worlds").glob("*.npz")):
+        with np.load(path) as stored:
+            grey = stored["grey"]
+        edge = (grey.shape[2] - grey.shape[1]) // 2
+        pictures += list(grey[:, :, edge:edge + grey.shape[1]])
+    return pictures
 
 
 def collect(
@@ -155,7 +167,7 @@ def main() -> int:
     parser.add_argument("--encoder-name", choices=tuple(NETWORKS), default="tiny")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, help="default: beside the weights")
-    parser.add_argument("--pool", type=Path, help=".npy of square grey pictures (N, S, S)")
+    parser.add_argument("--data", type=Path, help="folder of a training run")
     parser.add_argument("--words", type=int, default=default.words)
     parser.add_argument("--samples", type=int, default=default.samples)
     parser.add_argument("--pictures", type=int, default=default.pictures)
@@ -171,7 +183,7 @@ def main() -> int:
     recipe = CodebookRecipe(
         words=args.words, groups=max(1, min(default.groups, args.words // 8)),
         samples=args.samples, pictures=args.pictures, seed=args.seed)
-    pictures = None if args.pool is None else np.load(args.pool, mmap_mode="r")
+    pictures = None if args.data is None else training_pictures(args.data)
     tensors = build_codebook(network, recipe, torch.device(args.device), pictures)
     path = args.out or codebook_path(args.weights)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -89,9 +89,9 @@ class HeadConfig(Checked):
         8, "principal directions of a descriptor around its word that an expert uses", "", 1, 16)
     neighbours: int = param(1, "nearest words a feature belongs to", "", 1, 8)
     ridge: float = param(
-        0.05, "ridge of the expert fit in units of samples of unit variance", "", 1e-6, 100.0)
+        0.1, "ridge of the expert fit in units of samples of unit variance", "", 1e-6, 100.0)
     new_expert_m: float = param(
-        0.3, "a sample farther than this from every expert of its word starts another one", "m",
+        0.15, "a sample farther than this from every expert of its word starts another one", "m",
         0.01, 10.0)
     hidden_width: int = param(256, "trimlp, hommlp: width of the hidden layers", "", 16, 2048)
     hidden_layers: int = param(2, "trimlp, hommlp: hidden layers", "", 1, 8)
