@@ -19,6 +19,9 @@ from .pose import DEPTH_INFLATION, KERNEL_SIGMAS, image_spread, projection_deriv
 
 Int64Array = npt.NDArray[np.int64]
 _ITERATIONS = 4
+#: Sightings off by more are of something else, often of something that moves: a free depth would
+#: bend to them.
+_CUT_SIGMAS = 3.0
 
 
 @dataclass
@@ -81,7 +84,7 @@ def _weights(r_m3: Float64Array) -> Float64Array:
     chi2 = np.square(r_m3[:, :2]).sum(axis=1)
     spread = image_spread(chi2)
     image = 1.0 / (1.0 + chi2 / (KERNEL_SIGMAS * spread) ** 2)
-    image[chi2 > 64.0 * spread**2] = 0.0
+    image[chi2 > (_CUT_SIGMAS * spread) ** 2] = 0.0
     depth = image / (1.0 + np.square(r_m3[:, 2]) / 4.0)
     image = image / spread**2
     return np.asarray(np.sqrt(np.stack([image, image, depth], axis=1)))
