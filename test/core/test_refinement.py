@@ -83,7 +83,7 @@ def window(rng, keyframes=4, count=40, noise_px=0.2):
     free[0] = False
     guessed = poses.copy()
     for k in range(1, keyframes):
-        guessed[k] = poses[k] @ exp_se3(rng.normal(0, 0.01, 6))
+        guessed[k] = poses[k] @ exp_se3(rng.normal(0, 0.003, 6))
     return Window(guessed, free, rays, host, 1.0 / measured, measured, sigma, point, target,
                   pixels, seen_depth), poses
 

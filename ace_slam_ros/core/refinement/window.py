@@ -18,7 +18,7 @@ from ..geometry import Float64Array, exp_se3
 from .pose import DEPTH_INFLATION, KERNEL_SIGMAS, image_spread, projection_derivative
 
 Int64Array = npt.NDArray[np.int64]
-_ITERATIONS = 4
+_ITERATIONS = 3
 #: Sightings off by more are of something else, often of something that moves: a free depth would
 #: bend to them.
 _CUT_SIGMAS = 3.0
@@ -52,12 +52,8 @@ class Window:
     depth_m: Float64Array
 
 
-def adjust(window: Window, camera: Camera, sensor: SensorConfig) -> Float64Array:
-    """Adjust poses and inverse depths in place by Gauss-Newton with a Cauchy kernel.
-
-    Returns:
-        (m,) squared image residuals of the sightings afterwards, whitened.
-    """
+def adjust(window: Window, camera: Camera, sensor: SensorConfig) -> None:
+    """Adjust poses and inverse depths in place by Gauss-Newton with a Cauchy kernel."""
     column_K = np.cumsum(window.free_K) - 1
     size = 6 * int(window.free_K.sum())
     sigma_m = sensor.depth_sigma_m(window.depth_m) * DEPTH_INFLATION
@@ -75,8 +71,6 @@ def adjust(window: Window, camera: Camera, sensor: SensorConfig) -> Float64Array
         for k in np.flatnonzero(window.free_K):
             part = step[6 * column_K[k]:6 * column_K[k] + 6]
             window.poses_K44[k] = window.poses_K44[k] @ exp_se3(part)
-    r = linearise(window, camera, sensor, sigma_m)[0]
-    return np.asarray(np.square(r[:, :2]).sum(axis=1))
 
 
 def _weights(r_m3: Float64Array) -> Float64Array:
