@@ -5,6 +5,7 @@ The images live only in the tracker's memory, bounded, and are never saved or se
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,6 @@ from .geometry import (
     invert_pose,
     log_se3,
     most_redundant_view,
-    pose_error,
     transform_points,
 )
 from .local_keyframe import LocalKeyframe, Track
@@ -156,8 +156,10 @@ class LocalMap:
 
     def distance(self, keyframe: LocalKeyframe, T_map_cam: Float64Array) -> float:
         """View distance: translation over depth plus rotation in radians, 0 = same view."""
-        translation_m, rotation_rad = pose_error(keyframe.T_map_cam, T_map_cam)
-        return translation_m / keyframe.median_depth_m + 1.5 * rotation_rad
+        apart = keyframe.T_map_cam[:3, 3] - T_map_cam[:3, 3]
+        trace = float(np.vdot(keyframe.T_map_cam[:3, :3], T_map_cam[:3, :3]))
+        rotation_rad = math.acos(min(max((trace - 1.0) / 2.0, -1.0), 1.0))
+        return math.sqrt(float(apart @ apart)) / keyframe.median_depth_m + 1.5 * rotation_rad
 
     def nearest(
         self, T_map_cam: Float64Array, count: int, mapped_only: bool = False
