@@ -18,10 +18,12 @@ class Codebook:
         words_KD: (K, D) float32 unit-norm words.
         projection_DP: (D, P) float32 whitened principal directions of descriptor minus word.
         coarse_GD: (G, D) float32 unit-norm centres of groups of words.
+        projected_KP: (K, P) float32 words in the projected directions.
     """
 
     def __init__(self, words_KD: Tensor, projection_DP: Tensor, coarse_GD: Tensor) -> None:
         self.words_KD, self.projection_DP, self.coarse_GD = words_KD, projection_DP, coarse_GD
+        self.projected_KP = words_KD @ projection_DP
         group_K = (words_KD @ coarse_GD.T).argmax(dim=1)
         order_K = torch.argsort(group_K, stable=True)
         counts = torch.bincount(group_K, minlength=len(coarse_GD))

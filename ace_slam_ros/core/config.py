@@ -83,15 +83,15 @@ class HeadConfig(Checked):
         "homogeneous points (ACE)", choices=("affine", "trimlp", "hommlp"))
     experts_per_word: int = param(64, "places one word may stand for (aliasing)", "", 1, 255)
     max_experts: int = param(
-        24000, "experts kept, 34 bytes each with 8 inputs; beyond, every cubic metre keeps those "
-        "that most keyframes confirmed", "", 100, 1000000)
+        29000, "experts at most, 34 bytes each with 8 inputs; beyond, every cubic metre keeps "
+        "those that most keyframes confirmed", "", 100, 1000000)
     inputs: int = param(
         8, "principal directions of a descriptor around its word that an expert uses", "", 1, 16)
     neighbours: int = param(1, "nearest words a feature belongs to", "", 1, 8)
     ridge: float = param(
         0.1, "ridge of the expert fit in units of samples of unit variance", "", 1e-6, 100.0)
     new_expert_m: float = param(
-        0.15, "a sample farther than this from every expert of its word starts another one", "m",
+        0.12, "a sample farther than this from every expert of its word starts another one", "m",
         0.01, 10.0)
     hidden_width: int = param(256, "trimlp, hommlp: width of the hidden layers", "", 16, 2048)
     hidden_layers: int = param(2, "trimlp, hommlp: hidden layers", "", 1, 8)

@@ -26,8 +26,8 @@ def encode_words(
 ) -> tuple[Tensor, Tensor]:
     """Return nearest words (N, k) int64 and expert inputs (N, k, P + 1), the last one being 1."""
     words_Nk = codebook.nearest(descriptors_ND, neighbours)
-    difference = descriptors_ND[:, None] - codebook.words_KD[words_Nk]
-    projected = difference @ codebook.projection_DP[:, :inputs]
+    seen, centres = descriptors_ND @ codebook.projection_DP, codebook.projected_KP[words_Nk]
+    projected = (seen[:, None] - centres)[..., :inputs]
     return words_Nk, torch.cat([projected, torch.ones_like(projected[..., :1])], dim=-1)
 
 
@@ -59,7 +59,7 @@ def predict_experts(
     if len(owner) == 0:
         return no_predictions(count)
     z_M = z_NkP.reshape(count * neighbours, -1)[owner]
-    coords_M3 = (z_M[:, :, None] * W_EP3[expert]).sum(dim=1)
+    coords_M3 = torch.einsum("mp,mpx->mx", z_M, W_EP3[expert])
     if origin_E3 is not None:
         coords_M3 += origin_E3[expert]
     width = int(slot.max()) + 1

@@ -19,9 +19,10 @@ from .affine import HEAD_TYPE, ExpertIndex, encode_words, no_predictions, predic
 from .affine_experts import Experts
 from .protocol import Predictions
 
-#: Experts are cleared when there are this many more than allowed, and those of the newest
-#: keyframes stay: they had no chance yet to be seen again.
-_SLACK, _NEWEST_KEYFRAMES = 1.1, 20
+#: When experts must go, this share of those allowed is kept, so that the next ones have room.
+_KEPT_SHARE = 0.9
+#: Experts of the newest keyframes stay: they had no chance yet to be seen again.
+_NEWEST_KEYFRAMES = 20
 #: Keyframes summed at once when targets move: their products stay in the processor's cache.
 _CHUNK = 8
 
@@ -101,7 +102,7 @@ class AffineLearner:
         self._samples[keyframe.id] = samples
         self._learn(samples)
         self._observed += 1
-        if len(self._experts) > _SLACK * self._config.max_experts:
+        if len(self._experts) > self._config.max_experts:
             self._evict()
         return int(kept.sum())
 
@@ -164,7 +165,7 @@ class AffineLearner:
         expert_n = torch.full_like(words_n, -1)
         owner, _, expert = self._index.of(words_n)
         x = x_n3[owner] - known.origin_E3[expert]
-        predicted = (z_nP[owner][:, :, None] * known.W_EP3[expert]).sum(dim=1)
+        predicted = torch.einsum("mp,mpx->mx", z_nP[owner], known.W_EP3[expert])
         # an expert of few samples may extrapolate wildly: its mean counts as well
         distance = torch.minimum((predicted - x).norm(dim=1),
                                  (known.mean_E3(expert) - x).norm(dim=1))
@@ -200,11 +201,11 @@ class AffineLearner:
             self._index = ExpertIndex(self._experts.word_E, self._words)
 
     def _evict(self) -> None:
-        """Keep the `max_experts` most worth it; what the others were taught goes with them."""
+        """Keep those most worth it; what the others were taught goes with them."""
         known = self._experts
         order = known.ranked()
         new = known.born_E[order] >= self._observed - _NEWEST_KEYFRAMES
-        order = torch.cat([order[new], order[~new]])[: self._config.max_experts]
+        order = torch.cat([order[new], order[~new]])[: int(_KEPT_SHARE * self._config.max_experts)]
         chosen = torch.sort(order).values
         place = torch.full((len(known),), -1, dtype=torch.int64, device=self._device)
         place[chosen] = torch.arange(len(chosen), device=self._device)
