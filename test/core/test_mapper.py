@@ -22,7 +22,7 @@ CONFIG = SlamConfig().with_overrides(["encoder.threads=1", "device=cpu"])
 #: There and back again, seen from frames that differ a little.
 FRAMES = [0, 10, 20, 30, 40, 50, 41, 31, 21, 11, 1]
 #: Drift of a heading, as wheels and eyes have it.
-DRIFT = np.array([0.006, -0.004, 0.002, 0.0, 0.0, 0.0])
+DRIFT = np.array([0.004, -0.003, 0.001, 0.0, 0.0, 0.0])
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_drift_is_taken_away_where_the_walk_returns(encoder, walk, corrected):
     frames = drifted(walk)
     before = worst_m({k.id: k.T_map_cam for k in frames}, walk)
     after = worst_m(corrected.keyframe_poses, walk)
-    assert before > 0.06 and after < 0.75 * before
+    assert before > 0.05 and after < 0.75 * before
     assert read_info(corrected.export_head()).corrections >= 1
     again = learned(encoder, frames)
     assert all(np.array_equal(T, again.keyframe_poses[i])
