@@ -34,7 +34,7 @@ def tracker(monkeypatch):
     assert made.process(make_frame(0)).state is TrackerState.TRACKING
     made.predicted = []
 
-    def refine(frame, T_map_cam, **options):
+    def refine(frame, T_map_cam, motion=None, **options):
         made.predicted.append(T_map_cam)
 
     monkeypatch.setattr(made._local, "refine", refine)
