@@ -23,8 +23,13 @@ CALLERS = 10
 
 
 def measure_stream(report: Report, system: LiveSystem) -> None:
-    """Pairs that reach the tracker, and its latency, with no caller and with ten."""
+    """Pairs that reach the tracker; its latency with and without the mapper, and with callers."""
     figures: dict[str, Any] = {}
+    say("playing into a new map")
+    figures["mapping"] = stream_figures(*system.play_to_the_end(0))
+    say("playing while the mapper is stopped")
+    with system.stopped("mapper"):
+        figures["mapper_stopped"] = stream_figures(*system.play_to_the_end(0))
     for callers in (0, CALLERS):
         say(f"playing with {callers} callers")
         heard, player = system.play_to_the_end(callers)
@@ -37,7 +42,12 @@ def measure_stream(report: Report, system: LiveSystem) -> None:
         "latency_ms": percentiles(listener.answer_ms),
         "reasons": {str(k): v for k, v in listener.reasons.items()}}
     report.figures |= figures
-    report.at_least("pairs reaching the tracker, %", alone["arrived_percent"], 99.0)
+    mapping, stopped = figures["mapping"]["latency_ms"], figures["mapper_stopped"]["latency_ms"]
+    report.at_most("tracker p50 while mapping, share of that without mapper",
+                   mapping["p50"] / stopped["p50"], 1.25)
+    report.at_most("tracker p95 while mapping, share of that without mapper",
+                   mapping["p95"] / stopped["p95"], 1.5)
+    report.at_least("pairs reaching the tracker, %", figures["mapping"]["arrived_percent"], 99.0)
     report.at_least("relocalize answers, %", 100.0 * listener.answered / listener.asked, 100.0)
     unexpected = sum(listener.reasons[r] for r in (
         Relocalize.Response.BUSY, Relocalize.Response.ERROR, Relocalize.Response.BAD_REQUEST))

@@ -189,6 +189,17 @@ class LiveSystem:
         os.kill(pid, signal.SIGKILL)
         return time.monotonic()
 
+    @contextmanager
+    def stopped(self, name: str) -> Iterator[None]:
+        """Keep a node from running for the length of the block."""
+        pid = self.group.children[name].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def memory_mb(self) -> dict[str, float]:
         """Resident memory of each node in 10^6 bytes."""
         return {n: resident_mb(self.group.children[n].pid) for n in NODES}

@@ -131,8 +131,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     """Return the command line all benchmarks share: --data DIR --out FILE.json."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--data", type=Path, help="folder of sequences (TUM layout), one per folder")
-    made.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    made.add_argument("--out", type=output_file, required=True, help="JSON file to write")
     return made
+
+
+def output_file(text: str) -> Path:
+    """Make the folder of an output at the start: a long run must not fail at its end."""
+    path = Path(text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def sequences(data: Path | None) -> dict[str, Path]:
