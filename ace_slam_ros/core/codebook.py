@@ -56,21 +56,27 @@ class Codebook:
         ends = np.cumsum(np.bincount(group_M.reshape(-1), minlength=groups))
         values = np.full((len(order_M), neighbours), -2.0, np.float32)
         slots = np.zeros((len(order_M), neighbours), np.int64)
+        rows_M = np.arange(len(order_M))
         first, word = 0, 0
         for end, word_end in zip(ends, self._ends, strict=True):
             if end > first and word_end > word:
                 similarity = queries_MD[first:end] @ self._sorted_KD[word:word_end].T
                 found = min(neighbours, word_end - word)
-                slot = (similarity.argmax(axis=1)[:, None] if found == 1  # quicker than a sort
-                        else np.argsort(-similarity, axis=1)[:, :found])
-                values[first:end, :found] = np.take_along_axis(similarity, slot, axis=1)
-                slots[first:end, :found] = slot + word
+                if found == 1:  # the usual case, without a sort
+                    slot = similarity.argmax(axis=1)
+                    values[first:end, 0] = similarity[rows_M[:end - first], slot]
+                    slots[first:end, 0] = slot + word
+                else:
+                    sorted_slots = np.argsort(-similarity, axis=1)[:, :found]
+                    values[first:end, :found] = np.take_along_axis(similarity, sorted_slots, 1)
+                    slots[first:end, :found] = sorted_slots + word
             first, word = end, word_end
         back = np.empty_like(order_M)
-        back[order_M] = np.arange(len(order_M))
+        back[order_M] = rows_M
         values = values[back].reshape(len(d_ND), -1)
         slots = slots[back].reshape(len(d_ND), -1)
-        best = np.argsort(-values, axis=1, kind="stable")[:, :neighbours]
+        best = (values.argmax(axis=1)[:, None] if neighbours == 1
+                else np.argsort(-values, axis=1, kind="stable")[:, :neighbours])
         return torch.from_numpy(self._order_K[np.take_along_axis(slots, best, axis=1)])
 
     def nearest_exhaustive(self, descriptors_ND: Tensor, neighbours: int) -> Tensor:
