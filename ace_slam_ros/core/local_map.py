@@ -46,13 +46,23 @@ class Motion:
         return log_se3(invert_pose(self.T_map_cam) @ T_map_cam) / self.elapsed_s
 
 
+@dataclass
+class _Unadjusted:
+    """A new keyframe, its frame, its neighbours and itself, and those not compared with it yet."""
+
+    added: LocalKeyframe
+    frame: Frame
+    near: list[LocalKeyframe]
+    unlinked: list[LocalKeyframe]
+
+
 class LocalMap:
     """Bounded set of local keyframes that a frame is refined against."""
 
     def __init__(self, tracker: TrackerConfig, sensor: SensorConfig) -> None:
         self._tracker, self._sensor = tracker, sensor
         self._keyframes: dict[int, LocalKeyframe] = {}
-        self._pending: tuple[LocalKeyframe, Frame] | None = None
+        self._pending: _Unadjusted | None = None
         self.shutter = RollingShutter(sensor.readout_s)
 
     def __len__(self) -> int:
@@ -123,26 +133,38 @@ class LocalMap:
             np.array(T_map_cam), covariance_66, twist, float(np.median(measured)),
             contrast(frame.grey, pixels[good]))
         self._keyframes[identifier] = added
-        self._pending = (added, frame) if self._tracker.window > 0 else None
         if len(self._keyframes) > _MAX_KEYFRAMES:
             self._cull()
+        if self._tracker.window > 0:
+            near = [k for distance, k in self.nearest(T_map_cam, self._tracker.window + 1)
+                    if distance < LARGEST_VIEW_DISTANCE and k.camera == frame.camera]
+            self._pending = _Unadjusted(added, frame, near, [k for k in near if k is not added])
         return True
 
-    def adjust(self) -> bool:
-        """Adjust the window around the newest keyframe, if that is still to be done."""
-        if self._pending is None:
+    def adjust(self, links: int | None = None) -> bool:
+        """Adjust the window around the newest keyframe, if that is still to be done.
+
+        Args:
+            links: neighbours that are compared with the newest keyframe in this call; the next
+                calls go on, the last one adjusts. None does everything now.
+
+        Returns:
+            Whether anything was to do.
+        """
+        pending = self._pending
+        if pending is None:
             return False
-        (added, frame), self._pending = self._pending, None
-        near = [k for distance, k in self.nearest(added.T_map_cam, self._tracker.window + 1)
-                if distance < LARGEST_VIEW_DISTANCE and k.camera == added.camera]
-        for host in near:
-            if host is added:
-                continue
-            index, pixels = self._follow(host, frame, added.T_map_cam, wide=False)
+        some = pending.unlinked[:links]
+        pending.unlinked = pending.unlinked[len(some):]
+        for host in some:
+            index, pixels = self._follow(host, pending.frame, pending.added.T_map_cam, wide=False)
             if len(index) >= _LEAST_TRACKS_OF_A_LINK:
-                host.tracks[added.id] = Track(index, pixels, self._depth(frame, pixels))
-        adjust_keyframes(
-            self._keyframes, {k.id for k in near}, self._sensor, self.shutter.readout_s)
+                host.tracks[pending.added.id] = Track(
+                    index, pixels, self._depth(pending.frame, pixels))
+        if links is None or not some:
+            self._pending = None
+            adjust_keyframes(self._keyframes, {k.id for k in pending.near}, self._sensor,
+                             self.shutter.readout_s)
         return True
 
     def _cull(self) -> None:

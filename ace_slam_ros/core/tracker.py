@@ -180,7 +180,7 @@ class Tracker:
             return self._result(frame, clock, None, None, None, None, reason)
         if self.state is TrackerState.INIT or self._budget.head_due(self._steady):
             features, raw = self._relocalise(frame, clock)
-        elif self._local.adjust():  # live, a frame without the head has time for it
+        elif self._local.adjust(links=2):  # live, frames without the head have time for it
             clock.lap("adjust")
         if self.state is TrackerState.INIT:
             assert features is not None
