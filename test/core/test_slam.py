@@ -235,7 +235,7 @@ def test_correcting_keyframes_moves_the_map(mapped, encoder, frames, tmp_path):
 
 def test_mapper_memory_is_bounded(encoder, mapped):
     _, results = mapped
-    config = CONFIG.with_values({"keyframe.max_count": 12})
+    config = CONFIG.with_values({"keyframe.max_count": 12, "mapper.pose_graph": False})
     mapper = Mapper(config, encoder, map_id="m")
     base = next(r.keyframe for r in results if r.keyframe is not None)
     for k in range(20):
