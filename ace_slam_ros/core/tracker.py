@@ -24,6 +24,7 @@ from .heads.payload import read_info, unpack_poses
 from .heads.protocol import SceneHead
 from .keyframe import Features, Keyframe
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap, Motion
+from .override import overrides
 from .refinement.pose import RefinedPose
 from .seen_through import SeenThrough
 from .solver import PoseEstimate, solve_rgbd
@@ -86,6 +87,7 @@ class Tracker:
         self._last: tuple[int, Float64Array] | None = None
         self._motion: Motion | None = None
         self._velocity_6 = np.zeros(6)
+        self._travelled_m = 0.0
         self._last_seen_ns: int | None = None
         self._prior: Float64Array | None = None
         self._odometry: Float64Array | None = None
@@ -280,9 +282,7 @@ class Tracker:
             if refined is None and predicted is not None:  # moved otherwise than predicted
                 return self._local.refine(frame, predicted, self._motion, wide=True)
             return refined
-        if refined is None or (
-                pose_error(refined.T_map_cam, raw.T_map_cam)[0] > self._config.tracker.override_m
-                and raw.inlier_ratio > self._config.tracker.override_ratio):
+        if refined is None or overrides(raw, refined, self._config.tracker, self._travelled_m):
             return self._local.refine(frame, raw.T_map_cam, self._motion)
         return refined
 
@@ -306,6 +306,7 @@ class Tracker:
         if self._last is not None and 0 < stamp_ns - self._last[0] <= _LONGEST_PREDICTION_NS:
             step = log_se3(invert_pose(self._last[1]) @ pose)
             self._velocity_6 = step / ((stamp_ns - self._last[0]) * 1e-9)
+            self._travelled_m += float(np.linalg.norm(step[:3]))
         else:
             self._velocity_6 = np.zeros(6)
         self._last = (stamp_ns, pose)
@@ -395,6 +396,5 @@ class Tracker:
         self._budget.spent(elapsed_ms, clock.stages_ms)
         return TrackResult(
             frame.stamp_ns, self.state, pose, covariance,
-            None if raw is None else raw.T_map_cam,
-            *self._confidence, self._version, keyframe, elapsed_ms, clock.stages_ms,
-            reason)
+            None if raw is None else raw.T_map_cam, *self._confidence, self._version, keyframe,
+            elapsed_ms, clock.stages_ms, reason)

@@ -1,0 +1,27 @@
+"""When a scene-coordinate pose replaces the tracked one although tracking goes on."""
+
+from __future__ import annotations
+
+from .config import TrackerConfig
+from .geometry import pose_error
+from .refinement.pose import RefinedPose
+from .solver import PoseEstimate
+
+#: Drift of a tracked camera, as a share of its way; a few times what tracking shows.
+_DRIFT_SHARE = 0.05
+
+
+def overrides(
+    raw: PoseEstimate, refined: RefinedPose, tracker: TrackerConfig, travelled_m: float
+) -> bool:
+    """Tell whether a sure scene-coordinate pose is to be believed instead of the refined one.
+
+    They must disagree by more than `tracker.override_m`. A camera that image tracks hold well
+    cannot be farther off than it drifted on its way: what the head says beyond that comes from
+    another place that looks the same, such as the next of many equal doors.
+    """
+    gap_m = pose_error(refined.T_map_cam, raw.T_map_cam)[0]
+    if gap_m <= tracker.override_m or raw.inlier_ratio <= tracker.override_ratio:
+        return False
+    held_well = refined.inliers > 0.5 * refined.tracks
+    return not held_well or gap_m < tracker.override_m + _DRIFT_SHARE * travelled_m

@@ -1,0 +1,31 @@
+"""Scene-coordinate poses replace tracked ones where drift explains it, not where doors repeat."""
+
+import numpy as np
+import pytest
+
+from ace_slam_ros.core.config import TrackerConfig
+from ace_slam_ros.core.override import overrides
+from ace_slam_ros.core.refinement.pose import RefinedPose
+from ace_slam_ros.core.solver import PoseEstimate
+
+HELD, BARELY = 180, 60
+
+
+def at(x_m):
+    T = np.eye(4)
+    T[0, 3] = x_m
+    return T
+
+
+@pytest.mark.parametrize(("gap_m", "ratio", "inliers", "travelled_m", "expected"), [
+    (0.10, 0.9, HELD, 20.0, False),  # they agree
+    (0.60, 0.4, HELD, 20.0, False),  # not sure enough
+    (0.60, 0.9, HELD, 20.0, True),  # drift of a long way
+    (0.60, 0.9, HELD, 2.0, False),  # too much for a short one
+    (7.00, 0.9, HELD, 20.0, False),  # the next door
+    (7.00, 0.9, BARELY, 20.0, True),  # carried away: image tracks hardly hold
+])
+def test_override(gap_m, ratio, inliers, travelled_m, expected):
+    raw = PoseEstimate(at(gap_m), np.eye(6), np.ones(10, bool), ratio)
+    refined = RefinedPose(at(0.0), np.eye(6), inliers, 200)
+    assert overrides(raw, refined, TrackerConfig(), travelled_m) is expected
