@@ -1,6 +1,5 @@
 """Figures of the live benchmarks, from courses made by hand."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -8,14 +7,9 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.append(str(FOLDER))
+from live import stream_figures  # noqa: E402
 from live_system import Heard, longest_gap_s, percentiles, resident_mb  # noqa: E402
 from soak import growth_percent, tracked_by_pass  # noqa: E402
-
-# By its path: a helper of these tests is called live.py as well.
-spec = importlib.util.spec_from_file_location("benchmark_live", FOLDER / "live.py")
-benchmark = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(benchmark)
-stream_figures = benchmark.stream_figures
 
 
 def heard(at_s, tracked=True, frames=0, skipped=0, latency_ms=20.0):

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from live import FRAME, PATIENCE_S, LiveSystem, live_system
+from node_processes import FRAME, PATIENCE_S, LiveSystem, live_system
 from std_srvs.srv import SetBool, Trigger
 from wall import CAMERA, Wall, wander
 

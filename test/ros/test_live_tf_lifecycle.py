@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from live import FRAME, PATIENCE_S, LiveSystem, Probe
+from node_processes import FRAME, PATIENCE_S, LiveSystem, Probe
 from wall import Wall, wander
 
 from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, exp_se3, invert_pose, make_pose

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rclpy
 import torch
-from live import PATIENCE_S, LiveSystem, Probe
+from node_processes import PATIENCE_S, LiveSystem, Probe
 from wall import CAMERA, Wall, wander
 
 from ace_slam_ros.core.config import SlamConfig

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import rclpy
-from live import FRAME
+from node_processes import FRAME
 from rclpy.executors import SingleThreadedExecutor
 from wall import CAMERA, Wall
 

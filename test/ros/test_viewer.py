@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
-from live import FRAME, PATIENCE_S, Probe
 from nav_msgs.msg import Path
+from node_processes import FRAME, PATIENCE_S, Probe
 from sensor_msgs.msg import PointCloud2
 from wall import CAMERA, Wall
 
