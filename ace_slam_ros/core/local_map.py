@@ -16,12 +16,12 @@ from .frame import Frame
 from .geometry import (
     Float64Array,
     invert_pose,
-    log_se3,
     most_redundant_view,
     transform_points,
 )
 from .local_keyframe import LocalKeyframe, Track
 from .local_window import adjust_keyframes
+from .motion_model import Motion
 from .refinement.corners import Float32Array, contrast, detect_corners, point_depth
 from .refinement.follow import follow
 from .refinement.pose import NEAREST_M, RefinedPose, Sightings, optimise_pose, residuals
@@ -32,18 +32,6 @@ _LEAST_TRACKS_OF_A_LINK = 12
 _MAX_KEYFRAMES = 120
 #: Views farther apart than this (translation over depth plus 1.5 x radians) share too little.
 LARGEST_VIEW_DISTANCE = 1.2
-
-
-@dataclass(frozen=True)
-class Motion:
-    """The last pose before a frame and the time since, for the velocity during the frame."""
-
-    T_map_cam: Float64Array
-    elapsed_s: float
-
-    def twist_6(self, T_map_cam: Float64Array) -> Float64Array:
-        """Velocity of a camera that has reached `T_map_cam`, in its own frame."""
-        return log_se3(invert_pose(self.T_map_cam) @ T_map_cam) / self.elapsed_s
 
 
 @dataclass

@@ -23,5 +23,4 @@ def overrides(
     gap_m = pose_error(refined.T_map_cam, raw.T_map_cam)[0]
     if gap_m <= tracker.override_m or raw.inlier_ratio <= tracker.override_ratio:
         return False
-    held_well = refined.inliers > 0.5 * refined.tracks
-    return not held_well or gap_m < tracker.override_m + _DRIFT_SHARE * travelled_m
+    return not refined.held_well or gap_m < tracker.override_m + _DRIFT_SHARE * travelled_m

@@ -165,14 +165,17 @@ def _play_realtime(
     feeder = threading.Thread(target=_feed, args=(source, slot), name="camera", daemon=True)
     feeder.start()
     bar = tqdm(total=len(source), desc="tracking", unit="frame", disable=not progress)
+    answered: list[float] = []
     try:
         while (item := slot.take()) is not None:
             frame, arrived = item
             update = worker.take_head()
             if update is not None:
                 tracker.set_head(*update)
-            result = tracker.process(frame)
-            run.add(result, (time.perf_counter() - arrived) * 1e3)
+            answered.clear()
+            result = tracker.process(frame, lambda *_: answered.append(time.perf_counter()))
+            answered.append(time.perf_counter())
+            run.add(result, (answered[0] - arrived) * 1e3)
             run.view.show(frame, result, tracker.head)
             if result.keyframe is not None and config.ros.mode == "mapping":
                 worker.put(result.keyframe, tracker.map_id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Callable
 
 import numpy as np
 
@@ -23,18 +24,21 @@ from .heads.factory import load_head
 from .heads.payload import read_info, unpack_poses
 from .heads.protocol import SceneHead
 from .keyframe import Features, Keyframe
-from .local_map import LARGEST_VIEW_DISTANCE, LocalMap, Motion
+from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
+from .motion_model import Motion, MotionModel
 from .override import overrides
 from .refinement.pose import RefinedPose
 from .seen_through import SeenThrough
 from .solver import PoseEstimate, solve_rgbd
 from .track_result import StageClock, TrackerState, TrackResult, explain_missing
 
+#: Takes pose (4, 4) T_map_cam and covariance (6, 6) of a frame.
+Answer = Callable[[Float64Array, Float64Array], None]
+
 __all__ = ["TrackResult", "Tracker", "TrackerState"]
 
 log = logging.getLogger(__name__)
 
-_LONGEST_PREDICTION_NS = 300_000_000
 _ANCHOR_FRAMES = 60
 _KEYFRAME_ID_MARGIN = 1000
 
@@ -64,6 +68,7 @@ class Tracker:
         self._now_ns = 0
         self._live = live
         self._seen_through = SeenThrough(config.sensor)
+        self._model = MotionModel(config.tracker.motion_prior)
         self._budget = FrameBudget(
             config.tracker.frame_budget_ms if live else 0.0, config.tracker.frame_deadline_ms)
         self._begin(map_id or uuid.uuid4().hex[:12])
@@ -84,14 +89,10 @@ class Tracker:
 
     def clear_motion(self) -> None:
         """Forget velocity and time, after a clock jump; map and state stay."""
-        self._last: tuple[int, Float64Array] | None = None
+        self._model.clear()
         self._motion: Motion | None = None
-        self._velocity_6 = np.zeros(6)
-        self._travelled_m = 0.0
         self._last_seen_ns: int | None = None
         self._prior: Float64Array | None = None
-        self._odometry: Float64Array | None = None
-        self._last_odometry: Float64Array | None = None
         self._steady = False
         self._budget.clear()
         self._seen_through.clear()
@@ -125,7 +126,7 @@ class Tracker:
 
         Its change since the last pose predicts the motion instead of a constant velocity.
         """
-        self._odometry = None if T_odom_cam is None else np.array(T_odom_cam)
+        self._model.odometry = None if T_odom_cam is None else np.array(T_odom_cam)
 
     def set_head(self, payload: bytes, version: int) -> None:
         """Take over new head weights; weights of another map mean: localise in that one.
@@ -161,60 +162,67 @@ class Tracker:
 
         The velocity is in the camera's frame and stays, so that the motion goes on smoothly.
         """
-        motion = self._local.correct(poses)
+        self._model.correct(self._local.correct(poses))
         self._seen_through.clear()
-        if self._last is not None:
-            self._last = (self._last[0], motion @ self._last[1])
 
     @property
     def head(self) -> SceneHead | None:
         """The head in use, None before the first."""
         return self._head
 
-    def process(self, frame: Frame) -> TrackResult:
-        """Track one frame; never raises for what a camera can deliver."""
+    def process(self, frame: Frame, answer: Answer | None = None) -> TrackResult:
+        """Track one frame; never raises for what a camera can deliver.
+
+        Args:
+            frame: the newest frame.
+            answer: takes pose and covariance as soon as image tracks hold the camera well, before
+                the frame is relocalised or made a keyframe. Should that prove the pose wrong, the
+                next frame's is right. Not called for other frames.
+
+        Returns:
+            What became of the frame in the end; its pose is the one that was answered.
+        """
         clock = StageClock()
         self._now_ns = frame.stamp_ns
-        self._motion = self._motion_until(frame.stamp_ns)
+        self._motion = self._model.until(frame.stamp_ns)
+        if self.state is TrackerState.INIT:
+            return self._initialise(frame, clock)
+        predicted = self._predict(frame.stamp_ns) if self._config.tracker.refine else None
+        followed = None
+        if predicted is not None:
+            followed = self._local.refine(frame, predicted, self._motion)
+        clock.lap("refine")
+        at_once = answer is not None and followed is not None and followed.held_well
+        if answer is not None and followed is not None and at_once:
+            answer(followed.T_map_cam, followed.covariance_66)
         features, raw = None, None
-        if self.state is TrackerState.INIT and self._localization:
-            reason = "waiting for the map: is the mapper up, and ros.map_dir set?"
-            return self._result(frame, clock, None, None, None, None, reason)
-        if self.state is TrackerState.INIT or self._budget.head_due(self._steady):
+        if self._budget.head_due(self._steady) or followed is None:
             features, raw = self._relocalise(frame, clock)
         elif self._local.adjust(links=2):  # live, frames without the head have time for it
             clock.lap("adjust")
-        if self.state is TrackerState.INIT:
-            assert features is not None
-            return self._initialise(frame, features, clock)
-        predicted = self._predict(frame.stamp_ns) if self._config.tracker.refine else None
-        refined = None
-        if predicted is not None:
-            refined = self._local.refine(frame, predicted, self._motion)
-        clock.lap("refine")
-        if refined is None and features is None:
-            features, raw = self._relocalise(frame, clock)
+        refined = followed
         if self._config.tracker.refine:
-            refined = self._settle(frame, predicted, refined, raw)
+            refined = self._settle(frame, predicted, followed, raw)
         clock.lap("refine")
-        self._steady = refined is not None and refined.inliers > 0.5 * refined.tracks
+        self._steady = refined is not None and refined.held_well
         pose, covariance = self._decide(raw, refined)
         keyframe = None
         if pose is not None and covariance is not None:
             self._anchor(raw, refined)
-            self._moved(frame.stamp_ns, pose)
+            self._moved(frame.stamp_ns, pose, followed is not None and refined is not followed)
             self._seen_through.add(frame, pose)
             if self._wants_keyframe(pose):
-                if features is None:
-                    features = self._describe(frame)
-                # without refinement at all, as in ACE-SLAM, scene-coordinate poses make the map
-                placed = refined is not None or not self._config.tracker.refine
-                keyframe = self._make_keyframe(frame, features, pose, covariance, placed)
+                keyframe = self._make_keyframe(
+                    frame, features or self._describe(frame), pose, covariance,
+                    # without refinement, as in ACE-SLAM, scene-coordinate poses make the map
+                    placed=refined is not None or not self._config.tracker.refine)
                 clock.lap("keyframe")
         else:
             self._missed(frame.stamp_ns)
         reason = "" if pose is not None else explain_missing(
             features, raw, self._config.solver.min_inliers, self._head is not None)
+        if at_once and followed is not None:
+            pose, covariance = followed.T_map_cam, followed.covariance_66
         return self._result(frame, clock, pose, covariance, raw, keyframe, reason)
 
     def _relocalise(self, frame: Frame, clock: StageClock) -> tuple[Features, PoseEstimate | None]:
@@ -236,8 +244,13 @@ class Tracker:
         return solve_rgbd(features, predictions, self._config.solver, self._config.sensor,
                           self._rng)
 
-    def _initialise(self, frame: Frame, features: Features, clock: StageClock) -> TrackResult:
+    def _initialise(self, frame: Frame, clock: StageClock) -> TrackResult:
         """Make the first frame with enough depth the origin of a new map."""
+        if self._localization:
+            reason = "waiting for the map: is the mapper up, and ros.map_dir set?"
+            return self._result(frame, clock, None, None, None, None, reason)
+        features = self._describe(frame)
+        clock.lap("encode")
         known = int(np.isfinite(features.points_cam_N3[:, 2]).sum())
         if known < self._config.solver.min_inliers or not self._local.add(
                 self._next_keyframe, frame, self._T_first, np.zeros((6, 6))):
@@ -254,24 +267,10 @@ class Tracker:
         return self._result(
             frame, clock, self._T_first, np.eye(6) * 1e-6, None, keyframe, "")
 
-    def _motion_until(self, stamp_ns: int) -> Motion | None:
-        """Return what tells the velocity at a stamp, None when the last pose is too old."""
-        if self._last is None or not 0 < stamp_ns - self._last[0] <= _LONGEST_PREDICTION_NS:
-            return None
-        return Motion(self._last[1], (stamp_ns - self._last[0]) * 1e-9)
-
     def _predict(self, stamp_ns: int) -> Float64Array | None:
-        """Pose at a stamp by odometry, else constant velocity; None when the last is too old."""
-        if self._prior is not None:
-            prior, self._prior = self._prior, None
-            return prior
-        if self._last is None or stamp_ns - self._last[0] > _LONGEST_PREDICTION_NS:
-            return None
-        if not self._config.tracker.motion_prior:
-            return self._last[1]
-        if self._odometry is not None and self._last_odometry is not None:
-            return self._last[1] @ invert_pose(self._last_odometry) @ self._odometry
-        return self._last[1] @ exp_se3(self._velocity_6 * (stamp_ns - self._last[0]) * 1e-9)
+        """Return the pose an operator or a filter gave, else what the motion tells."""
+        prior, self._prior = self._prior, None
+        return self._model.predict(stamp_ns) if prior is None else prior
 
     def _settle(
         self, frame: Frame, predicted: Float64Array | None, refined: RefinedPose | None,
@@ -282,14 +281,16 @@ class Tracker:
             if refined is None and predicted is not None:  # moved otherwise than predicted
                 return self._local.refine(frame, predicted, self._motion, wide=True)
             return refined
-        if refined is None or overrides(raw, refined, self._config.tracker, self._travelled_m):
+        if refined is None or overrides(
+                raw, refined, self._config.tracker, self._model.travelled_m):
             return self._local.refine(frame, raw.T_map_cam, self._motion)
         return refined
 
     def _trusted(self, raw: PoseEstimate) -> bool:
         """Without a recent pose a scene-coordinate pose must be surer."""
-        recent = self._last is not None and (
-            self._now_ns - self._last[0] <= self._config.tracker.lost_after_s * 1e9)
+        last = self._model.last
+        recent = last is not None and (
+            self._now_ns - last[0] <= self._config.tracker.lost_after_s * 1e9)
         return recent or raw.inlier_ratio >= self._config.relocalizer.min_confidence
 
     def _decide(
@@ -301,16 +302,9 @@ class Tracker:
             return raw.T_map_cam, raw.covariance_66
         return None, None
 
-    def _moved(self, stamp_ns: int, pose: Float64Array) -> None:
+    def _moved(self, stamp_ns: int, pose: Float64Array, corrected: bool = False) -> None:
         """Update motion model and state after an accepted pose."""
-        if self._last is not None and 0 < stamp_ns - self._last[0] <= _LONGEST_PREDICTION_NS:
-            step = log_se3(invert_pose(self._last[1]) @ pose)
-            self._velocity_6 = step / ((stamp_ns - self._last[0]) * 1e-9)
-            self._travelled_m += float(np.linalg.norm(step[:3]))
-        else:
-            self._velocity_6 = np.zeros(6)
-        self._last = (stamp_ns, pose)
-        self._last_odometry = self._odometry
+        self._model.moved(stamp_ns, pose, corrected)
         self._last_seen_ns = stamp_ns
         if self.state is TrackerState.LOST:
             log.info("found again in map %s", self.map_id)
@@ -324,7 +318,7 @@ class Tracker:
         if self.state is TrackerState.TRACKING and waited_s >= self._config.tracker.lost_after_s:
             log.warning("LOST: no pose for %.2f s; looking for the map in every frame", waited_s)
             self.state = TrackerState.LOST
-            self._last = None
+            self._model.last = None
 
     def _anchor(self, raw: PoseEstimate | None, refined: RefinedPose | None) -> None:
         """Pull keyframes that were made from a single raw pose towards the mean of many."""

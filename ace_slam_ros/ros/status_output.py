@@ -31,7 +31,15 @@ class StatusOutput:
         self._tracked = self._lost = 0
         self._node, self._map_frame = node, map_frame
         self._latency, self._work = Window(), Window()
+        self._answered: tuple[ImagePair | None, float] = (None, 0.0)
         self._publisher = node.create_publisher(SlamStatus, "status", reliable_qos())
+
+    def answer(self, pair: ImagePair) -> bool:
+        """Take the time at which the answer to a pair is known; False if it was before."""
+        if self._answered[0] is pair:
+            return False
+        self._answered = (pair, (time.monotonic_ns() - pair.arrival_ns) * 1e-6)
+        return True
 
     @property
     def skipped(self) -> int:
@@ -42,7 +50,8 @@ class StatusOutput:
         self, pair: ImagePair, state: int, map_id: str, reason: str, result: TrackResult | None
     ) -> None:
         """Publish the state after one pair; `result` is None when the core did not run on it."""
-        latency_ms = (time.monotonic_ns() - pair.arrival_ns) * 1e-6
+        self.answer(pair)
+        latency_ms = self._answered[1]
         status = SlamStatus(
             header=make_header(pair.stamp_ns, self._map_frame), state=state, map_id=map_id,
             latency_ms=latency_ms, reason=reason)

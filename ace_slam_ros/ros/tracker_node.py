@@ -20,7 +20,7 @@ from ace_slam_ros.msg import Keyframe as KeyframeMsg
 from ace_slam_ros.msg import SlamStatus
 
 from ..core.errors import AceSlamError, DataError
-from ..core.geometry import invert_pose
+from ..core.geometry import Float64Array, invert_pose
 from ..core.tracker import Tracker, TrackerState, TrackResult
 from .conversions import frame_from_msgs, keyframe_to_msg
 from .diagnostics import Report
@@ -62,8 +62,7 @@ class TrackerNode(SlamNode):
         self._keyframes = self.create_publisher(KeyframeMsg, "keyframe", keyframe_qos())
         self._entities: list[Any] = [
             self.create_service(Trigger, "reset", self.guarded_service(self._reset)),
-            self.create_service(SetBool, "pause", self.guarded_service(self._pause)),
-        ]
+            self.create_service(SetBool, "pause", self.guarded_service(self._pause))]
 
     def start(self) -> Callable[[], None]:
         """Subscribe."""
@@ -83,11 +82,9 @@ class TrackerNode(SlamNode):
         """Drop what `setup` made."""
         for service in self._entities:
             self.destroy_service(service)
-        self._status.close()
         self.destroy_publisher(self._keyframes)
-        self._output.close()
-        self._transforms.close()
-        self._link.close()
+        for part in (self._status, self._output, self._transforms, self._link):
+            part.close()
         self._tracker = None
 
     # Callbacks, in the executor's thread: they only leave work for the worker -----------------
@@ -100,10 +97,10 @@ class TrackerNode(SlamNode):
         self._actions.append(self._clear_motion)
 
     def _initialpose(self, msg: PoseWithCovarianceStamped) -> None:
-        frame = msg.header.frame_id
+        frame, expected = msg.header.frame_id, self.config.ros.map_frame
         try:
-            if frame not in ("", self.config.ros.map_frame):
-                raise DataError(f"it is in frame '{frame}', not '{self.config.ros.map_frame}'")
+            if frame not in ("", expected):
+                raise DataError(f"it is in frame '{frame}', not '{expected}'")
             T_map_base = pose_from_msg(msg.pose.pose)
         except AceSlamError as error:
             self.get_logger().warning(f"initialpose ignored: {error}")
@@ -112,14 +109,12 @@ class TrackerNode(SlamNode):
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._actions.append(self._start_map)
-        response.success = True
-        response.message = "a new map starts with the next frame"
+        response.success, response.message = True, "a new map starts with the next frame"
         return response
 
     def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._paused = request.data
-        response.success = True
-        response.message = "paused" if request.data else "running"
+        response.success, response.message = True, "paused" if request.data else "running"
         return response
 
     # Worker thread ------------------------------------------------------------------------------
@@ -172,7 +167,7 @@ class TrackerNode(SlamNode):
         self._tracker.set_first_pose(T_base_cam)
         self._update_head(self._tracker)
         self._tracker.set_odometry(self._output.camera_in_odometry(pair.stamp_ns, T_base_cam))
-        return self._tracker.process(frame)
+        return self._tracker.process(frame, lambda *posed: self._answer(pair, *posed))
 
     def _act(self, tracker: Tracker) -> None:
         while self._actions:
@@ -196,13 +191,19 @@ class TrackerNode(SlamNode):
         elif tracker.corrections != corrections:
             self._output.map_moved()
 
+    def _answer(
+        self, pair: ImagePair, T_map_cam: Float64Array, covariance_66: Float64Array | None
+    ) -> None:
+        """Publish a pose, once per image pair and as soon as it is known."""
+        if self._status.answer(pair):
+            T_map_base = T_map_cam @ invert_pose(self._T_base_cam)
+            self._output.publish(
+                pair.stamp_ns, T_map_base, base_covariance(covariance_66, T_map_cam, T_map_base))
+
     def _publish(self, pair: ImagePair, result: TrackResult) -> None:
         self._last = result
-        T_map_cam = result.T_map_cam
-        if T_map_cam is not None and result.state == TrackerState.TRACKING:
-            T_map_base = T_map_cam @ invert_pose(self._T_base_cam)
-            covariance_66 = base_covariance(result.covariance_66, T_map_cam, T_map_base)
-            self._output.publish(pair.stamp_ns, T_map_base, covariance_66)
+        if result.T_map_cam is not None and result.state == TrackerState.TRACKING:
+            self._answer(pair, result.T_map_cam, result.covariance_66)
         elif result.state == TrackerState.LOST:
             self._output.interrupt()
         self._say(pair, int(result.state), result.reason, result)

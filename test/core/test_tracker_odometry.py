@@ -10,6 +10,8 @@ from ace_slam_ros.core.config import EncoderConfig, SlamConfig
 from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.frame import Frame
 from ace_slam_ros.core.geometry import exp_se3, invert_pose
+from ace_slam_ros.core.motion_model import MotionModel
+from ace_slam_ros.core.refinement.pose import RefinedPose
 from ace_slam_ros.core.tracker import Tracker, TrackerState
 
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
@@ -45,6 +47,34 @@ def test_odometry_predicts_the_motion(tracker):
     tracker.set_odometry(T_ODOM_CAM @ MOVE)
     tracker.process(make_frame(1))
     assert np.allclose(tracker.predicted[0], MOVE, atol=1e-9)
+
+
+def test_a_camera_that_is_held_is_answered_before_the_head_runs(tracker, monkeypatch):
+    held = RefinedPose(MOVE, np.eye(6), inliers=60, tracks=100)
+    monkeypatch.setattr(tracker._local, "refine", lambda *a, **k: held)
+    order, described = [], tracker._describe
+    monkeypatch.setattr(
+        tracker, "_describe", lambda frame: order.append("head") or described(frame))
+    result = tracker.process(make_frame(1), lambda pose, _: order.append(pose))
+    assert order[0] is MOVE and order[1] == "head" and len(order) == 2
+    assert result.T_map_cam is MOVE and result.state is TrackerState.TRACKING
+
+
+def test_a_camera_that_is_hardly_held_waits_for_the_head(tracker, monkeypatch):
+    slipping = RefinedPose(MOVE, np.eye(6), inliers=40, tracks=100)
+    monkeypatch.setattr(tracker._local, "refine", lambda *a, **k: slipping)
+    answers = []
+    result = tracker.process(make_frame(1), lambda *posed: answers.append(posed))
+    assert not answers and result.T_map_cam is MOVE
+
+
+def test_a_correction_is_no_motion():
+    model = MotionModel(constant_velocity=True)
+    model.moved(0, np.eye(4))
+    model.moved(100_000_000, exp_se3(np.array([0.01, 0, 0, 0, 0, 0])))
+    model.moved(200_000_000, exp_se3(np.array([5.0, 0, 0, 0, 0, 0])), corrected=True)
+    assert np.allclose(model.predict(300_000_000)[:3, 3], [5.01, 0, 0])
+    assert model.travelled_m == pytest.approx(0.01)
 
 
 def test_drift_of_the_odometry_frame_cancels(tracker):

@@ -32,6 +32,11 @@ class RefinedPose:
     inliers: int
     tracks: int
 
+    @property
+    def held_well(self) -> bool:
+        """Whether most tracks agree."""
+        return self.inliers > 0.5 * self.tracks
+
 
 @dataclass(frozen=True)
 class Sightings:
