@@ -117,11 +117,6 @@ class Listener:
             time.sleep(0.01)
         return int(future.result().reason)
 
-    @property
-    def service_ready(self) -> bool:
-        """Whether the relocalizer is there."""
-        return bool(self._client.service_is_ready())
-
     def close(self) -> None:
         """Leave the graph."""
         self._executor.shutdown(1.0)

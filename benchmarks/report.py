@@ -58,7 +58,6 @@ class Report:
 
     def finish(self, out: Path) -> int:
         """Write the JSON, print the checks, and return the exit code: 1 when a check fails."""
-        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps({
             "benchmark": self.benchmark, "machine": machine(),
             "seconds": round(time.time() - self.started, 1), "absent": self.absent,

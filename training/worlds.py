@@ -153,9 +153,9 @@ def world_pair(
     margin = 8.0
     pixels_a = rng.uniform(margin, view - margin, (count, 2))
     in_a = (pixels_a - M_a[:2, 2]) @ np.linalg.inv(M_a[:2, :2]).T
-    inside, in_b, seen = _across(in_a, shots, int(a), int(b))
+    _, in_b, seen = _across(in_a, shots, int(a), int(b))
     pixels_b = in_b @ M_b[:2, :2].T + M_b[:2, 2]
-    valid = inside & seen & ((pixels_b > margin) & (pixels_b < view - margin)).all(axis=1)
+    valid = seen & ((pixels_b > margin) & (pixels_b < view - margin)).all(axis=1)
     return Pair(images[0], images[1], pixels_a.astype(np.float32),
                 np.where(valid[:, None], pixels_b, 0).astype(np.float32), valid)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 
 from .errors import ConfigError
@@ -140,6 +142,10 @@ class SolverConfig(Checked):
     min_inliers: int = param(40, "fewer inliers are no pose", "", 6, 10000)
     min_inlier_ratio: float = param(
         0.15, "smaller share of inliers is no pose", "", 0.01, 1.0)
+
+    def gate_m(self, depth_m: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the inlier gate at depths, before depth noise is added; constant up to 2 m."""
+        return self.inlier_m * np.maximum(1.0, depth_m / 2.0)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 from .config import SlamConfig
 from .errors import AceSlamError
 from .findings import Finding, good, note, problem
+from .state_root import state_root
 
 Importer = Callable[[str], ModuleType]
 
@@ -200,8 +201,7 @@ def socket_buffers(proc: Path = Path("/proc/sys/net/core")) -> Finding:
 
 def state_folder(environment: Mapping[str, str] = os.environ) -> Finding:
     """Check that the mapper can keep its session for a restart."""
-    root = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    folder = Path(root)
+    root = folder = state_root(environment)
     while not folder.exists():
         folder = folder.parent
     if not os.access(folder, os.W_OK):

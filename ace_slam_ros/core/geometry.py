@@ -75,6 +75,15 @@ def log_se3(T_44: Float64Array) -> Float64Array:
     return np.concatenate([V_inv @ T_44[:3, 3], omega])
 
 
+def cross_matrices(v_n3: Float64Array) -> Float64Array:
+    """Return (n, 3, 3) matrices with M @ w = v x w."""
+    M = np.zeros((len(v_n3), 3, 3))
+    M[:, 0, 1], M[:, 0, 2] = -v_n3[:, 2], v_n3[:, 1]
+    M[:, 1, 0], M[:, 1, 2] = v_n3[:, 2], -v_n3[:, 0]
+    M[:, 2, 0], M[:, 2, 1] = -v_n3[:, 1], v_n3[:, 0]
+    return M
+
+
 def rotation_angle_rad(R_33: Float64Array) -> float:
     """Angle of a rotation matrix in radians, in [0, pi]."""
     return float(np.linalg.norm(Rotation.from_matrix(R_33).as_rotvec()))

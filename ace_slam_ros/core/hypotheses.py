@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,10 +44,17 @@ class Hypotheses:
         return Hypotheses(y_n3, np.cumsum(count_n) - count_n, count_n, x_nS3[held],
                           sigma_nS[held], gate2_nS[held])
 
-    @property
+    @functools.cached_property
     def row_M(self) -> IndexArray:
         """Feature of each hypothesis."""
         return np.repeat(np.arange(len(self.count_n)), self.count_n)
+
+    def least(self, error_M: npt.NDArray[Any], limit: float) -> IndexArray:
+        """Return the hypothesis of each feature with the least error, where below a limit."""
+        least_n = np.minimum.reduceat(error_M, self.start_n)
+        best = np.flatnonzero((error_M == least_n[self.row_M]) & (error_M < limit))
+        _, first = np.unique(self.row_M[best], return_index=True)  # equal errors: the first
+        return np.asarray(best[first])
 
     def of(self, features: IndexArray) -> Hypotheses:
         """Return some of the features with their hypotheses."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .config import SensorConfig, SolverConfig
-from .geometry import Float64Array, kabsch
+from .geometry import Float64Array, cross_matrices, kabsch
 from .heads.protocol import Predictions
 from .hypotheses import Hypotheses
 from .keyframe import Features, Float32Array
@@ -81,7 +81,7 @@ def _squared_gate(
 ) -> Float32Array:
     """Return (n, S) squared inlier distances, finite also where there is no hypothesis."""
     depth_sigma = sensor.depth_sigma_m(depth_m_n)
-    base = solver.inlier_m * np.maximum(1.0, depth_m_n / 2.0)
+    base = solver.gate_m(depth_m_n)
     spread = np.where(np.isfinite(sigma_nS), sigma_nS, 0.0)
     gate2 = np.minimum(
         base[:, None] ** 2 + (_GATE_SIGMAS * depth_sigma[:, None]) ** 2,
@@ -103,10 +103,8 @@ def _agreeing(
     row_M = known.row_M
     gap = moved[row_M] - known.x_M3
     relative = np.einsum("mi,mi->m", gap, gap) / known.gate2_M
-    least = np.minimum.reduceat(relative, known.start_n)
-    best = np.flatnonzero((relative == least[row_M]) & (relative < 1.0))
-    index, first = np.unique(row_M[best], return_index=True)  # equal distances: the first
-    best = best[first]
+    best = known.least(relative, 1.0)
+    index = row_M[best]
     x = known.x_M3[best].astype(np.float64)
     variance = point_variance(y[index, 2], known.sigma_M[best], sensor)
     residual2 = np.square(y[index] @ T_44[:3, :3].T + T_44[:3, 3] - x).sum(axis=1) / 3
@@ -152,13 +150,8 @@ def pose_covariance(
     counted.
     """
     arm = x_map_n3 - centre_3
-    information = np.zeros((6, 6))
     weight = 1.0 / variance_n
-    cross = np.zeros((len(arm), 3, 3))
-    cross[:, 0, 1], cross[:, 0, 2] = arm[:, 2], -arm[:, 1]
-    cross[:, 1, 0], cross[:, 1, 2] = -arm[:, 2], arm[:, 0]
-    cross[:, 2, 0], cross[:, 2, 1] = arm[:, 1], -arm[:, 0]
-    J = np.concatenate([np.tile(np.eye(3), (len(arm), 1, 1)), cross], axis=2)
+    J = np.concatenate([np.tile(np.eye(3), (len(arm), 1, 1)), -cross_matrices(arm)], axis=2)
     information = np.einsum("n,nki,nkj->ij", weight, J, J)
     scale = max(1.0, float(np.mean(residual2_n / variance_n)))
     return np.asarray(np.linalg.inv(information + 1e-9 * np.eye(6)) * scale * 8.0)

@@ -127,9 +127,7 @@ def _agreeing(
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.linalg.norm(camera.project(local) - pixels_M2, axis=1)
     error = np.where(np.isfinite(error) & (local[:, 2] > 0.05), error, np.inf)
-    least = np.minimum.reduceat(error, known.start_n)
-    best = np.flatnonzero((error == least[known.row_M]) & (error < _GATE_PX))
-    return np.asarray(best[np.unique(known.row_M[best], return_index=True)[1]])
+    return known.least(error, _GATE_PX)
 
 
 def _covariance(

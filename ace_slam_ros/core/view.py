@@ -16,7 +16,7 @@ from .config import SlamConfig
 from .encoders.interface import Encoder
 from .features import extract_features
 from .frame import Frame
-from .geometry import Float64Array
+from .geometry import Float64Array, transform_points
 from .heads.protocol import SceneHead
 from .keyframe import Keyframe
 from .tracker import TrackResult
@@ -149,7 +149,8 @@ class RerunView:
 
     def keyframe(self, keyframe: Keyframe) -> None:
         """Draw the points of one keyframe where it stood when it was made."""
-        points = keyframe.points_cam_N3 @ keyframe.T_map_cam[:3, :3].T + keyframe.T_map_cam[:3, 3]
+        points = transform_points(
+            keyframe.T_map_cam, keyframe.points_cam_N3.astype(np.float64))
         self._recording.log(f"map/points/{keyframe.id}", self._rerun.Points3D(
             points, colors=self._colors(points), radii=0.01))
 
@@ -177,7 +178,7 @@ class RerunView:
         predicted = head.predict(features.descriptors_ND)
         misfit_m_NS = predicted.sigma_m_NS
         if T_map_cam is not None:
-            seen_N3 = features.points_cam_N3 @ T_map_cam[:3, :3].T + T_map_cam[:3, 3]
+            seen_N3 = transform_points(T_map_cam, features.points_cam_N3.astype(np.float64))
             misfit_m_NS = np.nan_to_num(np.linalg.norm(
                 predicted.coords_map_NS3 - seen_N3[:, None], axis=2), nan=np.inf)
         best = np.argmin(misfit_m_NS, axis=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 from ..core.errors import AceSlamError, MapError, SegmentError
 from ..core.heads.payload import read_info
 from ..core.map_store import MANIFEST, MapManifest
+from ..core.state_root import state_root
 from ..core.weights_segment import WeightsReader
 
 _log = logging.getLogger(__name__)
@@ -24,9 +24,7 @@ _LARGEST_SHARE = 0.05
 
 def state_folder(segment: str) -> Path:
     """Folder of the session of a segment below the user's state directory."""
-    root = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(root) if root else Path.home() / ".local" / "state"
-    return base / "ace_slam_ros" / segment / "session"
+    return state_root() / "ace_slam_ros" / segment / "session"
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def test_a_failing_core_costs_the_frame_only(tracker, monkeypatch):
     node, show, lines = tracker
     assert show().state == SlamStatus.TRACKING
 
-    def fail(self, frame):
+    def fail(self, frame, answer=None):
         raise ZeroDivisionError(f"{frame.stamp_ns} divided by nothing")
 
     with monkeypatch.context() as patch:

@@ -69,8 +69,7 @@ def head_capacity_bytes(config: SlamConfig, encoder: Encoder) -> int:
     """
     head = config.head
     words = len(encoder.codebook.words_KD)
-    # a learner may exceed `max_experts` a little before it drops the least worth keeping
-    experts = min(words * head.experts_per_word, 2 * head.max_experts)
+    experts = min(words * head.experts_per_word, head.max_experts)
     affine = words + experts * (3 * head.inputs + 10)
     width = head.hidden_width
     outputs = max(head.grid_votes, 3 * head.grid_cells**2)

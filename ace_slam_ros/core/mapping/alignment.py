@@ -13,11 +13,10 @@ import numpy as np
 import torch
 
 from ..config import SensorConfig, SolverConfig
-from ..geometry import Float64Array, exp_se3, log_se3, transform_points
+from ..geometry import Float64Array, cross_matrices, exp_se3, log_se3, transform_points
 from ..heads.protocol import Predictions
 from ..keyframe import Features, Float32Array
 from ..solver import solve_rgbd
-from .edge import cross_matrices
 from .view import View
 
 #: Matches considered per feature: the place may look alike twice within one image.

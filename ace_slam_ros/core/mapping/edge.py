@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import Float64Array, invert_pose, log_se3
+from ..geometry import (
+    Float64Array,
+    cross_matrices,
+    invert_pose,
+    log_se3,
+    rotation_angle_rad,
+)
 
 
 class EdgeKind(enum.IntEnum):
@@ -64,7 +70,7 @@ def odometry_edge(
     they share (calibration, depth bias) is a percent of the step, the drift of a fair tracker.
     """
     step_m = float(np.linalg.norm(T_a_b[:3, 3]))
-    step_rad = float(np.linalg.norm(log_se3(T_a_b)[3:]))
+    step_rad = rotation_angle_rad(T_a_b[:3, :3])
     sigma_m, sigma_rad = 0.002 + 0.01 * step_m, np.deg2rad(0.05) + 0.01 * step_rad
     return Edge(a, b, T_a_b, np.diag(np.repeat([sigma_m, sigma_rad], 3) ** 2), kind)
 
@@ -76,12 +82,3 @@ def adjoint_66(T_44: Float64Array) -> Float64Array:
     Ad[:3, :3] = Ad[3:, 3:] = R
     Ad[:3, 3:] = cross_matrices(t[None])[0] @ R
     return Ad
-
-
-def cross_matrices(v_n3: Float64Array) -> Float64Array:
-    """Return (n, 3, 3) matrices with M @ w = v x w."""
-    M = np.zeros((len(v_n3), 3, 3))
-    M[:, 0, 1], M[:, 0, 2] = -v_n3[:, 2], v_n3[:, 1]
-    M[:, 1, 0], M[:, 1, 2] = v_n3[:, 2], -v_n3[:, 0]
-    M[:, 2, 0], M[:, 2, 1] = -v_n3[:, 1], v_n3[:, 0]
-    return M

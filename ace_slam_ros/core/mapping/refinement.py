@@ -135,9 +135,12 @@ class PoseRefinement:
 
         Poses change only when that takes away half of the robust error of all edges.
         """
-        if not self._unweighed or not self._due():
+        due = self._due()
+        if due is None:
             return None
         self._unweighed, self._new_keyframes = [], 0
+        if not due:
+            return None
         before = self._buffer.poses
         found = self.graph.optimise(before)
         moves = np.array([pose_error(before[i], found.poses[i]) for i in before])
@@ -153,14 +156,17 @@ class PoseRefinement:
             self._finder.reopen()
         return found.poses
 
-    def _due(self) -> bool:
-        """Whether solving the graph may pay: new edges contradict the poses, or many are new."""
+    def _due(self) -> bool | None:
+        """Whether solving the graph may pay, None when it is too early to tell.
+
+        It pays when a new edge contradicts the poses, or when many that differ more than by
+        noise are new.
+        """
+        if not self._unweighed:
+            return None
         errors = [e.squared_error(self._buffer.pose(e.a), self._buffer.pose(e.b))
                   for e in self._unweighed]
         if max(errors) > CHI2_LIMIT:
             return True
         enough = self._new_keyframes >= _KEYFRAMES_PER_SOLUTION or not self._finder.open
-        if enough and np.mean(errors) <= DEGREES_OF_FREEDOM:  # as large as noise makes them
-            self._unweighed, self._new_keyframes = [], 0
-            return False
-        return enough
+        return bool(np.mean(errors) > DEGREES_OF_FREEDOM) if enough else None

@@ -56,7 +56,7 @@ def explained_share(
 ) -> float:
     """Share of a keyframe's features with a hypothesis where the pose puts them: lambda."""
     points = transform_points(T_map_cam, keyframe.points_cam_N3.astype(np.float64))
-    gate = solver.inlier_m * np.maximum(1.0, keyframe.points_cam_N3[:, 2] / 2.0)
+    gate = solver.gate_m(keyframe.points_cam_N3[:, 2])
     distance = np.linalg.norm(predictions.coords_map_NS3 - points[:, None], axis=2)
     near = (distance < gate[:, None]) & np.isfinite(predictions.sigma_m_NS)
     return float(near.any(axis=1).mean())

@@ -50,7 +50,6 @@ def point_depth(
     return np.where(inside, found, np.float32(np.nan))
 
 
-
 def contrast(grey_HW: UInt8Image, pixels_n2: Float32Array) -> Float32Array:
     """Standard deviation (n,) of the grey values around pixels."""
     half = WINDOW_PX // 2

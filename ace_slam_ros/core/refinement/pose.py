@@ -126,27 +126,39 @@ def residuals(
     Returns:
         (n, 3) residuals u, v, z; (n, 3, 6) derivatives by a left twist of T_cam_map.
     """
-    D = projection_derivative(p_n3, sigma_m_n, camera, sensor)
-    z = np.maximum(p_n3[:, 2], NEAREST_M)
-    r = np.empty((len(p_n3), 3))
-    r[:, 0] = (camera.fx * p_n3[:, 0] / z + camera.cx - seen.pixels_n2[:, 0]) / sensor.pixel_sigma
-    r[:, 1] = (camera.fy * p_n3[:, 1] / z + camera.cy - seen.pixels_n2[:, 1]) / sensor.pixel_sigma
-    r[:, 2] = np.nan_to_num((z - seen.depth_m_n) / sigma_m_n)
+    r, D = project_whitened(p_n3, seen.pixels_n2, seen.depth_m_n, sigma_m_n, camera, sensor)
     return r, np.concatenate([D, np.cross(p_n3[:, None, :], D)], axis=2)
 
 
-def projection_derivative(
-    p_n3: Float64Array, sigma_m_n: Float64Array, camera: Camera, sensor: SensorConfig
-) -> Float64Array:
-    """Derivative (n, 3, 3) of whitened u, v, z by the camera-frame point; z row 0 where NaN."""
-    inverse = 1.0 / np.maximum(p_n3[:, 2], NEAREST_M)
+def project_whitened(
+    p_n3: Float64Array, pixels_n2: Float64Array, depth_m_n: Float64Array,
+    sigma_m_n: Float64Array, camera: Camera, sensor: SensorConfig,
+) -> tuple[Float64Array, Float64Array]:
+    """Compare camera-frame points with where they were seen, in standard deviations.
+
+    Args:
+        p_n3: points, metres.
+        pixels_n2, depth_m_n: where they were seen; depth NaN where unknown.
+        sigma_m_n: standard deviation of the depth, NaN where unknown.
+        camera, sensor: intrinsics, noise of pixels.
+
+    Returns:
+        (n, 3) residuals u, v, z and (n, 3, 3) their derivatives by the point; z is 0 where the
+        depth is unknown.
+    """
+    z = np.maximum(p_n3[:, 2], NEAREST_M)
+    inverse = 1.0 / z
+    r = np.empty((len(p_n3), 3))
+    r[:, 0] = (camera.fx * p_n3[:, 0] / z + camera.cx - pixels_n2[:, 0]) / sensor.pixel_sigma
+    r[:, 1] = (camera.fy * p_n3[:, 1] / z + camera.cy - pixels_n2[:, 1]) / sensor.pixel_sigma
+    r[:, 2] = np.nan_to_num((z - depth_m_n) / sigma_m_n)
     D = np.zeros((len(p_n3), 3, 3))
     D[:, 0, 0] = camera.fx * inverse / sensor.pixel_sigma
     D[:, 0, 2] = -D[:, 0, 0] * p_n3[:, 0] * inverse
     D[:, 1, 1] = camera.fy * inverse / sensor.pixel_sigma
     D[:, 1, 2] = -D[:, 1, 1] * p_n3[:, 1] * inverse
     D[:, 2, 2] = np.nan_to_num(1.0 / sigma_m_n)
-    return D
+    return r, D
 
 
 def _map_covariance(H_66: Float64Array, T_map_cam: Float64Array) -> Float64Array:

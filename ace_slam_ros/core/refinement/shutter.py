@@ -11,6 +11,7 @@ import numpy as np
 
 from ..camera import Camera
 from ..geometry import Float64Array
+from .pose import NEAREST_M
 
 #: Standard deviation of the readout time before anything is measured, seconds.
 _PRIOR_SIGMA_S = 0.005
@@ -31,7 +32,7 @@ def sweep(
         camera: intrinsics.
     """
     moving = twist_6[:3] + np.cross(twist_6[3:], points_cam_n3)  # minus the points' velocity
-    z = np.maximum(points_cam_n3[:, 2], 0.05)
+    z = np.maximum(points_cam_n3[:, 2], NEAREST_M)
     late = pixels_n2[:, 1] / camera.height / z
     u = camera.fx * (moving[:, 0] - points_cam_n3[:, 0] / z * moving[:, 2])
     v = camera.fy * (moving[:, 1] - points_cam_n3[:, 1] / z * moving[:, 2])

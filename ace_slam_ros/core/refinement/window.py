@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..camera import Camera
 from ..config import SensorConfig
 from ..geometry import Float64Array, exp_se3
-from .pose import DEPTH_INFLATION, KERNEL_SIGMAS, image_spread, projection_derivative
+from .pose import DEPTH_INFLATION, KERNEL_SIGMAS, image_spread, project_whitened
 
 Int64Array = npt.NDArray[np.int64]
 _ITERATIONS = 3
@@ -100,12 +100,7 @@ def linearise(
     R = np.matmul(T_target[:, :3, :3].transpose(0, 2, 1), T_host[:, :3, :3])
     moved = np.einsum("mij,mj->mi", T_host[:, :3, :3], P) + T_host[:, :3, 3]
     p = np.einsum("mji,mj->mi", T_target[:, :3, :3], moved - T_target[:, :3, 3])
-    D = projection_derivative(p, sigma_m, camera, sensor)
-    z = np.maximum(p[:, 2], 0.05)
-    r = np.empty((len(p), 3))
-    r[:, 0] = (camera.fx * p[:, 0] / z + camera.cx - window.pixels_m2[:, 0]) / sensor.pixel_sigma
-    r[:, 1] = (camera.fy * p[:, 1] / z + camera.cy - window.pixels_m2[:, 1]) / sensor.pixel_sigma
-    r[:, 2] = np.nan_to_num((z - window.depth_m) / sigma_m)
+    r, D = project_whitened(p, window.pixels_m2, window.depth_m, sigma_m, camera, sensor)
     DR = np.matmul(D, R)
     J_host = np.concatenate([DR, np.cross(P[:, None, :], DR)], axis=2)
     J_target = -np.concatenate([D, np.cross(p[:, None, :], D)], axis=2)
