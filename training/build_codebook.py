@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-from pairs import draw_view, view_homography  # noqa: E402
+from pairs import random_homography  # noqa: E402
 from photometric import photometric  # noqa: E402
 from procedural import dead_leaves, noise_bank  # noqa: E402
 
@@ -99,7 +99,7 @@ def collect(
         views = []
         for _ in range(_VIEWS_AT_ONCE):
             picture = pictures[int(rng.integers(len(pictures)))]
-            H = view_homography(draw_view(rng), picture.shape[0], view)
+            H = random_homography(rng, picture.shape[0], view)
             views.append(photometric(rng, cv2.warpPerspective(
                 picture, H, (view, view), flags=cv2.INTER_AREA,
                 borderMode=cv2.BORDER_REFLECT_101)))

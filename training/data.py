@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -45,19 +44,17 @@ class Data:
             (pairs, cells, 2); valid (pairs, cells), 1.0 where the pixels correspond.
         """
         recipe, held_out = self._recipe, step >= VALIDATION
-        # Held out are views as far apart as any, whatever the last stage trains with.
-        stage = replace(recipe.stages[-1], change=1.0) if held_out else recipe.at(step)[0]
+        stage = recipe.stages[-1] if held_out else recipe.at(step)[0]
         rng = np.random.default_rng([recipe.seed, 1, step])
         pairs: list[Pair] = []
         for _ in range(stage.pairs):
             if rng.random() < stage.world_share:
                 scenes = self._scenes[held_out]
                 pairs.append(world_pair(
-                    rng, scenes[int(rng.integers(len(scenes)))], stage.view, recipe.cells,
-                    stage.change))
+                    rng, scenes[int(rng.integers(len(scenes)))], stage.view, recipe.cells))
             else:
                 pairs.append(picture_pair(rng, self._pictures[held_out], stage.view,
-                                          recipe.cells, stage.most_layers, stage.change))
+                                          recipe.cells, stage.most_layers))
         images = [p.image_a for p in pairs] + [p.image_b for p in pairs]
         return {
             "images": np.stack(images)[:, None].astype(np.float32),

@@ -31,25 +31,21 @@ class Pair:
     valid_N: BoolArray
 
 
-def draw_view(rng: np.random.Generator) -> Float64Array:
-    """Return (11,): log scale, angle (rad), log stretch, shear (4), perspective (2), shift (2)."""
-    return np.concatenate([
-        [rng.uniform(np.log(0.65), np.log(1.7)), np.deg2rad(rng.normal(0, 14)),
-         rng.normal(0, 0.12)],
-        rng.normal(0, 0.06, 4), rng.normal(0, 0.0007, 2), rng.uniform(-0.3, 0.3, 2)])
-
-
-def view_homography(drawn_11: Float64Array, base: int, view: int) -> Float64Array:
-    """Return (3, 3) mapping base pixels to pixels of the view that `draw_view` drew."""
-    scale, angle, stretch = np.exp(drawn_11[0]), drawn_11[1], np.exp(drawn_11[2])
+def random_homography(rng: np.random.Generator, base: int, view: int) -> Float64Array:
+    """Return (3, 3) mapping base pixels to view pixels: scale, rotation, shear, perspective."""
+    scale = np.exp(rng.uniform(np.log(0.65), np.log(1.7)))
+    angle = np.deg2rad(rng.normal(0, 14))
     c, s = np.cos(angle) * scale, np.sin(angle) * scale
+    stretch = np.exp(rng.normal(0, 0.12))
     A = np.array([[c * stretch, -s, 0], [s, c / stretch, 0], [0, 0, 1.0]])
-    A[:2, :2] += drawn_11[3:7].reshape(2, 2)
+    A[:2, :2] += rng.normal(0, 0.06, (2, 2))
     P = np.eye(3)
-    P[2, :2] = drawn_11[7:9]
+    P[2, :2] = rng.normal(0, 0.0007, 2)
     to_centre = np.array([[1, 0, -base / 2], [0, 1, -base / 2], [0, 0, 1.0]])
-    centre = view / 2 + max(base * scale - view, 20) * drawn_11[9:]
-    return np.array([[1, 0, centre[0]], [0, 1, centre[1]], [0, 0, 1.0]]) @ P @ A @ to_centre
+    H = P @ A @ to_centre
+    reach = max(base * scale - view, 20) * 0.3
+    shift = rng.uniform(-reach, reach, 2)
+    return np.array([[1, 0, view / 2 + shift[0]], [0, 1, view / 2 + shift[1]], [0, 0, 1.0]]) @ H
 
 
 def parallax(rng: np.random.Generator, size: int) -> Float64Array:
@@ -98,7 +94,7 @@ def _paint(
 
 def picture_pair(
     rng: np.random.Generator, pictures: list[UInt8Image], view: int, count: int,
-    most_layers: int = 0, change: float = 1.0,
+    most_layers: int = 0,
 ) -> Pair:
     """Two views of a picture, with up to `most_layers` pieces of others floating before it.
 
@@ -108,14 +104,11 @@ def picture_pair(
         view: side of a view.
         count: correspondences drawn.
         most_layers: pieces at most; each moves a little against the background (parallax).
-        change: how far the second view is from the first, of two independent views.
     """
     base = pictures[0].shape[0]
     layers: list[tuple[UInt8Image, UInt8Image | None]] = [
         (pictures[int(rng.integers(len(pictures)))], None)]
-    first, other = draw_view(rng), draw_view(rng)
-    H_a = view_homography(first, base, view)
-    H_b = view_homography(first + change * (other - first), base, view)
+    H_a, H_b = random_homography(rng, base, view), random_homography(rng, base, view)
     Hs_a, Hs_b = [H_a], [H_b]
     for _ in range(int(rng.integers(0, most_layers + 1))):
         layers.append((pictures[int(rng.integers(len(pictures)))], blob(rng, base)))

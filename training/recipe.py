@@ -17,7 +17,6 @@ class Stage:
         world_share: share of pairs from rendered worlds, the rest from flat pictures.
         most_layers: pieces floating before a flat picture, at most.
         every_cell: all cells of the partner view are negatives, not only the drawn ones.
-        change: how far the second view of a pair is from the first, of independent views.
     """
 
     steps: int
@@ -27,7 +26,6 @@ class Stage:
     world_share: float = 0.0
     most_layers: int = 0
     every_cell: bool = False
-    change: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,6 @@ class Recipe:
         Stage(steps=6000, pairs=10, view=192, learning_rate=2e-3),
         Stage(steps=9000, pairs=8, view=256, learning_rate=1.2e-3, world_share=0.5,
               most_layers=4, every_cell=True),
-        Stage(steps=3000, pairs=8, view=256, learning_rate=8e-4, world_share=0.5,
-              most_layers=4, every_cell=True, change=0.5),
     )
 
     @property

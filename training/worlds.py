@@ -114,37 +114,25 @@ def visible(
     return pixels, inside & (np.abs(z - local[:, 2]) < 0.01 + 0.015 * local[:, 2])
 
 
-def _draw_window(rng: np.random.Generator) -> Float64Array:
-    """Return (4,): log zoom, angle in rad, where a centre lies in the window (-0.25 to 0.25)."""
-    return np.concatenate([[rng.uniform(np.log(0.75), np.log(1.5)), np.deg2rad(rng.normal(0, 10))],
-                           rng.uniform(-0.25, 0.25, 2)])
-
-
-def _window(drawn_4: Float64Array, centre_2: Float64Array, view: int) -> Float64Array:
-    """Return (3, 3) mapping frame pixels to a view: the window drawn, around `centre_2`."""
-    zoom, angle = np.exp(drawn_4[0]), drawn_4[1]
+def _window(rng: np.random.Generator, centre_2: Float64Array, view: int) -> Float64Array:
+    """Return (3, 3) mapping frame pixels to a view: a turned, zoomed window near `centre_2`."""
+    zoom = np.exp(rng.uniform(np.log(0.75), np.log(1.5)))
+    angle = np.deg2rad(rng.normal(0, 10))
     c, s = np.cos(angle) * zoom, np.sin(angle) * zoom
     R = np.array([[c, -s], [s, c]])
-    target = view * (0.5 + drawn_4[2:])
+    target = view / 2 + rng.uniform(-0.25, 0.25, 2) * view
     out = np.eye(3)
     out[:2, :2], out[:2, 2] = R, target - R @ centre_2
     return out
 
 
-def world_pair(
-    rng: np.random.Generator, shots: Shots, view: int, count: int, change: float = 1.0
-) -> Pair:
-    """Two windows of two frames of a scene that see the same surfaces.
-
-    `change` is how far the second window differs from the first, of two independent ones.
-    """
+def world_pair(rng: np.random.Generator, shots: Shots, view: int, count: int) -> Pair:
+    """Two windows of two frames of a scene that see the same surfaces."""
     a, b = shots.partners_P2[int(rng.integers(len(shots.partners_P2)))]
     anchor_a = rng.uniform((80, 80), (560, 400), (32, 2))
     _, anchor_b, ok = _across(anchor_a, shots, int(a), int(b))
     pick = int(np.argmax(ok))  # without a visible anchor the pair has few correspondences
-    first, other = _draw_window(rng), _draw_window(rng)
-    M_a = _window(first, anchor_a[pick], view)
-    M_b = _window(first + change * (other - first), anchor_b[pick], view)
+    M_a, M_b = _window(rng, anchor_a[pick], view), _window(rng, anchor_b[pick], view)
     images = [
         photometric(rng, cv2.warpAffine(
             shots.grey_FHW[k], M[:2], (view, view), flags=cv2.INTER_AREA,
