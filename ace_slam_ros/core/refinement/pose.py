@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..camera import Camera
 from ..config import SensorConfig
-from ..geometry import Float64Array, exp_se3, invert_pose, transform_points
+from ..geometry import Float64Array, cross_matrices, exp_se3, invert_pose, transform_points
 
 #: Nearer points are not projected.
 NEAREST_M = 0.05
@@ -127,7 +127,7 @@ def residuals(
         (n, 3) residuals u, v, z; (n, 3, 6) derivatives by a left twist of T_cam_map.
     """
     r, D = project_whitened(p_n3, seen.pixels_n2, seen.depth_m_n, sigma_m_n, camera, sensor)
-    return r, np.concatenate([D, np.cross(p_n3[:, None, :], D)], axis=2)
+    return r, np.concatenate([D, -D @ cross_matrices(p_n3)], axis=2)
 
 
 def project_whitened(
@@ -151,13 +151,14 @@ def project_whitened(
     r = np.empty((len(p_n3), 3))
     r[:, 0] = (camera.fx * p_n3[:, 0] / z + camera.cx - pixels_n2[:, 0]) / sensor.pixel_sigma
     r[:, 1] = (camera.fy * p_n3[:, 1] / z + camera.cy - pixels_n2[:, 1]) / sensor.pixel_sigma
-    r[:, 2] = np.nan_to_num((z - depth_m_n) / sigma_m_n)
+    known = np.isfinite(sigma_m_n)
+    r[:, 2] = np.where(known, (z - depth_m_n) / sigma_m_n, 0.0)
     D = np.zeros((len(p_n3), 3, 3))
     D[:, 0, 0] = camera.fx * inverse / sensor.pixel_sigma
     D[:, 0, 2] = -D[:, 0, 0] * p_n3[:, 0] * inverse
     D[:, 1, 1] = camera.fy * inverse / sensor.pixel_sigma
     D[:, 1, 2] = -D[:, 1, 1] * p_n3[:, 1] * inverse
-    D[:, 2, 2] = np.nan_to_num(1.0 / sigma_m_n)
+    D[:, 2, 2] = np.where(known, 1.0 / sigma_m_n, 0.0)
     return r, D
 
 

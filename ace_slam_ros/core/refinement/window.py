@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..camera import Camera
 from ..config import SensorConfig
-from ..geometry import Float64Array, exp_se3
+from ..geometry import Float64Array, cross_matrices, exp_se3
 from .pose import DEPTH_INFLATION, KERNEL_SIGMAS, image_spread, project_whitened
 
 Int64Array = npt.NDArray[np.int64]
@@ -102,8 +102,8 @@ def linearise(
     p = np.einsum("mji,mj->mi", T_target[:, :3, :3], moved - T_target[:, :3, 3])
     r, D = project_whitened(p, window.pixels_m2, window.depth_m, sigma_m, camera, sensor)
     DR = np.matmul(D, R)
-    J_host = np.concatenate([DR, np.cross(P[:, None, :], DR)], axis=2)
-    J_target = -np.concatenate([D, np.cross(p[:, None, :], D)], axis=2)
+    J_host = np.concatenate([DR, -DR @ cross_matrices(P)], axis=2)
+    J_target = np.concatenate([-D, D @ cross_matrices(p)], axis=2)
     J_inverse = -np.einsum("mij,mj->mi", DR, P) / inverse[:, None]
     return r, J_host, J_target, J_inverse
 
