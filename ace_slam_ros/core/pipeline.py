@@ -111,8 +111,9 @@ def _play_every_frame(
         result = tracker.process(frame)
         run.add(result, result.processing_ms)
         run.view.show(frame, result, tracker.head)
-        if result.keyframe is not None and config.ros.mode == "mapping":
-            mapper.add_keyframe(result.keyframe, tracker.map_id)
+        if result.for_mapper and config.ros.mode == "mapping":
+            for keyframe in result.for_mapper:
+                mapper.add_keyframe(keyframe, tracker.map_id)
             if mapper.work(float("inf")):
                 version += 1
                 tracker.set_head(mapper.export_head(), version)
@@ -174,8 +175,8 @@ def _play_realtime(
             result = tracker.process(frame)
             run.add(result, (time.perf_counter() - arrived) * 1e3)
             run.view.show(frame, result, tracker.head)
-            if result.keyframe is not None and config.ros.mode == "mapping":
-                worker.put(result.keyframe, tracker.map_id)
+            for keyframe in result.for_mapper if config.ros.mode == "mapping" else ():
+                worker.put(keyframe, tracker.map_id)
             bar.update(1 + slot.replaced - run.skipped)
             run.skipped = slot.replaced
     finally:
