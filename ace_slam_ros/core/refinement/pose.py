@@ -144,13 +144,21 @@ def projection_derivative(
     return D
 
 
-def _map_covariance(H_66: Float64Array, T_map_cam: Float64Array) -> Float64Array:
-    """Turn the information of a left twist of T_cam_map into a covariance in the map frame.
+def carried(covariance_66: Float64Array, arm_3: Float64Array) -> Float64Array:
+    """Covariance (6, 6) of a pose that is rigidly joined to one `arm_3` metres before it.
 
-    Neighbouring tracks share errors of their keyframe, hence the factor.
+    Both in map axes; a rotation error of the one moves the other across the arm.
     """
+    J = np.eye(6)
+    J[:3, 3:] = [[0.0, arm_3[2], -arm_3[1]], [-arm_3[2], 0.0, arm_3[0]],
+                 [arm_3[1], -arm_3[0], 0.0]]
+    return np.asarray(J @ covariance_66 @ J.T)
+
+
+def _map_covariance(H_66: Float64Array, T_map_cam: Float64Array) -> Float64Array:
+    """Turn the information of a left twist of T_cam_map into a covariance in the map frame."""
     R = T_map_cam[:3, :3]
     rotate = np.zeros((6, 6))
     rotate[:3, :3] = rotate[3:, 3:] = R
-    C = np.linalg.inv(H_66 + 1e-9 * np.eye(6)) * 6.0
+    C = np.linalg.inv(H_66 + 1e-9 * np.eye(6))
     return np.asarray(rotate @ C @ rotate.T)
