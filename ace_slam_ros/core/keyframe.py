@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,17 @@ class Keyframe:
             id, stamp_ns, np.asarray(T_map_cam, np.float64), scaled.astype(np.int8),
             features.pixels_N2[good], features.points_cam_N3[good], camera, reference,
         )
+
+    def pick(self, which_N: npt.NDArray[np.bool_]) -> Keyframe:
+        """Return the keyframe with some of its features, by mask."""
+        return replace(
+            self, descriptors_i8_ND=self.descriptors_i8_ND[which_N],
+            pixels_N2=self.pixels_N2[which_N], points_cam_N3=self.points_cam_N3[which_N])
+
+    def shared_with(self, revision: Keyframe) -> npt.NDArray[np.bool_]:
+        """Return which features (N,) a revision of this keyframe still has."""
+        rows = np.ascontiguousarray(self.pixels_N2).view(np.int64)[:, 0]
+        return np.isin(rows, np.ascontiguousarray(revision.pixels_N2).view(np.int64)[:, 0])
 
     @property
     def descriptors_ND(self) -> Float32Array:

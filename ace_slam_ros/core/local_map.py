@@ -24,7 +24,14 @@ from .local_window import adjust_keyframes
 from .motion_model import Motion
 from .refinement.corners import Float32Array, contrast, detect_corners, point_depth
 from .refinement.follow import follow
-from .refinement.pose import NEAREST_M, RefinedPose, Sightings, optimise_pose, residuals
+from .refinement.pose import (
+    NEAREST_M,
+    RefinedPose,
+    Sightings,
+    carried,
+    optimise_pose,
+    residuals,
+)
 from .refinement.shutter import RollingShutter, sweep
 
 _REFERENCES = 2
@@ -215,7 +222,9 @@ class LocalMap:
         refined = self._solve(frame, T_seed, motion, seen, np.concatenate(swept))
         if refined is None:
             return None
-        of_map_66 = references[0][1].covariance_66
+        host = references[0][1]
+        of_map_66 = carried(
+            host.covariance_66, refined.T_map_cam[:3, 3] - host.T_map_cam[:3, 3])
         return replace(refined, covariance_66=refined.covariance_66 + of_map_66)
 
     def _solve(

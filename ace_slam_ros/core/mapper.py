@@ -72,16 +72,22 @@ class Mapper:
     @property
     def backlog(self) -> int:
         """Keyframes waiting to be learned."""
-        return len(self._queue)
+        return len({k.id for k in self._queue if k.id not in self._buffer})
 
     def add_keyframe(self, keyframe: Keyframe, map_id: str) -> bool:
-        """Queue a keyframe; another `map_id` starts a new, empty map. False if it is no use."""
+        """Queue a keyframe; another `map_id` starts a new, empty map. False if it is no use.
+
+        One that is known already, of the same stamp and with fewer features, is a revision: what
+        the lost features taught is unlearned.
+        """
         if map_id != self.map_id:
             log.info("new map %s", map_id)
             self._begin(map_id)
         if len(keyframe.points_cam_N3) == 0:
             return False
-        if keyframe.id in self._buffer or any(k.id == keyframe.id for k in self._queue):
+        known = self._known(keyframe.id)
+        if known is not None and not (known.stamp_ns == keyframe.stamp_ns
+                                      and len(known.pixels_N2) > len(keyframe.pixels_N2)):
             log.warning("keyframe %d is in the map already: ignored", keyframe.id)
             return False
         if keyframe.descriptors_i8_ND.shape[1] != self._encoder.dimension:
@@ -90,6 +96,13 @@ class Mapper:
         self._queue.append(keyframe)
         self._next_id = max(self._next_id, keyframe.id + 1)
         return True
+
+    def _known(self, identifier: int) -> Keyframe | None:
+        """The newest state of a keyframe that is held or waits."""
+        waiting = next((k for k in reversed(self._queue) if k.id == identifier), None)
+        if waiting is None and identifier in self._buffer:
+            return self._buffer.keyframe(identifier)
+        return waiting
 
     def work(self, budget_s: float) -> bool:
         """Learn queued keyframes, then improve what is there, until the budget is spent.
@@ -113,6 +126,10 @@ class Mapper:
         changed = False
         while self._queue:
             keyframe = self._queue.popleft()
+            if keyframe.id in self._buffer:
+                self._revise(keyframe)
+                changed = True
+                continue
             T_map_cam = self._refinement.place(keyframe)
             self._hold(keyframe, T_map_cam)
             predictions = self._learner.predict(keyframe.descriptors_ND)
@@ -125,6 +142,12 @@ class Mapper:
             if time.perf_counter() >= end:
                 break
         return changed
+
+    def _revise(self, keyframe: Keyframe) -> None:
+        """Unlearn what a keyframe has lost."""
+        kept_N = self._buffer.keyframe(keyframe.id).shared_with(keyframe)
+        self._buffer.revise(keyframe)
+        self._learner.revise(keyframe, self._buffer.pose(keyframe.id), kept_N)
 
     def _hold(self, keyframe: Keyframe, T_map_cam: Float64Array) -> None:
         """Put a keyframe into the buffer; the one that leaves for it is forgotten everywhere."""

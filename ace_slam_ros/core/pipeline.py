@@ -111,8 +111,9 @@ def _play_every_frame(
         result = tracker.process(frame)
         run.add(result, result.processing_ms)
         run.view.show(frame, result, tracker.head)
-        if result.keyframe is not None and config.ros.mode == "mapping":
-            mapper.add_keyframe(result.keyframe, tracker.map_id)
+        if result.for_mapper and config.ros.mode == "mapping":
+            for keyframe in result.for_mapper:
+                mapper.add_keyframe(keyframe, tracker.map_id)
             if mapper.work(float("inf")):
                 version += 1
                 tracker.set_head(mapper.export_head(), version)
@@ -177,8 +178,8 @@ def _play_realtime(
             answered.append(time.perf_counter())
             run.add(result, (answered[0] - arrived) * 1e3)
             run.view.show(frame, result, tracker.head)
-            if result.keyframe is not None and config.ros.mode == "mapping":
-                worker.put(result.keyframe, tracker.map_id)
+            for keyframe in result.for_mapper if config.ros.mode == "mapping" else ():
+                worker.put(keyframe, tracker.map_id)
             bar.update(1 + slot.replaced - run.skipped)
             run.skipped = slot.replaced
     finally:
@@ -269,13 +270,14 @@ def _write_results(
     write_tum(out / "trajectory.txt", estimate)
     write_tum(out / "raw_trajectory.txt", raw)
     nan = float("nan")
-    ate = raw_ate = rpe = nees = nan
+    ate = raw_ate = rpe = nan
+    nees: dict[str, float] = {}
     T_groundtruth_map = None
     if source.groundtruth is not None:
         result = absolute_trajectory_error(estimate, source.groundtruth)
         ate, T_groundtruth_map = result.rmse_m, result.T_groundtruth_map
         raw_ate = absolute_trajectory_error(raw, source.groundtruth).rmse_m
-        nees = run.normalised_error(source.groundtruth)
+        nees = run.normalised_errors(source.groundtruth)
         rpe = relative_pose_error(estimate, source.groundtruth).trans_rmse_m_per_s
         if result.pairs < 3:
             T_groundtruth_map = None
@@ -295,7 +297,7 @@ def _write_results(
         peak_rss_mb=peak_rss_mb(), weights_version=run.results[-1].weights_version,
         initialised_at_frame=run.first_tracked, device=str(encoder.device),
         config=flatten(config), version=__version__,
-        extra={"nees": {"pose": nees}, "gave_up": run.gave_up, "stages_ms": _median_stages(run),
+        extra={"nees": nees, "gave_up": run.gave_up, "stages_ms": _median_stages(run),
                "skips": source.skips.counts})
     summary.write(out / "summary.json")
     return summary

@@ -1,7 +1,9 @@
-"""What recent views saw through: points that stand where there was air belong to movers.
+"""What other views saw through: points that stand where there was air belong to movers.
 
 No class of things is known: a person, a chair being moved and a door are alike. Points that were
-never seen against anything farther stay; the robust solvers take care of them.
+never seen against anything farther stay; the robust solvers take care of them. A new keyframe is
+held against the views before it, and then watched for as long: somebody who walks away is known
+as a mover only afterwards, and then the keyframe is revised.
 """
 
 from __future__ import annotations
@@ -17,19 +19,32 @@ from .camera import Camera
 from .config import SensorConfig
 from .frame import Frame
 from .geometry import Float64Array, invert_pose, transform_points
-from .keyframe import Features, Float32Array
+from .keyframe import Float32Array, Keyframe
 
-_STEP_PX = 8
-#: Views this far apart in time, for this long: a walking person leaves its own width in a second.
-_INTERVAL_NS, _VIEWS = 200_000_000, 15
-#: Background must be farther than the point by this share of its depth and this many standard
-#: deviations of the depth noise.
-_FARTHER_SHARE, _FARTHER_SIGMAS = 0.05, 5.0
+Int32Array = npt.NDArray[np.int32]
+
+#: The window of 3 x 3 samples spans 12 px: a pose error of a degree, less than an arm at 2 m.
+_STEP_PX = 4
+#: Views this far apart in time, for this long: a walking person (1 m/s) leaves the width of an arm
+#: in an interval and its own width in a second; it may stand or turn for two.
+_INTERVAL_NS, _VIEWS = 100_000_000, 30
+_WATCHED_NS = _INTERVAL_NS * _VIEWS
+#: Background must be farther than the point by this share of its depth (the scale error of depth
+#: cameras that are not calibrated) and this many standard deviations of the depth noise.
+_FARTHER_SHARE, _FARTHER_SIGMAS = 0.02, 5.0
+#: Of the views that see a place, so many must see through it: where something stands, the rim of
+#: its depth is torn and lets single views through.
+_LEAST_THROUGH = 0.2
+#: A view that sees through more of a keyframe has a wrong pose.
+_MOST_SHARE = 0.5
+#: A revision says at least so much, and a keyframe gets one a second at most: it costs the
+#: mapper as much as a keyframe.
+_LEAST_NEWS, _REVISION_INTERVAL_NS = 4, 1_000_000_000
 
 
 @dataclass(frozen=True)
 class _View:
-    """Nearest depth (h, w) around every eighth pixel, 0 where any of it is unknown."""
+    """Nearest depth (h, w) around every fourth pixel, 0 where any of it is unknown."""
 
     stamp_ns: int
     T_cam_map: Float64Array
@@ -37,46 +52,111 @@ class _View:
     camera: Camera
 
 
+@dataclass
+class _Watched:
+    """A keyframe as the mapper has it, and its map points (N, 3).
+
+    `through_N` and `there_N` count the views that saw something farther where a point is, and
+    those that saw something there.
+    """
+
+    keyframe: Keyframe
+    points_map_N3: Float64Array
+    through_N: Int32Array
+    there_N: Int32Array
+    told_ns: int
+
+    @property
+    def stands_N(self) -> npt.NDArray[np.bool_]:
+        """Which points nothing speaks against."""
+        seen_N = self.through_N + self.there_N
+        stands_N = (self.through_N == 0) | (self.through_N < _LEAST_THROUGH * seen_N)
+        return np.asarray(stands_N)
+
+    def pick(self, which_N: npt.NDArray[np.bool_]) -> None:
+        """Keep some of the points."""
+        self.keyframe = self.keyframe.pick(which_N)
+        self.points_map_N3 = self.points_map_N3[which_N]
+        self.through_N, self.there_N = self.through_N[which_N], self.there_N[which_N]
+
+
 class SeenThrough:
-    """Depth of recent frames, coarse, against which new points are held."""
+    """Depth of recent frames, coarse, against which the points of keyframes are held."""
 
     def __init__(self, sensor: SensorConfig) -> None:
         self._sensor = sensor
         self._views: deque[_View] = deque(maxlen=_VIEWS)
+        self._watched: list[_Watched] = []
 
     def clear(self) -> None:
-        """Forget all views."""
+        """Forget all views and keyframes."""
         self._views.clear()
+        self._watched.clear()
+
+    def move(self, T_44: Float64Array) -> None:
+        """Follow a correction of the map: T_map_cam of the recent frames becomes T_44 @ it."""
+        back = invert_pose(T_44)
+        moved = [_View(v.stamp_ns, v.T_cam_map @ back, v.nearest_hw, v.camera)
+                 for v in self._views]
+        self._views = deque(moved, maxlen=_VIEWS)
+        for watched in self._watched:
+            watched.points_map_N3 = transform_points(T_44, watched.points_map_N3)
 
     def add(self, frame: Frame, T_map_cam: Float64Array) -> None:
-        """Remember a frame, unless the last one is too recent."""
+        """Remember a frame, unless the last one is too recent, and test keyframes against it."""
         if frame.depth_m is None or (
                 self._views and 0 <= frame.stamp_ns - self._views[-1].stamp_ns < _INTERVAL_NS):
             return
         sampled = np.ascontiguousarray(frame.depth_m[_STEP_PX // 2::_STEP_PX,
                                                      _STEP_PX // 2::_STEP_PX])
         nearest = np.asarray(cv2.erode(sampled, np.ones((3, 3), np.uint8)), np.float32)
-        self._views.append(_View(
-            frame.stamp_ns, invert_pose(T_map_cam), nearest, frame.camera))
+        view = _View(frame.stamp_ns, invert_pose(T_map_cam), nearest, frame.camera)
+        self._views.append(view)
+        for watched in self._watched:
+            if abs(frame.stamp_ns - watched.keyframe.stamp_ns) <= _WATCHED_NS:
+                self._count(watched, view)
 
-    def through(self, points_map_N3: Float64Array) -> npt.NDArray[np.bool_]:
-        """Whether some view saw something farther where a map point (N, 3) is; NaN gives False."""
-        found = np.zeros(len(points_map_N3), bool)
+    def watch(self, keyframe: Keyframe) -> Keyframe:
+        """Return a new keyframe without the features that earlier views speak against; watch it.
+
+        Later views speak in `revision`.
+        """
+        points = transform_points(keyframe.T_map_cam, keyframe.points_cam_N3.astype(np.float64))
+        none = np.zeros(len(points), np.int32)
+        watched = _Watched(keyframe, points, none, none.copy(), keyframe.stamp_ns)
         for view in self._views:
-            in_cam = transform_points(view.T_cam_map, points_map_N3)
-            z = in_cam[:, 2]
-            ahead = np.flatnonzero(z > self._sensor.min_depth_m)
-            uv = view.camera.project(in_cam[ahead])
-            cell = np.floor(uv / _STEP_PX).astype(np.int64)
-            height, width = view.nearest_hw.shape
-            inside = ((cell >= 0) & (cell < (width, height))).all(axis=1)
-            index, cell = ahead[inside], cell[inside]
-            farther = z[index] * (1 + _FARTHER_SHARE) + _FARTHER_SIGMAS * (
-                self._sensor.depth_sigma_m(z[index]))
-            found[index] |= view.nearest_hw[cell[:, 1], cell[:, 0]] > farther
-        return found
+            self._count(watched, view)
+        watched.pick(watched.stands_N)
+        self._watched.append(watched)
+        return watched.keyframe
 
-    def without_movers(self, features: Features, T_map_cam: Float64Array) -> Features:
-        """Return the features of a frame that no view saw through."""
-        points_map_N3 = transform_points(T_map_cam, features.points_cam_N3.astype(np.float64))
-        return features.pick(~self.through(points_map_N3))
+    def revision(self, now_ns: int) -> Keyframe | None:
+        """Return a watched keyframe with fewer features than it had, if one is due."""
+        for watched in list(self._watched):
+            over = not 0 <= now_ns - watched.keyframe.stamp_ns <= _WATCHED_NS
+            if over:
+                self._watched.remove(watched)
+            if not over and now_ns - watched.told_ns < _REVISION_INTERVAL_NS:
+                continue
+            watched.told_ns = now_ns
+            stands_N = watched.stands_N
+            if (~stands_N).sum() >= _LEAST_NEWS:
+                watched.pick(stands_N)
+                return watched.keyframe
+        return None
+
+    def _count(self, watched: _Watched, view: _View) -> None:
+        """Count what a view says of points, unless it contradicts too many to be right."""
+        in_cam = transform_points(view.T_cam_map, watched.points_map_N3)
+        z = in_cam[:, 2]
+        ahead = np.flatnonzero(z > self._sensor.min_depth_m)
+        cell = np.floor(view.camera.project(in_cam[ahead]) / _STEP_PX).astype(np.int64)
+        height, width = view.nearest_hw.shape
+        inside = ((cell >= 0) & (cell < (width, height))).all(axis=1)
+        index, cell = ahead[inside], cell[inside]
+        seen, z = view.nearest_hw[cell[:, 1], cell[:, 0]], z[index]
+        unsure = _FARTHER_SHARE * z + _FARTHER_SIGMAS * self._sensor.depth_sigma_m(z)
+        through = seen > z + unsure
+        if through.sum() <= _MOST_SHARE * len(index):
+            watched.through_N[index] += through
+            watched.there_N[index] += (np.abs(seen - z) <= unsure)

@@ -37,6 +37,8 @@ class TrackResult:
         inlier_count: their number.
         weights_version: of the head used, 0 = no head yet.
         keyframe: for the mapper, when the frame became one.
+        revision: for the mapper, an earlier keyframe without the features that have proved to be
+            of something that moved.
         processing_ms: time spent.
         stages_ms: time by stage.
         reason: one sentence when there is no pose, else empty.
@@ -51,9 +53,15 @@ class TrackResult:
     inlier_count: int
     weights_version: int
     keyframe: Keyframe | None
+    revision: Keyframe | None
     processing_ms: float
     stages_ms: dict[str, float]
     reason: str
+
+    @property
+    def for_mapper(self) -> list[Keyframe]:
+        """What the mapper gets of this frame, in this order."""
+        return [k for k in (self.keyframe, self.revision) if k is not None]
 
 
 @dataclass

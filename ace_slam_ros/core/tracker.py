@@ -162,8 +162,9 @@ class Tracker:
 
         The velocity is in the camera's frame and stays, so that the motion goes on smoothly.
         """
-        self._model.correct(self._local.correct(poses))
-        self._seen_through.clear()
+        motion = self._local.correct(poses)
+        self._seen_through.move(motion)
+        self._model.correct(motion)
 
     @property
     def head(self) -> SceneHead | None:
@@ -259,8 +260,8 @@ class Tracker:
                       f"{self._config.sensor.max_depth_m} m")
             return self._result(frame, clock, None, None, None, None, reason)
         self.state = TrackerState.TRACKING
-        keyframe = Keyframe.from_features(
-            self._next_keyframe, frame.stamp_ns, self._T_first, features, frame.camera)
+        keyframe = self._seen_through.watch(Keyframe.from_features(
+            self._next_keyframe, frame.stamp_ns, self._T_first, features, frame.camera))
         self._local.mark_mapped(self._next_keyframe)
         self._next_keyframe += 1
         self._moved(frame.stamp_ns, self._T_first)
@@ -368,11 +369,10 @@ class Tracker:
         if not placed or self._anchor_first is not None:
             return None
         self._local.mark_mapped(identifier)
-        static = self._seen_through.without_movers(features, pose)
-        return Keyframe.from_features(
-            identifier, frame.stamp_ns, pose, static, frame.camera,
+        return self._seen_through.watch(Keyframe.from_features(
+            identifier, frame.stamp_ns, pose, features, frame.camera,
             None if reference is None else (
-                reference, invert_pose(self._local.pose(reference)) @ pose))
+                reference, invert_pose(self._local.pose(reference)) @ pose)))
 
     def _reference(self, pose: Float64Array) -> int | None:
         """Return the mapped keyframe a pose was refined against."""
@@ -391,4 +391,4 @@ class Tracker:
         return TrackResult(
             frame.stamp_ns, self.state, pose, covariance,
             None if raw is None else raw.T_map_cam, *self._confidence, self._version, keyframe,
-            elapsed_ms, clock.stages_ms, reason)
+            self._seen_through.revision(frame.stamp_ns), elapsed_ms, clock.stages_ms, reason)

@@ -207,10 +207,9 @@ class TrackerNode(SlamNode):
         elif result.state == TrackerState.LOST:
             self._output.interrupt()
         self._say(pair, int(result.state), result.reason, result)
-        if result.keyframe is not None and self._tracker is not None:
+        for keyframe in result.for_mapper if self._tracker is not None else ():
             self._keyframes.publish(keyframe_to_msg(
-                result.keyframe, self._tracker.map_id, self.encoder.hash,
-                self.config.ros.map_frame))
+                keyframe, self._tracker.map_id, self.encoder.hash, self.config.ros.map_frame))
 
     def _say(
         self, pair: ImagePair, state: int, reason: str, result: TrackResult | None = None

@@ -211,5 +211,30 @@ def test_normalised_error_squared_is_one_for_honest_covariances():
     estimate, truth = Trajectory(stamps, np.stack(found)), Trajectory(stamps, np.stack(true))
     assert 0.7 < normalised_error_squared(estimate, covariances, truth) < 1.4
     assert normalised_error_squared(estimate, 4 * covariances, truth) < 0.4
+    assert normalised_error_squared(estimate, covariances, truth, (0.1, 0.1)) < 0.1
     far = Trajectory(stamps + 10**12, np.stack(true))
     assert np.isnan(normalised_error_squared(estimate, covariances, far))
+
+
+def test_normalised_error_squared_of_drift_is_seen_from_where_the_map_began():
+    """A dead-reckoned walk: covariances grow from almost nothing, as the map's frame has it."""
+    rng = np.random.default_rng(8)
+    step_66 = np.diag([0.003, 0.003, 0.003, 0.001, 0.001, 0.001]) ** 2
+    stamps, ratios = np.arange(100) * 33_000_000, []
+    for _ in range(20):
+        T_world, T_map, C = make_pose(np.eye(3), np.ones(3)), np.eye(4), 1e-8 * np.eye(6)
+        rows = []
+        for _ in range(100):
+            rows.append((T_world, T_map, C))
+            moved = exp_se3(rng.normal(0, 1, 6) * np.array([0.05] * 3 + [0.03] * 3))
+            error = rng.multivariate_normal(np.zeros(6), step_66)
+            T_world, T_map = T_world @ moved, T_map @ moved @ exp_se3(error)
+            R_66 = np.kron(np.eye(2), T_map[:3, :3])
+            J_66 = np.eye(6)  # an earlier rotation error turns what came after it
+            a = (T_map[:3, 3] - rows[-1][1][:3, 3])
+            J_66[:3, 3:] = -np.array([[0, -a[2], a[1]], [a[2], 0, -a[0]], [-a[1], a[0], 0]])
+            C = J_66 @ C @ J_66.T + R_66 @ step_66 @ R_66.T
+        true, found, covariances = (np.stack(column) for column in zip(*rows, strict=True))
+        ratios.append(normalised_error_squared(
+            Trajectory(stamps, found), covariances, Trajectory(stamps, true)))
+    assert 0.7 < np.mean(ratios) < 1.4

@@ -1,6 +1,7 @@
 """Every head keeps the protocol: learning, predicting, re-targeting, storing, resuming."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,40 @@ def test_forgetting_a_keyframe_keeps_what_it_taught(trained):
     for frame in learned[:3] + learned[4:]:
         learner.forget(frame.id)
     learner.work(0.01)
+    assert median_error(learner) < NEAR_M
+
+
+@pytest.mark.parametrize("head_type", HEADS)
+def test_what_a_revision_took_away_is_unlearned(head_type):
+    """Two keyframes showed a mover before half of the scene; then they lose it."""
+    learner = make_learner(scene.config(head_type), scene.encoder())
+    rng = np.random.default_rng(3)
+    made = []
+    for k in range(2):
+        x = scene.some_points(rng, 400)
+        frame = scene.keyframe(k, x)
+        wrong = x[:, 0] > 0
+        points = frame.points_cam_N3.copy()
+        points[wrong, 2] -= 0.7
+        made.append((replace(frame, points_cam_N3=points), ~wrong))
+        learner.observe(made[-1][0], np.eye(4))
+    learner.work(float("inf"))
+    d_mover = made[0][0].descriptors_ND[~made[0][1]]
+    air = made[0][0].points_cam_N3[~made[0][1]]
+
+    def share_in_the_air():
+        p = learner.predict(d_mover)
+        error = np.linalg.norm(p.coords_map_NS3 - air[:, None], axis=2)
+        return float(((error < 0.2) & np.isfinite(p.sigma_m_NS)).any(axis=1).mean())
+
+    before = share_in_the_air()
+    for frame, kept in made:
+        learner.revise(frame.pick(kept), np.eye(4), kept)
+    for k in range(2, 6):  # later keyframes show what was behind
+        frame = scene.keyframe(k, scene.some_points(rng, 400))
+        learner.observe(frame, np.eye(4))
+        learner.work(float("inf"))
+    assert before > 0.4 and share_in_the_air() < 0.2 * before
     assert median_error(learner) < NEAR_M
 
 

@@ -9,7 +9,7 @@ import torch
 from ace_slam_ros.core.config import EncoderConfig, FeatureConfig, SensorConfig, SlamConfig
 from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.features import extract_features
-from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error
+from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error, transform_points
 from ace_slam_ros.core.heads.factory import load_head
 from ace_slam_ros.core.heads.payload import read_info, unpack_poses
 from ace_slam_ros.core.keyframe import Keyframe
@@ -140,6 +140,35 @@ def test_a_saved_map_keeps_corrections_and_edges(encoder, walk, corrected, tmp_p
     for i, T in corrected.keyframe_poses.items():
         assert np.allclose(again.keyframe_poses[i], T)
     assert not again.wants_work and len(again._refinement.graph) == len(stored.edges)
+
+
+def test_a_revised_keyframe_loses_features_in_buffer_and_head(encoder, walk):
+    """As if a third of each keyframe had been somebody who walked away."""
+    whole, clean = Mapper(CONFIG, encoder, map_id="m"), Mapper(CONFIG, encoder, map_id="m")
+    small = [k.pick(np.arange(len(k.pixels_N2)) % 3 > 0) for k in walk[:3]]
+    for frame, kept in zip(walk[:3], small, strict=True):
+        assert whole.add_keyframe(frame, "m") and clean.add_keyframe(kept, "m")
+    assert whole.add_keyframe(small[0], "m") and whole.backlog == 3  # while it still waits
+    for mapper in (whole, clean):
+        mapper.work(float("inf"))
+    for kept in small[1:]:
+        assert whole.add_keyframe(kept, "m")
+        assert whole.work(float("inf"))
+    again = small[1].pick(np.arange(len(small[1].pixels_N2)) > 9)
+    assert not whole.add_keyframe(small[1], "m") and not whole.add_keyframe(walk[1], "m")
+    assert not whole.add_keyframe(replace(again, stamp_ns=7), "m")  # another frame, the same id
+    assert whole.keyframe_count == 3
+    assert [len(k.pixels_N2) for k in whole._buffer.keyframes] == [len(k.pixels_N2) for k in small]
+    assert abs(whole._learner.expert_count / clean._learner.expert_count - 1) < 0.02
+    lost = walk[1].descriptors_ND[::3]
+    truth = transform_points(walk[1].T_map_cam, walk[1].points_cam_N3[::3].astype(float))
+
+    def found(mapper):
+        p = mapper._learner.predict(lost)
+        error = np.linalg.norm(p.coords_map_NS3 - truth[:, None], axis=2)
+        return float(((error < 0.02) & np.isfinite(p.sigma_m_NS)).any(axis=1).mean())
+
+    assert abs(found(whole) - found(clean)) < 0.03
 
 
 def test_memory_is_bounded_and_edges_with_it(encoder, walk):

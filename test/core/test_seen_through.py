@@ -1,67 +1,163 @@
-"""Points where earlier views saw through are movers; covered, unknown and static ones are not."""
+"""Points that other views saw through are movers; covered, unknown and static ones are not."""
 
 import numpy as np
 
 from ace_slam_ros.core.camera import Camera
 from ace_slam_ros.core.config import SensorConfig
 from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.geometry import exp_se3, transform_points
-from ace_slam_ros.core.keyframe import Features
+from ace_slam_ros.core.geometry import exp_se3, invert_pose, transform_points
+from ace_slam_ros.core.keyframe import Features, Keyframe
 from ace_slam_ros.core.seen_through import SeenThrough
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 POSE = exp_se3(np.array([0.4, -0.2, 0.1, 0.0, 0.2, 0.1]))
+WALL_M, PERSON_M = 3.0, 1.6
+TENTH_S = 100_000_000
 
 
 def frame(depth_m, stamp_ns=0):
     return Frame(stamp_ns, np.zeros((480, 640), np.uint8), depth_m.astype(np.float32), CAMERA)
 
 
-def at(u, v, depth_m):
-    """The map point at a pixel and depth."""
-    return transform_points(POSE, CAMERA.unproject(np.array([[u, v]]), np.array([depth_m])))[0]
+def wall(person_at=None):
+    """Depth of a wall, with a person from column `person_at` on before it."""
+    depth = np.full((480, 640), WALL_M)
+    if person_at is not None:
+        depth[:, max(person_at, 0):max(person_at + 160, 0)] = PERSON_M
+    return depth
+
+
+def keyframe(depth_m, stamp_ns=0, identifier=0, pose=POSE):
+    """Features on a grid of 16 px."""
+    u, v = np.meshgrid(np.arange(8, 640, 16), np.arange(8, 480, 16))
+    pixels = np.stack([u.ravel(), v.ravel()], 1)
+    points = CAMERA.unproject(pixels.astype(float), depth_m[pixels[:, 1], pixels[:, 0]])
+    descriptors = np.ones((len(pixels), 4), np.float32) / 2
+    features = Features(descriptors, pixels.astype(np.float32), points.astype(np.float32))
+    return Keyframe.from_features(identifier, stamp_ns, pose, features, CAMERA)
+
+
+def on_person(frame):
+    return int((frame.points_cam_N3[:, 2] < 2.0).sum())
 
 
 def test_a_point_before_a_known_background_is_a_mover():
     seen = SeenThrough(SensorConfig())
-    depth = np.full((480, 640), 3.0)
+    depth = np.full((480, 640), WALL_M)
     depth[:, :100] = 0.0  # unknown there
     depth[:, 540:] = 1.0  # something near there
     seen.add(frame(depth), POSE)
-    points = np.array([
-        at(320, 240, 1.5),  # in the air
-        at(320, 240, 3.0),  # on the wall
-        at(320, 240, 2.9),  # on the wall, within what noise and slant explain
-        at(40, 240, 1.5),   # before nothing known
-        at(600, 240, 2.0),  # behind the near thing
-        at(320, 240, 4.0),  # behind the wall
-        [np.nan] * 3,
-    ])
-    assert seen.through(points).tolist() == [True, *[False] * 6]
+    pixels = np.array([[320, 240], [321, 240], [322, 240], [40, 240], [600, 240], [323, 240]],
+                      np.float32)
+    # in the air; on the wall; on it as far as noise explains; before nothing known; behind the
+    # near thing; behind the wall
+    points = CAMERA.unproject(pixels, np.array([1.5, 3.0, 2.85, 1.5, 2.0, 4.0]))
+    features = Features(np.eye(6, dtype=np.float32), pixels, points.astype(np.float32))
+    new = Keyframe.from_features(0, TENTH_S, POSE, features, CAMERA)
+    kept = seen.watch(new)
+    assert kept.pixels_N2.tolist() == pixels[1:].tolist()
+    assert kept.descriptors_i8_ND.shape == (5, 6) and new.shared_with(kept).tolist() == [
+        False, *[True] * 5]
     seen.clear()
-    assert not seen.through(points).any()
+    assert len(seen.watch(new).pixels_N2) == 6
 
 
-def test_a_keyframe_keeps_what_is_static():
+def test_who_walks_away_leaves_the_keyframe_afterwards():
+    """A person stands in the first view already and leaves: only later views can tell."""
     seen = SeenThrough(SensorConfig())
-    seen.add(frame(np.full((480, 640), 3.0)), POSE)
+    first = keyframe(wall(240))
+    assert on_person(first) > 250
+    assert seen.watch(first) is not None and seen.revision(0) is None
+    revisions = []
+    for n in range(1, 31):
+        seen.add(frame(wall(240 + 20 * n), n * TENTH_S), POSE)
+        revision = seen.revision(n * TENTH_S)
+        revisions += [(n, revision)] if revision is not None else []
+    assert revisions and (np.diff([n for n, _ in revisions]) >= 10).all()
+    last = revisions[-1][1]
+    assert on_person(last) < 0.05 * on_person(first)
+    static = len(first.pixels_N2) - on_person(first)
+    assert len(last.pixels_N2) - on_person(last) == static and last.id == first.id
+
+
+def test_a_static_scene_is_never_revised_and_the_watch_ends():
     rng = np.random.default_rng(0)
-    pixels = rng.uniform((20, 20), (620, 460), (100, 2)).astype(np.float32)
-    depth = np.where(np.arange(100) < 30, 1.2, 3.0)
-    features = Features(np.eye(100, dtype=np.float32), pixels,
-                        CAMERA.unproject(pixels, depth).astype(np.float32))
-    kept = seen.without_movers(features, POSE)
-    assert len(kept) == 70 and kept.descriptors_ND[:, 30:].sum() == 70
+    sensor, room = SensorConfig(), wall(240)
+    seen = SeenThrough(sensor)
+
+    def noisy(n):
+        pose = POSE @ exp_se3(np.array([0.01 * n, 0, 0, 0, 0, 0]) + rng.normal(size=6) * 0.001)
+        depth = wall(240 - round(525 * 0.01 * n / PERSON_M))
+        return frame(depth + rng.normal(size=depth.shape) * sensor.depth_sigma_m(depth),
+                     n * TENTH_S), pose
+
+    first = seen.watch(keyframe(room))
+    assert len(first.pixels_N2) == 1200
+    for n in range(45):
+        seen.add(*noisy(n))
+        assert seen.revision(n * TENTH_S) is None
+    for n in range(45, 60):  # gone after the watch: the map keeps what stood there for so long
+        seen.add(frame(wall(), n * TENTH_S), POSE)
+        assert seen.revision(n * TENTH_S) is None
+
+
+def test_a_torn_rim_of_depth_is_no_mover():
+    """One view in eight lets through where something stands."""
+    seen = SeenThrough(SensorConfig())
+    seen.watch(keyframe(wall(240)))
+    for n in range(1, 33):
+        seen.add(frame(wall(None if n % 8 == 4 else 240), n * TENTH_S), POSE)
+        assert seen.revision(n * TENTH_S) is None
+
+
+def test_a_view_with_a_wrong_pose_is_not_believed():
+    seen = SeenThrough(SensorConfig())
+    seen.watch(keyframe(wall()))
+    wrong = POSE @ exp_se3(np.array([0.0, 0.0, -1.0, 0.0, 0.0, 0.0]))
+    for n in range(1, 20):
+        seen.add(frame(wall() + 1.5, n * TENTH_S), wrong)
+        assert seen.revision(n * TENTH_S) is None
+
+
+def test_a_correction_of_the_map_moves_what_was_seen():
+    seen = SeenThrough(SensorConfig())
+    seen.watch(keyframe(wall(240)))
+    for n in range(5):
+        seen.add(frame(wall(240), n * TENTH_S), POSE)
+    moved = exp_se3(np.array([0.5, -0.3, 0.2, 0.0, 0.0, 0.4]))
+    seen.move(moved)
+    now = keyframe(wall(240), 5 * TENTH_S, 1, moved @ POSE)
+    assert len(seen.watch(now).pixels_N2) == 1200
+    revised = []
+    for n in range(5, 25):
+        seen.add(frame(wall(), n * TENTH_S), moved @ POSE)
+        revised.append(seen.revision(n * TENTH_S))
+    for identifier in (0, 1):
+        last = [k for k in revised if k is not None and k.id == identifier][-1]
+        assert on_person(last) == 0 and len(last.pixels_N2) > 850
+    assert np.allclose(invert_pose(moved) @ now.T_map_cam, POSE)
 
 
 def test_views_are_spread_over_time_and_bounded():
     seen = SeenThrough(SensorConfig())
-    air = at(320, 240, 1.5)[None]
-    seen.add(frame(np.full((480, 640), 1.4)), POSE)
-    seen.add(frame(np.full((480, 640), 3.0), 100_000_000), POSE)  # too soon
-    assert not seen.through(air).any()
-    seen.add(frame(np.full((480, 640), 3.0), 250_000_000), POSE)
-    assert seen.through(air).all()
-    for n in range(40):
-        seen.add(frame(np.full((480, 640), 1.4), (n + 2) * 250_000_000), POSE)
-    assert not seen.through(air).any()
+    seen.add(frame(wall(240)), POSE)
+    seen.add(frame(wall(), TENTH_S // 2), POSE)  # too soon
+    assert on_person(seen.watch(keyframe(wall(240), TENTH_S))) > 250
+    seen.add(frame(wall(), 2 * TENTH_S), POSE)
+    assert on_person(seen.watch(keyframe(wall(240), 3 * TENTH_S))) == 0
+    for n in range(4, 34):
+        seen.add(frame(wall(240), n * TENTH_S), POSE)
+    assert on_person(seen.watch(keyframe(wall(240), 34 * TENTH_S))) > 250
+
+
+def test_points_map_as_the_camera_stands():
+    """The pose of the keyframe decides where its points are."""
+    seen = SeenThrough(SensorConfig())
+    seen.add(frame(wall()), POSE)
+    aside = POSE @ exp_se3(np.array([0.3, 0.1, 0.0, 0.0, 0.0, 0.0]))
+    kept = seen.watch(keyframe(wall(240), TENTH_S, 0, aside))
+    points = transform_points(aside, kept.points_cam_N3.astype(float))
+    in_view = transform_points(invert_pose(POSE), points)
+    uv = CAMERA.project(in_view)
+    inside = ((uv > 12) & (uv < (628, 468))).all(axis=1)
+    assert (in_view[inside, 2] > 2.9).all() and inside.sum() > 500

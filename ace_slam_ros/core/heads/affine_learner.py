@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -29,13 +30,23 @@ _CHUNK = 8
 
 @dataclass
 class _Samples:
-    """What one keyframe taught: expert inputs and camera-frame points, never map points."""
+    """What one keyframe taught: expert inputs and camera-frame points, never map points.
 
+    `feature_n` is the keyframe's feature that gave a sample.
+    """
+
+    feature_n: Tensor
     expert_n: Tensor
     z_nP: Tensor
     points_cam_n3: Tensor
     weight_n: Tensor
     T_map_cam: Float64Array
+
+    def pick(self, which_n: Tensor) -> _Samples:
+        """Return some of the samples, by mask."""
+        return _Samples(
+            self.feature_n[which_n], self.expert_n[which_n], self.z_nP[which_n],
+            self.points_cam_n3[which_n], self.weight_n[which_n], self.T_map_cam)
 
 
 class AffineLearner:
@@ -95,25 +106,50 @@ class AffineLearner:
         y_n3 = y.repeat_interleave(self._neighbours, 0)
         R, t = self._pose(T_map_cam)
         expert_n = self._assign(words_Nk.reshape(-1), z_nP, y_n3 @ R.T + t)
-        kept = expert_n >= 0
-        samples = _Samples(expert_n[kept], z_nP[kept].half(), y_n3[kept],
-                           weight.repeat_interleave(self._neighbours, 0)[kept],
-                           np.array(T_map_cam))
+        feature_n = torch.arange(len(y), device=self._device, dtype=torch.int32)
+        samples = _Samples(feature_n.repeat_interleave(self._neighbours, 0), expert_n,
+                           z_nP.half(), y_n3, weight.repeat_interleave(self._neighbours, 0),
+                           np.array(T_map_cam)).pick(expert_n >= 0)
         self._samples[keyframe.id] = samples
         self._learn(samples)
         self._observed += 1
         if len(self._experts) > self._config.max_experts:
             self._evict()
-        return int(kept.sum())
+        return len(samples.expert_n)
+
+    @torch.inference_mode()
+    def revise(self, keyframe: Keyframe, T_map_cam: Float64Array,
+               kept_N: npt.NDArray[np.bool_]) -> None:
+        """Take a keyframe's lost features out of the sums; experts that nothing is left of go."""
+        samples = self._samples.get(keyframe.id)
+        if samples is None:
+            return
+        kept = torch.from_numpy(kept_N).to(self._device)
+        stays_n = kept[samples.feature_n.long()]
+        lost = samples.pick(~stays_n)
+        lost.weight_n = -lost.weight_n
+        self._samples[keyframe.id] = samples = samples.pick(stays_n)
+        samples.feature_n = (torch.cumsum(kept, 0) - 1).int()[samples.feature_n.long()]
+        unseen = torch.unique(lost.expert_n)
+        unseen = unseen[~torch.isin(unseen, samples.expert_n)]
+        self._experts.views_E[unseen] -= 1
+        self._sum(lost)
+        if (self._experts.views_E == 0).any():
+            self._keep(torch.nonzero(self._experts.views_E)[:, 0])
 
     def _learn(self, samples: _Samples) -> None:
+        self._experts.views_E[torch.unique(samples.expert_n)] += 1
+        self._sum(samples)
+
+    def _sum(self, samples: _Samples) -> None:
+        """Add samples to the sums, or take those of negative weight away, and solve again."""
         known, e, z = self._experts, samples.expert_n, samples.z_nP.float()
         wz = z * samples.weight_n[:, None]
         known.A_EPP.index_add_(0, e, wz[:, :, None] * z[:, None, :])
         known.n_E.index_add_(0, e, samples.weight_n)
         self._accumulate([samples], known.B_EP3, known.C_E)
         touched = torch.unique(e)
-        known.views_E[touched] += 1
+        touched = touched[known.views_E[touched] > 0]
         known.invert(touched, self._config.ridge)
         known.solve(self._config.ridge, touched)
 
@@ -206,14 +242,15 @@ class AffineLearner:
         order = known.ranked()
         new = known.born_E[order] >= self._observed - _NEWEST_KEYFRAMES
         order = torch.cat([order[new], order[~new]])[: int(_KEPT_SHARE * self._config.max_experts)]
-        chosen = torch.sort(order).values
+        self._keep(torch.sort(order).values)
+
+    def _keep(self, chosen: Tensor) -> None:
+        """Keep some experts (m,), in rising order; samples of the others go."""
+        known = self._experts
         place = torch.full((len(known),), -1, dtype=torch.int64, device=self._device)
         place[chosen] = torch.arange(len(chosen), device=self._device)
         known.keep(chosen)
-        for samples in self._samples.values():
-            moved = place[samples.expert_n]
-            stays = moved >= 0
-            samples.expert_n, samples.z_nP = moved[stays], samples.z_nP[stays]
-            samples.points_cam_n3 = samples.points_cam_n3[stays]
-            samples.weight_n = samples.weight_n[stays]
+        for identifier, samples in self._samples.items():
+            samples.expert_n = place[samples.expert_n]
+            self._samples[identifier] = samples.pick(samples.expert_n >= 0)
         self._index = ExpertIndex(self._experts.word_E, self._words)

@@ -11,6 +11,7 @@ import time
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -166,6 +167,13 @@ class GradientLearner:
         if poses and self._step is not None:
             self._reach(list(poses))
             self._owed += min(len(poses), _MOST_OWED) * self._config.steps_per_keyframe
+
+    def revise(self, keyframe: Keyframe, T_map_cam: Float64Array,
+               kept_N: npt.NDArray[np.bool_]) -> None:
+        """Replay what is left of a keyframe: later steps unlearn the rest."""
+        if keyframe.id in self._replay:
+            self._replay.add(keyframe, T_map_cam)
+            self._owed += self._config.steps_per_keyframe
 
     def forget(self, identifier: int) -> None:
         """Replay a keyframe no more."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from ..geometry import Float64Array
@@ -75,6 +77,17 @@ class HeadLearner(Protocol):
 
     def predict(self, descriptors_ND: Float32Array) -> Predictions:
         """Predict as the exported head would, from the present weights."""
+        ...
+
+    def revise(self, keyframe: Keyframe, T_map_cam: Float64Array,
+               kept_N: npt.NDArray[np.bool_]) -> None:
+        """Unlearn features of a keyframe that proved to be wrong; an unknown one is ignored.
+
+        Args:
+            keyframe: the keyframe as it is now.
+            T_map_cam: (4, 4) its present pose.
+            kept_N: which of the features it had are still there.
+        """
         ...
 
     def retarget(self, poses: dict[int, Float64Array]) -> None:

@@ -59,8 +59,14 @@ class Replay:
     def __len__(self) -> int:
         return len(self._slots)
 
+    def __contains__(self, identifier: int) -> bool:
+        return identifier in self._slots
+
     def add(self, keyframe: Keyframe, T_map_cam: Float64Array) -> int:
-        """Store a keyframe's features, a random choice of them when there are too many."""
+        """Store a keyframe's features, a random choice of them when there are too many.
+
+        They replace those of a keyframe of the same id.
+        """
         count = len(keyframe.points_cam_N3)
         chosen = torch.randperm(count, generator=self._generator,
                                 device=self._generator.device)[: self._features].cpu().numpy()
@@ -144,7 +150,7 @@ class Replay:
 
     def _take_slot(self, identifier: int, dimension: int) -> int:
         if identifier in self._slots:
-            self.remove(identifier)
+            return self._slots[identifier]
         if not self._free:
             self._grow(dimension)
         self._slots[identifier] = slot = self._free.pop()

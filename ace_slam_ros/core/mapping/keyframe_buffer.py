@@ -80,6 +80,11 @@ class KeyframeBuffer:
         self._left.pop(victim, None)
         return victim
 
+    def revise(self, keyframe: Keyframe) -> None:
+        """Replace a keyframe that is held by one with fewer features; its pose stays."""
+        self._keyframes[keyframe.id] = keyframe
+        self._cells.pop(keyframe.id, None)
+
     def move(self, poses: dict[int, Float64Array]) -> None:
         """Change the poses of keyframes that are held."""
         for identifier, T_map_cam in poses.items():

@@ -104,7 +104,7 @@ def optimise_pose(
     if agrees.sum() < min_inliers or agrees.mean() < 0.3:
         return None
     pose = invert_pose(T_cam_map)
-    covariance = _map_covariance(H, pose)
+    covariance = map_covariance(H, pose)
     return RefinedPose(pose, covariance, int(agrees.sum()), len(agrees)), agrees
 
 
@@ -162,13 +162,20 @@ def project_whitened(
     return r, D
 
 
-def _map_covariance(H_66: Float64Array, T_map_cam: Float64Array) -> Float64Array:
-    """Turn the information of a left twist of T_cam_map into a covariance in the map frame.
+def carried(covariance_66: Float64Array, arm_3: Float64Array) -> Float64Array:
+    """Covariance (6, 6) of a pose that is rigidly joined to one `arm_3` metres before it.
 
-    Neighbouring tracks share errors of their keyframe, hence the factor.
+    Both in map axes; a rotation error of the one moves the other across the arm.
     """
+    J = np.eye(6)
+    J[:3, 3:] = -cross_matrices(arm_3[None])[0]
+    return np.asarray(J @ covariance_66 @ J.T)
+
+
+def map_covariance(H_66: Float64Array, T_map_cam: Float64Array) -> Float64Array:
+    """Turn the information of a left twist of T_cam_map into a covariance in the map frame."""
     R = T_map_cam[:3, :3]
     rotate = np.zeros((6, 6))
     rotate[:3, :3] = rotate[3:, 3:] = R
-    C = np.linalg.inv(H_66 + 1e-9 * np.eye(6)) * 6.0
+    C = np.linalg.inv(H_66 + 1e-9 * np.eye(6))
     return np.asarray(rotate @ C @ rotate.T)
