@@ -161,6 +161,8 @@ class TrackerConfig(Checked):
         "was last")
     min_tracks: int = param(
         25, "fewer refined inliers and the refinement is not used", "", 6, 1000)
+    surfaces: bool = param(
+        True, "where texture is missing, follow the surfaces of the nearest keyframe instead")
     frame_budget_ms: float = param(
         30.0, "time per frame a live tracker keeps to by relocalising only some frames; 0 = "
         "relocalise every frame", "ms", 0.0, 10000.0)

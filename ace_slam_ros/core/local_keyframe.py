@@ -11,6 +11,7 @@ from .camera import Camera
 from .geometry import Float64Array
 from .refinement.corners import Float32Array, UInt8Image
 from .refinement.shutter import sweep
+from .refinement.surface import Surface
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class LocalKeyframe:
         twist_6: velocity of the camera in its own frame.
         median_depth_m: median of the points' depth.
         contrast_n: (n,) float32 contrast around the corners.
+        surface: what its depth shows, for frames without texture; None when that is not wanted.
         T_mapped: pose that the mapper knows; None when it has not got the keyframe.
         tracks: by id of the other keyframe.
     """
@@ -53,6 +55,7 @@ class LocalKeyframe:
     twist_6: Float64Array
     median_depth_m: float
     contrast_n: Float32Array
+    surface: Surface | None = None
     T_mapped: Float64Array | None = None
     tracks: dict[int, Track] = field(default_factory=dict)
 

@@ -33,6 +33,7 @@ from .refinement.pose import (
     residuals,
 )
 from .refinement.shutter import RollingShutter, sweep
+from .refinement.surface import Surface, align_surface
 
 _REFERENCES = 2
 _LEAST_TRACKS_OF_A_LINK = 12
@@ -111,22 +112,25 @@ class LocalMap:
     ) -> bool:
         """Make the frame a local keyframe; False when it has too few corners with depth.
 
-        `adjust` then fits it and its neighbours to each other.
+        Where there are keyframes already, surfaces may stand in for corners. `adjust` then fits
+        it and its neighbours to each other.
         """
         self.adjust()
         if frame.depth_m is None:
             return False
-        pixels = detect_corners(frame.grey, 2 * self._tracker.track_points)
-        depth = point_depth(frame.depth_m, pixels, self._sensor)
-        good = np.flatnonzero(np.isfinite(depth))[: self._tracker.track_points]
-        if len(good) < self._tracker.min_tracks:
+        pixels, measured = self._corners(frame)
+        surface = None
+        if self._tracker.surfaces:
+            surface = Surface.of(frame.depth_m, frame.camera, self._sensor)
+        bare = len(pixels) < self._tracker.min_tracks
+        if bare and (not self._keyframes or surface is None or not surface.covers_enough):
             return False
-        measured = depth[good].astype(np.float64)
         twist = np.zeros(6) if motion is None else motion.twist_6(T_map_cam)
         added = LocalKeyframe(
-            identifier, frame.grey, frame.camera, pixels[good], measured, 1.0 / measured,
-            np.array(T_map_cam), covariance_66, twist, float(np.median(measured)),
-            contrast(frame.grey, pixels[good]))
+            identifier, frame.grey, frame.camera, pixels, measured, 1.0 / measured,
+            np.array(T_map_cam), covariance_66, twist,
+            float(np.median(surface.depths_m if bare and surface else measured)),
+            contrast(frame.grey, pixels), surface)
         self._keyframes[identifier] = added
         if len(self._keyframes) > _MAX_KEYFRAMES:
             self._cull()
@@ -135,6 +139,13 @@ class LocalMap:
                     if distance < LARGEST_VIEW_DISTANCE and k.camera == frame.camera]
             self._pending = _Unadjusted(added, frame, near, [k for k in near if k is not added])
         return True
+
+    def _corners(self, frame: Frame) -> tuple[Float32Array, Float64Array]:
+        """Corners (n, 2) with depth, the best ones spread over the image, and the depth (n,)."""
+        pixels = detect_corners(frame.grey, 2 * self._tracker.track_points)
+        depth = self._depth(frame, pixels)
+        good = np.flatnonzero(np.isfinite(depth))[: self._tracker.track_points]
+        return pixels[good], depth[good].astype(np.float64)
 
     def adjust(self, links: int | None = None) -> bool:
         """Adjust the window around the newest keyframe, if that is still to be done.
@@ -204,28 +215,62 @@ class LocalMap:
             The pose, whose covariance has that of the nearest keyframe in it, or None when fewer
             than `tracker.min_tracks` tracks agree.
         """
-        points, pixels, swept = [], [], []
-        references = self.nearest(T_seed, _REFERENCES)
-        for distance, keyframe in references:
+        seen, swept_n2, host = self._sight(frame, T_seed, wide)
+        if host is None or len(seen) < self._tracker.min_tracks:
+            return None
+        refined = self._solve(frame, T_seed, motion, seen, swept_n2)
+        return None if refined is None else _in_map(refined, host)
+
+    def align(self, frame: Frame, T_seed: Float64Array) -> RefinedPose | None:
+        """Align the frame's surfaces with those of the nearest keyframe, for want of texture.
+
+        Args:
+            frame: the new image and depth.
+            T_seed: (4, 4) camera-to-map guess.
+
+        Returns:
+            As `refine`; None when surfaces and the tracks there are do not determine the pose.
+        """
+        if not self._tracker.surfaces or frame.depth_m is None:
+            return None
+        seen, _, host = self._sight(frame, T_seed, wide=False)
+        if host is None or host.surface is None or host.camera != frame.camera:
+            return None
+        aligned = align_surface(
+            T_seed, Surface.of(frame.depth_m, frame.camera, self._sensor), host.surface,
+            host.T_map_cam, seen, frame.camera, self._sensor)
+        return None if aligned is None else _in_map(aligned, host)
+
+    def brings_texture(self, frame: Frame, T_map_cam: Float64Array) -> bool:
+        """Whether a frame has the corners that the keyframe nearest to its pose lacks."""
+        nearest = self.nearest(T_map_cam, 1)
+        if not nearest or len(nearest[0][1].pixels_n2) >= self._tracker.min_tracks:
+            return False
+        return len(self._corners(frame)[0]) >= 2 * self._tracker.min_tracks
+
+    def _sight(
+        self, frame: Frame, T_seed: Float64Array, wide: bool
+    ) -> tuple[Sightings, Float64Array, LocalKeyframe | None]:
+        """Follow the corners of the nearest keyframes into the frame.
+
+        Returns:
+            The points found; (n, 2) how the readout swept them in their keyframe; the nearest
+            keyframe, None when all are too far.
+        """
+        points, pixels = [np.empty((0, 3))], [np.empty((0, 2), np.float32)]
+        swept, host = [np.empty((0, 2))], None
+        for distance, keyframe in self.nearest(T_seed, _REFERENCES):
             same_size = keyframe.grey.shape == frame.grey.shape  # the driver may change profile
             if distance < LARGEST_VIEW_DISTANCE and same_size:
+                host = host or keyframe
                 index, found = self._follow(keyframe, frame, T_seed, wide)
                 points.append(self._points(keyframe)[index])
                 pixels.append(found)
                 swept.append(keyframe.sweep_n2()[index])
-        if sum(map(len, points)) < self._tracker.min_tracks:
-            return None
         found = np.concatenate(pixels)
-        seen = Sightings(
-            np.concatenate(points), found.astype(np.float64),
-            self._depth(frame, found).astype(np.float64))
-        refined = self._solve(frame, T_seed, motion, seen, np.concatenate(swept))
-        if refined is None:
-            return None
-        host = references[0][1]
-        of_map_66 = carried(
-            host.covariance_66, refined.T_map_cam[:3, 3] - host.T_map_cam[:3, 3])
-        return replace(refined, covariance_66=refined.covariance_66 + of_map_66)
+        seen = Sightings(np.concatenate(points), found.astype(np.float64),
+                         self._depth(frame, found).astype(np.float64))
+        return seen, np.concatenate(swept), host
 
     def _solve(
         self, frame: Frame, T_seed: Float64Array, motion: Motion | None, seen: Sightings,
@@ -288,3 +333,9 @@ class LocalMap:
         guess[ahead] = frame.camera.project(in_cam[ahead])
         return follow(
             keyframe.grey, keyframe.pixels_n2, keyframe.contrast_n, frame.grey, guess, wide)
+
+
+def _in_map(refined: RefinedPose, host: LocalKeyframe) -> RefinedPose:
+    """Add the covariance of the keyframe a pose was refined against."""
+    of_map_66 = carried(host.covariance_66, refined.T_map_cam[:3, 3] - host.T_map_cam[:3, 3])
+    return replace(refined, covariance_66=refined.covariance_66 + of_map_66)

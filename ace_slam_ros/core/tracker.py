@@ -11,6 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from typing import TypeGuard
 
 import numpy as np
 
@@ -206,13 +207,16 @@ class Tracker:
             refined = self._settle(frame, predicted, followed, raw)
         clock.lap("refine")
         self._steady = refined is not None and refined.held_well
+        if refined is None and predicted is not None and not self._trusted(raw):
+            refined = self._local.align(frame, predicted)
+            clock.lap("align")
         pose, covariance = self._decide(raw, refined)
         keyframe = None
         if pose is not None and covariance is not None:
             self._anchor(raw, refined)
             self._moved(frame.stamp_ns, pose, followed is not None and refined is not followed)
             self._seen_through.add(frame, pose)
-            if self._wants_keyframe(pose):
+            if self._wants_keyframe(pose) or self._local.brings_texture(frame, pose):
                 keyframe = self._make_keyframe(
                     frame, features or self._describe(frame), pose, covariance,
                     # without refinement, as in ACE-SLAM, scene-coordinate poses make the map
@@ -278,7 +282,7 @@ class Tracker:
         raw: PoseEstimate | None,
     ) -> RefinedPose | None:
         """Choose between the pose refined from the prediction and one from scene coordinates."""
-        if raw is None or not self._trusted(raw):
+        if not self._trusted(raw):
             if refined is None and predicted is not None:  # moved otherwise than predicted
                 return self._local.refine(frame, predicted, self._motion, wide=True)
             return refined
@@ -287,19 +291,20 @@ class Tracker:
             return self._local.refine(frame, raw.T_map_cam, self._motion)
         return refined
 
-    def _trusted(self, raw: PoseEstimate) -> bool:
+    def _trusted(self, raw: PoseEstimate | None) -> TypeGuard[PoseEstimate]:
         """Without a recent pose a scene-coordinate pose must be surer."""
         last = self._model.last
         recent = last is not None and (
             self._now_ns - last[0] <= self._config.tracker.lost_after_s * 1e9)
-        return recent or raw.inlier_ratio >= self._config.relocalizer.min_confidence
+        return raw is not None and (
+            recent or raw.inlier_ratio >= self._config.relocalizer.min_confidence)
 
     def _decide(
         self, raw: PoseEstimate | None, refined: RefinedPose | None
     ) -> tuple[Float64Array | None, Float64Array | None]:
         if refined is not None:
             return refined.T_map_cam, refined.covariance_66
-        if raw is not None and self._trusted(raw):
+        if self._trusted(raw):
             return raw.T_map_cam, raw.covariance_66
         return None, None
 
