@@ -34,7 +34,8 @@ class Frame:
     image: UInt8Image
     depth_m: Float32Image | None
     camera: Camera
-    _cache: dict[str, UInt8Image] = field(default_factory=dict, repr=False, compare=False)
+    _cache: dict[str, UInt8Image] = field(
+        default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         size = (self.camera.height, self.camera.width)
