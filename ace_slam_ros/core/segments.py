@@ -75,4 +75,4 @@ def explain(T_map_cam: Float64Array | None) -> str:
     number = 0 if T_map_cam is None else segment_of(T_map_cam)
     return "" if number == 0 else (
         f"segment {number}: place unknown, poses are relative to where it was found; it is "
-            "joined to the map when a known place is seen")
+        "joined to the map when a known place is seen")
