@@ -172,6 +172,11 @@ class TrackerConfig(Checked):
     lost_after_s: float = param(
         0.15, "time without any accepted pose until the state is LOST, which the next frame "
         "declares: at 20 Hz and more within 0.2 s", "s", 0.0, 10.0)
+    segment_after_s: float = param(
+        3.0, "how long a lost camera must have looked at a place with texture and depth that the "
+        "map does not know, without a break, until it goes on there in a new segment of the map, "
+        "which is joined to the rest when a known place is seen; mapping only; 0 = never, wait "
+        "for a known place", "s", 0.0, 3600.0)
     override_m: float = param(
         0.15, "a confident scene-coordinate pose this far from the refined one overrides it", "m",
         0.01, 10.0)

@@ -32,6 +32,11 @@ class Features:
     def __len__(self) -> int:
         return len(self.descriptors_ND)
 
+    @property
+    def depth_count(self) -> int:
+        """Number of features with depth."""
+        return int(np.isfinite(self.points_cam_N3[:, 2]).sum())
+
     def pick(self, which_N: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Features:
         """Return some of the features, by mask or index."""
         return Features(self.descriptors_ND[which_N], self.pixels_N2[which_N],

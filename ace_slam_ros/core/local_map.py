@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from .config import SensorConfig, TrackerConfig
+from .config import KeyframeConfig, SensorConfig, TrackerConfig
 from .frame import Frame
 from .geometry import (
     Float64Array,
     invert_pose,
     most_redundant_view,
+    pose_error,
     transform_points,
 )
 from .local_keyframe import LocalKeyframe, Track
@@ -34,6 +35,7 @@ from .refinement.pose import (
 )
 from .refinement.shutter import RollingShutter, sweep
 from .refinement.surface import Surface, align_surface
+from .segments import segment_of
 
 _REFERENCES = 2
 _LEAST_TRACKS_OF_A_LINK = 12
@@ -79,27 +81,31 @@ class LocalMap:
             if keyframe.id >= first:
                 keyframe.T_map_cam = T_44 @ keyframe.T_map_cam
 
-    def correct(self, poses: dict[int, Float64Array]) -> Float64Array:
+    def correct(self, poses: dict[int, Float64Array]) -> dict[int, Float64Array]:
         """Move the keyframes to where the mapper corrected them.
 
         What the window adjustment found since the mapper got a keyframe stays. A keyframe that
         the mapper does not name (it is too new, or was dropped) moves along with the one made
-        before it.
+        before it in the same segment.
 
         Args:
             poses: keyframe id -> corrected T_map_cam (4, 4).
 
         Returns:
-            (4, 4) motion of the newest keyframe in the map frame: T_map_cam becomes T @ T_map_cam.
+            By segment, as it was before: (4, 4) motion of its newest keyframe in the map frame,
+            T_map_cam becomes T @ T_map_cam.
         """
-        motion = np.eye(4)
+        motions: dict[int, Float64Array] = {}
         for identifier in sorted(self._keyframes):
             keyframe = self._keyframes[identifier]
+            segment = segment_of(keyframe.T_map_cam)
             if identifier in poses and keyframe.T_mapped is not None:
-                motion = poses[identifier] @ invert_pose(keyframe.T_mapped)
-                keyframe.T_mapped = poses[identifier]
+                motions[segment] = poses[identifier] @ invert_pose(keyframe.T_mapped)
+            motion = motions.get(segment, np.eye(4))
             keyframe.T_map_cam = motion @ keyframe.T_map_cam
-        return motion
+            if keyframe.T_mapped is not None:  # the mapper will do so when it gets it
+                keyframe.T_mapped = motion @ keyframe.T_mapped
+        return motions
 
     def mark_mapped(self, identifier: int) -> None:
         """Note that the mapper gets a keyframe with its present pose."""
@@ -139,6 +145,10 @@ class LocalMap:
                     if distance < LARGEST_VIEW_DISTANCE and k.camera == frame.camera]
             self._pending = _Unadjusted(added, frame, near, [k for k in near if k is not added])
         return True
+
+    def can_show(self, frame: Frame) -> bool:
+        """Whether a frame has the corners of a keyframe: a covered camera or bare wall has not."""
+        return len(self._corners(frame)[0]) >= self._tracker.min_tracks
 
     def _corners(self, frame: Frame) -> tuple[Float32Array, Float64Array]:
         """Corners (n, 2) with depth, the best ones spread over the image, and the depth (n,)."""
@@ -198,6 +208,22 @@ class LocalMap:
              if k.T_mapped is not None or not mapped_only),
             key=lambda pair: (pair[0], pair[1].id))
         return ranked[:count]
+
+    def reference(self, T_map_cam: Float64Array, mapped_only: bool = False) -> int | None:
+        """Return the keyframe that a pose is refined against, None when all are too far."""
+        nearest = self.nearest(T_map_cam, 1, mapped_only)
+        return nearest[0][1].id if nearest and nearest[0][0] < LARGEST_VIEW_DISTANCE else None
+
+    def is_new_view(
+        self, T_map_cam: Float64Array, limits: KeyframeConfig, mapped_only: bool
+    ) -> bool:
+        """Whether a view is so far from the nearest keyframe's that it should become one."""
+        nearest = self.nearest(T_map_cam, 1, mapped_only)
+        if not nearest:
+            return True
+        translation_m, rotation_rad = pose_error(nearest[0][1].T_map_cam, T_map_cam)
+        return bool(translation_m >= limits.translation_m * nearest[0][1].median_depth_m
+                    or rotation_rad >= np.deg2rad(limits.rotation_deg))
 
     def refine(
         self, frame: Frame, T_seed: Float64Array, motion: Motion | None = None,

@@ -67,7 +67,8 @@ class Mapper:
     @property
     def wants_work(self) -> bool:
         """Whether `work` may still improve the map; False when it would do nothing."""
-        return bool(self._queue) or self._learner.wants_work or self._refinement.wants_work
+        return (bool(self._queue) or self._learner.wants_work or self._refinement.wants_work
+                or self._refinement.joiner.wants_work)
 
     @property
     def backlog(self) -> int:
@@ -118,6 +119,7 @@ class Mapper:
         changed = self._observe_queued(end)
         changed = self._learner.work(end - time.perf_counter()) or changed
         if not self._queue:
+            changed = self._join_segments(end) or changed
             changed = self._refine_poses(end) or changed
         return changed
 
@@ -156,6 +158,24 @@ class Mapper:
             self._learner.forget(victim)
             self._refinement.forget(victim)
 
+    def _join_segments(self, end: float) -> bool:
+        """Look for where new keyframes show another segment; True when one was joined."""
+        joiner, joined = self._refinement.joiner, False
+        while joiner.wants_work:
+            join = joiner.search(self._learner.predict)
+            if join is not None:
+                moved = {i: join.T_44 @ self._buffer.pose(i)
+                         for i in self._buffer.of_segment(join.segment)}
+                log.info("segment %d is joined: %d keyframes", join.segment, len(moved))
+                self._learner.move_segment(join.segment, join.T_44, moved)
+                self._buffer.move(moved)
+                self._refinement.joined(join.edges)
+                self._corrections += 1
+                joined = True
+            if time.perf_counter() >= end:
+                break
+        return joined
+
     def _refine_poses(self, end: float) -> bool:
         """Look for loops and correct the keyframes; True when the head changed."""
         timed = math.isfinite(end)
@@ -184,22 +204,31 @@ class Mapper:
     def _pack_head(self, poses: dict[int, Float64Array]) -> bytes:
         return pack_head(self._learner.export() | pack_poses(poses), HeadInfo(
             self.map_id, self._encoder.hash, self._learner.head_type, len(self._buffer),
-            self._next_id, self._corrections))
+            self._next_id, self._corrections, tuple(n for n in self._buffer.segments if n)))
+
+    def _placed(self) -> list[int]:
+        """Ids of the keyframes whose place in the map is known."""
+        return self._buffer.of_segment(self._buffer.segments[0]) if len(self._buffer) else []
 
     def keyframe_trajectory(self) -> Trajectory:
-        """Return the keyframe poses in stamp order."""
-        by_stamp = {k.stamp_ns: self._buffer.pose(k.id) for k in self._buffer.keyframes}
+        """Return the keyframe poses in stamp order, without those in unjoined segments."""
+        by_stamp = {self._buffer.keyframe(i).stamp_ns: self._buffer.pose(i)
+                    for i in self._placed()}
         stamps = sorted(by_stamp)
         poses = np.stack([by_stamp[s] for s in stamps]) if stamps else np.empty((0, 4, 4))
         return Trajectory(np.array(stamps, np.int64), poses)
 
     def map_points(self, limit: int = 20000) -> Float32Array:
-        """Return (N, 3) float32 map points of the keyframes' features, thinned to `limit`."""
+        """Return (N, 3) float32 map points of the keyframes' features, thinned to `limit`.
+
+        Those in unjoined segments are not among them.
+        """
         if not len(self._buffer):
             return np.empty((0, 3), np.float32)
         points = np.concatenate([
-            transform_points(self._buffer.pose(k.id), k.points_cam_N3.astype(np.float64))
-            for k in self._buffer.keyframes])
+            transform_points(
+                self._buffer.pose(i), self._buffer.keyframe(i).points_cam_N3.astype(np.float64))
+            for i in self._placed()])
         step = -(-len(points) // limit)
         return points[::step].astype(np.float32)
 

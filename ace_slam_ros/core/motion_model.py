@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .geometry import Float64Array, exp_se3, invert_pose, log_se3
+from .segments import segment_of
 
 _LONGEST_PREDICTION_NS = 300_000_000
 
@@ -43,6 +44,11 @@ class MotionModel:
         self.travelled_m = 0.0
         self._odometry_then: Float64Array | None = None
         self._velocity_6 = np.zeros(6)
+
+    @property
+    def segment(self) -> int:
+        """Segment of the map that the last pose is in; 0 without one."""
+        return 0 if self.last is None else segment_of(self.last[1])
 
     def until(self, stamp_ns: int) -> Motion | None:
         """Return what tells the velocity at a stamp, None when the last pose is too old."""

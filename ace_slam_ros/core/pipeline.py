@@ -298,7 +298,7 @@ def _write_results(
         initialised_at_frame=run.first_tracked, device=str(encoder.device),
         config=flatten(config), version=__version__,
         extra={"nees": nees, "gave_up": run.gave_up, "stages_ms": _median_stages(run),
-               "skips": source.skips.counts})
+               "skips": source.skips.counts, "unjoined": run.unjoined})
     summary.write(out / "summary.json")
     return summary
 

@@ -15,6 +15,7 @@ from .frame import Frame
 from .geometry import Float64Array
 from .heads.factory import load_head
 from .heads.protocol import SceneHead
+from .segments import only_segment
 from .solver import solve_rgbd
 from .solver_rgb import solve_rgb
 
@@ -65,6 +66,7 @@ class Relocalizer:
     def __init__(self, config: SlamConfig, encoder: Encoder) -> None:
         self._config, self._encoder = config, encoder
         self._head: SceneHead | None = None
+        self._segments: tuple[int, ...] = ()
         self._version = 0
         self.map_id = ""
 
@@ -75,7 +77,7 @@ class Relocalizer:
             MapError: they are damaged or belong to another encoder.
         """
         self._head, info = load_head(payload, self._encoder, self._config)
-        self._version, self.map_id = version, info.map_id
+        self._version, self.map_id, self._segments = version, info.map_id, info.segments
 
     def locate(self, frame: Frame, min_confidence: float | None = None) -> Relocalization:
         """Solve the camera pose of one frame; RGB only when `frame.depth_m` is None.
@@ -94,6 +96,8 @@ class Relocalizer:
         features = extract_features(
             self._encoder, frame, self._config.features, self._config.sensor)
         predictions = self._head.predict(features.descriptors_ND)
+        if self._segments:  # a pose in one of these would say nothing
+            predictions = only_segment(predictions, 0)
         if frame.depth_m is None:
             pose = solve_rgb(features, predictions, frame.camera, self._config.solver,
                              self._config.seed)

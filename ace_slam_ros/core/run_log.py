@@ -8,6 +8,7 @@ import numpy as np
 
 from .evaluate import normalised_error_squared
 from .geometry import Float64Array
+from .segments import segment_of
 from .tracker import TrackResult
 from .trajectory import Trajectory
 from .view import View
@@ -35,11 +36,17 @@ class RunLog:
     @property
     def first_tracked(self) -> int | None:
         """Index of the first processed frame with a pose."""
-        return next((i for i, r in enumerate(self.results) if r.T_map_cam is not None), None)
+        return next((i for i, r in enumerate(self.results) if r.has_map_pose), None)
+
+    @property
+    def unjoined(self) -> int:
+        """Frames that were tracked in a segment whose place in the map was not known then."""
+        return sum(r.segment > 0 for r in self.results)
 
     def trajectory(self, pick: Callable[[TrackResult], Float64Array | None]) -> Trajectory:
-        """Return the poses that `pick` finds in the results."""
-        found = [(r.stamp_ns, T) for r in self.results if (T := pick(r)) is not None]
+        """Return the poses that `pick` finds in the results, without those of no known place."""
+        found = [(r.stamp_ns, T) for r in self.results
+                 if (T := pick(r)) is not None and segment_of(T) == 0]
         poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
         return Trajectory(np.array([s for s, _ in found], np.int64), poses)
 
@@ -49,7 +56,7 @@ class RunLog:
         `pose` takes the truth for exact, as in rendered sequences; `pose_mocap` for as exact as
         motion capture of a hand-held camera.
         """
-        posed = [r for r in self.results if r.T_map_cam is not None]
+        posed = [r for r in self.results if r.has_map_pose]
         covariances = np.array([r.covariance_66 for r in posed]).reshape(-1, 6, 6)
         estimate = self.trajectory(lambda r: r.T_map_cam)
         return {name: normalised_error_squared(estimate, covariances, groundtruth, sigma)

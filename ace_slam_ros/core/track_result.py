@@ -6,10 +6,9 @@ import enum
 import time
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from .geometry import Float64Array
 from .keyframe import Features, Keyframe
+from .segments import segment_of
 from .solver import PoseEstimate
 
 
@@ -28,7 +27,8 @@ class TrackResult:
     Attributes:
         stamp_ns: stamp of the frame.
         state: state after the frame.
-        T_map_cam: (4, 4) pose, None when there is none.
+        T_map_cam: (4, 4) pose, None when there is none; what it means while `segment` is not 0,
+            see `core.segments`.
         covariance_66: of the pose, map frame, order x y z then rotation; None without pose.
         T_map_cam_raw: (4, 4) pose from scene coordinates alone; None when they gave none or the
             frame was only refined.
@@ -41,7 +41,7 @@ class TrackResult:
             of something that moved.
         processing_ms: time spent.
         stages_ms: time by stage.
-        reason: one sentence when there is no pose, else empty.
+        reason: one sentence when there is no pose in the map, else empty.
     """
 
     stamp_ns: int
@@ -57,6 +57,16 @@ class TrackResult:
     processing_ms: float
     stages_ms: dict[str, float]
     reason: str
+
+    @property
+    def segment(self) -> int:
+        """Unjoined segment that the pose is in; 0 = the map itself, or no pose."""
+        return 0 if self.T_map_cam is None else segment_of(self.T_map_cam)
+
+    @property
+    def has_map_pose(self) -> bool:
+        """Whether there is a pose, and its place in the map is known."""
+        return self.T_map_cam is not None and self.segment == 0
 
     @property
     def for_mapper(self) -> list[Keyframe]:
@@ -86,7 +96,7 @@ def explain_missing(
     """Say in one sentence why a frame has no pose."""
     if features is None:
         return "the image cannot be followed"
-    known = int(np.isfinite(features.points_cam_N3[:, 2]).sum())
+    known = features.depth_count
     if known < least_with_depth:
         return f"only {known} features have depth: camera covered, too near, or depth missing"
     if not has_head:

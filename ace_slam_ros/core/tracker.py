@@ -15,23 +15,26 @@ from typing import TypeGuard
 
 import numpy as np
 
+from .anchor import Anchor
 from .config import SlamConfig
 from .encoders.interface import Encoder
 from .features import extract_features
 from .frame import Frame
 from .frame_budget import FrameBudget
-from .geometry import Float64Array, exp_se3, invert_pose, log_se3, pose_error
+from .geometry import Float64Array, invert_pose
 from .heads.factory import load_head
 from .heads.payload import read_info, unpack_poses
 from .heads.protocol import SceneHead
 from .keyframe import Features, Keyframe
-from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
+from .local_map import LocalMap
 from .motion_model import Motion, MotionModel
 from .override import overrides
 from .refinement.pose import RefinedPose
 from .seen_through import SeenThrough
+from .segments import explain, first_pose, split
 from .solver import PoseEstimate, solve_rgbd
 from .track_result import StageClock, TrackerState, TrackResult, explain_missing
+from .unknown_place import UnknownPlace
 
 #: Takes pose (4, 4) T_map_cam and covariance (6, 6) of a frame.
 Answer = Callable[[Float64Array, Float64Array], None]
@@ -40,7 +43,6 @@ __all__ = ["TrackResult", "Tracker", "TrackerState"]
 
 log = logging.getLogger(__name__)
 
-_ANCHOR_FRAMES = 60
 _KEYFRAME_ID_MARGIN = 1000
 
 
@@ -70,6 +72,8 @@ class Tracker:
         self._live = live
         self._seen_through = SeenThrough(config.sensor)
         self._model = MotionModel(config.tracker.motion_prior)
+        self._anchor = Anchor(config, self._local, self._localization)
+        self._unknown = UnknownPlace(config)
         self._budget = FrameBudget(
             config.tracker.frame_budget_ms if live else 0.0, config.tracker.frame_deadline_ms)
         self._begin(map_id or uuid.uuid4().hex[:12])
@@ -83,9 +87,9 @@ class Tracker:
         self._next_keyframe = 0
         self._local.clear()
         self._rng = np.random.default_rng(self._config.seed)
-        self._anchor_first: int | None = None
-        self._anchor_frames = 0
+        self._anchor.clear()
         self._confidence = (0.0, 0)
+        self._segments: tuple[int, ...] = ()
         self.clear_motion()
 
     def clear_motion(self) -> None:
@@ -94,6 +98,7 @@ class Tracker:
         self._motion: Motion | None = None
         self._last_seen_ns: int | None = None
         self._prior: Float64Array | None = None
+        self._unknown.clear()
         self._steady = False
         self._budget.clear()
         self._seen_through.clear()
@@ -108,7 +113,7 @@ class Tracker:
         if self._localization:
             self._local.clear()
             self.clear_motion()
-            self._anchor_first = None
+            self._anchor.clear()
             self.state = TrackerState.INIT if self._head is None else TrackerState.LOST
             return
         self._retired.add(self.map_id)
@@ -148,7 +153,7 @@ class Tracker:
             self.state = TrackerState.LOST
             # some that another tracker has sent may not be learned yet
             self._next_keyframe = info.next_keyframe + _KEYFRAME_ID_MARGIN
-        self._head, self._version = head, version
+        self._head, self._version, self._segments = head, version, info.segments
         if info.corrections != self._corrections:
             self._follow_corrections(unpack_poses(payload))
             self._corrections = info.corrections
@@ -163,9 +168,12 @@ class Tracker:
 
         The velocity is in the camera's frame and stays, so that the motion goes on smoothly.
         """
-        motion = self._local.correct(poses)
+        before = self._model.segment
+        motion = self._local.correct(poses).get(before, np.eye(4))
         self._seen_through.move(motion)
         self._model.correct(motion)
+        if self._model.segment != before:
+            log.info("segment %d is joined: tracking goes on in map %s", before, self.map_id)
 
     @property
     def head(self) -> SceneHead | None:
@@ -213,7 +221,7 @@ class Tracker:
         pose, covariance = self._decide(raw, refined)
         keyframe = None
         if pose is not None and covariance is not None:
-            self._anchor(raw, refined)
+            self._anchor.pull(raw, refined)
             self._moved(frame.stamp_ns, pose, followed is not None and refined is not followed)
             self._seen_through.add(frame, pose)
             if self._wants_keyframe(pose) or self._local.brings_texture(frame, pose):
@@ -224,6 +232,11 @@ class Tracker:
                 clock.lap("keyframe")
         else:
             self._missed(frame.stamp_ns)
+            if self.state is TrackerState.LOST and features is not None:
+                segment = self._unknown.new_segment(
+                    frame, features, self._head, self._local, self._segments)
+                if segment is not None:
+                    return self._start_segment(segment, frame, features, clock)
         reason = "" if pose is not None else explain_missing(
             features, raw, self._config.solver.min_inliers, self._head is not None)
         if at_once and followed is not None:
@@ -243,11 +256,16 @@ class Tracker:
         return extract_features(self._encoder, frame, self._config.features, self._config.sensor)
 
     def _localise(self, features: Features) -> PoseEstimate | None:
+        """Solve the pose; a tracked camera is sought in its own segment, a lost one in all."""
         if self._head is None:
             return None
         predictions = self._head.predict(features.descriptors_ND)
-        return solve_rgbd(features, predictions, self._config.solver, self._config.sensor,
-                          self._rng)
+        everywhere = self._model.last is None and not self._localization
+        parts = split(predictions, self._model.segment, self._segments, everywhere)
+        found = [solve_rgbd(features, part, self._config.solver, self._config.sensor, self._rng)
+                 for part in parts]
+        return max((raw for raw in found if raw is not None), key=lambda raw: raw.inlier_ratio,
+                   default=None)
 
     def _initialise(self, frame: Frame, clock: StageClock) -> TrackResult:
         """Make the first frame with enough depth the origin of a new map."""
@@ -256,21 +274,35 @@ class Tracker:
             return self._result(frame, clock, None, None, None, None, reason)
         features = self._describe(frame)
         clock.lap("encode")
-        known = int(np.isfinite(features.points_cam_N3[:, 2]).sum())
-        if known < self._config.solver.min_inliers or not self._local.add(
-                self._next_keyframe, frame, self._T_first, np.zeros((6, 6))):
+        known = features.depth_count
+        if known < self._config.solver.min_inliers or not self._local.can_show(frame):
             reason = (f"waiting for a frame with texture and depth: {known} features have depth "
                       f"within {self._config.sensor.min_depth_m}.."
                       f"{self._config.sensor.max_depth_m} m")
             return self._result(frame, clock, None, None, None, None, reason)
-        self.state = TrackerState.TRACKING
+        return self._start(frame, features, self._T_first, clock)
+
+    def _start(
+        self, frame: Frame, features: Features, T_map_cam: Float64Array, clock: StageClock
+    ) -> TrackResult:
+        """Make a frame the first of the map, or of a segment of it."""
+        self._local.add(self._next_keyframe, frame, T_map_cam, np.zeros((6, 6)))
         keyframe = self._seen_through.watch(Keyframe.from_features(
-            self._next_keyframe, frame.stamp_ns, self._T_first, features, frame.camera))
+            self._next_keyframe, frame.stamp_ns, T_map_cam, features, frame.camera))
         self._local.mark_mapped(self._next_keyframe)
         self._next_keyframe += 1
-        self._moved(frame.stamp_ns, self._T_first)
-        return self._result(
-            frame, clock, self._T_first, np.eye(6) * 1e-6, None, keyframe, "")
+        self.state = TrackerState.TRACKING
+        self._moved(frame.stamp_ns, T_map_cam)
+        return self._result(frame, clock, T_map_cam, np.eye(6) * 1e-6, None, keyframe, "")
+
+    def _start_segment(
+        self, number: int, frame: Frame, features: Features, clock: StageClock
+    ) -> TrackResult:
+        """Go on in an unknown place."""
+        log.warning("unknown place: going on in segment %d of map %s", number, self.map_id)
+        self._anchor.clear()
+        self._model.travelled_m = 0.0
+        return self._start(frame, features, first_pose(number, self._T_first), clock)
 
     def _predict(self, stamp_ns: int) -> Float64Array | None:
         """Return the pose an operator or a filter gave, else what the motion tells."""
@@ -311,6 +343,7 @@ class Tracker:
     def _moved(self, stamp_ns: int, pose: Float64Array, corrected: bool = False) -> None:
         """Update motion model and state after an accepted pose."""
         self._model.moved(stamp_ns, pose, corrected)
+        self._unknown.clear()
         self._last_seen_ns = stamp_ns
         if self.state is TrackerState.LOST:
             log.info("found again in map %s", self.map_id)
@@ -326,42 +359,21 @@ class Tracker:
             self.state = TrackerState.LOST
             self._model.last = None
 
-    def _anchor(self, raw: PoseEstimate | None, refined: RefinedPose | None) -> None:
-        """Pull keyframes that were made from a single raw pose towards the mean of many."""
-        if self._anchor_first is None or raw is None or refined is None:
-            return
-        sure = (raw.inlier_ratio >= self._config.relocalizer.min_confidence and pose_error(
-            raw.T_map_cam, refined.T_map_cam)[0] < self._config.tracker.override_m)
-        if not sure:
-            return
-        self._anchor_frames += 1
-        gain = max(1.0 / (1 + self._anchor_frames), 0.02)
-        correction = exp_se3(gain * log_se3(raw.T_map_cam @ invert_pose(refined.T_map_cam)))
-        self._local.shift(correction, self._anchor_first)
-        if self._anchor_frames > _ANCHOR_FRAMES and not self._localization:
-            self._anchor_first = None
-
     def _wants_keyframe(self, pose: Float64Array) -> bool:
         """Whether the view is far enough from every local keyframe.
 
         Keyframes made while anchoring are not in the map, so that they do not count afterwards.
         """
-        known = self._anchor_first is None and not self._localization
-        nearest = self._local.nearest(pose, 1, mapped_only=known)
-        if not nearest:
-            return True
-        translation_m, rotation_rad = pose_error(nearest[0][1].T_map_cam, pose)
-        limit_m = self._config.keyframe.translation_m * nearest[0][1].median_depth_m
-        return (translation_m >= limit_m
-                or rotation_rad >= np.deg2rad(self._config.keyframe.rotation_deg))
+        known = self._anchor.first is None and not self._localization
+        return self._local.is_new_view(pose, self._config.keyframe, mapped_only=known)
 
     def _make_keyframe(
         self, frame: Frame, features: Features, pose: Float64Array, covariance_66: Float64Array,
         placed: bool,
     ) -> Keyframe | None:
         """Make the frame a local keyframe; the mapper gets it if its pose is well `placed`."""
-        alone = not any(d < LARGEST_VIEW_DISTANCE for d, _ in self._local.nearest(pose, 1))
-        reference = self._reference(pose)
+        alone = self._local.reference(pose) is None
+        reference = self._local.reference(pose, mapped_only=True)
         identifier = self._next_keyframe
         if not self._local.add(identifier, frame, pose, covariance_66, self._motion):
             return None
@@ -370,21 +382,14 @@ class Tracker:
             self._local.adjust()
             pose = self._local.pose(identifier)
         if not placed and alone:
-            self._anchor_first, self._anchor_frames = identifier, 0
-        if not placed or self._anchor_first is not None:
+            self._anchor.start(identifier)
+        if not placed or self._anchor.first is not None:
             return None
         self._local.mark_mapped(identifier)
         return self._seen_through.watch(Keyframe.from_features(
             identifier, frame.stamp_ns, pose, features, frame.camera,
             None if reference is None else (
                 reference, invert_pose(self._local.pose(reference)) @ pose)))
-
-    def _reference(self, pose: Float64Array) -> int | None:
-        """Return the mapped keyframe a pose was refined against."""
-        nearest = self._local.nearest(pose, 1, mapped_only=True)
-        if not nearest or nearest[0][0] >= LARGEST_VIEW_DISTANCE:
-            return None
-        return nearest[0][1].id
 
     def _result(
         self, frame: Frame, clock: StageClock, pose: Float64Array | None,
@@ -396,4 +401,5 @@ class Tracker:
         return TrackResult(
             frame.stamp_ns, self.state, pose, covariance,
             None if raw is None else raw.T_map_cam, *self._confidence, self._version, keyframe,
-            self._seen_through.revision(frame.stamp_ns), elapsed_ms, clock.stages_ms, reason)
+            self._seen_through.revision(frame.stamp_ns), elapsed_ms, clock.stages_ms,
+            reason or explain(pose))

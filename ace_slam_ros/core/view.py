@@ -95,11 +95,12 @@ class RerunView:
         self.at(frame.stamp_ns)
         self.frame(frame)
         self.state(result.state.name, result.inlier_ratio, result.processing_ms, result.reason)
-        if result.T_map_cam is not None:
-            self.pose(result.T_map_cam)
-        if result.keyframe is not None:
-            self.keyframe(result.keyframe)
-        self.coordinates(frame, head, result.T_map_cam)
+        if result.segment == 0:  # others lie where nobody looks, until they are joined
+            if result.T_map_cam is not None:
+                self.pose(result.T_map_cam)
+            if result.keyframe is not None:
+                self.keyframe(result.keyframe)
+            self.coordinates(frame, head, result.T_map_cam)
 
     def at(self, stamp_ns: int) -> None:
         """Set the time of what is drawn next."""

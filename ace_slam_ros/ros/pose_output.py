@@ -19,6 +19,7 @@ from rclpy.node import Node
 
 from ..core.config import RosConfig
 from ..core.geometry import Float64Array, invert_pose
+from ..core.segments import segment_of
 from .conversions import make_header, stamp_to_ns
 from .pose_messages import UNKNOWN_VARIANCE, body_velocity, covariance_to_msg, pose_to_msg
 from .qos import latched_qos, reliable_qos
@@ -75,6 +76,7 @@ class PoseOutput:
         self._poses = PosePath()
         self._path_due_s = 0.0
         self._previous: tuple[int, Float64Array, Float64Array | None] | None = None
+        self._frame = config.map_frame
         self._T_map_odom: Float64Array | None = None
         self._started_s = time.monotonic()
         self.tf_mode = "undecided"
@@ -92,15 +94,27 @@ class PoseOutput:
     def publish(
         self, stamp_ns: int, T_map_base: Float64Array, covariance_66: Float64Array | None
     ) -> None:
-        """Publish one tracked pose of the base with its covariance (ROS order, map axes)."""
-        header = make_header(stamp_ns, self._config.map_frame)
+        """Publish one tracked pose of the base with its covariance (ROS order, map axes).
+
+        In an unjoined segment the place in the map is unknown: the odometry goes on alone. Its
+        velocity is as good as any; its pose is in a frame that no TF knows, so that nobody takes
+        it for one in the map.
+        """
+        segment = segment_of(T_map_base)
+        frame = self._config.map_frame + (f"_segment_{segment}" if segment else "")
+        if frame != self._frame:  # the step between two frames is no motion
+            self._frame, self._previous = frame, None
+        header = make_header(stamp_ns, frame)
         pose = PoseWithCovariance(
             pose=pose_to_msg(T_map_base), covariance=covariance_to_msg(covariance_66))
-        self._pose.publish(PoseWithCovarianceStamped(header=header, pose=pose))
         self._odometry.publish(Odometry(
             header=header, child_frame_id=self._config.base_frame, pose=pose,
             twist=self._twist(stamp_ns, T_map_base, covariance_66)))
         self._previous = (stamp_ns, T_map_base, covariance_66)
+        if segment:
+            self._T_map_odom = None
+            return
+        self._pose.publish(PoseWithCovarianceStamped(header=header, pose=pose))
         self._poses.add(PoseStamped(header=header, pose=pose.pose))
         if time.monotonic() >= self._path_due_s:
             self._path_due_s = time.monotonic() + _PATH_PERIOD_S

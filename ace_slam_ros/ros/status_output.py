@@ -9,12 +9,18 @@ from rclpy.node import Node
 
 from ace_slam_ros.msg import SlamStatus
 
+from ..core.segments import segment_of
 from ..core.tracker import TrackerState, TrackResult
 from .conversions import make_header
 from .diagnostics import Window
 from .pose_messages import pose_to_msg
 from .qos import reliable_qos
 from .synchroniser import ImagePair
+
+
+def state_in_map(result: TrackResult) -> int:
+    """Return the state that `status` gives: who does not know its place in the map is LOST."""
+    return int(TrackerState.LOST if result.segment else result.state)
 
 
 class StatusOutput:
@@ -65,7 +71,7 @@ class StatusOutput:
             status.inlier_count = int(result.inlier_count)
             status.weights_version = int(result.weights_version)
             status.processing_ms = float(result.processing_ms)
-            if result.T_map_cam_raw is not None:
+            if result.T_map_cam_raw is not None and not segment_of(result.T_map_cam_raw):
                 status.raw_valid, status.raw_pose = True, pose_to_msg(result.T_map_cam_raw)
         status.frames, status.tracked, status.lost = self.received, self._tracked, self._lost
         status.skipped, status.rejected = self.skipped, self.rejected

@@ -31,7 +31,7 @@ from .pose_messages import base_covariance, pose_from_msg
 from .pose_output import PoseOutput
 from .process import leave, run_node
 from .qos import keyframe_qos, reliable_qos
-from .status_output import StatusOutput
+from .status_output import StatusOutput, state_in_map
 from .synchroniser import ImagePair
 from .transforms import make_transforms
 from .weights import WeightsLink, weights_schema
@@ -206,7 +206,7 @@ class TrackerNode(SlamNode):
             self._answer(pair, result.T_map_cam, result.covariance_66)
         elif result.state == TrackerState.LOST:
             self._output.interrupt()
-        self._say(pair, int(result.state), result.reason, result)
+        self._say(pair, state_in_map(result), result.reason, result)
         for keyframe in result.for_mapper if self._tracker is not None else ():
             self._keyframes.publish(keyframe_to_msg(
                 keyframe, self._tracker.map_id, self.encoder.hash, self.config.ros.map_frame))
@@ -234,7 +234,7 @@ class TrackerNode(SlamNode):
         report.warn(self._trouble)
         report.warn(self._extrinsic.problem())
         report.warn(self._link.problem or ("" if segment.writer_alive else segment.message))
-        if self._last is not None and self._last.state != TrackerState.TRACKING:
+        if self._last is not None:
             report.warn(self._last.reason)
         report.warn(self._inputs.clock_problem(self.get_clock().now().nanoseconds))
         return report

@@ -334,7 +334,7 @@ def test_a_doubtful_raw_pose_moves_no_keyframe(mapped, encoder, frames):
     tracker = Tracker(CONFIG, encoder)
     tracker.set_head(mapper.export_head(), 1)
     first = tracker.process(frames[0])
-    tracker._anchor_first, tracker._anchor_frames = 0, 0
+    tracker._anchor.start(0)
     before = [k.T_map_cam.copy() for k in tracker._local._keyframes.values()]
     far = exp_se3(np.array([3.0, 0, 0, 0, 0, 0])) @ first.T_map_cam
     refined = RefinedPose(first.T_map_cam, np.eye(6), 100, 100)
@@ -342,6 +342,6 @@ def test_a_doubtful_raw_pose_moves_no_keyframe(mapped, encoder, frames):
     doubtful = PoseEstimate(first.T_map_cam @ exp_se3(np.full(6, 0.01)), np.eye(6),
                             np.ones(10, bool), 0.16)
     for raw in (sure, doubtful):
-        tracker._anchor(raw, refined)
+        tracker._anchor.pull(raw, refined)
     after = [k.T_map_cam for k in tracker._local._keyframes.values()]
     assert before and all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

@@ -1,18 +1,24 @@
 """What the tracker node does with frames that the core fails on, and with clocks that jump."""
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rclpy
-from node_processes import FRAME
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+from node_processes import FRAME, PATIENCE_S
 from rclpy.executors import SingleThreadedExecutor
 from wall import CAMERA, Wall
 
 from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, make_pose
+from ace_slam_ros.core.segments import explain, first_pose
 from ace_slam_ros.core.tracker import Tracker
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros import node_base
 from ace_slam_ros.ros.conversions import camera_to_msg, image_to_msg
-from ace_slam_ros.ros.qos import reliable_qos
+from ace_slam_ros.ros.qos import latched_qos, reliable_qos
 from ace_slam_ros.ros.synchroniser import ImagePair
 from ace_slam_ros.ros.tracker_node import TrackerNode
 
@@ -43,6 +49,12 @@ def tracker(monkeypatch):
             executor.spin_once(timeout_sec=0.05)
         return heard[-1]
 
+    def until(condition):
+        end = time.monotonic() + PATIENCE_S
+        while not condition() and time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.05)
+
+    show.until = until
     yield node, show, lines
     node.pause_work()
     node.teardown()
@@ -68,6 +80,40 @@ def test_a_failing_core_costs_the_frame_only(tracker, monkeypatch):
     assert sum("Traceback" in line for line in lines) == 1, "once per reason, whatever the number"
     found = show()
     assert found.state == SlamStatus.TRACKING and found.rejected == 3 and not found.reason
+
+
+def test_an_unjoined_segment_gives_odometry_alone(tracker, monkeypatch):
+    """A pose in an unknown frame is worse than none: to all but odometry the robot is lost."""
+    node, show, _ = tracker
+    poses, odometry = [], []
+    node.create_subscription(PoseWithCovarianceStamped, "pose", poses.append, latched_qos())
+    node.create_subscription(Odometry, "odometry", odometry.append, reliable_qos(50))
+    assert show().state == SlamStatus.TRACKING
+    process = Tracker.process
+
+    def elsewhere(self, frame, answer=None):
+        result = process(self, frame)
+        T_map_cam = first_pose(2, result.T_map_cam)
+        answer(T_map_cam, result.covariance_66)
+        return replace(result, T_map_cam=T_map_cam, reason=explain(T_map_cam),
+                       T_map_cam_raw=first_pose(2, np.eye(4)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "process", elsewhere)
+        node._output._T_map_odom = np.eye(4)
+        for _ in range(2):
+            status = show()
+            assert status.state == SlamStatus.LOST and not status.raw_valid
+            assert "segment 2: place unknown" in status.reason
+            assert node._output._T_map_odom is None
+        text = node.report().to_msg("tracker", node.get_clock().now().to_msg()).status[0].message
+        assert "place unknown" in text
+    assert show().state == SlamStatus.TRACKING
+    show.until(lambda: len(odometry) == 4)
+    assert [o.header.frame_id for o in odometry] == ["map", *["map_segment_2"] * 2, "map"]
+    speeds = [abs(o.twist.twist.linear.x) for o in odometry]
+    assert max(speeds) < 1.0, "the step between two frames is no motion"
+    assert [p.header.stamp for p in poses] == [odometry[0].header.stamp, odometry[3].header.stamp]
 
 
 def test_a_time_jump_clears_transforms_and_output(tracker):

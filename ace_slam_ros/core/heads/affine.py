@@ -80,6 +80,7 @@ class AffineHead:
     """Frozen experts: what tracker and relocalizer use and what a map stores."""
 
     head_type = HEAD_TYPE
+    takes_segments = True
 
     def __init__(self, tensors: dict[str, Tensor], codebook: Codebook, device: torch.device,
                  neighbours: int) -> None:

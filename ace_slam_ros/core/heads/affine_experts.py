@@ -72,6 +72,12 @@ class Experts:
         self.word_E[old:], self.origin_E3[old:], self.born_E[old:] = words_n, origins_n3, born
         self.sigma_E[old:] = PRIOR_SIGMA_M
 
+    def move(self, experts: Tensor, R_33: Tensor, t_3: Tensor) -> None:
+        """Move experts rigidly: their origins move, what is relative to these only turns."""
+        self.origin_E3[experts] = self.origin_E3[experts] @ R_33.T + t_3
+        for relative in (self.B_EP3, self.kept_B_EP3, self.W_EP3):
+            relative[experts] = relative[experts] @ R_33.T
+
     def keep(self, chosen_n: Tensor) -> None:
         """Keep only some experts, in the order given."""
         self._room = {name: getattr(self, name)[chosen_n] for name in self._room}

@@ -16,6 +16,7 @@ from ..codebook import Codebook
 from ..config import HeadConfig, SensorConfig
 from ..geometry import Float64Array
 from ..keyframe import Float32Array, Keyframe
+from ..segments import segments_of
 from .affine import HEAD_TYPE, ExpertIndex, encode_words, no_predictions, predict_experts
 from .affine_experts import Experts
 from .protocol import Predictions
@@ -165,6 +166,18 @@ class AffineLearner:
         for first in range(0, len(everything), _CHUNK):
             self._accumulate(everything[first:first + _CHUNK], known.B_EP3, known.C_E)
         known.solve(self._config.ridge)
+
+    @torch.inference_mode()
+    def move_segment(
+        self, number: int, T_44: Float64Array, poses: dict[int, Float64Array]
+    ) -> None:
+        """Move the experts of a segment and its keyframes; nothing needs to be summed again."""
+        R, t = self._pose(T_44)
+        own_E = torch.from_numpy(
+            segments_of(self._experts.origin_E3.cpu().numpy()) == number).to(self._device)
+        self._experts.move(torch.nonzero(own_E)[:, 0], R, t)
+        for identifier, T_map_cam in poses.items():
+            self._samples[identifier].T_map_cam = np.array(T_map_cam)
 
     @torch.inference_mode()
     def forget(self, identifier: int) -> None:

@@ -45,6 +45,8 @@ _MOST_OWED = 10
 class GradientHead:
     """Frozen network: what tracker and relocalizer use; one hypothesis per feature."""
 
+    takes_segments = False  # one network, and one grid that would have to reach to all of them
+
     def __init__(self, head_type: str, tensors: dict[str, Tensor], device: torch.device) -> None:
         """Unpack weights.
 
@@ -174,6 +176,12 @@ class GradientLearner:
         if keyframe.id in self._replay:
             self._replay.add(keyframe, T_map_cam)
             self._owed += self._config.steps_per_keyframe
+
+    def move_segment(
+        self, number: int, T_44: Float64Array, poses: dict[int, Float64Array]
+    ) -> None:
+        """Give the keyframes of a segment their moved poses; later steps learn them."""
+        self.retarget(poses)
 
     def forget(self, identifier: int) -> None:
         """Replay a keyframe no more."""

@@ -30,6 +30,7 @@ class HeadInfo:
         keyframes: how many keyframes taught them.
         next_keyframe: larger than every keyframe id the map has seen.
         corrections: how often the mapper corrected keyframe poses; `unpack_poses` has them.
+        segments: numbers of the segments that are not joined to the map, see `core.segments`.
     """
 
     map_id: str
@@ -38,6 +39,7 @@ class HeadInfo:
     keyframes: int
     next_keyframe: int
     corrections: int = 0
+    segments: tuple[int, ...] = ()
 
 
 def pack_head(tensors: dict[str, Tensor], info: HeadInfo) -> bytes:
@@ -45,7 +47,8 @@ def pack_head(tensors: dict[str, Tensor], info: HeadInfo) -> bytes:
     return bytes(save(tensors, {
         "map_id": info.map_id, "encoder_hash": info.encoder_hash, "head": info.head,
         "keyframes": str(info.keyframes), "next_keyframe": str(info.next_keyframe),
-        "corrections": str(info.corrections)}))
+        "corrections": str(info.corrections),
+        "segments": " ".join(map(str, info.segments))}))
 
 
 def read_info(blob: bytes) -> HeadInfo:
@@ -59,7 +62,8 @@ def read_info(blob: bytes) -> HeadInfo:
         meta = json.loads(blob[8:8 + length])["__metadata__"]
         return HeadInfo(meta["map_id"], meta["encoder_hash"], meta["head"],
                         int(meta["keyframes"]), int(meta["next_keyframe"]),
-                        int(meta.get("corrections", 0)))
+                        int(meta.get("corrections", 0)),
+                        tuple(int(n) for n in meta.get("segments", "").split()))
     except (ValueError, KeyError, TypeError) as error:
         raise MapError(
             f"not head weights of ace_slam_ros ({error}): save the map again") from error

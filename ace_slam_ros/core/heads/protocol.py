@@ -38,6 +38,11 @@ class SceneHead(Protocol):
         """Kind of head, as `head.type` names it."""
         ...
 
+    @property
+    def takes_segments(self) -> bool:
+        """Whether places far apart share nothing, so that segments can lie beside the map."""
+        ...
+
     def predict(self, descriptors_ND: Float32Array) -> Predictions:
         """Return the scene coordinates of (N, D) unit-norm descriptors; N may be zero."""
         ...
@@ -92,6 +97,18 @@ class HeadLearner(Protocol):
 
     def retarget(self, poses: dict[int, Float64Array]) -> None:
         """Move keyframes (id -> new T_map_cam). Unknown ids are an error."""
+        ...
+
+    def move_segment(
+        self, number: int, T_44: Float64Array, poses: dict[int, Float64Array]
+    ) -> None:
+        """Move all that was learned in a segment, by forgotten keyframes as well.
+
+        Args:
+            number: of the segment.
+            T_44: rigid motion, T_map_cam becomes T_44 @ T_map_cam.
+            poses: so moved, T_map_cam of the keyframes held, by id.
+        """
         ...
 
     def forget(self, identifier: int) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ..geometry import Float64Array, transform_points
 from ..keyframe import Keyframe
+from ..segments import segment_of
 
 #: Edge of a cell of space. Smaller than furniture, larger than what poses and depth are wrong by.
 _CELL_M = 0.25
@@ -63,6 +64,19 @@ class KeyframeBuffer:
     def pose(self, identifier: int) -> Float64Array:
         """Return the present T_map_cam (4, 4) of a keyframe."""
         return self._poses[identifier]
+
+    def segment(self, identifier: int) -> int:
+        """Return the segment of the map that a keyframe is in."""
+        return segment_of(self._poses[identifier])
+
+    @property
+    def segments(self) -> list[int]:
+        """Segments that there are keyframes in, sorted; 0 is the map's own."""
+        return sorted({segment_of(T) for T in self._poses.values()})
+
+    def of_segment(self, number: int) -> list[int]:
+        """Ids of the keyframes in a segment, in the order they came."""
+        return [i for i, T in self._poses.items() if segment_of(T) == number]
 
     def pose_before(self, identifier: int) -> Float64Array | None:
         """Return the pose that a keyframe had before it was moved last; None if it never was."""

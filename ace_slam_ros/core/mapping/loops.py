@@ -21,7 +21,7 @@ from .view import ViewCache
 #: Keyframes fewer ids apart are joined by tracking; aligning them tells nothing new.
 SUCCESSIVE = 10
 #: Views farther apart than this (translation over depth plus 1.5 x radians) share too little.
-_LARGEST_VIEW_DISTANCE = 1.0
+LARGEST_VIEW_DISTANCE = 1.0
 #: What a tracker that was never lost may have drifted: a floor, and shares of the way.
 _DRIFT_FLOOR_M, _DRIFT_SHARE = 0.05, 0.02
 _DRIFT_FLOOR_RAD, _DRIFT_RAD_PER_M = np.deg2rad(2.0), np.deg2rad(0.3)
@@ -71,9 +71,15 @@ class LoopFinder:
         self._travelled_m.pop(identifier, None)
         self._tested = {pair for pair in self._tested if identifier not in pair}
 
-    def reopen(self) -> None:
-        """Look again at keyframes that had no candidates: the poses have changed."""
-        self.open = {i: None for i, tries in self._tries.items() if 0 < tries < _TRIES} | self.open
+    def reopen(self, everything: bool = False) -> None:
+        """Look again at keyframes: the poses have changed.
+
+        Args:
+            everything: also those that nothing was near to; a segment has come beside them.
+        """
+        least = 0 if everything else 1
+        self.open = {i: None for i, tries in self._tries.items()
+                     if least <= tries < _TRIES} | self.open
 
     def search(self, identifier: int) -> Edge | None:
         """Verify the best untested candidate of an open keyframe; closes it when there is none."""
@@ -98,27 +104,35 @@ class LoopFinder:
         T = self._buffer.pose(identifier)
         poses = np.stack([self._buffer.pose(i) for i in others])
         gap_m = np.linalg.norm(poses[:, :3, 3] - T[:3, 3], axis=1)
-        cosine = (np.einsum("nij,ij->n", poses[:, :3, :3], T[:3, :3]) - 1.0) / 2.0
-        drift_m = _DRIFT_SHARE / 2 * np.array([self._way_between_m(i, identifier) for i in others])
-        depth_m = float(np.median(self._buffer.keyframe(identifier).points_cam_N3[:, 2]))
-        distance = (np.maximum(gap_m - drift_m, 0.0) / depth_m
-                    + 1.5 * np.arccos(np.clip(cosine, -1.0, 1.0)))
+        drift_m = _DRIFT_SHARE / 2 * np.array([self.way_between_m(i, identifier) for i in others])
+        distance = view_distances(poses, T, self._buffer.keyframe(identifier), drift_m)
         order = np.lexsort((gap_m, distance))
-        return [others[n] for n in order if distance[n] < _LARGEST_VIEW_DISTANCE]
+        return [others[n] for n in order if distance[n] < LARGEST_VIEW_DISTANCE]
 
-    def _way_between_m(self, a: int, b: int) -> float:
+    def way_between_m(self, a: int, b: int) -> float:
+        """Way of the camera between two keyframes, metres."""
         return abs(self._travelled_m[a] - self._travelled_m[b])
 
     def verify(self, a: int, b: int) -> Edge | None:
         """Return the loop edge between two keyframes, None when it cannot be proved."""
+        edge = self.prove(a, b)
+        if edge is None:
+            return None
+        believed = invert_pose(self._buffer.pose(a)) @ self._buffer.pose(b)
+        return edge if within_drift(edge.T_a_b, believed, self.way_between_m(a, b)) else None
+
+    def prove(self, a: int, b: int, least_inliers: float = _LEAST_INLIERS) -> Edge | None:
+        """Return the edge between two keyframes that look alike, wherever they were believed.
+
+        Args:
+            a, b: keyframes in the buffer.
+            least_inliers: share of the features that must agree, each way.
+        """
         found = align_both_ways(
             self._views.get(self._buffer.keyframe(a)), self._views.get(self._buffer.keyframe(b)),
             self._solver, self._views.sensor, self._seed)
-        if (found is None or found.inlier_ratio < _LEAST_INLIERS
+        if (found is None or found.inlier_ratio < least_inliers
                 or found.surface_ratio < _LEAST_ON_SURFACE):
-            return None
-        believed = invert_pose(self._buffer.pose(a)) @ self._buffer.pose(b)
-        if not within_drift(found.T_a_b, believed, self._way_between_m(a, b)):
             return None
         return _edge(a, b, found, EdgeKind.LOOP)
 
@@ -133,6 +147,25 @@ def _edge(a: int, b: int, found: Alignment, kind: EdgeKind) -> Edge:
     sigma_m = _SHARED_M + _SHARED_PER_M * float(np.linalg.norm(found.T_a_b[:3, 3]))
     shared = np.diag(np.repeat([sigma_m, _SHARED_RAD], 3) ** 2)
     return Edge(a, b, found.T_a_b, found.covariance_66 + shared, kind)
+
+
+def view_distances(
+    poses_N44: Float64Array, T_map_cam: Float64Array, keyframe: Keyframe,
+    drift_m: Float64Array | float = 0.0,
+) -> Float64Array:
+    """Return how much views (N,) differ from a keyframe's: translation over depth plus 1.5 x rad.
+
+    Args:
+        poses_N44: T_map_cam of the views.
+        T_map_cam: (4, 4) pose of the keyframe.
+        keyframe: whose median depth counts.
+        drift_m: so much of the distance may not be true, one number or (N,).
+    """
+    gap_m = np.linalg.norm(poses_N44[:, :3, 3] - T_map_cam[:3, 3], axis=1)
+    cosine = (np.einsum("nij,ij->n", poses_N44[:, :3, :3], T_map_cam[:3, :3]) - 1.0) / 2.0
+    depth_m = float(np.median(keyframe.points_cam_N3[:, 2]))
+    return np.asarray(np.maximum(gap_m - drift_m, 0.0) / depth_m
+                      + 1.5 * np.arccos(np.clip(cosine, -1.0, 1.0)))
 
 
 def within_drift(T_measured: Float64Array, T_believed: Float64Array, way_m: float) -> bool:

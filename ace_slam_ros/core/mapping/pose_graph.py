@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry import Float64Array, invert_pose, make_pose
+from ..segments import segment_of
 from .edge import Edge, EdgeKind, adjoint_66
 
 DEGREES_OF_FREEDOM = 6
@@ -100,7 +101,7 @@ class PoseGraph:
         return total
 
     def optimise(self, poses: dict[int, Float64Array]) -> Correction:
-        """Find the poses that the edges agree with; the oldest keyframe stays where it is.
+        """Find the poses that the edges agree with; the oldest of a segment stays where it is.
 
         Args:
             poses: id -> T_map_cam (4, 4) of every keyframe, the start.
@@ -147,14 +148,26 @@ def _solve(
 def _framework(
     gtsam: Any, identifiers: list[int], poses: dict[int, Float64Array]
 ) -> list[Any]:
-    """Return the factors that are no measurement: the fixed first pose, and the tethers."""
-    first = identifiers[0]
+    """Return the factors that are no measurement.
+
+    They fix the first pose of each segment, which no edge joins to another one, and tether the
+    others.
+    """
     fixed = gtsam.noiseModel.Isotropic.Sigma(6, 1e-6)
     loose = gtsam.noiseModel.Diagonal.Sigmas(np.repeat([_TETHER_RAD, _TETHER_M], 3))
-    return [gtsam.PriorFactorPose3(first, gtsam.Pose3(poses[first]), fixed)] + [
-        gtsam.BetweenFactorPose3(
-            a, b, gtsam.Pose3(invert_pose(poses[a]) @ poses[b]), loose)
-        for a, b in zip(identifiers[:-1], identifiers[1:], strict=True)]
+    factors, last = [], dict[int, int]()
+    for identifier in identifiers:
+        segment = segment_of(poses[identifier])
+        before = last.get(segment)
+        last[segment] = identifier
+        if before is None:
+            factors.append(
+                gtsam.PriorFactorPose3(identifier, gtsam.Pose3(poses[identifier]), fixed))
+        else:
+            factors.append(gtsam.BetweenFactorPose3(
+                before, identifier,
+                gtsam.Pose3(invert_pose(poses[before]) @ poses[identifier]), loose))
+    return factors
 
 
 def _factor(gtsam: Any, edge: Edge) -> Any:

@@ -14,7 +14,9 @@ import numpy as np
 from ..config import SlamConfig
 from ..geometry import Float64Array, invert_pose, pose_error
 from ..keyframe import Keyframe
+from ..segments import segment_of
 from .edge import Edge, EdgeKind, odometry_edge
+from .joins import SegmentJoiner
 from .keyframe_buffer import KeyframeBuffer
 from .loops import SUCCESSIVE, LoopFinder
 from .pose_graph import CHI2_LIMIT, DEGREES_OF_FREEDOM, PoseGraph, graph_available
@@ -45,6 +47,7 @@ class PoseRefinement:
         self.graph = PoseGraph()
         self.window = Window(config.mapper, config.seed)
         self._finder = LoopFinder(buffer, ViewCache(config.sensor), config.solver, config.seed)
+        self.joiner = SegmentJoiner(config, buffer, self._finder)
         self._drawn: list[int] = []
         self._unweighed: list[Edge] = []
         self._new_keyframes = 0
@@ -64,16 +67,19 @@ class PoseRefinement:
         now = self._buffer.pose(keyframe.reference[0])
         before = self._buffer.pose_before(keyframe.reference[0])
         believed = keyframe.T_map_cam @ invert_pose(keyframe.reference[1])
+        if segment_of(believed) != segment_of(now):  # the segment was joined meanwhile
+            return now @ keyframe.reference[1]
         if before is None or sum(pose_error(believed, now)) <= sum(pose_error(believed, before)):
             return keyframe.T_map_cam
         return now @ invert_pose(before) @ keyframe.T_map_cam
 
     def add(self, keyframe: Keyframe) -> None:
         """Join a keyframe, the newest in the buffer, to the others."""
-        if not self._enabled:
-            return
         before = self._before(keyframe.id)
         self._start(keyframe.id, known=False)
+        self.joiner.add(keyframe.id)
+        if not self._enabled:
+            return
         reference = keyframe.reference
         if reference is not None and reference[0] in self._buffer:
             successive = keyframe.id - reference[0] < SUCCESSIVE
@@ -98,6 +104,15 @@ class PoseRefinement:
             if edge.a in self._buffer and edge.b in self._buffer:
                 self.graph.add(edge)
 
+    def joined(self, edges: list[Edge]) -> None:
+        """Take up the proven edges by which a segment was moved to its place."""
+        if not self._enabled:
+            return
+        for edge in edges:
+            self.graph.add(edge)
+        self._unweighed += edges
+        self._finder.reopen(everything=True)
+
     def _start(self, identifier: int, known: bool) -> None:
         before = self._before(identifier)
         step_m = 0.0 if before is None else pose_error(
@@ -106,17 +121,19 @@ class PoseRefinement:
         self._new_keyframes += 1
 
     def _before(self, identifier: int) -> int | None:
-        """Id of the keyframe that came before one in the buffer."""
+        """Id of the keyframe that came before one in the buffer; None in another segment."""
         ids = self._buffer.ids
         place = ids.index(identifier)
-        return ids[place - 1] if place else None
+        if not place or self._buffer.segment(ids[place - 1]) != self._buffer.segment(identifier):
+            return None
+        return ids[place - 1]
 
     def forget(self, identifier: int) -> None:
         """Drop a keyframe that left the buffer."""
-        if self._enabled:
-            self.graph.remove(identifier)
-            self._finder.forget(identifier)
-            self._unweighed = [e for e in self._unweighed if identifier not in (e.a, e.b)]
+        self.graph.remove(identifier)
+        self._finder.forget(identifier)
+        self._unweighed = [e for e in self._unweighed if identifier not in (e.a, e.b)]
+        self.joiner.forget(identifier)
         self.window.forget(identifier)
 
     def step(self) -> None:
