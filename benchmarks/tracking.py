@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from argparse import ArgumentParser
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,7 @@ def main() -> int:
     results = args.out.parent / "runs"
     report.figures = {
         "quick": args.quick, "torch_baseline_rss_mb": baseline_rss_mb(),
-        "sequences": {s.title: _measure(s, results) for s in found}}
+        "sequences": _measure(found, results)}
     if args.ablations:
         chosen = [s for s in found if s.seed is None or s.name in ("room", "corridor")]
         report.figures["ablations"] = _ablate(chosen, results, report)
@@ -87,20 +89,24 @@ def _arguments() -> ArgumentParser:
     return made
 
 
-def _measure(sequence: Sequence, results: Path) -> dict[str, Any]:
-    """Run a sequence both ways; returns the figures of the table."""
-    figures: dict[str, Any] = {}
-    for mode in ("every_frame", "realtime"):
-        out = results / f"{sequence.title}.{mode}"
-        summary = run(sequence, out, realtime=mode == "realtime")
-        figures[mode] = _figures(summary, recorded=sequence.seed is None)
-        if mode == "every_frame" and "failed" not in summary:
-            if sequence.seed is not None:
-                figures["length_m"] = path_length_m(sequence)
-            if (sequence.path / "movers.npz").exists():
-                share, pixels = mover_shares(sequence, out)
-                figures |= {"mover_share": share, "mover_pixels": pixels}
-    return figures
+def _measure(found: list[Sequence], results: Path) -> dict[str, dict[str, Any]]:
+    """Run all sequences both ways; returns the figures of the table by title."""
+    # Time passes alone; what does not depend on time may share the machine.
+    live = [run(s, results / f"{s.title}.realtime", realtime=True) for s in found]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        every = list(pool.map(lambda s: run(s, results / f"{s.title}.every_frame"), found))
+    measured = {}
+    for sequence, in_time, in_turn in zip(found, live, every, strict=True):
+        recorded = sequence.seed is None
+        figures = {"every_frame": _figures(in_turn, recorded),
+                   "realtime": _figures(in_time, recorded)}
+        if not recorded:
+            figures["length_m"] = path_length_m(sequence)
+        if (sequence.path / "movers.npz").exists() and "failed" not in in_turn:
+            share, pixels = mover_shares(sequence, results / f"{sequence.title}.every_frame")
+            figures |= {"mover_share": share, "mover_pixels": pixels}
+        measured[sequence.title] = figures
+    return measured
 
 
 def _figures(summary: dict[str, Any], recorded: bool) -> dict[str, Any]:
@@ -123,15 +129,22 @@ def _ablate(
 ) -> dict[str, dict[str, float | None]]:
     """Return {ablation: {sequence: ATE in metres}} of every-frame runs."""
     known = flatten(SlamConfig())
-    table: dict[str, dict[str, float | None]] = {}
+    jobs = []
     for name, settings in ABLATIONS.items():
-        if not settings.keys() <= known.keys():
+        if settings.keys() <= known.keys():
+            jobs += [(name, settings, sequence) for sequence in chosen]
+        else:
             report.missing(f"ablation '{name}': no parameter {', '.join(settings)}")
-            continue
-        table[name] = {}
-        for sequence in chosen:
-            out = results / f"{sequence.title}.{name.replace(' ', '_')}"
-            table[name][sequence.title] = run(sequence, out, settings=settings).get("ate_rmse_m")
+
+    def ablated(job: tuple[str, dict[str, Any], Sequence]) -> float | None:
+        name, settings, sequence = job
+        out = results / f"{sequence.title}.{name.replace(' ', '_')}"
+        return run(sequence, out, settings=settings).get("ate_rmse_m")
+
+    table: dict[str, dict[str, float | None]] = {}
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for (name, _, sequence), ate in zip(jobs, pool.map(ablated, jobs), strict=True):
+            table.setdefault(name, {})[sequence.title] = ate
     return table
 
 
