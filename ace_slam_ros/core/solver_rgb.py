@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from .camera import Camera
@@ -18,7 +17,7 @@ from .geometry import Float64Array, exp_se3, invert_pose, make_pose
 from .heads.protocol import Predictions
 from .hypotheses import Hypotheses, IndexArray, expand
 from .keyframe import Features, Float32Array
-from .solver import PoseEstimate
+from .solver import SHARED_ERRORS, PoseEstimate
 
 _NEIGHBOURS, _NEAR_M = 16, 0.35
 #: A hypothesis is tried when at least this many neighbours support it.
@@ -79,7 +78,7 @@ def solve_rgb(
     T_map_cam = invert_pose(make_pose(np.asarray(R_cam_map), t_cam_map))
     mask = np.zeros(len(features), bool)
     mask[rows[known.row_M[inlier]]] = True
-    covariance = _covariance(T_map_cam, points_M3[inlier], known.sigma_M[inlier], camera)
+    covariance = _covariance(T_map_cam, points_M3[inlier], pixels_M2[inlier], camera)
     return PoseEstimate(T_map_cam, covariance, mask, ratio)
 
 
@@ -131,9 +130,9 @@ def _agreeing(
 
 
 def _covariance(
-    T_map_cam: Float64Array, x_n3: Float64Array, sigma_n: Float32Array, camera: Camera
-) -> npt.NDArray[np.float64]:
-    """Covariance (6, 6) in the map frame from numeric reprojection derivatives."""
+    T_map_cam: Float64Array, x_n3: Float64Array, pixels_n2: Float64Array, camera: Camera
+) -> Float64Array:
+    """Covariance (6, 6) in the map frame: numeric derivatives, the spread of the residuals."""
     def project(xi_6: Float64Array) -> Float64Array:
         T = exp_se3(xi_6)
         moved = make_pose(T[:3, :3] @ T_map_cam[:3, :3], T_map_cam[:3, 3] + xi_6[:3])
@@ -143,7 +142,6 @@ def _covariance(
     step = 1e-5
     columns = [(project(step * e) - project(-step * e)) / (2 * step) for e in np.eye(6)]
     J_n26 = np.stack(columns, axis=2)
-    depth = (x_n3 - T_map_cam[:3, 3]) @ T_map_cam[:3, 2]
-    variance = 1.0 + (camera.fx * sigma_n / np.maximum(depth, 0.1)) ** 2
-    information = np.einsum("n,nki,nkj->ij", 1.0 / variance, J_n26, J_n26)
-    return np.asarray(np.linalg.inv(information + 1e-9 * np.eye(6)) * 8.0)
+    variance = float(np.mean((project(np.zeros(6)) - pixels_n2) ** 2)) * SHARED_ERRORS
+    information = np.einsum("nki,nkj->ij", J_n26, J_n26) / variance
+    return np.asarray(np.linalg.inv(information + 1e-9 * np.eye(6)))
