@@ -6,6 +6,7 @@ The images live only in the tracker's memory, bounded, and are never saved or se
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,6 +43,8 @@ _LEAST_TRACKS_OF_A_LINK = 12
 _MAX_KEYFRAMES = 120
 #: Views farther apart than this (translation over depth plus 1.5 x radians) share too little.
 LARGEST_VIEW_DISTANCE = 1.2
+#: Tells which map points (n, 3) stand still as far as is known.
+Standing = Callable[[Float64Array], npt.NDArray[np.bool_]]
 
 
 @dataclass
@@ -115,16 +118,18 @@ class LocalMap:
     def add(
         self, identifier: int, frame: Frame, T_map_cam: Float64Array,
         covariance_66: Float64Array, motion: Motion | None = None,
+        standing: Standing | None = None,
     ) -> bool:
         """Make the frame a local keyframe; False when it has too few corners with depth.
 
         Where there are keyframes already, surfaces may stand in for corners. `adjust` then fits
-        it and its neighbours to each other.
+        it and its neighbours to each other. `standing` tells which corners are of things that do
+        not move.
         """
         self.adjust()
         if frame.depth_m is None:
             return False
-        pixels, measured = self._corners(frame)
+        pixels, measured = self._corners(frame, T_map_cam, standing)
         surface = None
         if self._tracker.surfaces:
             surface = Surface.of(frame.depth_m, frame.camera, self._sensor)
@@ -150,11 +155,19 @@ class LocalMap:
         """Whether a frame has the corners of a keyframe: a covered camera or bare wall has not."""
         return len(self._corners(frame)[0]) >= self._tracker.min_tracks
 
-    def _corners(self, frame: Frame) -> tuple[Float32Array, Float64Array]:
+    def _corners(
+        self, frame: Frame, T_map_cam: Float64Array | None = None,
+        standing: Standing | None = None,
+    ) -> tuple[Float32Array, Float64Array]:
         """Corners (n, 2) with depth, the best ones spread over the image, and the depth (n,)."""
         pixels = detect_corners(frame.grey, 2 * self._tracker.track_points)
         depth = self._depth(frame, pixels)
-        good = np.flatnonzero(np.isfinite(depth))[: self._tracker.track_points]
+        good = np.flatnonzero(np.isfinite(depth))
+        if T_map_cam is not None and standing is not None:
+            in_cam = frame.camera.unproject(
+                pixels[good].astype(np.float64), depth[good].astype(np.float64))
+            good = good[standing(transform_points(T_map_cam, in_cam))]
+        good = good[: self._tracker.track_points]
         return pixels[good], depth[good].astype(np.float64)
 
     def adjust(self, links: int | None = None) -> bool:

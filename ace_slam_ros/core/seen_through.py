@@ -69,9 +69,7 @@ class _Watched:
     @property
     def stands_N(self) -> npt.NDArray[np.bool_]:
         """Which points nothing speaks against."""
-        seen_N = self.through_N + self.there_N
-        stands_N = (self.through_N == 0) | (self.through_N < _LEAST_THROUGH * seen_N)
-        return np.asarray(stands_N)
+        return _stands(self.through_N, self.there_N)
 
     def pick(self, which_N: npt.NDArray[np.bool_]) -> None:
         """Keep some of the points."""
@@ -114,7 +112,11 @@ class SeenThrough:
         self._views.append(view)
         for watched in self._watched:
             if abs(frame.stamp_ns - watched.keyframe.stamp_ns) <= _WATCHED_NS:
-                self._count(watched, view)
+                self._count(view, watched.points_map_N3, watched.through_N, watched.there_N)
+
+    def standing(self, points_map_N3: Float64Array) -> npt.NDArray[np.bool_]:
+        """Return the points (N, 3) that no view so far speaks against."""
+        return _stands(*self._counts(points_map_N3))
 
     def watch(self, keyframe: Keyframe) -> Keyframe:
         """Return a new keyframe without the features that earlier views speak against; watch it.
@@ -122,10 +124,7 @@ class SeenThrough:
         Later views speak in `revision`.
         """
         points = transform_points(keyframe.T_map_cam, keyframe.points_cam_N3.astype(np.float64))
-        none = np.zeros(len(points), np.int32)
-        watched = _Watched(keyframe, points, none, none.copy(), keyframe.stamp_ns)
-        for view in self._views:
-            self._count(watched, view)
+        watched = _Watched(keyframe, points, *self._counts(points), keyframe.stamp_ns)
         watched.pick(watched.stands_N)
         self._watched.append(watched)
         return watched.keyframe
@@ -145,9 +144,19 @@ class SeenThrough:
                 return watched.keyframe
         return None
 
-    def _count(self, watched: _Watched, view: _View) -> None:
+    def _counts(self, points_map_N3: Float64Array) -> tuple[Int32Array, Int32Array]:
+        """Count the views (N,) that see through points, and those that see something there."""
+        through_N = np.zeros(len(points_map_N3), np.int32)
+        there_N = np.zeros(len(points_map_N3), np.int32)
+        for view in self._views:
+            self._count(view, points_map_N3, through_N, there_N)
+        return through_N, there_N
+
+    def _count(
+        self, view: _View, points_map_N3: Float64Array, through_N: Int32Array, there_N: Int32Array
+    ) -> None:
         """Count what a view says of points, unless it contradicts too many to be right."""
-        in_cam = transform_points(view.T_cam_map, watched.points_map_N3)
+        in_cam = transform_points(view.T_cam_map, points_map_N3)
         z = in_cam[:, 2]
         ahead = np.flatnonzero(z > self._sensor.min_depth_m)
         cell = np.floor(view.camera.project(in_cam[ahead]) / _STEP_PX).astype(np.int64)
@@ -158,5 +167,11 @@ class SeenThrough:
         unsure = _FARTHER_SHARE * z + _FARTHER_SIGMAS * self._sensor.depth_sigma_m(z)
         through = seen > z + unsure
         if through.sum() <= _MOST_SHARE * len(index):
-            watched.through_N[index] += through
-            watched.there_N[index] += (np.abs(seen - z) <= unsure)
+            through_N[index] += through
+            there_N[index] += np.abs(seen - z) <= unsure
+
+
+def _stands(through_N: Int32Array, there_N: Int32Array) -> npt.NDArray[np.bool_]:
+    """Which points nothing speaks against, by the numbers of views."""
+    return np.asarray(
+        (through_N == 0) | (through_N < _LEAST_THROUGH * (through_N + there_N)))

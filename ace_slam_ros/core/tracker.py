@@ -375,7 +375,8 @@ class Tracker:
         alone = self._local.reference(pose) is None
         reference = self._local.reference(pose, mapped_only=True)
         identifier = self._next_keyframe
-        if not self._local.add(identifier, frame, pose, covariance_66, self._motion):
+        if not self._local.add(identifier, frame, pose, covariance_66, self._motion,
+                               self._seen_through.standing):
             return None
         self._next_keyframe += 1
         if not self._live:

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.config import SensorConfig
+from ace_slam_ros.core.config import SensorConfig, TrackerConfig
+from ace_slam_ros.core.frame import Frame
 from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error, transform_points
+from ace_slam_ros.core.local_map import LocalMap
 from ace_slam_ros.core.refinement.corners import contrast, detect_corners
 from ace_slam_ros.core.refinement.follow import follow
-from ace_slam_ros.core.refinement.pose import Sightings, optimise_pose, residuals
+from ace_slam_ros.core.refinement.pose import Sightings, carried, optimise_pose, residuals
 from ace_slam_ros.core.refinement.shutter import RollingShutter, sweep
 from ace_slam_ros.core.refinement.window import Window, adjust, linearise
 
@@ -200,3 +202,52 @@ def test_nothing_is_followed_into_a_blank_image(value):
     blank = np.full_like(image, value)
     index, _ = follow(image, corners, contrast(image, corners), blank, corners.copy(), False)
     assert len(index) == 0
+
+
+def test_the_covariance_of_a_pose_tells_its_error():
+    rng = np.random.default_rng(21)
+    sensor, normalised = SensorConfig(), []
+    for _ in range(60):
+        points, pixels = scene(rng)
+        T, depth = exp_se3(rng.normal(size=6)), points[:, 2]
+        noisy = pixels + rng.normal(size=pixels.shape) * sensor.pixel_sigma
+        depth = depth + rng.normal(size=len(depth)) * sensor.depth_sigma_m(depth)
+        start = T @ exp_se3(rng.normal(size=6) * 0.005)
+        seen = Sightings(transform_points(T, points), noisy, depth)
+        found, _ = optimise_pose(start, seen, CAMERA, sensor, 25)
+        moved = found.T_map_cam @ invert_pose(T)
+        error = np.concatenate([found.T_map_cam[:3, 3] - T[:3, 3],
+                                cv2.Rodrigues(moved[:3, :3])[0].ravel()])
+        normalised.append(error @ np.linalg.inv(found.covariance_66) @ error / 6)
+    assert 0.5 < np.mean(normalised) < 2.0
+
+
+def test_a_covariance_is_carried_across_an_arm_as_samples_are():
+    rng = np.random.default_rng(22)
+    root = rng.normal(size=(6, 6)) * [[0.01]] * 3
+    arm = np.array([0.4, -1.0, 2.0])
+    errors = rng.normal(size=(20000, 6)) @ root.T
+    there = errors.copy()
+    there[:, :3] += np.cross(errors[:, 3:], arm)
+    expected = carried(root @ root.T, arm)
+    assert np.abs(np.cov(there.T) - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_corners_on_what_moves_are_not_followed():
+    rng = np.random.default_rng(23)
+    grey = cv2.GaussianBlur(rng.integers(0, 255, (480, 640), np.uint8), (5, 5), 0)
+    depth = np.full((480, 640), 3.0, np.float32)
+    depth[:, 200:400] = 1.5
+    frame, pose = Frame(0, grey, depth, CAMERA), exp_se3(np.array([0.3, 0, 0.1, 0, 0.4, 0]))
+
+    def standing(points):
+        return transform_points(invert_pose(pose), points)[:, 2] > 2.0
+
+    nearest = []
+    for tells in (None, standing):
+        local = LocalMap(TrackerConfig(), SensorConfig())
+        assert local.add(0, frame, pose, np.eye(6), standing=tells)
+        nearest.append(local.nearest(pose, 1)[0][1].measured_m_n.min())
+    assert nearest[0] < 2.0 < nearest[1]
+    local = LocalMap(TrackerConfig(), SensorConfig())
+    assert not local.add(0, frame, pose, np.eye(6), standing=lambda p: np.zeros(len(p), bool))
