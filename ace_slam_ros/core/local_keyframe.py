@@ -40,6 +40,7 @@ class LocalKeyframe:
         median_depth_m: median of the points' depth.
         contrast_n: (n,) float32 contrast around the corners.
         surface: what its depth shows, for frames without texture; None when that is not wanted.
+        stands_n: (n,) bool, corners that are followed: the others were of something that moved.
         T_mapped: pose that the mapper knows; None when it has not got the keyframe.
         tracks: by id of the other keyframe.
     """
@@ -56,8 +57,12 @@ class LocalKeyframe:
     median_depth_m: float
     contrast_n: Float32Array
     surface: Surface | None = None
+    stands_n: npt.NDArray[np.bool_] = field(init=False)
     T_mapped: Float64Array | None = None
     tracks: dict[int, Track] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.stands_n = np.ones(len(self.pixels_n2), bool)
 
     def sweep_n2(self) -> Float64Array:
         """Image motion of the corners, per second of readout, back to the stamp."""

@@ -170,6 +170,11 @@ class LocalMap:
         good = good[: self._tracker.track_points]
         return pixels[good], depth[good].astype(np.float64)
 
+    def leave_movers(self, T_map_cam: Float64Array, standing: Standing) -> None:
+        """Follow no more what has gone from where the keyframe nearest to a pose saw it."""
+        for _, keyframe in self.nearest(T_map_cam, 1):
+            keyframe.stands_n &= standing(self._points(keyframe))
+
     def adjust(self, links: int | None = None) -> bool:
         """Adjust the window around the newest keyframe, if that is still to be done.
 
@@ -367,7 +372,7 @@ class LocalMap:
     ) -> tuple[npt.NDArray[np.int64], Float32Array]:
         """Find a keyframe's corners in a frame; returns which (m,) and their pixels (m, 2)."""
         in_cam = transform_points(invert_pose(T_seed), self._points(keyframe))
-        ahead = in_cam[:, 2] > NEAREST_M
+        ahead = (in_cam[:, 2] > NEAREST_M) & keyframe.stands_n
         guess = np.full((len(in_cam), 2), -1.0, np.float32)
         guess[ahead] = frame.camera.project(in_cam[ahead])
         return follow(

@@ -100,11 +100,15 @@ class SeenThrough:
         for watched in self._watched:
             watched.points_map_N3 = transform_points(T_44, watched.points_map_N3)
 
-    def add(self, frame: Frame, T_map_cam: Float64Array) -> None:
-        """Remember a frame, unless the last one is too recent, and test keyframes against it."""
+    def add(self, frame: Frame, T_map_cam: Float64Array) -> bool:
+        """Remember a frame, unless the last one is too recent, and test keyframes against it.
+
+        Returns:
+            Whether the frame says something new.
+        """
         if frame.depth_m is None or (
                 self._views and 0 <= frame.stamp_ns - self._views[-1].stamp_ns < _INTERVAL_NS):
-            return
+            return False
         sampled = np.ascontiguousarray(frame.depth_m[_STEP_PX // 2::_STEP_PX,
                                                      _STEP_PX // 2::_STEP_PX])
         nearest = np.asarray(cv2.erode(sampled, np.ones((3, 3), np.uint8)), np.float32)
@@ -113,6 +117,7 @@ class SeenThrough:
         for watched in self._watched:
             if abs(frame.stamp_ns - watched.keyframe.stamp_ns) <= _WATCHED_NS:
                 self._count(view, watched.points_map_N3, watched.through_N, watched.there_N)
+        return True
 
     def standing(self, points_map_N3: Float64Array) -> npt.NDArray[np.bool_]:
         """Return the points (N, 3) that no view so far speaks against."""

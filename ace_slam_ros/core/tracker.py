@@ -223,7 +223,8 @@ class Tracker:
         if pose is not None and covariance is not None:
             self._anchor.pull(raw, refined)
             self._moved(frame.stamp_ns, pose, followed is not None and refined is not followed)
-            self._seen_through.add(frame, pose)
+            if self._seen_through.add(frame, pose):
+                self._local.leave_movers(pose, self._seen_through.standing)
             if self._wants_keyframe(pose) or self._local.brings_texture(frame, pose):
                 keyframe = self._make_keyframe(
                     frame, features or self._describe(frame), pose, covariance,

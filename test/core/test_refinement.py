@@ -250,4 +250,9 @@ def test_corners_on_what_moves_are_not_followed():
         nearest.append(local.nearest(pose, 1)[0][1].measured_m_n.min())
     assert nearest[0] < 2.0 < nearest[1]
     local = LocalMap(TrackerConfig(), SensorConfig())
+    assert local.add(0, frame, pose, np.eye(6))
+    local.leave_movers(pose, standing)  # known later
+    index, _ = local._follow(local.nearest(pose, 1)[0][1], frame, pose, wide=False)
+    assert len(index) > 150 and (local.nearest(pose, 1)[0][1].measured_m_n[index] > 2.0).all()
+    local = LocalMap(TrackerConfig(), SensorConfig())
     assert not local.add(0, frame, pose, np.eye(6), standing=lambda p: np.zeros(len(p), bool))
