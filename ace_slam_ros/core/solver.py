@@ -21,11 +21,11 @@ from .proposals import choose_pose, propose
 
 _GATE_SIGMAS = 3.0
 #: How much larger the squared pose error is than residuals tell. The features of a frame were
-#: taught by the same few keyframes, and their predictions lag behind a new view alike; a pose that
-#: is fitted to them takes such errors over, so that no residual shows them. 1.6 to 2.6 in maps of
-#: five rendered rooms with known poses, 3.7 to 4.2 in maps of tracked ones. Of a moving camera with
-#: a rolling shutter, or depth taken at another time than colour, they know nothing: on TUM fr1,
-#: at 0.4 m/s, poses scatter by 7 mm per axis where this says 2.
+#: taught by the same few keyframes, and their predictions lag behind a new view alike; a pose
+#: that is fitted to them takes such errors over, so that no residual shows them. 1.6 to 2.6 in
+#: maps of five rendered rooms with known poses, 3.7 to 4.2 in maps of tracked ones. Of a rolling
+#: shutter, or depth taken at another time than colour, nothing is known here: on TUM fr1, at
+#: 0.4 m/s, poses scatter by 7 mm per axis where this says 2.
 SHARED_ERRORS = 2.5
 
 
