@@ -74,6 +74,11 @@ class LocalMap:
         self._keyframes.clear()
         self._pending = None
 
+    @property
+    def segments(self) -> set[int]:
+        """Segments of the map that there are keyframes in."""
+        return {segment_of(k.T_map_cam) for k in self._keyframes.values()}
+
     def pose(self, identifier: int) -> Float64Array:
         """Pose (4, 4) of a keyframe as known now."""
         return self._keyframes[identifier].T_map_cam

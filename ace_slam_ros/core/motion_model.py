@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,10 @@ class MotionModel:
     def segment(self) -> int:
         """Segment of the map that the last pose is in; 0 without one."""
         return 0 if self.last is None else segment_of(self.last[1])
+
+    def age_s(self, stamp_ns: int) -> float:
+        """Time since the last pose, infinite without one."""
+        return math.inf if self.last is None else (stamp_ns - self.last[0]) * 1e-9
 
     def until(self, stamp_ns: int) -> Motion | None:
         """Return what tells the velocity at a stamp, None when the last pose is too old."""

@@ -1,4 +1,4 @@
-"""When a scene-coordinate pose replaces the tracked one although tracking goes on."""
+"""When a scene-coordinate pose is believed: against a tracked one, and by a lost camera."""
 
 from __future__ import annotations
 
@@ -9,6 +9,26 @@ from .solver import PoseEstimate
 
 #: Drift of a tracked camera, as a share of its way; a few times what tracking shows.
 _DRIFT_SHARE = 0.05
+
+
+def found_again(
+    raw: PoseEstimate, refined: RefinedPose | None, tracker: TrackerConfig, min_confidence: float
+) -> bool:
+    """Tell whether a lost camera is where scene coordinates say.
+
+    Image tracks from keyframes near there decide, where they can be followed: between views of one
+    place three quarters agree, between places that look alike a third. They prove a pose that few
+    scene coordinates support, and disprove one that is not `tracker.override_ratio` sure.
+
+    Args:
+        raw: the scene-coordinate pose.
+        refined: refined from it, None where no local keyframe is near or tracks were too few.
+        tracker: limits.
+        min_confidence: inlier ratio that is enough without image tracks.
+    """
+    if refined is not None and raw.inlier_ratio < tracker.override_ratio:
+        return refined.held_well
+    return raw.inlier_ratio >= min_confidence
 
 
 def overrides(

@@ -11,7 +11,6 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from typing import TypeGuard
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from .heads.protocol import SceneHead
 from .keyframe import Features, Keyframe
 from .local_map import LocalMap
 from .motion_model import Motion, MotionModel
-from .override import overrides
+from .override import found_again, overrides
 from .refinement.pose import RefinedPose
 from .seen_through import SeenThrough
 from .segments import explain, first_pose, split
@@ -68,7 +67,6 @@ class Tracker:
         self._local = LocalMap(config.tracker, config.sensor)
         self._retired: set[str] = set()
         self._localization = config.ros.mode == "localization"
-        self._now_ns = 0
         self._live = live
         self._seen_through = SeenThrough(config.sensor)
         self._model = MotionModel(config.tracker.motion_prior)
@@ -193,14 +191,14 @@ class Tracker:
             What became of the frame in the end; its pose is the one that was answered.
         """
         clock = StageClock()
-        self._now_ns = frame.stamp_ns
         self._motion = self._model.until(frame.stamp_ns)
         if self.state is TrackerState.INIT:
             return self._initialise(frame, clock)
-        predicted = self._predict(frame.stamp_ns) if self._config.tracker.refine else None
-        followed = None
-        if predicted is not None:
-            followed = self._local.refine(frame, predicted, self._motion)
+        prior, self._prior = self._prior, None
+        predicted = self._model.predict(frame.stamp_ns) if prior is None else prior
+        if not self._config.tracker.refine:
+            predicted = None
+        followed = None if predicted is None else self._refine(frame, predicted)
         clock.lap("refine")
         at_once = answer is not None and followed is not None and followed.held_well
         if answer is not None and followed is not None and at_once:
@@ -210,15 +208,14 @@ class Tracker:
             features, raw = self._relocalise(frame, clock)
         elif self._local.adjust(links=2):  # live, frames without the head have time for it
             clock.lap("adjust")
-        refined = followed
-        if self._config.tracker.refine:
-            refined = self._settle(frame, predicted, followed, raw)
+        refined, believed = self._settle(frame, predicted, followed, raw)
         clock.lap("refine")
         self._steady = refined is not None and refined.held_well
-        if refined is None and predicted is not None and not self._trusted(raw):
+        if refined is None and believed is None and predicted is not None:
             refined = self._local.align(frame, predicted)
             clock.lap("align")
-        pose, covariance = self._decide(raw, refined)
+        best = believed if refined is None else refined
+        pose, covariance = (None, None) if best is None else (best.T_map_cam, best.covariance_66)
         keyframe = None
         if pose is not None and covariance is not None:
             self._anchor.pull(raw, refined)
@@ -305,41 +302,37 @@ class Tracker:
         self._model.travelled_m = 0.0
         return self._start(frame, features, first_pose(number, self._T_first), clock)
 
-    def _predict(self, stamp_ns: int) -> Float64Array | None:
-        """Return the pose an operator or a filter gave, else what the motion tells."""
-        prior, self._prior = self._prior, None
-        return self._model.predict(stamp_ns) if prior is None else prior
-
     def _settle(
         self, frame: Frame, predicted: Float64Array | None, refined: RefinedPose | None,
         raw: PoseEstimate | None,
-    ) -> RefinedPose | None:
-        """Choose between the pose refined from the prediction and one from scene coordinates."""
-        if not self._trusted(raw):
+    ) -> tuple[RefinedPose | None, PoseEstimate | None]:
+        """Choose between the pose refined from the prediction and one from scene coordinates.
+
+        Returns:
+            The refined pose, and the scene-coordinate pose if it is to be believed.
+        """
+        if raw is not None and refined is None and (
+                self._model.age_s(frame.stamp_ns) > self._config.tracker.lost_after_s):
+            there = self._refine(frame, raw.T_map_cam)
+            if found_again(raw, there, self._config.tracker,
+                           self._config.relocalizer.min_confidence):
+                return there, raw
+            raw = None
+        if raw is None:
             if refined is None and predicted is not None:  # moved otherwise than predicted
-                return self._local.refine(frame, predicted, self._motion, wide=True)
-            return refined
+                refined = self._refine(frame, predicted, wide=True)
+            return refined, None
         if refined is None or overrides(
                 raw, refined, self._config.tracker, self._model.travelled_m):
-            return self._local.refine(frame, raw.T_map_cam, self._motion)
-        return refined
+            refined = self._refine(frame, raw.T_map_cam)
+        return refined, raw
 
-    def _trusted(self, raw: PoseEstimate | None) -> TypeGuard[PoseEstimate]:
-        """Without a recent pose a scene-coordinate pose must be surer."""
-        last = self._model.last
-        recent = last is not None and (
-            self._now_ns - last[0] <= self._config.tracker.lost_after_s * 1e9)
-        return raw is not None and (
-            recent or raw.inlier_ratio >= self._config.relocalizer.min_confidence)
-
-    def _decide(
-        self, raw: PoseEstimate | None, refined: RefinedPose | None
-    ) -> tuple[Float64Array | None, Float64Array | None]:
-        if refined is not None:
-            return refined.T_map_cam, refined.covariance_66
-        if self._trusted(raw):
-            return raw.T_map_cam, raw.covariance_66
-        return None, None
+    def _refine(
+        self, frame: Frame, T_seed: Float64Array, wide: bool = False
+    ) -> RefinedPose | None:
+        if not self._config.tracker.refine:
+            return None
+        return self._local.refine(frame, T_seed, self._motion, wide=wide)
 
     def _moved(self, stamp_ns: int, pose: Float64Array, corrected: bool = False) -> None:
         """Update motion model and state after an accepted pose."""

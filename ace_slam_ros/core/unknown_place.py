@@ -35,7 +35,8 @@ class UnknownPlace:
             frame, features: what the lost camera sees.
             head: that did not know the place.
             local: which the frame would join.
-            taken: numbers of the segments there are.
+            taken: numbers of the segments that the mapper knows; those of the local map, which it
+                may not have got yet, count as well.
 
         Returns:
             Number of the new segment; None when it is too early, when the frame could not be
@@ -50,4 +51,4 @@ class UnknownPlace:
             self._since_ns = frame.stamp_ns
         if (frame.stamp_ns - self._since_ns) * 1e-9 < self._after_s:
             return None
-        return free_segment(taken)
+        return free_segment(local.segments.union(taken))

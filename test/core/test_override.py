@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ace_slam_ros.core.config import TrackerConfig
-from ace_slam_ros.core.override import overrides
+from ace_slam_ros.core.override import found_again, overrides
 from ace_slam_ros.core.refinement.pose import RefinedPose
 from ace_slam_ros.core.solver import PoseEstimate
 
@@ -29,3 +29,16 @@ def test_override(gap_m, ratio, inliers, travelled_m, expected):
     raw = PoseEstimate(at(gap_m), np.eye(6), np.ones(10, bool), ratio)
     refined = RefinedPose(at(0.0), np.eye(6), inliers, 200)
     assert overrides(raw, refined, TrackerConfig(), travelled_m) is expected
+
+
+@pytest.mark.parametrize(("ratio", "inliers", "expected"), [
+    (0.2, None, False),  # few scene coordinates, and no image to compare with
+    (0.35, None, True),
+    (0.2, HELD, True),  # image tracks hold
+    (0.35, BARELY, False),  # they do not: a place that looks alike
+    (0.6, BARELY, True),  # the same place from elsewhere
+])
+def test_found_again(ratio, inliers, expected):
+    raw = PoseEstimate(at(0.0), np.eye(6), np.ones(10, bool), ratio)
+    refined = None if inliers is None else RefinedPose(at(0.0), np.eye(6), inliers, 200)
+    assert found_again(raw, refined, TrackerConfig(), 0.3) is expected
