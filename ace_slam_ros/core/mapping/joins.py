@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 #: Keyframes of another segment that one is aligned with.
 _TRIES = 2
 #: Share of the features that must agree, each way. What places have in common that look alike
-#: (doors, lamps, floor) is a third of a view, the rest is their own.
+#: (doors, lamps, floor) is up to two fifths of a view (five rendered corridors), the rest is
+#: their own.
 _LEAST_INLIERS = 0.5
 #: Two views this far apart (translation over depth plus 1.5 x radians) are two witnesses: a fifth
 #: of the depth, or eight degrees.
