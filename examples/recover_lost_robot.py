@@ -58,7 +58,7 @@ class RobotRecovery(Node):
     Parameters:
         map_frame, base_frame, camera_extrinsic: as the nodes' parameters `ros.*`.
         camera_frame: optical frame of the camera, for TF.
-        min_confidence: least inlier ratio to believe an answer; 0 = the relocalizer's.
+        min_confidence: least confidence to believe an answer; 0 = the relocalizer's.
     """
 
     def __init__(self, name: str = "robot_recovery", **options: Any) -> None:

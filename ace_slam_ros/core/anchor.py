@@ -41,7 +41,7 @@ class Anchor:
         """Use what scene coordinates say of a frame that was refined against these keyframes."""
         if self.first is None or raw is None or refined is None:
             return
-        sure = (raw.inlier_ratio >= self._config.relocalizer.min_confidence and pose_error(
+        sure = (raw.confidence >= self._config.relocalizer.min_confidence and pose_error(
             raw.T_map_cam, refined.T_map_cam)[0] < self._config.tracker.override_m)
         if not sure:
             return

@@ -140,8 +140,9 @@ class SolverConfig(Checked):
     inlier_m: float = param(
         0.05, "inlier gate at 1 m before depth noise is added", "m", 0.001, 1.0)
     min_inliers: int = param(40, "fewer inliers are no pose", "", 6, 10000)
-    min_inlier_ratio: float = param(
-        0.15, "smaller share of inliers is no pose", "", 0.01, 1.0)
+    min_confidence: float = param(
+        0.05, "a pose with which a smaller share of the features agrees beyond chance is none; "
+        "in unknown places poses reach 0.03", "", 0.01, 1.0)
 
     def gate_m(self, depth_m: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the inlier gate at depths, before depth noise is added; constant up to 2 m."""
@@ -220,7 +221,15 @@ class RelocalizerConfig(Checked):
 
     hypotheses: int = param(512, "3-point hypotheses tried per query", "", 8, 8192)
     min_confidence: float = param(
-        0.3, "least inlier ratio of a success, and of a pose that ends LOST", "", 0.01, 1.0)
+        0.05, "least share of features that agree beyond chance for a success, and for a pose "
+        "that ends LOST", "", 0.01, 1.0)
+    min_confidence_rgb: float = param(
+        0.12, "the same for queries without depth, where no distance tells places apart that look "
+        "alike", "", 0.01, 1.0)
+    pose_sigma_m: float = param(
+        0.005, "what one frame cannot show of its pose (shutter, colour and depth of different "
+        "instants), added to its covariance", "m", 0.0, 1.0)
+    pose_sigma_deg: float = param(0.3, "the same for the rotation", "deg", 0.0, 45.0)
     queue: int = param(16, "callers that may wait; more are answered BUSY", "", 1, 1000)
 
 

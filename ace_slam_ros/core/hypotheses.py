@@ -64,6 +64,22 @@ class Hypotheses:
                           self.x_M3[index], self.sigma_M[index], self.gate2_M[index])
 
 
+def beyond_chance(squared_m: npt.NDArray[Any], total: int, dimensions: int) -> float:
+    """Return the share of all features that agree with a pose beyond what chance brings.
+
+    A wrong pose agrees with what happens to lie within its gates, evenly spread there; a right
+    one with what lies near their centre. Every feature counts as much nearer the centre as it is
+    than the mean of an even spread, so that wrong poses come to nothing.
+
+    Args:
+        squared_m: (m,) squared distances of those that agree, over the squared gate, 0..1.
+        total: all features, with those that do not agree.
+        dimensions: 3 for points, 2 for pixels.
+    """
+    excess = 1.0 - squared_m * (dimensions + 2) / dimensions
+    return max(0.0, float(excess.sum()) / max(total, 1))
+
+
 def expand(start_n: IndexArray, count_n: IndexArray) -> tuple[IndexArray, IndexArray]:
     """List the ranges [start, start + count): (which range (K,), element (K,))."""
     owner = np.repeat(np.arange(len(count_n)), count_n)

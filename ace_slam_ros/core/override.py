@@ -24,11 +24,11 @@ def found_again(
         raw: the scene-coordinate pose.
         refined: refined from it, None where no local keyframe is near or tracks were too few.
         tracker: limits.
-        min_confidence: inlier ratio that is enough without image tracks.
+        min_confidence: confidence that is enough without image tracks.
     """
     if refined is not None and raw.inlier_ratio < tracker.override_ratio:
         return refined.held_well
-    return raw.inlier_ratio >= min_confidence
+    return raw.confidence >= min_confidence
 
 
 def overrides(

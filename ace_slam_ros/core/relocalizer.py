@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .config import SlamConfig
+from .config import RelocalizerConfig, SlamConfig
 from .encoders.interface import Encoder
 from .features import extract_features
 from .frame import Frame
@@ -84,10 +84,12 @@ class Relocalizer:
 
         Args:
             frame: rectified image, with or without depth.
-            min_confidence: least inlier ratio of a success, default from the configuration.
+            min_confidence: least share of features that agree beyond chance for a success,
+                default from the configuration.
         """
         started = time.perf_counter()
-        limit = self._config.relocalizer.min_confidence
+        least = self._config.relocalizer
+        limit = least.min_confidence_rgb if frame.depth_m is None else least.min_confidence
         if min_confidence is not None and min_confidence > 0:
             limit = min_confidence
         if self._head is None:
@@ -108,12 +110,12 @@ class Relocalizer:
         if pose is None:
             return self._answer(started, RelocalizationReason.NO_SOLUTION,
                                 "no pose explains the image: unknown place, blur, or no depth")
-        success = pose.inlier_ratio >= limit
+        success = pose.confidence >= limit
         return Relocalization(
             success,
             RelocalizationReason.OK if success else RelocalizationReason.LOW_CONFIDENCE,
-            "" if success else f"confidence {pose.inlier_ratio:.2f} is below {limit:.2f}",
-            pose.T_map_cam, pose.covariance_66, pose.inlier_ratio, pose.inlier_count,
+            "" if success else f"confidence {pose.confidence:.2f} is below {limit:.2f}",
+            pose.T_map_cam, pose.covariance_66 + _unseen_66(least), pose.inlier_ratio, pose.inlier_count,
             self._version, (time.perf_counter() - started) * 1e3)
 
     def _answer(
@@ -121,3 +123,9 @@ class Relocalizer:
     ) -> Relocalization:
         return Relocalization(False, reason, message, None, None, 0.0, 0, self._version,
                               (time.perf_counter() - started) * 1e3)
+
+
+def _unseen_66(config: RelocalizerConfig) -> Float64Array:
+    """Covariance (6, 6) of what the residuals of one frame do not show."""
+    sigma = [config.pose_sigma_m] * 3 + [np.deg2rad(config.pose_sigma_deg)] * 3
+    return np.diag(np.square(sigma))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .config import SensorConfig, SolverConfig
 from .geometry import Float64Array, cross_matrices, kabsch
 from .heads.protocol import Predictions
-from .hypotheses import Hypotheses
+from .hypotheses import Hypotheses, beyond_chance
 from .keyframe import Features, Float32Array
 from .proposals import choose_pose, propose
 
@@ -37,13 +37,15 @@ class PoseEstimate:
         T_map_cam: (4, 4) camera-to-map pose.
         covariance_66: covariance of the pose in the map frame, order x y z, rotation about x y z.
         inliers_N: (N,) bool, features that agree.
-        inlier_ratio: share of all features that agree, the confidence of the pose.
+        inlier_ratio: share of all features that agree.
+        confidence: share of all features that agree beyond chance; wrong poses come to 0.03.
     """
 
     T_map_cam: Float64Array
     covariance_66: Float64Array
     inliers_N: npt.NDArray[np.bool_]
     inlier_ratio: float
+    confidence: float
 
     @property
     def inlier_count(self) -> int:
@@ -98,12 +100,12 @@ def _squared_gate(
 
 def _agreeing(
     T_44: Float64Array, known: Hypotheses, sensor: SensorConfig
-) -> tuple[npt.NDArray[np.int64], Float64Array, Float64Array, Float64Array]:
+) -> tuple[npt.NDArray[np.int64], Float64Array, Float64Array, Float64Array, Float32Array]:
     """Return which features (m,) agree with a pose, and how well.
 
     Returns:
         (indices (m,), map points (m, 3) of the best hypothesis, variance per axis (m,), squared
-        residual per axis (m,)).
+        residual per axis (m,), squared distance over the squared gate (m,)).
     """
     y = known.y_n3
     moved = y @ T_44[:3, :3].T.astype(np.float32) + T_44[:3, 3].astype(np.float32)
@@ -115,7 +117,7 @@ def _agreeing(
     x = known.x_M3[best].astype(np.float64)
     variance = point_variance(y[index, 2], known.sigma_M[best], sensor)
     residual2 = np.square(y[index] @ T_44[:3, :3].T + T_44[:3, 3] - x).sum(axis=1) / 3
-    return index, x, variance, residual2
+    return index, x, variance, residual2, relative[best]
 
 
 def _refine(
@@ -124,19 +126,19 @@ def _refine(
 ) -> PoseEstimate | None:
     """Alternate matching and weighted alignment, then compute the covariance."""
     for _ in range(4):
-        index, x, variance, residual2 = _agreeing(T_44, known, sensor)
+        index, x, variance, residual2, _ = _agreeing(T_44, known, sensor)
         if len(index) < solver.min_inliers:
             return None
         T_44 = kabsch(known.y_n3[index].astype(np.float64), x,
                       cauchy_weight(variance, residual2))
-    index, x, variance, residual2 = _agreeing(T_44, known, sensor)
-    ratio = len(index) / max(total, 1)
-    if len(index) < solver.min_inliers or ratio < solver.min_inlier_ratio:
+    index, x, variance, residual2, relative = _agreeing(T_44, known, sensor)
+    confidence = beyond_chance(relative, total, dimensions=3)
+    if len(index) < solver.min_inliers or confidence < solver.min_confidence:
         return None
     covariance = pose_covariance(x, T_44[:3, 3], variance, residual2)
     mask = np.zeros(total, bool)
     mask[rows[index]] = True
-    return PoseEstimate(T_44, covariance, mask, ratio)
+    return PoseEstimate(T_44, covariance, mask, len(index) / max(total, 1), confidence)
 
 
 def point_variance(

@@ -15,7 +15,7 @@ from .camera import Camera
 from .config import SolverConfig
 from .geometry import Float64Array, exp_se3, invert_pose, make_pose
 from .heads.protocol import Predictions
-from .hypotheses import Hypotheses, IndexArray, expand
+from .hypotheses import Hypotheses, IndexArray, beyond_chance, expand
 from .keyframe import Features, Float32Array
 from .solver import SHARED_ERRORS, PoseEstimate
 
@@ -64,14 +64,14 @@ def solve_rgb(
         return None
     inlier: IndexArray = np.zeros(0, np.int64)
     for _ in range(4):
-        inlier = _agreeing(np.asarray(rvec, np.float64), np.asarray(tvec, np.float64), known,
-                           pixels_M2, camera)
+        inlier, error_m = _agreeing(
+            np.asarray(rvec, np.float64), np.asarray(tvec, np.float64), known, pixels_M2, camera)
         if len(inlier) < max(6, solver.min_inliers):
             return None
         rvec, tvec = cv2.solvePnPRefineLM(
             points_M3[inlier], pixels_M2[inlier], camera.K_33, None, rvec, tvec)
-    ratio = len(inlier) / len(features)
-    if ratio < solver.min_inlier_ratio:
+    confidence = beyond_chance((error_m / _GATE_PX) ** 2, len(features), dimensions=2)
+    if confidence < solver.min_confidence:
         return None
     R_cam_map, _ = cv2.Rodrigues(rvec)
     t_cam_map = np.asarray(tvec, np.float64).reshape(3)
@@ -79,7 +79,7 @@ def solve_rgb(
     mask = np.zeros(len(features), bool)
     mask[rows[known.row_M[inlier]]] = True
     covariance = _covariance(T_map_cam, points_M3[inlier], pixels_M2[inlier], camera)
-    return PoseEstimate(T_map_cam, covariance, mask, ratio)
+    return PoseEstimate(T_map_cam, covariance, mask, len(inlier) / len(features), confidence)
 
 
 def supported(known: Hypotheses, pixels_n2: Float32Array) -> IndexArray:
@@ -119,14 +119,19 @@ def support(known: Hypotheses, pixels_n2: Float32Array) -> IndexArray:
 def _agreeing(
     rvec: Float64Array, tvec: Float64Array, known: Hypotheses, pixels_M2: Float64Array,
     camera: Camera,
-) -> IndexArray:
-    """Return the hypothesis of each feature that is nearest its pixel, where it is near."""
+) -> tuple[IndexArray, Float64Array]:
+    """Return the hypothesis of each feature that is nearest its pixel, where it is near.
+
+    Returns:
+        (indices (m,), how far from their pixels (m,)).
+    """
     R, _ = cv2.Rodrigues(rvec)
     local = known.x_M3.astype(np.float64) @ np.asarray(R).T + np.asarray(tvec).reshape(3)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.linalg.norm(camera.project(local) - pixels_M2, axis=1)
     error = np.where(np.isfinite(error) & (local[:, 2] > 0.05), error, np.inf)
-    return known.least(error, _GATE_PX)
+    nearest = known.least(error, _GATE_PX)
+    return nearest, error[nearest]
 
 
 def _covariance(

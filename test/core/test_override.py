@@ -26,7 +26,7 @@ def at(x_m):
     (7.00, 0.9, BARELY, 20.0, True),  # carried away: image tracks hardly hold
 ])
 def test_override(gap_m, ratio, inliers, travelled_m, expected):
-    raw = PoseEstimate(at(gap_m), np.eye(6), np.ones(10, bool), ratio)
+    raw = PoseEstimate(at(gap_m), np.eye(6), np.ones(10, bool), ratio, ratio)
     refined = RefinedPose(at(0.0), np.eye(6), inliers, 200)
     assert overrides(raw, refined, TrackerConfig(), travelled_m) is expected
 
@@ -39,6 +39,6 @@ def test_override(gap_m, ratio, inliers, travelled_m, expected):
     (0.6, BARELY, True),  # the same place from elsewhere
 ])
 def test_found_again(ratio, inliers, expected):
-    raw = PoseEstimate(at(0.0), np.eye(6), np.ones(10, bool), ratio)
+    raw = PoseEstimate(at(0.0), np.eye(6), np.ones(10, bool), ratio, ratio)
     refined = None if inliers is None else RefinedPose(at(0.0), np.eye(6), inliers, 200)
     assert found_again(raw, refined, TrackerConfig(), 0.3) is expected

@@ -338,9 +338,9 @@ def test_a_doubtful_raw_pose_moves_no_keyframe(mapped, encoder, frames):
     before = [k.T_map_cam.copy() for k in tracker._local._keyframes.values()]
     far = exp_se3(np.array([3.0, 0, 0, 0, 0, 0])) @ first.T_map_cam
     refined = RefinedPose(first.T_map_cam, np.eye(6), 100, 100)
-    sure = PoseEstimate(far, np.eye(6), np.ones(10, bool), 0.9)
+    sure = PoseEstimate(far, np.eye(6), np.ones(10, bool), 0.9, 0.8)
     doubtful = PoseEstimate(first.T_map_cam @ exp_se3(np.full(6, 0.01)), np.eye(6),
-                            np.ones(10, bool), 0.16)
+                            np.ones(10, bool), 0.06, 0.04)
     for raw in (sure, doubtful):
         tracker._anchor.pull(raw, refined)
     after = [k.T_map_cam for k in tracker._local._keyframes.values()]
