@@ -72,6 +72,7 @@ class Extrinsic:
         self._deadline_s: float | None = None
         self._camera_frame = ""
         self._late = False
+        self._told = ""
 
     def at(self, camera_frame: str, stamp_ns: int) -> Float64Array | None:
         """Return T_base_cam at a stamp; None while TF may still arrive.
@@ -80,6 +81,13 @@ class Extrinsic:
             DataError: TF says that the camera frame is a body frame instead of an optical one.
         """
         self._camera_frame = camera_frame
+        T_base_cam = self._find(camera_frame, stamp_ns)
+        if self.source not in (self._told, "waiting"):
+            self._told = self.source
+            self._tell()
+        return T_base_cam
+
+    def _find(self, camera_frame: str, stamp_ns: int) -> Float64Array | None:
         if self.source == "parameter":
             return self._fixed
         found = None
@@ -100,6 +108,15 @@ class Extrinsic:
             return None
         self._fixed, self.source = make_pose(R_BODY_OPTICAL_33, np.zeros(3)), "assumed"
         return self._fixed
+
+    def _tell(self) -> None:
+        problem = self.problem()
+        if problem:
+            self._node.get_logger().warning(problem)
+        else:
+            name = "ros.camera_extrinsic" if self.source == "parameter" else "TF"
+            self._node.get_logger().info(
+                f"place of {self._camera_frame or 'the camera'} on {self._base}: from {name}")
 
     def _tell_late(self, found: Float64Array | None) -> None:
         if found is not None:
@@ -124,4 +141,4 @@ class Extrinsic:
     def forget(self) -> None:
         """Look for the transform again, because a new map starts."""
         if self.source == "assumed":
-            self._fixed, self.source, self._late = None, "waiting", False
+            self._fixed, self.source, self._late, self._told = None, "waiting", False, ""

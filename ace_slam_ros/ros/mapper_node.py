@@ -40,7 +40,7 @@ class MapperNode(SlamNode):
         ros = self.config.ros
         self._localization_only = ros.mode == "localization"
         if self._localization_only and not ros.map_dir:
-            raise ConfigError("ros.mode=localization needs a map: set ros.map_dir to its folder")
+            raise ConfigError("ros.mode=localization needs ros.map_dir (map:= in launch files)")
         schema = weights_schema(self.encoder)
         self._mapper = Mapper(self.config, self.encoder)
         self._follower = MapFollower(self._mapper.map_id)

@@ -204,7 +204,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _play(args: argparse.Namespace, stop: threading.Event) -> dict[str, Any]:
+def _play(args: argparse.Namespace, stop: threading.Event) -> None:
     playlist = open_playlist(args.source.expanduser(), args.transport)
     node = rclpy.create_node("player", namespace=args.namespace.strip("/"))
     player = Player(node, playlist, rate=args.rate, clock=args.clock, stop=stop)
@@ -221,17 +221,17 @@ def _play(args: argparse.Namespace, stop: threading.Event) -> dict[str, Any]:
         report["wall_s"], *(report["late_ms"][k] for k in ("p50", "p95", "max")))
     if args.report:
         args.report.write_text(json.dumps(report) + "\n")
-    return report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Play; exit code 0 done, 1 stopped early or nobody listens, 2 bad input."""
+    """Play; exit code 0 done or told to stop, 1 nobody listens, 2 bad input."""
     args = _arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     with stop_event() as stop:
         rclpy.init(args=args.ros or None, signal_handler_options=SignalHandlerOptions.NO)
         try:
-            return 1 if _play(args, stop)["stopped"] else 0
+            _play(args, stop)
+            return 0
         except PlayError as error:
             log.error("player: %s", error)
             return 1

@@ -161,7 +161,6 @@ class TrackerNode(SlamNode):
         frame = frame_from_msgs(pair.color, pair.depth, pair.info)
         self._trouble, self._T_base_cam = "", T_base_cam
         if self._tracker is None:
-            self.get_logger().info(f"camera in {base}: {self._extrinsic.source}")
             self._tracker = Tracker(self.config, self.encoder, live=True)
             self._act(self._tracker)
         self._tracker.set_first_pose(T_base_cam)

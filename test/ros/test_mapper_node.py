@@ -1,5 +1,7 @@
 """What the mapper node publishes when it saves, and what it restores after a crash."""
 
+import threading
+
 import numpy as np
 import pytest
 import rclpy
@@ -104,3 +106,31 @@ def test_a_crash_does_not_make_a_map_changeable(mapper, tmp_path):
         node.process.kill()
         node.process.wait(PATIENCE_S)
         segment_path(segment_name("/crash")).unlink(missing_ok=True)
+
+
+def test_stopping_in_the_middle_of_a_step_is_no_error(tmp_path, monkeypatch):
+    """The worker's last step still asks for the worker while the node deactivates."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    rclpy.init(args=["--ros-args", "-r", "__ns:=/stopping"])
+    node, errors = MapperNode(), []
+    monkeypatch.setattr(node, "log_exception", errors.append)
+    try:
+        node.trigger_configure()
+        inside, go_on = threading.Event(), threading.Event()
+
+        def learn(budget_s):
+            inside.set()
+            go_on.wait(PATIENCE_S)
+            return False
+
+        monkeypatch.setattr(node, "_learn", learn)
+        node.trigger_activate()
+        assert inside.wait(PATIENCE_S)
+        threading.Timer(0.3, go_on.set).start()
+        node.trigger_deactivate()
+        assert node.state_label == "inactive" and errors == []
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    assert list((tmp_path / "ace_slam_ros").glob("*")) == []  # nor an empty session folder
