@@ -53,6 +53,9 @@ class Extrinsic:
     in the first view instead of forward. It stays so until `forget`: another place within a map
     would make the base jump.
 
+    Args:
+        tell: log where the place comes from.
+
     Attributes:
         source: parameter, TF, assumed, or waiting.
 
@@ -62,7 +65,9 @@ class Extrinsic:
 
     WAIT_S = 3.0
 
-    def __init__(self, node: Node, config: RosConfig, transforms: Transforms) -> None:
+    def __init__(
+        self, node: Node, config: RosConfig, transforms: Transforms, tell: bool = True
+    ) -> None:
         parsed = parse_extrinsic(config.camera_extrinsic)
         self.source = "waiting" if parsed is None else "parameter"
         self._fixed = None if parsed is None else pose_from_quaternion(
@@ -72,7 +77,7 @@ class Extrinsic:
         self._deadline_s: float | None = None
         self._camera_frame = ""
         self._late = False
-        self._told = ""
+        self._tells, self._told = tell, ""
 
     def at(self, camera_frame: str, stamp_ns: int) -> Float64Array | None:
         """Return T_base_cam at a stamp; None while TF may still arrive.
@@ -82,7 +87,7 @@ class Extrinsic:
         """
         self._camera_frame = camera_frame
         T_base_cam = self._find(camera_frame, stamp_ns)
-        if self.source not in (self._told, "waiting"):
+        if self._tells and self.source not in (self._told, "waiting"):
             self._told = self.source
             self._tell()
         return T_base_cam
