@@ -61,7 +61,11 @@ def generate_launch_description() -> LaunchDescription:
             "mode", default_value="", choices=["", "mapping", "localization"],
             description="localization never changes the map; empty = as in params_file"),
         DeclareLaunchArgument(
-            "map", default_value="", description="map folder to load and to save to"),
+            "map", default_value="",
+            description="map folder: loaded when it exists, and where save_map writes"),
+        DeclareLaunchArgument(
+            "save_on_exit", default_value="", choices=["", "true", "false"],
+            description="write the map at the end; empty = as in params_file"),
         DeclareLaunchArgument(
             "rviz", default_value="false", choices=["true", "false"],
             description="open RViz with config/slam.rviz"),
@@ -113,6 +117,8 @@ def _start(context) -> list:
         overrides["ros.mode"] = get("mode")
     if get("map"):
         overrides["ros.map_dir"] = str(Path(get("map")).expanduser().resolve())
+    if get("save_on_exit"):
+        overrides["ros.save_on_exit"] = get("save_on_exit") == "true"
     if get("bag"):
         overrides.update(_transports(get("bag")))
     topics = _remappings() if get("camera") == "realsense" else []

@@ -58,7 +58,7 @@ class Player:
     def __init__(
         self, node: Any, playlist: Playlist, *, rate: float, clock: bool, stop: threading.Event
     ) -> None:
-        self._rate, self._stop = rate, stop
+        self._node, self._rate, self._stop = node, rate, stop
         self._publishers: dict[str, Any] = {}
         self._awaited: dict[str, Any] = {}
         for topic, kind in playlist.types.items():
@@ -85,10 +85,18 @@ class Player:
         while missing := [n for n, p in self._awaited.items() if not p.get_subscription_count()]:
             if time.monotonic() > deadline_s:
                 raise PlayError(
-                    f"nobody subscribed to {', '.join(missing)} within {timeout_s:g} s: start the "
-                    "nodes (`ace-slam up`), check --namespace and ROS_DOMAIN_ID, or give --wait 0")
+                    f"nobody subscribed to {', '.join(missing)} within {timeout_s:g} s: "
+                    f"{self._why_nobody(missing)}, or give --wait 0")
             if self._stop.wait(0.05):
                 return
+
+    def _why_nobody(self, missing: Sequence[str]) -> str:
+        picky = [f"{i.node_namespace.rstrip('/')}/{i.node_name}" for topic in missing
+                 for i in self._node.get_subscriptions_info_by_topic(topic)]
+        if picky:
+            return (f"{', '.join(sorted(set(picky)))} ask for RELIABLE, images are sent best "
+                    "effort: remove their qos_overrides")
+        return "start the nodes (`ace-slam up`), check --namespace and ROS_DOMAIN_ID"
 
     def play(self, items: Iterable[Item], first_ns: int | None = None) -> None:
         """Publish items at absolute deadlines, so that delays do not add up."""

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "launch" / "slam.launch.py"
 ARGUMENTS = {
     "namespace", "params_file", "use_sim_time", "mode", "map", "rviz", "bag", "bag_rate",
-    "bag_loop", "camera", "log_level", "respawn", "autostart",
+    "bag_loop", "save_on_exit", "camera", "log_level", "respawn", "autostart",
 }
 
 
@@ -178,7 +178,7 @@ def test_nodes_start_and_stop_under_launch(real_launch: ModuleType) -> None:
         for line in process.stdout:
             lines.append(line)
             ready |= {n for n in ("tracker", "mapper", "relocalizer")
-                      if f"{n}]" in line and "segment" in line}
+                      if f"{n}]" in line and ", segment " in line}
             assert "process has died" not in line, "".join(lines)
             if len(ready) == 3:
                 break

@@ -30,7 +30,7 @@ from ace_slam_ros.core.weights_segment import segment_name, segment_path
 from ace_slam_ros.ros.conversions import depth_from_msg, image_from_msg, stamp_to_ns
 from ace_slam_ros.ros.node_group import NodeGroup
 from ace_slam_ros.ros.playlist import open_playlist
-from ace_slam_ros.ros.qos import sensor_qos
+from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
 from ace_slam_ros.ros.up import for_source
 
 CAMERA = Camera(160, 120, 130.0, 130.0, 79.5, 59.5)
@@ -177,6 +177,21 @@ def test_player_says_who_is_missing(bag: Path, tmp_path: Path) -> None:
     assert missing.returncode == 2 and "does not exist" in output and "Traceback" not in output
 
 
+def test_player_names_subscribers_that_want_more_than_best_effort(bag: Path) -> None:
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    try:
+        picky = rclpy.create_node("display", namespace="/picky", context=context)
+        picky.create_subscription(
+            CompressedImage, "rgb/image/compressed", lambda msg: None, reliable_qos())
+        player = _player(bag, "--namespace", "picky", "--wait", 3)
+        output = player.communicate(timeout=PATIENCE_S)[0]
+    finally:
+        context.try_shutdown()
+    assert player.returncode == 1
+    assert "/picky/display ask for RELIABLE" in output
+
+
 def test_playlist_tells_the_transports(bag: Path, folder: Path) -> None:
     config = for_source(SlamConfig(), bag)
     assert (config.ros.color_transport, config.ros.depth_transport) == (
@@ -215,7 +230,7 @@ def test_nodes_run_come_back_and_leave_nothing() -> None:
     segment = segment_path(segment_name(f"/{namespace}"))
 
     def ready(name: str) -> int:
-        return sum(who == name and "encoder" in line for who, line in lines)
+        return sum(who == name and ", segment " in line for who, line in lines)
 
     with NodeGroup(
         SlamConfig(), namespace=namespace, on_line=lambda *line: lines.append(line)
