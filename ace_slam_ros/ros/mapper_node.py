@@ -138,7 +138,8 @@ class MapperNode(SlamNode):
         self, request: SaveMap.Request, response: SaveMap.Response
     ) -> SaveMap.Response:
         if self._localization_only:
-            raise MapError("localization mode never writes: start with ros.mode=mapping to save")
+            raise MapError("localization never writes: ros.mode=mapping, or load_map without "
+                           "localization_only, makes the map one that can be saved")
         manifest = await self.in_worker(lambda: self._save(request.path))
         response.success, response.path = True, str(self._map_folder(request.path))
         response.map_bytes, response.keyframe_bytes = manifest.map_bytes, manifest.keyframe_bytes

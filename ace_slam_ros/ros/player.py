@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import rclpy
@@ -28,6 +28,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from ..core.errors import AceSlamError
 from .playlist import GROUNDTRUTH, Item, Playlist, open_playlist
+from .process import leave
 from .qos import reliable_qos, sensor_qos
 from .up import stop_event
 
@@ -231,7 +232,7 @@ def _play(args: argparse.Namespace, stop: threading.Event) -> None:
         args.report.write_text(json.dumps(report) + "\n")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run_player(argv: Sequence[str] | None = None) -> int:
     """Play; exit code 0 done or told to stop, 1 nobody listens, 2 bad input."""
     args = _arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -252,5 +253,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             rclpy.try_shutdown()
 
 
+def main() -> NoReturn:
+    """Run the player; a second Ctrl-C while Python ends would make its exit code a failure."""
+    leave(run_player())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -185,7 +185,6 @@ class TrackerNode(SlamNode):
         before, corrections = tracker.map_id, tracker.corrections
         update = self._link.take(tracker.set_head)
         if update is not None and tracker.map_id != before:
-            self.get_logger().info(f"following map {tracker.map_id}, version {update.version}")
             self._output.new_map()
         elif tracker.corrections != corrections:
             self._output.map_moved()
