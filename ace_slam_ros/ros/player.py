@@ -152,10 +152,16 @@ def repeated(playlist: Playlist, times: int, stop: threading.Event) -> Iterator[
         done += 1
 
 
-def while_parent_lives(items: Iterable[Item], parent_pid: int) -> Iterator[Item]:
-    """Yield items until this process is no longer a child of `parent_pid`; 0 = do not watch."""
+def while_parent_lives(
+    items: Iterable[Item], parent_pid: int, stop: threading.Event
+) -> Iterator[Item]:
+    """Yield items until this process is no longer a child of `parent_pid`, then set `stop`.
+
+    0 = do not watch.
+    """
     for item in items:
         if parent_pid and os.getppid() != parent_pid:
+            stop.set()
             return
         yield item
 
@@ -222,7 +228,7 @@ def _play(args: argparse.Namespace, stop: threading.Event) -> None:
     log.info("playing %d pairs, %.1f s, rate %g", playlist.pairs, playlist.duration_s, args.rate)
     stop.wait(args.start_delay)
     for items in repeated(playlist, args.loop, stop):
-        player.play(while_parent_lives(items, args.parent_pid))
+        player.play(while_parent_lives(items, args.parent_pid, stop))
     stop.wait(0.3)  # the last message is still on its way
     report = player.report()
     log.info(

@@ -177,6 +177,14 @@ def test_player_says_who_is_missing(bag: Path, tmp_path: Path) -> None:
     assert missing.returncode == 2 and "does not exist" in output and "Traceback" not in output
 
 
+def test_a_looping_player_ends_with_its_parent(bag: Path) -> None:
+    orphan = _player(bag, "--namespace", "orphan", "--wait", 0, "--loop", 0, "--parent-pid", 1)
+    try:
+        assert orphan.wait(PATIENCE_S) == 0
+    finally:
+        orphan.kill()
+
+
 def test_player_names_subscribers_that_want_more_than_best_effort(bag: Path) -> None:
     context = rclpy.Context()
     rclpy.init(context=context)
