@@ -1,6 +1,7 @@
 """What the mapper node publishes when it saves, and what it restores after a crash."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_what_saving_learns_is_published(mapper, tmp_path, monkeypatch):
             backlogs.append(node._mapper.backlog), save(path)))
         monkeypatch.setattr(node._mapper, "work", lambda budget_s: False)
         monkeypatch.setattr(node, "_worker", type("Idle", (), {"wait": lambda self, s: None})())
-        node._mapper._queue.append(keyframes[0])
+        node._mapper._queue.append(replace(keyframes[0], id=1000))  # not a revision of one
         node._step()
         assert not backlogs, "a backlog is learned first"
         node._mapper._queue.clear()
