@@ -76,15 +76,18 @@ class Player:
         self.late_ms: list[float] = []
         self.wall_s = 0.0
 
-    def wait_for_subscribers(self, timeout_s: float) -> None:
-        """Wait until somebody listens to every camera topic, with compatible QoS.
+    def wait_for_subscribers(self, timeout_s: float, count: int = 1) -> None:
+        """Wait until `count` listen to every camera topic, with compatible QoS; then for one.
 
         Raises:
             PlayError: nobody did within `timeout_s`; the topics are named.
         """
         deadline_s = time.monotonic() + timeout_s
-        while missing := [n for n, p in self._awaited.items() if not p.get_subscription_count()]:
+        while min(p.get_subscription_count() for p in self._awaited.values()) < count:
             if time.monotonic() > deadline_s:
+                missing = [n for n, p in self._awaited.items() if not p.get_subscription_count()]
+                if not missing:
+                    return
                 raise PlayError(
                     f"nobody subscribed to {', '.join(missing)} within {timeout_s:g} s: "
                     f"{self._why_nobody(missing)}, or give --wait 0")
@@ -208,6 +211,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="colour of a TUM folder; a bag is sent as recorded")
     parser.add_argument("--wait", type=float, default=60.0, metavar="S",
                         help="wait this long for subscribers; 0 = do not")
+    parser.add_argument("--subscribers", type=int, default=1, metavar="N",
+                        help="wait until so many listen to each image topic")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as json")
     parser.add_argument("--parent-pid", type=int, default=0, help="end when this process does")
     args, ros = parser.parse_known_args(argv)
@@ -224,7 +229,7 @@ def _play(args: argparse.Namespace, stop: threading.Event) -> None:
     node = rclpy.create_node("player", namespace=args.namespace.strip("/"))
     player = Player(node, playlist, rate=args.rate, clock=args.clock, stop=stop)
     if args.wait > 0.0:
-        player.wait_for_subscribers(args.wait)
+        player.wait_for_subscribers(args.wait, args.subscribers)
     log.info("playing %d pairs, %.1f s, rate %g", playlist.pairs, playlist.duration_s, args.rate)
     stop.wait(args.start_delay)
     for items in repeated(playlist, args.loop, stop):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ from ace_slam_ros.core.trajectory import Trajectory
 from ace_slam_ros.core.weights_segment import segment_name, segment_path
 from ace_slam_ros.ros.conversions import depth_from_msg, image_from_msg, stamp_to_ns
 from ace_slam_ros.ros.node_group import NodeGroup
+from ace_slam_ros.ros.player import Player, PlayError
 from ace_slam_ros.ros.playlist import open_playlist
 from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
 from ace_slam_ros.ros.up import for_source
@@ -192,12 +194,14 @@ def test_player_names_subscribers_that_want_more_than_best_effort(bag: Path) -> 
         picky = rclpy.create_node("display", namespace="/picky", context=context)
         picky.create_subscription(
             CompressedImage, "rgb/image/compressed", lambda msg: None, reliable_qos())
-        player = _player(bag, "--namespace", "picky", "--wait", 3)
-        output = player.communicate(timeout=PATIENCE_S)[0]
+        node = rclpy.create_node("player", namespace="/picky", context=context)
+        player = Player(
+            node, open_playlist(bag), rate=1.0, clock=False, stop=threading.Event())
+        _until(lambda: node.count_subscribers("rgb/image/compressed") == 1, "the subscriber")
+        with pytest.raises(PlayError, match="/picky/display ask for RELIABLE"):
+            player.wait_for_subscribers(0.0)
     finally:
         context.try_shutdown()
-    assert player.returncode == 1
-    assert "/picky/display ask for RELIABLE" in output
 
 
 def test_playlist_tells_the_transports(bag: Path, folder: Path) -> None:
