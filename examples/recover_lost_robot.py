@@ -155,7 +155,8 @@ class RobotRecovery(Node):
                 continue
             result = RecoveryResult.STILL_LOST
             if not answer.success:
-                self.get_logger().info(f"not recognised: {answer.message}")
+                self.get_logger().info(
+                    f"not recognised: {answer.message}", throttle_duration_sec=5.0)
                 turn()
                 self.spin(RETRY_S)
                 continue

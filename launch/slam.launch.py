@@ -11,7 +11,7 @@ override it. Machines without launch use `ace-slam up`, which takes the same fil
 import os
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -27,6 +27,8 @@ from launch_ros.parameter_descriptions import ParameterFile
 
 PACKAGE = "ace_slam_ros"
 NODES = ("tracker", "mapper", "relocalizer")
+#: Exit code of a node that cannot start as it is configured.
+BAD_PARAMETERS = 2
 
 #: Our relative topic -> topic of realsense2_camera with its default names.
 REALSENSE_TOPICS = {
@@ -46,7 +48,9 @@ def generate_launch_description() -> LaunchDescription:
     """Declare the arguments; what they start is decided when they are known."""
     share = Path(get_package_share_directory(PACKAGE))
     arguments = [
-        DeclareLaunchArgument("namespace", default_value="", description="of nodes and topics"),
+        DeclareLaunchArgument(
+            "namespace", default_value="",
+            description="of all nodes, topics and services; two systems need two"),
         DeclareLaunchArgument(
             "params_file", default_value=str(share / "config" / "slam.yaml"),
             description="ROS parameter file; `ace-slam dump-config` prints all parameters"),
@@ -57,16 +61,25 @@ def generate_launch_description() -> LaunchDescription:
             "mode", default_value="", choices=["", "mapping", "localization"],
             description="localization never changes the map; empty = as in params_file"),
         DeclareLaunchArgument(
-            "map", default_value="", description="map folder to load and to save to"),
-        DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"]),
+            "map", default_value="",
+            description="map folder: loaded when it exists, and where save_map writes"),
+        DeclareLaunchArgument(
+            "save_on_exit", default_value="", choices=["", "true", "false"],
+            description="write the map at the end; empty = as in params_file"),
+        DeclareLaunchArgument(
+            "rviz", default_value="false", choices=["true", "false"],
+            description="open RViz with config/slam.rviz"),
         DeclareLaunchArgument(
             "bag", default_value="", description="rosbag2 or TUM folder to play; ends with it"),
         DeclareLaunchArgument("bag_rate", default_value="1.0", description="speed of the bag"),
         DeclareLaunchArgument(
+            "bag_loop", default_value="1", description="times to play the bag; 0 = for ever"),
+        DeclareLaunchArgument(
             "camera", default_value="none", choices=["none", "realsense"],
             description="realsense: start realsense2_camera and listen to its topics"),
         DeclareLaunchArgument(
-            "log_level", default_value="info", choices=["debug", "info", "warn", "error"]),
+            "log_level", default_value="info", choices=["debug", "info", "warn", "error"],
+            description="least severe messages the nodes print"),
         DeclareLaunchArgument(
             "respawn", default_value="true", choices=["true", "false"],
             description="restart a node that ends"),
@@ -93,6 +106,8 @@ def _start(context) -> list:
     def get(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
+    if not Path(get("params_file")).is_file():  # launch_ros would go on without it
+        raise RuntimeError(f"params_file {get('params_file')} does not exist")
     overrides = {
         "use_sim_time": get("use_sim_time") == "true",
         "ros.parent_pid": os.getpid(),  # nodes end with the launch process, however it ends
@@ -102,6 +117,8 @@ def _start(context) -> list:
         overrides["ros.mode"] = get("mode")
     if get("map"):
         overrides["ros.map_dir"] = str(Path(get("map")).expanduser().resolve())
+    if get("save_on_exit"):
+        overrides["ros.save_on_exit"] = get("save_on_exit") == "true"
     if get("bag"):
         overrides.update(_transports(get("bag")))
     topics = _remappings() if get("camera") == "realsense" else []
@@ -110,18 +127,32 @@ def _start(context) -> list:
             package=PACKAGE, executable=f"{name}_node", name=name, namespace=get("namespace"),
             parameters=[ParameterFile(get("params_file")), overrides], remappings=topics,
             arguments=["--ros-args", "--log-level", get("log_level")], output="screen",
-            respawn=get("respawn") == "true", respawn_delay=2.0)
+            respawn=get("respawn") == "true", respawn_delay=2.0, on_exit=_refuse_hopeless)
         for name in NODES]
     if get("camera") == "realsense":
         nodes.append(_realsense())
     if get("bag"):
         nodes.append(_player(get))
     if get("rviz") == "true":
+        _require("rviz2", "rviz2")
         config = Path(get_package_share_directory(PACKAGE)) / "config" / "slam.rviz"
         nodes.append(Node(
             package="rviz2", executable="rviz2", arguments=["-d", str(config)], output="log",
             namespace=get("namespace"), parameters=[{"use_sim_time": overrides["use_sim_time"]}]))
     return nodes
+
+
+def _refuse_hopeless(event, context) -> None:
+    """End the launch when a node refuses its parameters: a restart would refuse them again."""
+    if event.returncode == BAD_PARAMETERS and not context.is_shutdown:
+        raise RuntimeError(f"{event.process_name} cannot start, its last line above says why")
+
+
+def _end_with_the_bag(event, context) -> Shutdown:
+    """End the launch; as a failure when the bag could not be played."""
+    if event.returncode > 0 and not context.is_shutdown:
+        raise RuntimeError("the bag could not be played, the player's last line above says why")
+    return Shutdown(reason="the bag has ended")
 
 
 def _transports(bag: str) -> dict:
@@ -143,16 +174,33 @@ def _remappings() -> list:
         for ours, transport in TRANSPORTS.items()]
 
 
+def _require(package: str, apt_name: str) -> str:
+    """Return the share folder of a package.
+
+    Raises:
+        RuntimeError: it is not installed; the message says how to install it.
+    """
+    try:
+        return get_package_share_directory(package)
+    except PackageNotFoundError:
+        distribution = os.environ.get("ROS_DISTRO", "$ROS_DISTRO")
+        raise RuntimeError(f"{package} is not installed: "
+                           f"sudo apt install ros-{distribution}-{apt_name}") from None
+
+
 def _realsense() -> IncludeLaunchDescription:
-    path = Path(get_package_share_directory("realsense2_camera")) / "launch" / "rs_launch.py"
+    share = _require("realsense2_camera", "realsense2-camera")
+    path = Path(share) / "launch" / "rs_launch.py"
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(path)), launch_arguments=REALSENSE_ARGUMENTS.items())
 
 
 def _player(get) -> Node:
-    arguments = [get("bag"), "--rate", get("bag_rate"), "--namespace", get("namespace")]
+    arguments = [get("bag"), "--rate", get("bag_rate"), "--loop", get("bag_loop"),
+                 "--subscribers", "2",  # tracker and relocalizer
+                 "--namespace", get("namespace"), "--parent-pid", str(os.getpid())]
     if get("use_sim_time") == "true":
         arguments.append("--clock")
     return Node(
         package=PACKAGE, executable="player", arguments=arguments, output="screen",
-        on_exit=Shutdown(reason="the bag has ended"))
+        on_exit=_end_with_the_bag)

@@ -89,7 +89,7 @@ class Mapper:
         known = self._known(keyframe.id)
         if known is not None and not (known.stamp_ns == keyframe.stamp_ns
                                       and len(known.pixels_N2) > len(keyframe.pixels_N2)):
-            log.warning("keyframe %d is in the map already: ignored", keyframe.id)
+            log.debug("keyframe %d is in the map already: ignored", keyframe.id)
             return False
         if keyframe.descriptors_i8_ND.shape[1] != self._encoder.dimension:
             log.warning("keyframe %d has descriptors of another encoder: ignored", keyframe.id)

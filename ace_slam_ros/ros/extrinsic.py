@@ -53,6 +53,9 @@ class Extrinsic:
     in the first view instead of forward. It stays so until `forget`: another place within a map
     would make the base jump.
 
+    Args:
+        tell: log where the place comes from.
+
     Attributes:
         source: parameter, TF, assumed, or waiting.
 
@@ -62,7 +65,9 @@ class Extrinsic:
 
     WAIT_S = 3.0
 
-    def __init__(self, node: Node, config: RosConfig, transforms: Transforms) -> None:
+    def __init__(
+        self, node: Node, config: RosConfig, transforms: Transforms, tell: bool = True
+    ) -> None:
         parsed = parse_extrinsic(config.camera_extrinsic)
         self.source = "waiting" if parsed is None else "parameter"
         self._fixed = None if parsed is None else pose_from_quaternion(
@@ -72,6 +77,7 @@ class Extrinsic:
         self._deadline_s: float | None = None
         self._camera_frame = ""
         self._late = False
+        self._tells, self._told = tell, ""
 
     def at(self, camera_frame: str, stamp_ns: int) -> Float64Array | None:
         """Return T_base_cam at a stamp; None while TF may still arrive.
@@ -80,6 +86,13 @@ class Extrinsic:
             DataError: TF says that the camera frame is a body frame instead of an optical one.
         """
         self._camera_frame = camera_frame
+        T_base_cam = self._find(camera_frame, stamp_ns)
+        if self._tells and self.source not in (self._told, "waiting"):
+            self._told = self.source
+            self._tell()
+        return T_base_cam
+
+    def _find(self, camera_frame: str, stamp_ns: int) -> Float64Array | None:
         if self.source == "parameter":
             return self._fixed
         found = None
@@ -100,6 +113,15 @@ class Extrinsic:
             return None
         self._fixed, self.source = make_pose(R_BODY_OPTICAL_33, np.zeros(3)), "assumed"
         return self._fixed
+
+    def _tell(self) -> None:
+        problem = self.problem()
+        if problem:
+            self._node.get_logger().warning(problem)
+        else:
+            name = "ros.camera_extrinsic" if self.source == "parameter" else "TF"
+            self._node.get_logger().info(
+                f"place of {self._camera_frame or 'the camera'} on {self._base}: from {name}")
 
     def _tell_late(self, found: Float64Array | None) -> None:
         if found is not None:
@@ -124,4 +146,4 @@ class Extrinsic:
     def forget(self) -> None:
         """Look for the transform again, because a new map starts."""
         if self.source == "assumed":
-            self._fixed, self.source, self._late = None, "waiting", False
+            self._fixed, self.source, self._late, self._told = None, "waiting", False, ""

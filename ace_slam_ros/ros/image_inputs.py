@@ -76,10 +76,13 @@ class ImageInputs:
                 for i in self._node.get_publishers_info_by_topic(topic))
             mine = self._subscriptions[list(self.topics).index(name)].qos_profile
             asks = f"{mine.reliability.name}/{mine.durability.name} ({policy} does not fit)"
-            self.incompatible[name] = (
+            text = (
                 f"{topic}: {offers or 'a publisher'}, but "
                 f"{self._node.get_fully_qualified_name()} asks for {asks}: set "
                 f"qos_overrides.{topic}.subscription.* or the publisher's QoS")
+            if text != self.incompatible.get(name):
+                self._node.get_logger().error(text)
+            self.incompatible[name] = text
         return remember
 
     def problem(self) -> str:

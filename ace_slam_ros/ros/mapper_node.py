@@ -40,7 +40,7 @@ class MapperNode(SlamNode):
         ros = self.config.ros
         self._localization_only = ros.mode == "localization"
         if self._localization_only and not ros.map_dir:
-            raise ConfigError("ros.mode=localization needs a map: set ros.map_dir to its folder")
+            raise ConfigError("ros.mode=localization needs ros.map_dir (map:= in launch files)")
         schema = weights_schema(self.encoder)
         self._mapper = Mapper(self.config, self.encoder)
         self._follower = MapFollower(self._mapper.map_id)
@@ -85,9 +85,11 @@ class MapperNode(SlamNode):
     def teardown(self) -> None:
         """Save when asked to, and release the segment."""
         ros = self.config.ros
-        if ros.save_on_exit and not self._localization_only and self._keyframes:
+        if not self._localization_only and self._keyframes:
             try:
-                self._save(ros.map_dir)
+                self.get_logger().info(
+                    f"saved {self._save(ros.map_dir).keyframes} keyframes" if ros.save_on_exit
+                    else "what was mapped since save_map is dropped; ros.save_on_exit keeps it")
             except AceSlamError as error:
                 self.get_logger().error(f"the map is not saved: {error}")
         for service in self._own_services:
@@ -103,8 +105,8 @@ class MapperNode(SlamNode):
             try:
                 self._switch_map(crashed.path, crashed.localization_only)
                 self.get_logger().info(
-                    f"resumed map {self._map_id} after a crash: {self._keyframes} keyframes, "
-                    f"version {self._writer.version}")
+                    f"resumed map {self._follower.current} after a crash: "
+                    f"{self._keyframes} keyframes, version {self._writer.version}")
                 return
             except MapError as error:
                 self.get_logger().error(f"the last session cannot be resumed: {error}")
@@ -136,10 +138,10 @@ class MapperNode(SlamNode):
         self, request: SaveMap.Request, response: SaveMap.Response
     ) -> SaveMap.Response:
         if self._localization_only:
-            raise MapError("localization mode never writes: start with ros.mode=mapping to save")
+            raise MapError("localization never writes: ros.mode=mapping, or load_map without "
+                           "localization_only, makes the map one that can be saved")
         manifest = await self.in_worker(lambda: self._save(request.path))
-        response.success = True
-        response.path = str(self._map_folder(request.path))
+        response.success, response.path = True, str(self._map_folder(request.path))
         response.map_bytes, response.keyframe_bytes = manifest.map_bytes, manifest.keyframe_bytes
         response.keyframes = manifest.keyframes
         response.message = f"{manifest.keyframes} keyframes written to {response.path}"
@@ -150,7 +152,7 @@ class MapperNode(SlamNode):
     ) -> LoadMap.Response:
         path = self._map_folder(request.path)
         await self.in_worker(lambda: self._open(path, request.localization_only))
-        response.map_id, response.keyframes = self._map_id, self._keyframes
+        response.map_id, response.keyframes = self._follower.current, self._keyframes
         response.success, response.weights_version = True, self._writer.version
         response.message = f"loaded {path}" + (
             ", it will not be changed" if self._localization_only else "")
@@ -199,7 +201,7 @@ class MapperNode(SlamNode):
 
     def _open(self, path: Path, localization_only: bool) -> None:
         self._switch_map(path, localization_only)
-        self._session.note_loaded(path, self._map_id, self._localization_only)
+        self._session.note_loaded(path, self._follower.current, self._localization_only)
 
     def _switch_map(self, path: Path, localization_only: bool) -> None:
         before = self._localization_only
@@ -209,10 +211,6 @@ class MapperNode(SlamNode):
         except AceSlamError:
             self._localization_only = before
             raise
-
-    @property
-    def _map_id(self) -> str:
-        return self._follower.current
 
     def _map_folder(self, path: str) -> Path:
         chosen = path or self.config.ros.map_dir
@@ -229,7 +227,7 @@ class MapperNode(SlamNode):
     def report(self) -> Report:
         """Describe the map and its sources."""
         report = Report(values=self._counts | {
-            "map_id": self._map_id, "keyframes": self._keyframes,
+            "map_id": self._follower.current, "keyframes": self._keyframes,
             "backlog": self._mapper.backlog + len(self._queue),
             "weights_version": self._writer.version,
             "mode": "localization" if self._localization_only else "mapping"})

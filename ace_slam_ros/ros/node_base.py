@@ -51,6 +51,7 @@ class SlamNode(LifecycleNode):
         self.reentrant = ReentrantCallbackGroup()
         self._worker: Worker | None = None
         self._failure: AceSlamError | None = None
+        self._autostarting = False
         self._usage = ProcessUsage()
         self._logged: dict[str, None] = {}
         self._logged_lock = threading.Lock()
@@ -89,9 +90,11 @@ class SlamNode(LifecycleNode):
         Raises:
             AceSlamError: what kept the node from starting.
         """
+        self._autostarting = True
         for transition in (self.trigger_configure, self.trigger_activate):
             if transition() != _DONE:
                 raise self._failure or AceSlamError("the node cannot start, see the log above")
+        self._autostarting = False
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm the encoder, make publishers and services."""
@@ -127,7 +130,8 @@ class SlamNode(LifecycleNode):
             action()
         except AceSlamError as error:
             self._failure = error
-            self.get_logger().error(str(error))
+            if not self._autostarting:  # who starts the process then says it
+                self.get_logger().error(str(error))
             return _FAILED
         except Exception:
             self.log_exception(f"transition to {label}")
@@ -157,9 +161,9 @@ class SlamNode(LifecycleNode):
         return self._worker
 
     def _deactivate(self) -> None:
-        worker, self._worker = self._worker, None
-        if worker is not None and not worker.stop():
+        if self._worker is not None and not self._worker.stop():
             self.get_logger().error("the worker does not stop")
+        self._worker = None  # only now: its last step may still ask for it
         self.pause_work()
 
     def _finish(self) -> None:
@@ -214,15 +218,20 @@ class SlamNode(LifecycleNode):
 
         An `async` handler may await `in_worker`; its service then needs `self.reentrant`.
         """
+        name = handler.__name__.strip("_")
+
         @wraps(handler)
         async def answer(request: Any, response: Any) -> Any:
             try:
                 found = handler(request, response)
-                return await found if inspect.isawaitable(found) else found
+                done = await found if inspect.isawaitable(found) else found
+                self.get_logger().info(f"{name}: {done.message}")
+                return done
             except AceSlamError as error:
                 response.message = str(error)
+                self.get_logger().warning(f"{name} refused: {error}")
             except Exception as error:
-                self.log_exception(handler.__name__)
+                self.log_exception(name)
                 response.message = f"unexpected error: {error}"
             response.success = False
             return response

@@ -31,8 +31,9 @@ NODES = {
 RESPAWN_DELAY_S = 2.0
 QUICK_END_S = 5.0
 MAX_QUICK_ENDS = 3
-#: What `stop` sends and how long it waits; the mapper may be saving its map.
-_STOP_STEPS = ((signal.SIGINT, 15.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
+#: What `stop` sends and how long it waits; the mapper may be saving its map. Nodes take SIGTERM
+#: like SIGINT, but one that is still loading ends by it without a traceback.
+_STOP_STEPS = ((signal.SIGTERM, 15.0), (signal.SIGINT, 3.0), (signal.SIGKILL, 5.0))
 
 
 class NodeError(AceSlamError):
@@ -157,7 +158,7 @@ class NodeGroup:
             raise NodeError(self.failed)
 
     def stop(self) -> None:
-        """End every process: SIGINT, then SIGTERM, then SIGKILL to its group; idempotent."""
+        """End every process: SIGTERM, then SIGINT, then SIGKILL to its group; idempotent."""
         self._ending.set()
         if self._monitor.is_alive() and self._monitor is not threading.current_thread():
             self._monitor.join()

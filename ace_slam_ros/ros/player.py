@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import rclpy
@@ -28,6 +28,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from ..core.errors import AceSlamError
 from .playlist import GROUNDTRUTH, Item, Playlist, open_playlist
+from .process import leave
 from .qos import reliable_qos, sensor_qos
 from .up import stop_event
 
@@ -58,7 +59,7 @@ class Player:
     def __init__(
         self, node: Any, playlist: Playlist, *, rate: float, clock: bool, stop: threading.Event
     ) -> None:
-        self._rate, self._stop = rate, stop
+        self._node, self._rate, self._stop = node, rate, stop
         self._publishers: dict[str, Any] = {}
         self._awaited: dict[str, Any] = {}
         for topic, kind in playlist.types.items():
@@ -75,20 +76,31 @@ class Player:
         self.late_ms: list[float] = []
         self.wall_s = 0.0
 
-    def wait_for_subscribers(self, timeout_s: float) -> None:
-        """Wait until somebody listens to every camera topic, with compatible QoS.
+    def wait_for_subscribers(self, timeout_s: float, count: int = 1) -> None:
+        """Wait until `count` listen to every camera topic, with compatible QoS; then for one.
 
         Raises:
             PlayError: nobody did within `timeout_s`; the topics are named.
         """
         deadline_s = time.monotonic() + timeout_s
-        while missing := [n for n, p in self._awaited.items() if not p.get_subscription_count()]:
+        while min(p.get_subscription_count() for p in self._awaited.values()) < count:
             if time.monotonic() > deadline_s:
+                missing = [n for n, p in self._awaited.items() if not p.get_subscription_count()]
+                if not missing:
+                    return
                 raise PlayError(
-                    f"nobody subscribed to {', '.join(missing)} within {timeout_s:g} s: start the "
-                    "nodes (`ace-slam up`), check --namespace and ROS_DOMAIN_ID, or give --wait 0")
+                    f"nobody subscribed to {', '.join(missing)} within {timeout_s:g} s: "
+                    f"{self._why_nobody(missing)}, or give --wait 0")
             if self._stop.wait(0.05):
                 return
+
+    def _why_nobody(self, missing: Sequence[str]) -> str:
+        picky = [f"{i.node_namespace.rstrip('/')}/{i.node_name}" for topic in missing
+                 for i in self._node.get_subscriptions_info_by_topic(topic)]
+        if picky:
+            return (f"{', '.join(sorted(set(picky)))} ask for RELIABLE, images are sent best "
+                    "effort: remove their qos_overrides")
+        return "start the nodes (`ace-slam up`), check --namespace and ROS_DOMAIN_ID"
 
     def play(self, items: Iterable[Item], first_ns: int | None = None) -> None:
         """Publish items at absolute deadlines, so that delays do not add up."""
@@ -143,10 +155,16 @@ def repeated(playlist: Playlist, times: int, stop: threading.Event) -> Iterator[
         done += 1
 
 
-def while_parent_lives(items: Iterable[Item], parent_pid: int) -> Iterator[Item]:
-    """Yield items until this process is no longer a child of `parent_pid`; 0 = do not watch."""
+def while_parent_lives(
+    items: Iterable[Item], parent_pid: int, stop: threading.Event
+) -> Iterator[Item]:
+    """Yield items until this process is no longer a child of `parent_pid`, then set `stop`.
+
+    0 = do not watch.
+    """
     for item in items:
         if parent_pid and os.getppid() != parent_pid:
+            stop.set()
             return
         yield item
 
@@ -193,6 +211,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="colour of a TUM folder; a bag is sent as recorded")
     parser.add_argument("--wait", type=float, default=60.0, metavar="S",
                         help="wait this long for subscribers; 0 = do not")
+    parser.add_argument("--subscribers", type=int, default=1, metavar="N",
+                        help="wait until so many listen to each image topic")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as json")
     parser.add_argument("--parent-pid", type=int, default=0, help="end when this process does")
     args, ros = parser.parse_known_args(argv)
@@ -204,16 +224,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _play(args: argparse.Namespace, stop: threading.Event) -> dict[str, Any]:
+def _play(args: argparse.Namespace, stop: threading.Event) -> None:
     playlist = open_playlist(args.source.expanduser(), args.transport)
     node = rclpy.create_node("player", namespace=args.namespace.strip("/"))
     player = Player(node, playlist, rate=args.rate, clock=args.clock, stop=stop)
     if args.wait > 0.0:
-        player.wait_for_subscribers(args.wait)
+        player.wait_for_subscribers(args.wait, args.subscribers)
     log.info("playing %d pairs, %.1f s, rate %g", playlist.pairs, playlist.duration_s, args.rate)
     stop.wait(args.start_delay)
     for items in repeated(playlist, args.loop, stop):
-        player.play(while_parent_lives(items, args.parent_pid))
+        player.play(while_parent_lives(items, args.parent_pid, stop))
     stop.wait(0.3)  # the last message is still on its way
     report = player.report()
     log.info(
@@ -221,17 +241,17 @@ def _play(args: argparse.Namespace, stop: threading.Event) -> dict[str, Any]:
         report["wall_s"], *(report["late_ms"][k] for k in ("p50", "p95", "max")))
     if args.report:
         args.report.write_text(json.dumps(report) + "\n")
-    return report
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Play; exit code 0 done, 1 stopped early or nobody listens, 2 bad input."""
+def run_player(argv: Sequence[str] | None = None) -> int:
+    """Play; exit code 0 done or told to stop, 1 nobody listens, 2 bad input."""
     args = _arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     with stop_event() as stop:
         rclpy.init(args=args.ros or None, signal_handler_options=SignalHandlerOptions.NO)
         try:
-            return 1 if _play(args, stop)["stopped"] else 0
+            _play(args, stop)
+            return 0
         except PlayError as error:
             log.error("player: %s", error)
             return 1
@@ -244,5 +264,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             rclpy.try_shutdown()
 
 
+def main() -> NoReturn:
+    """Run the player; a second Ctrl-C while Python ends would make its exit code a failure."""
+    leave(run_player())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

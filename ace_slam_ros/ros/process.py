@@ -17,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from ..core.errors import AceSlamError
+from .core_log import core_log_in
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PARENT_POLL_S = 0.5
@@ -96,11 +97,12 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
         return 2
     executor = SingleThreadedExecutor()
     executors.append(executor)
-    node = None
+    node, closing = None, contextlib.ExitStack()
     try:
         node = make()
         signals.watch_parent(node.config.ros.parent_pid)
         executor.add_node(node)
+        closing.enter_context(core_log_in(node.get_logger()))
         if node.config.ros.autostart and not stop.done():
             node.autostart()
         _spin(executor, stop, node)
@@ -112,7 +114,7 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
         return 2
     finally:
         if node is not None:
-            with contextlib.suppress(ExternalShutdownException):
+            with closing, contextlib.suppress(ExternalShutdownException):
                 node.close()
         executor.shutdown(timeout_sec=1.0)
         if node is not None:

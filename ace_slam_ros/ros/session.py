@@ -152,3 +152,5 @@ class Session:
             self._record.unlink()
         if saved_map:
             shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # one that is not empty stays
+            self.path.parent.rmdir()

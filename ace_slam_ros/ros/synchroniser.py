@@ -232,7 +232,7 @@ class Synchroniser:
             silent.remove("info")  # once is enough
         heard = ", ".join(
             f"{topics[n]} {s.rate_hz(now_ns):.1f} Hz (last stamp {_seconds(s.last_stamp_ns)})"
-            for n, s in self.streams.items() if n not in silent)
+            for n, s in self.streams.items() if s.silent_s(now_ns) <= patience_s)
         if silent:
             names = ", ".join(topics[n] for n in silent)
             return (f"no data on {names}" + (f"; arriving: {heard}" if heard else "")

@@ -161,7 +161,6 @@ class TrackerNode(SlamNode):
         frame = frame_from_msgs(pair.color, pair.depth, pair.info)
         self._trouble, self._T_base_cam = "", T_base_cam
         if self._tracker is None:
-            self.get_logger().info(f"camera in {base}: {self._extrinsic.source}")
             self._tracker = Tracker(self.config, self.encoder, live=True)
             self._act(self._tracker)
         self._tracker.set_first_pose(T_base_cam)
@@ -186,7 +185,6 @@ class TrackerNode(SlamNode):
         before, corrections = tracker.map_id, tracker.corrections
         update = self._link.take(tracker.set_head)
         if update is not None and tracker.map_id != before:
-            self.get_logger().info(f"following map {tracker.map_id}, version {update.version}")
             self._output.new_map()
         elif tracker.corrections != corrections:
             self._output.map_moved()

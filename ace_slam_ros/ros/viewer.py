@@ -64,7 +64,7 @@ class ViewerNode(Node):
             segment_name(self.get_namespace()), weights_schema(self._encoder))
         self._head: SceneHead | None = None
         self._transforms = make_transforms(self)
-        self._extrinsic = Extrinsic(self, self.config.ros, self._transforms)
+        self._extrinsic = Extrinsic(self, self.config.ros, self._transforms, tell=False)
         self._pairs: NewestSlot[ImagePair] = NewestSlot()
         self._status: NewestSlot[SlamStatus] = NewestSlot()
         self._paths: NewestSlot[Path] = NewestSlot()
@@ -166,7 +166,8 @@ def _run(args: argparse.Namespace, stop: threading.Event) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Show the system until told to stop; exit code 0 done, 2 it cannot be shown."""
     args, ros = _arguments(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("ace_slam_ros").setLevel(logging.INFO)  # not what libraries have to say
     with stop_event() as stop:
         rclpy.init(args=ros or None, signal_handler_options=SignalHandlerOptions.NO)
         try:

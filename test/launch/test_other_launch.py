@@ -94,11 +94,13 @@ def test_localization_needs_a_map_and_never_writes(tmp_path: Path) -> None:
 
 def test_slam_launch_hands_on_every_argument(tmp_path: Path) -> None:
     started = _evaluate("slam", use_sim_time="true", mode="localization", map=str(tmp_path),
-                        autostart="false")
+                        autostart="false", save_on_exit="true")
     for _, values in started.values():
+        assert values["ros.save_on_exit"] is True
         assert values["use_sim_time"] is True and values["ros.autostart"] is False
         assert values["ros.mode"] == "localization" and values["ros.map_dir"] == str(tmp_path)
-    assert _evaluate("slam")["tracker_node"][1]["use_sim_time"] is False
+    defaults = _evaluate("slam")["tracker_node"][1]
+    assert defaults["use_sim_time"] is False and "ros.save_on_exit" not in defaults
 
 
 def test_realsense_starts_the_driver_with_its_parameters(tmp_path: Path) -> None:

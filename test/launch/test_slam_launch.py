@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "launch" / "slam.launch.py"
 ARGUMENTS = {
     "namespace", "params_file", "use_sim_time", "mode", "map", "rviz", "bag", "bag_rate",
-    "camera", "log_level", "respawn", "autostart",
+    "bag_loop", "save_on_exit", "camera", "log_level", "respawn", "autostart",
 }
 
 
@@ -136,18 +136,41 @@ def test_realsense_remaps_every_transport(
     assert rules["depth/image"] == "/camera/camera/aligned_depth_to_color/image_raw"
 
 
-def test_nodes_start_and_stop_under_launch(real_launch: ModuleType) -> None:
+def _launch(**arguments: str) -> subprocess.Popen[str]:
     runner = (
         "import launch, sys; from launch.actions import IncludeLaunchDescription as I\n"
         "from launch.launch_description_sources import PythonLaunchDescriptionSource as P\n"
         f"s = launch.LaunchService(); s.include_launch_description(launch.LaunchDescription(["
-        f"I(P({str(FILE)!r}), launch_arguments=[('respawn', 'false')])])); sys.exit(s.run())")
+        f"I(P({str(FILE)!r}), launch_arguments={list(arguments.items())!r})])); sys.exit(s.run())")
     environment = {
         **os.environ, "ROS_DOMAIN_ID": "87", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", runner], env=environment, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+@pytest.mark.parametrize("arguments, reason", [
+    ({"params_file": "/nowhere.yaml"}, "params_file /nowhere.yaml does not exist"),
+    ({"bag": "/nowhere"}, "/nowhere does not exist"),
+    ({"mode": "localization"}, "ros.mode=localization needs ros.map_dir"),
+    ({"mode": "localization", "map": "/nowhere"}, "no map at /nowhere"),
+])
+def test_what_cannot_work_ends_the_launch(
+    real_launch: ModuleType, arguments: dict[str, str], reason: str
+) -> None:
+    process = _launch(**arguments)
+    try:
+        shown, _ = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 1
+    assert shown.count(reason) == 1, shown
+
+
+def test_nodes_start_and_stop_under_launch(real_launch: ModuleType) -> None:
+    process = _launch(respawn="false")
     lines: list[str] = []
     try:
         assert process.stdout is not None
@@ -155,7 +178,7 @@ def test_nodes_start_and_stop_under_launch(real_launch: ModuleType) -> None:
         for line in process.stdout:
             lines.append(line)
             ready |= {n for n in ("tracker", "mapper", "relocalizer")
-                      if f"{n}]" in line and "encoder" in line}
+                      if f"{n}]" in line and ", segment " in line}
             assert "process has died" not in line, "".join(lines)
             if len(ready) == 3:
                 break

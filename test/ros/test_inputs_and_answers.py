@@ -7,6 +7,7 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from ace_slam_ros.core.config import RosConfig, SlamConfig
@@ -37,10 +38,12 @@ def graph():
     context.try_shutdown()
 
 
-def test_incompatible_qos_names_both_sides(graph):
+def test_incompatible_qos_names_both_sides(graph, monkeypatch):
     make, executor = graph
     key = "qos_overrides./inputs/rgb/image.subscription.reliability"
-    inputs = ImageInputs(make("tracker", **{key: "reliable"}), RosConfig(), lambda pair: None)
+    node, logged = make("tracker", **{key: "reliable"}), []
+    monkeypatch.setattr(node.get_logger(), "error", logged.append)
+    inputs = ImageInputs(node, RosConfig(), lambda pair: None)
     make("camera").create_publisher(Image, "rgb/image", sensor_qos())
     for _ in range(200):
         executor.spin_once(timeout_sec=0.05)
@@ -49,6 +52,7 @@ def test_incompatible_qos_names_both_sides(graph):
     text = inputs.incompatible["color"]
     assert "/inputs/camera offers BEST_EFFORT" in text
     assert "/inputs/tracker asks for RELIABLE" in text and "qos_overrides" in text
+    assert logged == [text], "without diagnostics nobody would see it"
     fits = make("other_camera").create_publisher(Image, "rgb/image", reliable_qos())
     for _ in range(200):
         fits.publish(Image())
@@ -56,6 +60,20 @@ def test_incompatible_qos_names_both_sides(graph):
         if not inputs.incompatible:
             break
     assert not inputs.incompatible, "the stream delivers"
+
+
+def test_qos_is_overridden_per_topic(graph):
+    make, _ = graph
+    key = "qos_overrides./inputs/depth/image.subscription"
+    inputs = ImageInputs(
+        make("tracker", **{f"{key}.reliability": "reliable", f"{key}.depth": 7}),
+        RosConfig(), lambda pair: None)
+    found = {name: s.qos_profile for name, s in zip(
+        inputs.topics, inputs._subscriptions, strict=True)}
+    assert (found["depth"].reliability, found["depth"].depth) == (ReliabilityPolicy.RELIABLE, 7)
+    for name in ("color", "info"):
+        assert found[name].reliability == ReliabilityPolicy.BEST_EFFORT
+        assert found[name].depth == 2
 
 
 def test_compressed_transports_change_topic_and_type(graph):

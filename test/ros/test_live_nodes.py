@@ -227,7 +227,7 @@ def test_relocalizer_killed_and_restarted_answers(system):
     system.nodes["relocalizer"].process.wait()
     assert system.show(POSES[7]).state == SlamStatus.TRACKING
     system.nodes["relocalizer"] = system.start("relocalizer")
-    system.nodes["relocalizer"].wait_for("encoder")
+    system.nodes["relocalizer"].wait_for(", segment ")
     after = system.probe.call("relocalize", request)
     assert before.success and after.success, after.message
     assert after.weights_version >= before.weights_version
@@ -297,7 +297,7 @@ def test_tracker_killed_and_restarted_finds_the_map(system):
     system.nodes["tracker"].process.kill()
     system.nodes["tracker"].process.wait()
     system.nodes["tracker"] = system.start("tracker")
-    system.nodes["tracker"].wait_for("encoder")
+    system.nodes["tracker"].wait_for(", segment ")
     status = [system.show(T) for T in POSES[8:11]][-1]
     assert (status.state, status.map_id) == (SlamStatus.TRACKING, before.map_id)
     metres, _ = pose_error(found_pose(system, status), expected_base(POSES[10]))

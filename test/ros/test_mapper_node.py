@@ -1,5 +1,8 @@
 """What the mapper node publishes when it saves, and what it restores after a crash."""
 
+import threading
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rclpy
@@ -60,7 +63,7 @@ def test_what_saving_learns_is_published(mapper, tmp_path, monkeypatch):
             backlogs.append(node._mapper.backlog), save(path)))
         monkeypatch.setattr(node._mapper, "work", lambda budget_s: False)
         monkeypatch.setattr(node, "_worker", type("Idle", (), {"wait": lambda self, s: None})())
-        node._mapper._queue.append(keyframes[0])
+        node._mapper._queue.append(replace(keyframes[0], id=1000))  # not a revision of one
         node._step()
         assert not backlogs, "a backlog is learned first"
         node._mapper._queue.clear()
@@ -104,3 +107,31 @@ def test_a_crash_does_not_make_a_map_changeable(mapper, tmp_path):
         node.process.kill()
         node.process.wait(PATIENCE_S)
         segment_path(segment_name("/crash")).unlink(missing_ok=True)
+
+
+def test_stopping_in_the_middle_of_a_step_is_no_error(tmp_path, monkeypatch):
+    """The worker's last step still asks for the worker while the node deactivates."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    rclpy.init(args=["--ros-args", "-r", "__ns:=/stopping"])
+    node, errors = MapperNode(), []
+    monkeypatch.setattr(node, "log_exception", errors.append)
+    try:
+        node.trigger_configure()
+        inside, go_on = threading.Event(), threading.Event()
+
+        def learn(budget_s):
+            inside.set()
+            go_on.wait(PATIENCE_S)
+            return False
+
+        monkeypatch.setattr(node, "_learn", learn)
+        node.trigger_activate()
+        assert inside.wait(PATIENCE_S)
+        threading.Timer(0.3, go_on.set).start()
+        node.trigger_deactivate()
+        assert node.state_label == "inactive" and errors == []
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    assert list((tmp_path / "ace_slam_ros").glob("*")) == []  # nor an empty session folder

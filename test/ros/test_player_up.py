@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,8 +30,9 @@ from ace_slam_ros.core.trajectory import Trajectory
 from ace_slam_ros.core.weights_segment import segment_name, segment_path
 from ace_slam_ros.ros.conversions import depth_from_msg, image_from_msg, stamp_to_ns
 from ace_slam_ros.ros.node_group import NodeGroup
+from ace_slam_ros.ros.player import Player, PlayError
 from ace_slam_ros.ros.playlist import open_playlist
-from ace_slam_ros.ros.qos import sensor_qos
+from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
 from ace_slam_ros.ros.up import for_source
 
 CAMERA = Camera(160, 120, 130.0, 130.0, 79.5, 59.5)
@@ -177,6 +179,31 @@ def test_player_says_who_is_missing(bag: Path, tmp_path: Path) -> None:
     assert missing.returncode == 2 and "does not exist" in output and "Traceback" not in output
 
 
+def test_a_looping_player_ends_with_its_parent(bag: Path) -> None:
+    orphan = _player(bag, "--namespace", "orphan", "--wait", 0, "--loop", 0, "--parent-pid", 1)
+    try:
+        assert orphan.wait(PATIENCE_S) == 0
+    finally:
+        orphan.kill()
+
+
+def test_player_names_subscribers_that_want_more_than_best_effort(bag: Path) -> None:
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    try:
+        picky = rclpy.create_node("display", namespace="/picky", context=context)
+        picky.create_subscription(
+            CompressedImage, "rgb/image/compressed", lambda msg: None, reliable_qos())
+        node = rclpy.create_node("player", namespace="/picky", context=context)
+        player = Player(
+            node, open_playlist(bag), rate=1.0, clock=False, stop=threading.Event())
+        _until(lambda: node.count_subscribers("rgb/image/compressed") == 1, "the subscriber")
+        with pytest.raises(PlayError, match="/picky/display ask for RELIABLE"):
+            player.wait_for_subscribers(0.0)
+    finally:
+        context.try_shutdown()
+
+
 def test_playlist_tells_the_transports(bag: Path, folder: Path) -> None:
     config = for_source(SlamConfig(), bag)
     assert (config.ros.color_transport, config.ros.depth_transport) == (
@@ -215,7 +242,7 @@ def test_nodes_run_come_back_and_leave_nothing() -> None:
     segment = segment_path(segment_name(f"/{namespace}"))
 
     def ready(name: str) -> int:
-        return sum(who == name and "encoder" in line for who, line in lines)
+        return sum(who == name and ", segment " in line for who, line in lines)
 
     with NodeGroup(
         SlamConfig(), namespace=namespace, on_line=lambda *line: lines.append(line)
@@ -232,7 +259,7 @@ def test_nodes_run_come_back_and_leave_nothing() -> None:
         group.check()
     assert _processes(f"__ns:=/{namespace}") == []
     assert not segment.exists()
-    ends = {who for who, line in lines if "stopping: SIGINT" in line}
+    ends = {who for who, line in lines if "stopping: SIGTERM" in line}
     assert ends == {"tracker", "mapper", "relocalizer"}
 
 
@@ -243,7 +270,8 @@ def test_up_plays_a_bag_and_ends_with_it(bag: Path) -> None:
          "--namespace", namespace],
         capture_output=True, text=True, timeout=PATIENCE_S * 2)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "tracker | [INFO] camera in base_link" in done.stdout
+    assert "tracker | [WARN] TF does not know base_link -> " in done.stdout
+    assert "mapper | [INFO] encoder tiny: weights" in done.stdout  # the core's log is the node's
     assert f"played {4 * COUNT} messages" in done.stdout
     assert _processes(namespace) == []
 
