@@ -115,8 +115,8 @@ class Relocalizer:
             success,
             RelocalizationReason.OK if success else RelocalizationReason.LOW_CONFIDENCE,
             "" if success else f"confidence {pose.confidence:.2f} is below {limit:.2f}",
-            pose.T_map_cam, pose.covariance_66 + _unseen_66(least), pose.inlier_ratio, pose.inlier_count,
-            self._version, (time.perf_counter() - started) * 1e3)
+            pose.T_map_cam, pose.covariance_66 + _unseen_66(least), pose.inlier_ratio,
+            pose.inlier_count, self._version, (time.perf_counter() - started) * 1e3)
 
     def _answer(
         self, started: float, reason: RelocalizationReason, message: str
