@@ -262,7 +262,7 @@ class Tracker:
         parts = split(predictions, self._model.segment, self._segments, everywhere)
         found = [solve_rgbd(features, part, self._config.solver, self._config.sensor, self._rng)
                  for part in parts]
-        return max((raw for raw in found if raw is not None), key=lambda raw: raw.inlier_ratio,
+        return max((raw for raw in found if raw is not None), key=lambda raw: raw.confidence,
                    default=None)
 
     def _initialise(self, frame: Frame, clock: StageClock) -> TrackResult:
