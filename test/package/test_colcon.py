@@ -111,4 +111,4 @@ def test_colcon_build(repository, tmp_path, options):
     for path in executables.iterdir():
         assert os.access(path, os.X_OK)
         imports = [line for line in path.read_text().splitlines() if line.startswith("from ace_")]
-        assert sourced(sys.executable, "-c", f"{imports[0]}; print(callable(main))") == "True\n"
+        assert sourced(sys.executable, "-c", f"{imports[0]}\nprint(callable(main))") == "True\n"
