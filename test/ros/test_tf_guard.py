@@ -43,6 +43,8 @@ def robot(request, monkeypatch):
     found.output.close()
     found.transforms.close()
     found.executor.shutdown()
+    for node in (found.node, found.other):  # or later tests hear that somebody broadcasts
+        node.destroy_node()
     context.try_shutdown()
 
 
