@@ -1,6 +1,6 @@
 """The live system as a robot sees it: pairs that arrive, latency, callers, killed nodes.
 
-    python benchmarks/live.py [--data SEQUENCE] --out live.json
+    python benchmarks/live.py [--data FOLDER] --out live.json
 
 Plays raw RGB-D from another process in real time with the default launch settings. Run it on a
 quiet machine; a sequence is a TUM folder or an mcap bag with 640x480 images, default a room.

@@ -20,6 +20,7 @@ import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
+from report import sequences
 
 from ace_slam_ros.core.config import SlamConfig
 from ace_slam_ros.core.io.convert import convert
@@ -216,10 +217,12 @@ def live_system(bag: Path) -> Iterator[LiveSystem]:
 def make_bag(source: Path | None, folder: Path) -> Path:
     """Return a bag of raw 640x480 images, so that the player decodes nothing while it plays.
 
-    Without `source` a synthetic room is rendered first.
+    Without `source` a synthetic room is rendered first; of a folder of sequences the first is
+    played.
     """
     if source is not None and any(source.glob("*.mcap")):
         return source
+    source = next(iter(sequences(source).values()), source)
     if source is None:
         source = write_sequence(folder / "room", "room", 1, None, progress=True)
     convert(source, folder / "bag", transport="raw", progress=False)

@@ -1,6 +1,6 @@
 """A long looped replay: memory that grows, tracking that fades, anything left behind.
 
-    python benchmarks/soak.py [--data SEQUENCE] [--minutes 30] --out soak.json
+    python benchmarks/soak.py [--data FOLDER] [--minutes 30] --out soak.json
 
 Memory is compared with what the nodes used after the first five minutes (a sixth of a shorter
 run); every pass over the sequence must be tracked.
