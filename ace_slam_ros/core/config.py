@@ -165,7 +165,7 @@ class TrackerConfig(Checked):
     surfaces: bool = param(
         True, "where texture is missing, follow the surfaces of the nearest keyframe instead")
     frame_budget_ms: float = param(
-        30.0, "time per frame a live tracker keeps to by relocalising only some frames; 0 = "
+        25.0, "time per frame a live tracker keeps to by relocalising only some frames; 0 = "
         "relocalise every frame", "ms", 0.0, 10000.0)
     frame_deadline_ms: float = param(
         50.0, "time a live tracker keeps to on a frame that it relocalises, with fewer features "

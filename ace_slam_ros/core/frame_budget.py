@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-_LONGEST_INTERVAL = 8
+#: Frames without the head at most: half a second.
+_LONGEST_INTERVAL = 15
 _LEAST_SHARE = 0.25
 #: Weight of the newest measurement of a stage; some ten frames count.
 _GAIN = 0.15
@@ -12,7 +13,7 @@ class FrameBudget:
     """Decides from measured times whether the scene head runs on a frame, and how much it sees.
 
     Time spent beyond the budget becomes a debt that cheaper frames pay back; the head runs when
-    there is no debt, when tracking is not sure, and at least on every eighth frame. When a frame
+    there is no debt, when tracking is not sure, and at least twice a second at 30 Hz. When a frame
     with the head would pass the deadline, the head gets a share of the features.
 
     Args:

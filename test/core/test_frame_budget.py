@@ -20,10 +20,10 @@ def play(budget, head_ms, refine_ms, frames, steady=True):
 
 
 @given(st.floats(1, 120), st.floats(1, 25))
-def test_mean_cost_keeps_to_the_budget_or_the_head_runs_every_eighth_frame(head_ms, refine_ms):
+def test_mean_cost_keeps_to_the_budget_or_the_head_runs_every_fifteenth_frame(head_ms, refine_ms):
     mean, longest, heads = play(FrameBudget(30.0), head_ms, refine_ms, 400)
-    assert longest <= 7 and heads >= 50
-    assert mean <= max(30.0, refine_ms + head_ms / 8) + (head_ms + refine_ms) / 50 + 0.5
+    assert longest <= 14 and heads >= 26
+    assert mean <= max(30.0, refine_ms + head_ms / 15) + (head_ms + refine_ms) / 50 + 0.5
 
 
 def test_a_quick_machine_relocalises_every_frame():
@@ -38,7 +38,7 @@ def test_no_budget_and_unsure_tracking_relocalise_every_frame():
 def test_one_stall_is_not_paid_for_long():
     budget = FrameBudget(30.0)
     budget.spent(60_000.0)
-    assert sum(budget.head_due(True) for _ in range(16)) >= 2
+    assert sum(budget.head_due(True) for _ in range(16)) >= 1
     budget.clear()
     assert budget.head_due(True)
 
