@@ -10,9 +10,10 @@ import math
 import os
 import sys
 from argparse import ArgumentParser
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from report import Report, parser, say, sequences
@@ -32,6 +33,7 @@ from ace_slam_ros.core.config import SlamConfig
 from ace_slam_ros.core.parameters import flatten
 from ace_slam_ros.core.synth.worlds import WORLD_NAMES
 
+Job, Done = TypeVar("Job"), TypeVar("Done")
 QUICK_FRAMES = 250
 #: What each ablation changes. Without a noise model every depth counts alike, as 1 cm.
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -93,8 +95,7 @@ def _measure(found: list[Sequence], results: Path) -> dict[str, dict[str, Any]]:
     """Run all sequences both ways; returns the figures of the table by title."""
     # Time passes alone; what does not depend on time may share the machine.
     live = [run(s, results / f"{s.title}.realtime", realtime=True) for s in found]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        every = list(pool.map(lambda s: run(s, results / f"{s.title}.every_frame"), found))
+    every = _on_all_cores(lambda s: run(s, results / f"{s.title}.every_frame"), found)
     measured = {}
     for sequence, in_time, in_turn in zip(found, live, every, strict=True):
         recorded = sequence.seed is None
@@ -142,10 +143,15 @@ def _ablate(
         return run(sequence, out, settings=settings).get("ate_rmse_m")
 
     table: dict[str, dict[str, float | None]] = {}
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for (name, _, sequence), ate in zip(jobs, pool.map(ablated, jobs), strict=True):
-            table.setdefault(name, {})[sequence.title] = ate
+    for (name, _, sequence), ate in zip(jobs, _on_all_cores(ablated, jobs), strict=True):
+        table.setdefault(name, {})[sequence.title] = ate
     return table
+
+
+def _on_all_cores(work: Callable[[Job], Done], jobs: list[Job]) -> list[Done]:
+    """Do jobs that start a process each, one per core at a time; results in their order."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(work, jobs))
 
 
 def _repeatable(sequence: Sequence, results: Path) -> bool:

@@ -98,15 +98,26 @@ def _squared_gate(
     return np.asarray(gate2, np.float32)
 
 
-def _agreeing(
-    T_44: Float64Array, known: Hypotheses, sensor: SensorConfig
-) -> tuple[npt.NDArray[np.int64], Float64Array, Float64Array, Float64Array, Float32Array]:
-    """Return which features (m,) agree with a pose, and how well.
+@dataclass(frozen=True)
+class _Agreement:
+    """The features that agree with a pose, and how well.
 
-    Returns:
-        (indices (m,), map points (m, 3) of the best hypothesis, variance per axis (m,), squared
-        residual per axis (m,), squared distance over the squared gate (m,)).
+    Attributes:
+        index_m: (m,) which features.
+        x_m3: (m, 3) map points of their best hypotheses.
+        variance_m, residual2_m: (m,) predicted variance and squared residual per axis.
+        relative_m: (m,) squared distance over the squared gate.
     """
+
+    index_m: npt.NDArray[np.int64]
+    x_m3: Float64Array
+    variance_m: Float64Array
+    residual2_m: Float64Array
+    relative_m: Float32Array
+
+
+def _agreeing(T_44: Float64Array, known: Hypotheses, sensor: SensorConfig) -> _Agreement:
+    """Find the features that agree with a pose."""
     y = known.y_n3
     moved = y @ T_44[:3, :3].T.astype(np.float32) + T_44[:3, 3].astype(np.float32)
     row_M = known.row_M
@@ -117,7 +128,7 @@ def _agreeing(
     x = known.x_M3[best].astype(np.float64)
     variance = point_variance(y[index, 2], known.sigma_M[best], sensor)
     residual2 = np.square(y[index] @ T_44[:3, :3].T + T_44[:3, 3] - x).sum(axis=1) / 3
-    return index, x, variance, residual2, relative[best]
+    return _Agreement(index, x, variance, residual2, relative[best])
 
 
 def _refine(
@@ -126,19 +137,20 @@ def _refine(
 ) -> PoseEstimate | None:
     """Alternate matching and weighted alignment, then compute the covariance."""
     for _ in range(4):
-        index, x, variance, residual2, _ = _agreeing(T_44, known, sensor)
-        if len(index) < solver.min_inliers:
+        found = _agreeing(T_44, known, sensor)
+        if len(found.index_m) < solver.min_inliers:
             return None
-        T_44 = kabsch(known.y_n3[index].astype(np.float64), x,
-                      cauchy_weight(variance, residual2))
-    index, x, variance, residual2, relative = _agreeing(T_44, known, sensor)
-    confidence = beyond_chance(relative, total, dimensions=3)
-    if len(index) < solver.min_inliers or confidence < solver.min_confidence:
+        T_44 = kabsch(known.y_n3[found.index_m].astype(np.float64), found.x_m3,
+                      cauchy_weight(found.variance_m, found.residual2_m))
+    found = _agreeing(T_44, known, sensor)
+    confidence = beyond_chance(found.relative_m, total, dimensions=3)
+    if len(found.index_m) < solver.min_inliers or confidence < solver.min_confidence:
         return None
-    covariance = pose_covariance(x, T_44[:3, 3], variance, residual2)
+    covariance = pose_covariance(found.x_m3, T_44[:3, 3], found.variance_m, found.residual2_m)
     mask = np.zeros(total, bool)
-    mask[rows[index]] = True
-    return PoseEstimate(T_44, covariance, mask, len(index) / max(total, 1), confidence)
+    mask[rows[found.index_m]] = True
+    return PoseEstimate(
+        T_44, covariance, mask, len(found.index_m) / max(total, 1), confidence)
 
 
 def point_variance(

@@ -200,10 +200,11 @@ class Tracker:
             predicted = None
         followed = None if predicted is None else self._refine(frame, predicted)
         clock.lap("refine")
-        at_once = answer is not None and followed is not None and followed.held_well
-        if answer is not None and followed is not None and at_once:
-            answer(followed.T_map_cam, followed.covariance_66)
-        features, raw = None, None
+        at_once = None
+        if answer is not None and followed is not None and followed.held_well:
+            at_once = followed.T_map_cam, followed.covariance_66
+            answer(*at_once)
+        features, raw, keyframe = None, None, None
         if self._budget.head_due(self._steady) or followed is None:
             features, raw = self._relocalise(frame, clock)
         elif self._local.adjust(links=2):  # live, frames without the head have time for it
@@ -216,7 +217,6 @@ class Tracker:
             clock.lap("align")
         best = believed if refined is None else refined
         pose, covariance = (None, None) if best is None else (best.T_map_cam, best.covariance_66)
-        keyframe = None
         if pose is not None and covariance is not None:
             self._anchor.pull(raw, refined)
             self._moved(frame.stamp_ns, pose, followed is not None and refined is not followed)
@@ -237,8 +237,8 @@ class Tracker:
                     return self._start_segment(segment, frame, features, clock)
         reason = "" if pose is not None else explain_missing(
             features, raw, self._config.solver.min_inliers, self._head is not None)
-        if at_once and followed is not None:
-            pose, covariance = followed.T_map_cam, followed.covariance_66
+        if at_once is not None:
+            pose, covariance = at_once
         return self._result(frame, clock, pose, covariance, raw, keyframe, reason)
 
     def _relocalise(self, frame: Frame, clock: StageClock) -> tuple[Features, PoseEstimate | None]:
