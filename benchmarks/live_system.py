@@ -155,7 +155,7 @@ class LiveSystem:
             time.sleep(0.02)
         return time.monotonic() - began_s
 
-    def ready(self, names: tuple[str, ...] = tuple(NODES), since_s: float = 0.0) -> bool:
+    def ready(self, names: tuple[str, ...] = NODES, since_s: float = 0.0) -> bool:
         """Tell whether the nodes have said that they are configured."""
         said = {n for t, n, line in self.lines if t >= since_s and "encoder" in line
                 and "segment" in line}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 from ace_slam_ros.msg import Keyframe as KeyframeMsg
 from ace_slam_ros.srv import LoadMap, SaveMap
@@ -20,7 +18,6 @@ from .conversions import keyframe_from_msg
 from .diagnostics import Report
 from .map_output import MapOutput
 from .node_base import SlamNode
-from .process import leave, run_node
 from .qos import keyframe_qos
 from .session import CrashedMap, Session
 from .weights import Heartbeat, MapFollower, weights_schema
@@ -236,13 +233,3 @@ class MapperNode(SlamNode):
         if not self._keyframes:
             report.warn("no keyframes yet: is the tracker running and seeing the camera?")
         return report
-
-
-def main() -> NoReturn:
-    """Run the mapper node; where processors are short, the tracker goes first."""
-    os.nice(5)
-    leave(run_node(MapperNode))
-
-
-if __name__ == "__main__":
-    main()

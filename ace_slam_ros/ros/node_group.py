@@ -21,14 +21,12 @@ from ..core.parameters import dump_yaml
 
 log = logging.getLogger(__name__)
 
-#: name in log lines -> module run as a process.
-NODES = {
-    "tracker": "ace_slam_ros.ros.tracker_node",
-    "mapper": "ace_slam_ros.ros.mapper_node",
-    "relocalizer": "ace_slam_ros.ros.relocalizer_node",
-}
+NODES = ("tracker", "mapper", "relocalizer")
+#: Module that runs one of them by name.
+STARTER = "ace_slam_ros.ros.start"
 
-RESPAWN_DELAY_S = 2.0
+#: Short, because loading takes seconds anyhow.
+RESPAWN_DELAY_S = 0.5
 QUICK_END_S = 5.0
 MAX_QUICK_ENDS = 3
 #: What `stop` sends and how long it waits; the mapper may be saving its map. Nodes take SIGTERM
@@ -89,7 +87,7 @@ class NodeGroup:
     Args:
         config: parameters of all nodes.
         namespace: ROS namespace of the nodes and their topics.
-        respawn: start a node again two seconds after it ended on its own.
+        respawn: start a node again when it ended on its own.
         log_level: least severe messages of the nodes.
         use_sim_time: nodes follow /clock.
         on_line: called with (node name, line) for each line the nodes print, from any thread.
@@ -105,7 +103,7 @@ class NodeGroup:
         self, config: SlamConfig, *, namespace: str = "", respawn: bool = True,
         log_level: str = "info", use_sim_time: bool = False,
         on_line: Callable[[str, str], None] | None = None,
-        environment: dict[str, str] | None = None, names: Sequence[str] = tuple(NODES),
+        environment: dict[str, str] | None = None, names: Sequence[str] = NODES,
     ) -> None:
         self.namespace, self.respawn = namespace, respawn
         self._on_line = on_line or print_line
@@ -118,7 +116,8 @@ class NodeGroup:
         arguments = ["--ros-args", "--params-file", str(params), "--log-level", level]
         arguments += with_namespace(namespace)
         self.children = {
-            name: Child(name, [sys.executable, "-m", NODES[name], *arguments]) for name in names}
+            name: Child(name, [sys.executable, "-m", STARTER, name, *arguments])
+            for name in names}
         self._lock = threading.RLock()
         self._ending = threading.Event()
         self._pumps: list[threading.Thread] = []

@@ -69,11 +69,12 @@ def process_lives(pid: int) -> bool:
         return False
 
 
-def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
-    """Run a node until it is told to stop; return the exit code (0 done, 2 bad parameters).
+def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = None) -> int:
+    """Run a node until it is told to stop; return the exit code (0 done, 2 it cannot start).
 
     Args:
-        make: creates the node; called after rclpy is initialised.
+        load: imports and returns what creates the node. It is called when this process is known
+            in the graph, because discovery takes as long as torch takes to load.
         argv: command line, default `sys.argv`.
     """
     stop: Future = Future()
@@ -92,6 +93,7 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
     signals = StopSignals(on_stop)
     try:
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+        herald = _make_herald()
     except Exception as error:  # rclpy has no common base for bad arguments and a bad middleware
         print(f"rclpy cannot start: {error}", file=sys.stderr)
         return 2
@@ -99,7 +101,11 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
     executors.append(executor)
     node, closing = None, contextlib.ExitStack()
     try:
+        make = load()
+        if stop.done():
+            return 0
         node = make()
+        herald.destroy_node()
         signals.watch_parent(node.config.ros.parent_pid)
         executor.add_node(node)
         closing.enter_context(core_log_in(node.get_logger()))
@@ -108,6 +114,10 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
         _spin(executor, stop, node)
         node.get_logger().info(f"stopping: {reasons[0] if reasons else 'rclpy shut down'}")
         return 0
+    except ImportError as error:
+        rclpy.logging.get_logger("ace_slam_ros").fatal(
+            f"{error}: `ace-slam doctor` says what to install")
+        return 2
     except AceSlamError as error:
         name = node.get_logger().name if node is not None else "ace_slam_ros"
         rclpy.logging.get_logger(name).fatal(str(error))
@@ -121,6 +131,13 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
             node.destroy_node()
         rclpy.try_shutdown()
         sys.stdout.flush()
+
+
+def _make_herald() -> Any:
+    """Make a hidden node without topics of its own, so that the middleware starts discovery."""
+    return rclpy.create_node(
+        f"_ace_slam_{os.getpid()}", use_global_arguments=False, enable_rosout=False,
+        start_parameter_services=False)
 
 
 def leave(code: int) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from geometry_msgs.msg import PoseWithCovariance, PoseWithCovarianceStamped
 
@@ -20,7 +20,6 @@ from .extrinsic import Extrinsic
 from .image_inputs import ImageInputs
 from .node_base import SlamNode
 from .pose_messages import base_covariance, covariance_to_msg, pose_to_msg
-from .process import leave, run_node
 from .qos import reliable_qos
 from .synchroniser import ImagePair
 from .transforms import make_transforms
@@ -191,12 +190,3 @@ class RelocalizerNode(SlamNode):
 
 def _refuse(response: Any, reason: int, message: str) -> None:
     response.success, response.reason, response.message = False, reason, message
-
-
-def main() -> NoReturn:
-    """Run the relocalizer node."""
-    leave(run_node(RelocalizerNode))
-
-
-if __name__ == "__main__":
-    main()

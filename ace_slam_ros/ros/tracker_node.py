@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_srvs.srv import SetBool, Trigger
@@ -29,7 +29,6 @@ from .image_inputs import ImageInputs
 from .node_base import SlamNode
 from .pose_messages import base_covariance, pose_from_msg
 from .pose_output import PoseOutput
-from .process import leave, run_node
 from .qos import keyframe_qos, reliable_qos
 from .status_output import StatusOutput, state_in_map
 from .synchroniser import ImagePair
@@ -236,12 +235,3 @@ class TrackerNode(SlamNode):
             report.warn(self._last.reason)
         report.warn(self._inputs.clock_problem(self.get_clock().now().nanoseconds))
         return report
-
-
-def main() -> NoReturn:
-    """Run the tracker node."""
-    leave(run_node(TrackerNode))
-
-
-if __name__ == "__main__":
-    main()

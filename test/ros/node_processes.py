@@ -45,7 +45,7 @@ class NodeProcess:
             "ROS_LOG_DIR": str(folder / "ros_log")}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", f"ace_slam_ros.ros.{name}_node", *arguments],
+                [sys.executable, "-m", "ace_slam_ros.ros.start", name, *arguments],
                 env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def end(self, number: int = signal.SIGINT) -> int:

@@ -53,7 +53,10 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     def build(respawn: bool = True, **scripts: str) -> tuple[NodeGroup, Lines]:
         for name, text in scripts.items():
             (tmp_path / f"fake_{name}.py").write_text(text)
-        monkeypatch.setattr(node_group, "NODES", {n: f"fake_{n}" for n in scripts})
+        (tmp_path / "fake_start.py").write_text(
+            "import runpy, sys; runpy.run_module(f'fake_{sys.argv[1]}', run_name='__main__')")
+        monkeypatch.setattr(node_group, "STARTER", "fake_start")
+        monkeypatch.setattr(node_group, "NODES", tuple(scripts))
         lines = Lines()
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         group = NodeGroup(

@@ -49,7 +49,7 @@ def test_a_signal_ends_a_node_that_has_nothing_to_do():
 
     handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        assert run_node(make, []) == 0
+        assert run_node(lambda: make, []) == 0
     finally:
         signal.set_wakeup_fd(-1)
         for number, handler in handlers.items():

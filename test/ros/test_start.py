@@ -1,0 +1,32 @@
+"""Starting a node process: light before torch, one line when a library is missing."""
+
+import os
+import subprocess
+import sys
+
+STARTER = [sys.executable, "-m", "ace_slam_ros.ros.start"]
+
+
+def test_the_graph_is_joined_before_torch_loads():
+    code = ("import sys, ace_slam_ros.ros.start; "
+            "sys.exit(' '.join({'torch', 'scipy', 'cv2'} & set(sys.modules)) or 0)")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+
+
+def test_a_missing_library_is_one_line(tmp_path):
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1 is missing')")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(
+        [str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+        "ROS_LOG_DIR": str(tmp_path / "log")}
+    found = subprocess.run(
+        [*STARTER, "tracker"], env=environment, capture_output=True, text=True, timeout=120)
+    text = found.stdout + found.stderr
+    assert found.returncode == 2
+    assert "libGL.so.1 is missing" in text and "ace-slam doctor" in text
+    assert "Traceback" not in text
+
+
+def test_an_unknown_node_is_refused():
+    found = subprocess.run([*STARTER, "trakcer"], capture_output=True, text=True)
+    assert found.returncode == 1 and "tracker, mapper, relocalizer" in found.stderr
