@@ -194,7 +194,7 @@ def _positive(text: str) -> float:
 
 
 def _config(args: argparse.Namespace) -> Any:
-    from .core.config import load_config
+    from .core.config_file import load_config
 
     return load_config(args.config).with_overrides(args.assignments)
 
@@ -263,6 +263,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
+    from .core.config_file import load_ros_own
     from .ros.up import run_up
 
     _check_view(args)
@@ -274,7 +275,7 @@ def _up(args: argparse.Namespace) -> int:
     return run_up(
         _config(args).with_values(values), namespace=args.namespace, bag=args.bag, rate=args.rate,
         clock=args.clock, respawn=args.respawn, log_level=args.log_level or "info",
-        view=args.view)
+        view=args.view, ros_own=load_ros_own(args.config))
 
 
 def _demo(args: argparse.Namespace) -> int:

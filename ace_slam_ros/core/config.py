@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -316,35 +315,3 @@ def _suggest(key: str, known: dict[str, Any]) -> str:
 
     near = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean '{near[0]}'?" if near else "; `ace-slam dump-config` lists them all"
-
-
-def load_config(path: Path | None) -> SlamConfig:
-    """Read a yaml file, plain nested sections or a ROS parameter file (`/**: ros__parameters:`).
-
-    Raises:
-        ConfigError: the file is missing, not yaml, or holds an unknown or refused parameter.
-    """
-    if path is None:
-        return SlamConfig()
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read config {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not yaml: {error}") from error
-    if tree is None:
-        return SlamConfig()
-    if isinstance(tree, dict) and "/**" in tree:
-        tree = (tree["/**"] or {}).get("ros__parameters", {})
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected sections like `tracker:` with parameters below")
-    values: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            values.update({f"{key}.{name}": v for name, v in value.items()})
-        elif key != "use_sim_time":
-            values[str(key)] = value
-    try:
-        return SlamConfig().with_values(values)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error

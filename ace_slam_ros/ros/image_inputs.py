@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.qos import qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ..core.config import RosConfig
+from ..core.errors import ConfigError
 from .qos import sensor_qos
 from .synchroniser import ImagePair, Synchroniser
 
@@ -20,6 +22,7 @@ except ImportError:  # its name in ROS 2 Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 
+_QOS_EXAMPLE = "{reliability: reliable, history: keep_last, depth: 5}"
 _CLOCK_GAP_NS = 10_000_000_000
 
 
@@ -58,13 +61,29 @@ class ImageInputs:
                 receive[name](msg)
             return take
 
-        self._subscriptions = [
-            node.create_subscription(
-                kinds[name], topic, receiver(name), sensor_qos(),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-                event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._refused(name)))
-            for name, topic in self.topics.items()
-        ]
+        self._subscriptions: list[Any] = []
+        for name, topic in self.topics.items():
+            try:
+                self._subscriptions.append(node.create_subscription(
+                    kinds[name], topic, receiver(name), sensor_qos(),
+                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                    event_callbacks=SubscriptionEventCallbacks(
+                        incompatible_qos=self._refused(name))))
+            except (RuntimeError, TypeError, ParameterException) as error:
+                self.close()
+                raise ConfigError(
+                    f"qos_overrides.{topic}.subscription: {error}; write {_QOS_EXAMPLE}"
+                ) from error
+        self._tell_unused_overrides()
+
+    def _tell_unused_overrides(self) -> None:
+        """Warn of QoS overrides that change nothing here: another topic, another policy."""
+        unused = [name for name in self._node._parameter_overrides  # no public access exists
+                  if name.startswith("qos_overrides.") and not self._node.has_parameter(name)]
+        if unused:
+            self._node.get_logger().warning(
+                f"no effect on the images of this node: {', '.join(unused)}; its topics are "
+                f"{', '.join(self.topics.values())}, each with a subscription {_QOS_EXAMPLE}")
 
     def _refused(self, name: str) -> Callable[[Any], None]:
         def remember(event: Any) -> None:

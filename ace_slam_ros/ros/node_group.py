@@ -13,7 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import indent
 from types import TracebackType
+from typing import Any
+
+import yaml
 
 from ..core.config import SlamConfig
 from ..core.errors import AceSlamError
@@ -27,6 +31,8 @@ STARTER = "ace_slam_ros.ros.start"
 
 #: Short, because loading takes seconds anyhow.
 RESPAWN_DELAY_S = 0.5
+#: Exit code of a node that cannot start as it is configured; a restart would not help.
+BAD_PARAMETERS = 2
 QUICK_END_S = 5.0
 MAX_QUICK_ENDS = 3
 #: What `stop` sends and how long it waits; the mapper may be saving its map. Nodes take SIGTERM
@@ -93,6 +99,7 @@ class NodeGroup:
         on_line: called with (node name, line) for each line the nodes print, from any thread.
         environment: base of the children's environment, default this process's.
         names: which nodes, default all.
+        ros_own: further entries of the parameter file that are of ROS, such as `qos_overrides`.
 
     Attributes:
         params: the parameter file of the nodes, for others that shall share it.
@@ -104,6 +111,7 @@ class NodeGroup:
         log_level: str = "info", use_sim_time: bool = False,
         on_line: Callable[[str, str], None] | None = None,
         environment: dict[str, str] | None = None, names: Sequence[str] = NODES,
+        ros_own: dict[str, Any] | None = None,
     ) -> None:
         self.namespace, self.respawn = namespace, respawn
         self._on_line = on_line or print_line
@@ -111,7 +119,8 @@ class NodeGroup:
         self._folder = tempfile.TemporaryDirectory(prefix="ace_slam_up_")
         self.params = params = Path(self._folder.name) / "params.yaml"
         text = dump_yaml(config.with_values({"ros.parent_pid": os.getpid()}))
-        params.write_text(f"{text}    use_sim_time: {str(use_sim_time).lower()}\n")
+        more = yaml.safe_dump({**(ros_own or {}), "use_sim_time": use_sim_time})
+        params.write_text(text + indent(more, "    "))
         level = "warn" if log_level == "warning" else log_level
         arguments = ["--ros-args", "--params-file", str(params), "--log-level", level]
         arguments += with_namespace(namespace)
@@ -218,7 +227,7 @@ class NodeGroup:
         child.process = None
         child.quick_ends = child.quick_ends + 1 if now_s - child.started_s < QUICK_END_S else 0
         what = f"{child.name} ended with {_exit_text(code)}"
-        if not self.respawn:
+        if not self.respawn or code == BAD_PARAMETERS:
             self._on_line(child.name, what)
             self.failed = self.failed or f"{what}; its lines above say why"
         elif child.quick_ends >= MAX_QUICK_ENDS:

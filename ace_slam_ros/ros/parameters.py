@@ -9,11 +9,10 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from ..core.config import SlamConfig
+from ..core.config_file import ROS_OWN
 from ..core.errors import ConfigError
 from ..core.parameters import describe, flatten
 
-#: Prefixes and names that ROS itself gives to every node.
-_ROS_OWN = ("use_sim_time", "qos_overrides.", "start_type_description_service")
 _LARGEST_INT = 2**63 - 1
 _LARGEST_FLOAT = 1.7e308
 
@@ -32,7 +31,7 @@ def config_from_overrides(overrides: dict[str, Any]) -> tuple[SlamConfig, list[s
     values: dict[str, Any] = {}
     foreign: list[str] = []
     for name, value in overrides.items():
-        if name.startswith(_ROS_OWN):
+        if name.split(".")[0] in ROS_OWN:
             continue
         similar = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         if name in known or name.split(".")[0] in sections or similar:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from ..core.config import SlamConfig
 from ..core.errors import AceSlamError
@@ -75,10 +76,12 @@ def player_command(
 def run_up(
     config: SlamConfig, *, namespace: str = "", bag: Path | None = None, rate: float = 1.0,
     clock: bool = False, respawn: bool = True, log_level: str = "info", view: str | None = None,
+    ros_own: dict[str, Any] | None = None,
 ) -> int:
     """Run the nodes until the bag has ended, a signal comes, or a node keeps failing.
 
     `view` shows them, see `core.view.open_view`; the nodes go on when its window is closed.
+    `ros_own` see `NodeGroup`.
 
     Returns:
         Exit code: 0, or that of the player.
@@ -92,7 +95,7 @@ def run_up(
         config = for_source(config, bag)
     group = NodeGroup(
         config, namespace=namespace, respawn=respawn, log_level=log_level,
-        use_sim_time=clock and bag is not None)
+        use_sim_time=clock and bag is not None, ros_own=ros_own)
     with stop_event() as stop, group:
         player = None
         if view is not None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ace_slam_ros import __version__, cli
-from ace_slam_ros.core.config import SlamConfig, load_config
+from ace_slam_ros.core.config import SlamConfig
+from ace_slam_ros.core.config_file import load_config
 from ace_slam_ros.reporting import (
     OutputError,
     prepare_out_folder,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ace_slam_ros.core.config import SlamConfig, load_config
+from ace_slam_ros.core.config import SlamConfig
+from ace_slam_ros.core.config_file import load_config, load_ros_own
 from ace_slam_ros.core.errors import ConfigError
 from ace_slam_ros.core.parameters import describe, dump_yaml, flatten
 from ace_slam_ros.core.presets import PRESETS, preset_yaml
@@ -36,3 +37,32 @@ def test_defaults_have_no_header_and_unknown_presets_are_named():
     assert preset_yaml("slam") == dump_yaml(SlamConfig())
     with pytest.raises(ConfigError, match="choose one of slam, localization, realsense"):
         preset_yaml("moon")
+
+
+def test_entries_of_ros_itself_are_kept_apart(tmp_path):
+    path = tmp_path / "robot.yaml"
+    path.write_text(
+        "/**:\n  ros__parameters:\n    use_sim_time: true\n    tracker: {window: 3}\n"
+        "    solver.hypotheses: 77\n"
+        "    qos_overrides:\n      /camera/color/image_raw: {subscription: {depth: 5}}\n"
+        "    qos_overrides./camera/depth.subscription.reliability: reliable\n")
+    assert load_config(path) == SlamConfig().with_values(
+        {"tracker.window": 3, "solver.hypotheses": 77})
+    assert load_ros_own(path) == {
+        "qos_overrides": {"/camera/color/image_raw": {"subscription": {"depth": 5}}},
+        "qos_overrides./camera/depth.subscription.reliability": "reliable"}
+    assert load_ros_own(None) == {} and load_config(None) == SlamConfig()
+
+
+@pytest.mark.parametrize("text, words", [
+    ("/tracker:\n  ros__parameters:\n    seed: 1\n", "'/tracker' is for one node.*/\\*\\*"),
+    ("- seed\n", "expected sections"),
+    ("/**: 3\n", "expected sections"),
+    ("qos_override:\n  /image: {depth: 1}\n", "unknown parameter"),
+    ("seed: [1\n", "not yaml"),
+])
+def test_what_cannot_be_meant_is_refused_with_the_fix(tmp_path, text, words):
+    path = tmp_path / "robot.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load_config(path)

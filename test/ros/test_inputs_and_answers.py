@@ -11,10 +11,13 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from ace_slam_ros.core.config import RosConfig, SlamConfig
-from ace_slam_ros.core.errors import DataError
+from ace_slam_ros.core.config_file import load_config, load_ros_own
+from ace_slam_ros.core.errors import ConfigError, DataError
 from ace_slam_ros.ros.conversions import make_header
 from ace_slam_ros.ros.diagnostics import ERROR, WARN, Report, Window
 from ace_slam_ros.ros.image_inputs import ImageInputs
+from ace_slam_ros.ros.node_group import NodeGroup
+from ace_slam_ros.ros.parameters import declare_parameters
 from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
 from ace_slam_ros.ros.relocalizer_node import RelocalizerNode
 from ace_slam_ros.srv import Relocalize
@@ -26,9 +29,9 @@ def graph():
     rclpy.init(context=context)
     executor = SingleThreadedExecutor(context=context)
 
-    def make(name, **overrides):
+    def make(name, arguments=None, **overrides):
         node = rclpy.create_node(
-            name, namespace="/inputs", context=context,
+            name, namespace="/inputs", context=context, cli_args=arguments,
             parameter_overrides=[Parameter(k, value=v) for k, v in overrides.items()])
         executor.add_node(node)
         return node
@@ -74,6 +77,41 @@ def test_qos_is_overridden_per_topic(graph):
     for name in ("color", "info"):
         assert found[name].reliability == ReliabilityPolicy.BEST_EFFORT
         assert found[name].depth == 2
+
+
+def test_up_gives_the_nodes_the_qos_of_the_file_that_launch_takes(graph, tmp_path):
+    make, _ = graph
+    theirs = tmp_path / "robot.yaml"
+    theirs.write_text(
+        "/**:\n  ros__parameters:\n    tracker: {window: 3}\n    qos_overrides:\n"
+        "      /inputs/rgb/image:\n"
+        "        subscription: {reliability: reliable, history: keep_last, depth: 9}\n")
+    group = NodeGroup(load_config(theirs), ros_own=load_ros_own(theirs))
+    for params in (theirs, group.params):
+        node = make("tracker", arguments=["--ros-args", "--params-file", str(params)])
+        assert declare_parameters(node).tracker.window == 3
+        inputs = ImageInputs(node, RosConfig(), lambda pair: None)
+        qos = inputs._subscriptions[0].qos_profile
+        assert (qos.reliability, qos.depth) == (ReliabilityPolicy.RELIABLE, 9)
+        assert inputs._subscriptions[1].qos_profile.depth == 2
+    group.stop()
+
+
+@pytest.mark.parametrize("policy, value", [("reliability", "relaible"), ("depth", "five")])
+def test_a_bad_qos_override_is_refused_with_an_example(graph, policy, value):
+    make, _ = graph
+    node = make("tracker", **{f"qos_overrides./inputs/rgb/image.subscription.{policy}": value})
+    with pytest.raises(ConfigError, match="/inputs/rgb/image.subscription: .*; write {reliab"):
+        ImageInputs(node, RosConfig(), lambda pair: None)
+
+
+def test_a_qos_override_without_effect_is_told(graph, monkeypatch):
+    make, _ = graph
+    wrong = "qos_overrides./rgb/image.subscription.depth"
+    node, logged = make("tracker", **{wrong: 5}), []
+    monkeypatch.setattr(node.get_logger(), "warning", logged.append)
+    ImageInputs(node, RosConfig(), lambda pair: None)
+    assert len(logged) == 1 and wrong in logged[0] and "/inputs/rgb/image" in logged[0]
 
 
 def test_compressed_transports_change_topic_and_type(graph):

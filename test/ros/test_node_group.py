@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ace_slam_ros.core.config import SlamConfig, load_config
+from ace_slam_ros.core.config import SlamConfig
+from ace_slam_ros.core.config_file import load_config
 from ace_slam_ros.ros import node_group
 from ace_slam_ros.ros.node_group import NodeError, NodeGroup, node_environment, with_namespace
 
@@ -103,6 +104,15 @@ def test_killed_node_comes_back(make: Make) -> None:
         assert group.children["tracker"].restarts == 1
         assert any("signal SIGKILL" in line for line in lines.of("tracker"))
         group.check()
+
+
+def test_a_node_that_refuses_its_parameters_is_not_started_again(make: Make) -> None:
+    group, lines = make(tracker="print('bad', flush=True); raise SystemExit(2)")
+    with group:
+        _until(lambda: group.failed)
+        with pytest.raises(NodeError, match="tracker ended with exit code 2"):
+            group.check()
+        assert lines.of("tracker").count("bad") == 1
 
 
 def test_without_respawn_the_end_of_a_node_is_an_error(make: Make) -> None:
