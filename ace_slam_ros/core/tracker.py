@@ -229,7 +229,7 @@ class Tracker:
                     placed=refined is not None or not self._config.tracker.refine)
                 clock.lap("keyframe")
         else:
-            self._missed(frame.stamp_ns)
+            self.missed(frame.stamp_ns)
             if self.state is TrackerState.LOST and features is not None:
                 segment = self._unknown.new_segment(
                     frame, features, self._head, self._local, self._segments)
@@ -343,8 +343,8 @@ class Tracker:
             log.info("found again in map %s", self.map_id)
         self.state = TrackerState.TRACKING
 
-    def _missed(self, stamp_ns: int) -> None:
-        """Count a frame without pose; LOST after `tracker.lost_after_s`."""
+    def missed(self, stamp_ns: int) -> None:
+        """Count a frame without pose, or an unusable one; LOST after `tracker.lost_after_s`."""
         if self._last_seen_ns is None:
             self._last_seen_ns = stamp_ns
         waited_s = (stamp_ns - self._last_seen_ns) * 1e-9

@@ -18,11 +18,6 @@ from .qos import reliable_qos
 from .synchroniser import ImagePair
 
 
-def state_in_map(result: TrackResult) -> int:
-    """Return the state that `status` gives: who does not know its place in the map is LOST."""
-    return int(TrackerState.LOST if result.segment else result.state)
-
-
 class StatusOutput:
     """Counts frames and publishes `status`; `tracked` frames have a pose, `lost` ones none.
 
@@ -34,11 +29,22 @@ class StatusOutput:
 
     def __init__(self, node: Node, map_frame: str) -> None:
         self.received = self.replaced = self.waited = self.rejected = 0
-        self._tracked = self._lost = 0
+        self._tracked = self._lost = self._segment = 0
         self._node, self._map_frame = node, map_frame
         self._latency, self._work = Window(), Window()
         self._answered: tuple[ImagePair | None, float] = (None, 0.0)
         self._publisher = node.create_publisher(SlamStatus, "status", reliable_qos())
+
+    def state_in_map(self, state: TrackerState, result: TrackResult | None = None) -> int:
+        """Return the state that `status` gives: who does not know its place in the map is LOST.
+
+        A frame without pose, or without a result, leaves the camera in the segment it was in.
+        """
+        if result is not None and result.T_map_cam is not None:
+            self._segment = result.segment
+        elif state is not TrackerState.TRACKING:
+            self._segment = 0
+        return int(TrackerState.LOST if self._segment else state)
 
     def answer(self, pair: ImagePair) -> bool:
         """Take the time at which the answer to a pair is known; False if it was before."""

@@ -30,7 +30,7 @@ from .node_base import SlamNode
 from .pose_messages import base_covariance, pose_from_msg
 from .pose_output import PoseOutput
 from .qos import keyframe_qos, reliable_qos
-from .status_output import StatusOutput, state_in_map
+from .status_output import StatusOutput
 from .synchroniser import ImagePair
 from .transforms import make_transforms
 from .weights import WeightsLink, weights_schema
@@ -144,7 +144,10 @@ class TrackerNode(SlamNode):
             self._trouble = f"frame rejected, unexpected {type(error).__name__}: {error}"
             self.log_exception("tracking")
         self._output.interrupt()
-        state = int(self._tracker.state) if self._tracker is not None else SlamStatus.INIT
+        state = int(SlamStatus.INIT)
+        if self._tracker is not None:
+            self._tracker.missed(pair.stamp_ns)  # a camera that delivers rubbish is LOST in time
+            state = self._status.state_in_map(self._tracker.state)
         self._say(pair, state, self._trouble)
 
     def _track(self, pair: ImagePair) -> TrackResult | None:
@@ -203,7 +206,7 @@ class TrackerNode(SlamNode):
             self._answer(pair, result.T_map_cam, result.covariance_66)
         elif result.state == TrackerState.LOST:
             self._output.interrupt()
-        self._say(pair, state_in_map(result), result.reason, result)
+        self._say(pair, self._status.state_in_map(result.state, result), result.reason, result)
         for keyframe in result.for_mapper if self._tracker is not None else ():
             self._keyframes.publish(keyframe_to_msg(
                 keyframe, self._tracker.map_id, self.encoder.hash, self.config.ros.map_frame))

@@ -22,6 +22,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import SetBool, Trigger
 from wall import CAMERA, Wall
 
+from ace_slam_ros.core.camera import Camera
 from ace_slam_ros.core.weights_segment import segment_name, segment_path
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.conversions import camera_to_msg, image_to_msg
@@ -106,10 +107,12 @@ class Probe:
             self.executor.spin_once(timeout_sec=0.05)
         return found
 
-    def send(self, stamp_ns: int, image: np.ndarray, depth: np.ndarray) -> SlamStatus:
+    def send(
+        self, stamp_ns: int, image: np.ndarray, depth: np.ndarray, camera: Camera = CAMERA
+    ) -> SlamStatus:
         """Publish a pair until the tracker says what became of it."""
         messages = (
-            (self.info, camera_to_msg(CAMERA, stamp_ns, FRAME)),
+            (self.info, camera_to_msg(camera, stamp_ns, FRAME)),
             (self.color, image_to_msg(image, stamp_ns, FRAME)),
             (self.depth, image_to_msg(depth, stamp_ns, FRAME)),
         )

@@ -82,6 +82,15 @@ def test_a_failing_core_costs_the_frame_only(tracker, monkeypatch):
     assert found.state == SlamStatus.TRACKING and found.rejected == 3 and not found.reason
 
 
+def test_nothing_but_unusable_frames_is_lost(tracker, monkeypatch):
+    node, show, _ = tracker
+    assert show().state == SlamStatus.TRACKING
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "process", lambda self, frame, answer=None: 1 // 0)
+        states = [show().state for _ in range(8)]
+    assert states[0] == SlamStatus.TRACKING and states[-1] == SlamStatus.LOST
+
+
 def test_an_unjoined_segment_gives_odometry_alone(tracker, monkeypatch):
     """A pose in an unknown frame is worse than none: to all but odometry the robot is lost."""
     node, show, _ = tracker
@@ -106,14 +115,21 @@ def test_an_unjoined_segment_gives_odometry_alone(tracker, monkeypatch):
             assert status.state == SlamStatus.LOST and not status.raw_valid
             assert "segment 2: place unknown" in status.reason
             assert node._output._T_map_odom is None
+        patch.setattr(Tracker, "process", lambda self, frame, answer=None: replace(
+            process(self, frame), T_map_cam=None))
+        assert show().state == SlamStatus.LOST, "a frame without pose leaves it where it is"
+        patch.setattr(Tracker, "process", lambda self, frame, answer=None: 1 // 0)
+        assert show().state == SlamStatus.LOST
+        patch.setattr(Tracker, "process", elsewhere)
+        show()
         text = node.report().to_msg("tracker", node.get_clock().now().to_msg()).status[0].message
         assert "place unknown" in text
     assert show().state == SlamStatus.TRACKING
-    show.until(lambda: len(odometry) == 4)
-    assert [o.header.frame_id for o in odometry] == ["map", *["map_segment_2"] * 2, "map"]
+    show.until(lambda: len(odometry) == 5)
+    assert [o.header.frame_id for o in odometry] == ["map", *["map_segment_2"] * 3, "map"]
     speeds = [abs(o.twist.twist.linear.x) for o in odometry]
     assert max(speeds) < 1.0, "the step between two frames is no motion"
-    assert [p.header.stamp for p in poses] == [odometry[0].header.stamp, odometry[3].header.stamp]
+    assert [p.header.stamp for p in poses] == [odometry[0].header.stamp, odometry[4].header.stamp]
 
 
 def test_a_time_jump_clears_transforms_and_output(tracker):
