@@ -41,9 +41,8 @@ class Anchor:
         """Use what scene coordinates say of a frame that was refined against these keyframes."""
         if self.first is None or raw is None or refined is None:
             return
-        sure = (raw.confidence >= self._config.relocalizer.min_confidence and pose_error(
-            raw.T_map_cam, refined.T_map_cam)[0] < self._config.tracker.override_m)
-        if not sure:
+        gap_m = pose_error(raw.T_map_cam, refined.T_map_cam)[0]
+        if gap_m >= self._config.tracker.override_m:
             return
         self._frames += 1
         gain = max(1.0 / (1 + self._frames), _LEAST_GAIN)

@@ -140,7 +140,8 @@ class SolverConfig(Checked):
         0.05, "inlier gate at 1 m before depth noise is added", "m", 0.001, 1.0)
     min_inliers: int = param(40, "fewer inliers are no pose", "", 6, 10000)
     min_confidence: float = param(
-        0.05, "a pose with which a smaller share of the features agrees beyond chance is none; "
+        0.05, "a pose with which a smaller share of the features agrees beyond chance is none, "
+        "for tracking, for the end of LOST and for relocalize (whose request may ask for more); "
         "in unknown places poses reach 0.03", "", 0.01, 1.0)
 
     def gate_m(self, depth_m: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -219,12 +220,10 @@ class RelocalizerConfig(Checked):
     """The relocalization service."""
 
     hypotheses: int = param(512, "3-point hypotheses tried per query", "", 8, 8192)
-    min_confidence: float = param(
-        0.05, "least share of features that agree beyond chance for a success, and for a pose "
-        "that ends LOST", "", 0.01, 1.0)
     min_confidence_rgb: float = param(
-        0.12, "the same for queries without depth, where no distance tells places apart that look "
-        "alike", "", 0.01, 1.0)
+        0.12, "what solver.min_confidence is for all else, for queries without depth: no distance "
+        "tells places apart that look alike; only higher values than that one count", "",
+        0.01, 1.0)
     pose_sigma_m: float = param(
         0.005, "what one frame cannot show of its pose (shutter, colour and depth of different "
         "instants), added to its covariance", "m", 0.0, 1.0)

@@ -12,7 +12,7 @@ _DRIFT_SHARE = 0.05
 
 
 def found_again(
-    raw: PoseEstimate, refined: RefinedPose | None, tracker: TrackerConfig, min_confidence: float
+    raw: PoseEstimate, refined: RefinedPose | None, tracker: TrackerConfig
 ) -> bool:
     """Tell whether a lost camera is where scene coordinates say.
 
@@ -24,11 +24,9 @@ def found_again(
         raw: the scene-coordinate pose.
         refined: refined from it, None where no local keyframe is near or tracks were too few.
         tracker: limits.
-        min_confidence: confidence that is enough without image tracks.
     """
-    if refined is not None and raw.inlier_ratio < tracker.override_ratio:
-        return refined.held_well
-    return raw.confidence >= min_confidence
+    return (refined is None or raw.inlier_ratio >= tracker.override_ratio
+            or refined.held_well)
 
 
 def overrides(

@@ -85,13 +85,11 @@ class Relocalizer:
         Args:
             frame: rectified image, with or without depth.
             min_confidence: least share of features that agree beyond chance for a success,
-                default from the configuration.
+                default from the configuration. Less than `solver.min_confidence` is no pose.
         """
         started = time.perf_counter()
-        least = self._config.relocalizer
-        limit = least.min_confidence_rgb if frame.depth_m is None else least.min_confidence
-        if min_confidence is not None and min_confidence > 0:
-            limit = min_confidence
+        limit = min_confidence or (
+            self._config.relocalizer.min_confidence_rgb if frame.depth_m is None else 0.0)
         if self._head is None:
             return self._answer(started, RelocalizationReason.NO_MAP,
                                 "no head weights yet: map first, or load a map")
@@ -115,8 +113,9 @@ class Relocalizer:
             success,
             RelocalizationReason.OK if success else RelocalizationReason.LOW_CONFIDENCE,
             "" if success else f"confidence {pose.confidence:.2f} is below {limit:.2f}",
-            pose.T_map_cam, pose.covariance_66 + _unseen_66(least), pose.inlier_ratio,
-            pose.inlier_count, self._version, (time.perf_counter() - started) * 1e3)
+            pose.T_map_cam, pose.covariance_66 + _unseen_66(self._config.relocalizer),
+            pose.inlier_ratio, pose.inlier_count, self._version,
+            (time.perf_counter() - started) * 1e3)
 
     def _answer(
         self, started: float, reason: RelocalizationReason, message: str

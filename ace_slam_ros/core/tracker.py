@@ -314,8 +314,7 @@ class Tracker:
         if raw is not None and refined is None and (
                 self._model.age_s(frame.stamp_ns) > self._config.tracker.lost_after_s):
             there = self._refine(frame, raw.T_map_cam)
-            if found_again(raw, there, self._config.tracker,
-                           self._config.relocalizer.min_confidence):
+            if found_again(raw, there, self._config.tracker):
                 return there, raw
             raw = None
         if raw is None:
