@@ -14,12 +14,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from live_system import Heard, LiveSystem, live_system, longest_gap_s, make_bag, percentiles
 from report import Report, parser, say
 
 from ace_slam_ros.srv import Relocalize
 
 CALLERS = 10
+TRACKER_KILLS = 5
 
 
 def measure_stream(report: Report, system: LiveSystem) -> None:
@@ -113,22 +115,41 @@ def kill_relocalizer(report: Report, system: LiveSystem) -> dict[str, Any]:
 
 
 def kill_tracker(report: Report, system: LiveSystem) -> dict[str, Any]:
-    """It is back in the same map soon after it has started again."""
-    say("killing the tracker")
-    before = system.listener.heard[-1]
+    """Each time it is back in the same map soon after it has started again."""
+    say(f"killing the tracker {TRACKER_KILLS} times")
+    runs = []
+    for _ in range(TRACKER_KILLS):
+        runs.append(kill_tracker_once(system))
+        time.sleep(2.0)
+    figures = {name: round(float(np.median([run[name] for run in runs])), 2) for name in runs[0]}
+    report.at_most("from activate of a restarted tracker to a pose in the same map, s, median",
+                   figures["pose_after_activate_s"], 2.0)
+    report.at_most("the same, longest", max(r["pose_after_activate_s"] for r in runs), 2.0)
+    return figures | {"runs": runs}
+
+
+def kill_tracker_once(system: LiveSystem) -> dict[str, float]:
+    """Times from the kill, from the start of the new process and from its activation."""
+    heard, tracker = system.listener.heard, system.group.children["tracker"]
+    map_id = heard[-1].map_id
     killed_s = system.kill("tracker")
-    back_s = system.wait(lambda: system.ready(("tracker",), killed_s), "the tracker")
-    ready_s = time.monotonic()
+    # the line of configure is the last before activate
+    system.wait(lambda: system.ready(("tracker",), killed_s), "the tracker")
+    ready_s = max(t for t, name, line in system.lines
+                  if name == "tracker" and ", segment " in line)
 
-    def tracked() -> bool:
-        return any(h.tracked_here and h.at_s > killed_s + 0.5 and h.map_id == before.map_id
-                   for h in system.listener.heard[-200:])
+    def back() -> Heard | None:
+        return next((h for h in heard[-200:] if h.tracked_here and h.at_s > tracker.started_s
+                     and h.map_id == map_id), None)
 
-    system.wait(tracked, "a pose")
-    tracking_s = time.monotonic() - ready_s
-    report.at_most("from a restarted tracker to a pose in the same map, s", tracking_s, 2.0)
-    return {"ready_s": back_s, "tracking_after_ready_s": tracking_s,
-            "tracking_after_kill_s": time.monotonic() - killed_s}
+    system.wait(back, "a pose")
+    found = back()
+    assert found is not None
+    return {"process_start_after_kill_s": tracker.started_s - killed_s,
+            "activate_after_process_start_s": ready_s - tracker.started_s,
+            "pose_after_activate_s": found.at_s - ready_s,
+            "pose_after_process_start_s": found.at_s - tracker.started_s,
+            "pose_after_kill_s": found.at_s - killed_s}
 
 
 def main() -> int:
