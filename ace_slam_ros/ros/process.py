@@ -18,6 +18,7 @@ from rclpy.task import Future
 
 from ..core.errors import AceSlamError
 from .core_log import core_log_in
+from .dead_segments import remove_dead_segments
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PARENT_POLL_S = 0.5
@@ -91,6 +92,7 @@ def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = Non
             executor.create_task(lambda: None)  # ends its wait; wake() alone does not
 
     signals = StopSignals(on_stop)
+    freed_mb = remove_dead_segments() / 1e6
     try:
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         herald = _make_herald()
@@ -106,6 +108,8 @@ def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = Non
             return 0
         node = make()
         herald.destroy_node()
+        if freed_mb >= 1.0:
+            node.get_logger().info(f"freed {freed_mb:.0f} MB that killed processes left")
         signals.watch_parent(node.config.ros.parent_pid)
         executor.add_node(node)
         closing.enter_context(core_log_in(node.get_logger()))
