@@ -43,7 +43,7 @@ class MapperNode(SlamNode):
         self._follower = MapFollower(self._mapper.map_id)
         self._keyframes, self._trouble = 0, ""
         self._queue: deque[KeyframeMsg] = deque(maxlen=_QUEUE)
-        self._counts = {"keyframes_received": 0, "keyframes_refused": 0}
+        self._counts = {"keyframes_received": 0, "keyframes_refused": 0, "keyframes_dropped": 0}
         period_s = 0.0 if self._localization_only else self.config.mapper.autosave_s
         self._session = Session(self.segment, schema, period_s, f"{ros.mode} {ros.map_dir}")
         crashed = self._session.crashed(self._localization_only)
@@ -111,6 +111,8 @@ class MapperNode(SlamNode):
         if self.config.ros.map_dir and (self._localization_only or map_dir.exists()):
             self._load(map_dir)
             self.get_logger().info(f"loaded {map_dir}: {self._keyframes} keyframes")
+        elif self.config.ros.map_dir:
+            self.get_logger().info(f"no map at {map_dir}: a new one begins, save_map writes it")
 
     def _load(self, path: Path) -> None:
         """Load and publish a map; one without keyframes can only be localised in."""
@@ -128,6 +130,10 @@ class MapperNode(SlamNode):
     def _receive(self, msg: KeyframeMsg) -> None:
         self._counts["keyframes_received"] += 1
         if not self._localization_only:
+            if len(self._queue) == _QUEUE:
+                self._counts["keyframes_dropped"] += 1
+                self.log_once("queue", f"{_QUEUE} keyframes wait: older ones are dropped (now "
+                                       "counted only); saving or loading takes long, or no CPU")
             self._queue.append(msg)
             self.worker.notify()
 

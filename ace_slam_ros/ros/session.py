@@ -142,7 +142,10 @@ class Session:
             save(self.path)
             self._saved_state, self.problem = state, ""
         except AceSlamError as error:
-            self.problem = f"the session is not saved, a crash would lose the map: {error}"
+            problem = f"the session is not saved, a crash would lose the map: {error}"
+            if not self.problem:
+                _log.warning("%s", problem)
+            self.problem = problem
         took_s = time.monotonic() - now_s
         self._due_s = now_s + took_s + max(self._period_s, took_s / _LARGEST_SHARE)
 

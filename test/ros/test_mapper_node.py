@@ -12,12 +12,14 @@ from wall import CAMERA, Wall, wander
 
 from ace_slam_ros.core.config import SlamConfig
 from ace_slam_ros.core.encoders.loading import load_encoder
+from ace_slam_ros.core.errors import MapError
 from ace_slam_ros.core.frame import Frame
 from ace_slam_ros.core.heads.payload import read_info
 from ace_slam_ros.core.mapper import Mapper
 from ace_slam_ros.core.tracker import Tracker
 from ace_slam_ros.core.weights_segment import WeightsReader, segment_name, segment_path
 from ace_slam_ros.ros.mapper_node import MapperNode
+from ace_slam_ros.ros.session import Session
 from ace_slam_ros.ros.weights import weights_schema
 from ace_slam_ros.srv import LoadMap, SaveMap
 
@@ -135,3 +137,20 @@ def test_stopping_in_the_middle_of_a_step_is_no_error(tmp_path, monkeypatch):
         node.destroy_node()
         rclpy.try_shutdown()
     assert list((tmp_path / "ace_slam_ros").glob("*")) == []  # nor an empty session folder
+
+
+def test_a_session_that_cannot_be_saved_is_logged_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    session = Session("segment", "schema", 1e-9)
+
+    def full_disk(path):
+        raise MapError("no space left")
+
+    for state in range(3):
+        session._due_s = 0.0
+        session.save_when_due(state, full_disk)
+    assert [r.getMessage() for r in caplog.records] == [session.problem]
+    assert "a crash would lose the map: no space left" in session.problem
+    session._due_s = 0.0
+    session.save_when_due(3, lambda path: None)
+    assert not session.problem
