@@ -29,12 +29,16 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from data import VALIDATION, batch_workers, draw, prepare, worker_count  # noqa: E402
 from export import export_encoder, plot_curves  # noqa: E402
 from losses import contrastive_loss, sample  # noqa: E402
+from merging import fit_merging  # noqa: E402
 from recipe import Recipe, Stage  # noqa: E402
 
+from ace_slam_ros.core.encoders.network import normalise  # noqa: E402
 from ace_slam_ros.core.encoders.tiny import EncoderNetwork  # noqa: E402
 
 #: Batches made ahead of the training.
 _AHEAD = 32
+#: Batches of views that the merging with the orientation histograms is fitted to.
+_FIT_BATCHES = 40
 
 
 def train_step(
@@ -48,7 +52,7 @@ def train_step(
     pixels_b = torch.from_numpy(batch["pixels_b"]).to(device)
     valid = torch.from_numpy(batch["valid"]).to(device) > 0
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        maps = network(images)
+        maps = network.learned(normalise(images))
     map_a, map_b = maps.float().chunk(2)
     return contrastive_loss(
         sample(map_a, pixels_a, stage.view), sample(map_b, pixels_b, stage.view),
@@ -80,14 +84,14 @@ def start_stage(
 
 
 def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True) -> Path:
-    """Train, checkpoint every 250 steps, and export; continue where a checkpoint is found.
+    """Train, checkpoint every 250 steps, merge, export; continue where a checkpoint is found.
 
     Returns:
         Path of the exported weights.
     """
     prepare(recipe, out, max(1, os.cpu_count() or 1))
     torch.manual_seed(recipe.seed)
-    network = EncoderNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = EncoderNetwork(mirrored=False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser, schedule = start_stage(network, recipe, recipe.stages[0])
     first, log = 0, []
     checkpoint = out / "checkpoint.pt"
@@ -133,9 +137,14 @@ def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True
                     "step": step + 1, "log": log,
                 }, temporary)
                 temporary.replace(checkpoint)
-                export_encoder(network, recipe, out / "encoder.safetensors")
                 plot_curves(log, out / "training.png")
                 (out / "log.json").write_text(json.dumps(log))
+        merged = EncoderNetwork().to(device).eval()
+        merged.load_state_dict(network.state_dict())
+        fit_merging(merged, (
+            torch.from_numpy(workers.submit(draw, recipe.steps + k).result()["images"]).to(device)
+            for k in range(_FIT_BATCHES)), recipe.seed)
+    export_encoder(merged, recipe, out / "encoder.safetensors")
     return out / "encoder.safetensors"
 
 

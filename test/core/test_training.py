@@ -13,12 +13,16 @@ import pairs  # noqa: E402
 import worlds  # noqa: E402
 from data import VALIDATION, Data  # noqa: E402
 from losses import against_cells, contrastive_loss  # noqa: E402
+from merging import fit_merging  # noqa: E402
 from pairs import picture_pair  # noqa: E402
 from procedural import dead_leaves, noise_bank  # noqa: E402
 from recipe import Recipe, Stage  # noqa: E402
 from train_encoder import train  # noqa: E402
 
-from ace_slam_ros.core.encoders.network import fold_normalisation  # noqa: E402
+from ace_slam_ros.core.encoders.network import (  # noqa: E402
+    fold_normalisation,
+    normalise,
+)
 from ace_slam_ros.core.encoders.tiny import EncoderNetwork  # noqa: E402
 from ace_slam_ros.core.synth.worlds import CAMERA, make_world  # noqa: E402
 
@@ -143,5 +147,34 @@ def test_a_miniature_training_improves_and_resumes(tmp_path):
     network = fold_normalisation(EncoderNetwork())
     network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     assert path.stat().st_size < 2_000_000
+    views = torch.from_numpy(Data(recipe, tmp_path).batch(7)["images"])
+    with torch.inference_mode():
+        cells = network(views).permute(0, 2, 3, 1).flatten(0, 2)
+    assert float(cells.mean(dim=0).norm()) < 0.4  # fitted: no direction that all cells share
     held_out = Data(recipe, tmp_path).batch(VALIDATION)
     assert held_out["images"].shape == (6, 1, 96, 96)
+
+
+def test_merging_makes_both_descriptors_count_the_same():
+    torch.manual_seed(0)
+    network = EncoderNetwork().eval()
+    bank = noise_bank(np.random.default_rng(0), 4, 192)
+    views = torch.from_numpy(np.stack([
+        dead_leaves(np.random.default_rng([1, k]), bank, 128) for k in range(24)
+    ])[:, None].astype(np.float32))
+    fit_merging(network, views.split(6), seed=0)
+    image = normalise(views)
+    with torch.inference_mode():
+        learned, edges = network.learned(image), network.edges(image)
+        merged = network(views)
+    flat = edges.permute(0, 2, 3, 1).flatten(0, 2)
+    assert torch.allclose(flat.norm(dim=1), torch.ones(len(flat)), atol=1e-4)
+    variance = flat.var(dim=0)
+    assert variance[0] > variance[-1] > variance[0] / 300  # half whitened, largest first
+    both = torch.cat([learned, edges], dim=1)[0].flatten(1).T
+    both = both - torch.cat([learned, edges], dim=1).permute(0, 2, 3, 1).flatten(0, 2).mean(dim=0)
+    before = torch.nn.functional.normalize(both, dim=1) @ torch.nn.functional.normalize(both).T
+    after = merged[0].flatten(1).T @ merged[0].flatten(1)
+    agreement = np.corrcoef(before.flatten().numpy(), after.flatten().numpy())[0, 1]
+    assert agreement > 0.9  # cells alike before merging are alike after
+    assert all(p.isfinite().all() for p in network.state_dict().values())

@@ -108,9 +108,12 @@ class NetworkEncoder(Encoder):
         return Keypoints(pixels_N2.cpu().numpy(), descriptors.cpu().numpy())
 
     def _upload(self, grey_HW: UInt8Image) -> Tensor:
-        """Return (1, 1, H', W') float32 on the device, edges repeated up to whole multiples."""
+        """Return (1, 1, H', W') float32 on the device, edges repeated up to whole multiples.
+
+        Two multiples at least: mirrored borders need a cell to mirror.
+        """
         multiple = self.spec.size_multiple
-        pad_y, pad_x = (-side % multiple for side in grey_HW.shape)
+        pad_y, pad_x = (max(-side % multiple, 2 * multiple - side) for side in grey_HW.shape)
         if pad_y or pad_x:
             grey_HW = np.pad(grey_HW, ((0, pad_y), (0, pad_x)), mode="edge")
         image = torch.from_numpy(np.ascontiguousarray(grey_HW)).to(self.device)

@@ -1,0 +1,84 @@
+"""Histograms of edge orientations around each cell: SIFT's idea as a layer, dense and learnable.
+
+What SIFT counts, computed for all cells at once: gradients by orientation, summed over blurred
+regions, sixteen regions around a cell, square roots after division by their sum. Where SIFT stops
+with these 128 numbers, `OrientationHistograms` weighs them by a learned projection. No training
+data can spoil what the fixed part sees, so it carries over to cameras that training never met.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+#: Directions of an edge, over the full circle: bright left of dark is another than dark left.
+ORIENTATIONS = 8
+#: Regions around a cell, along each side.
+REGIONS = 4
+#: Pixels of a cell, and of the blocks over which the image is averaged before differentiation.
+_CELL, _BLOCK = 8, 4
+#: An edge counts for a direction with the cosine to this power: half at 24 degrees away.
+_SHARPNESS = 7
+#: Sum of a cell's histograms (contrasts of the image per block) that counts as no texture at all;
+#: noise of one grey level sums to some fifty times as much.
+_LEAST_GRADIENT = 1e-3
+
+
+def oriented_gradients(normalised_b1HW: Tensor) -> Tensor:
+    """Return (B, 8, H / 8, W / 8): mean gradient of each cell by direction, >= 0.
+
+    Args:
+        normalised_b1HW: images of zero mean and unit variance.
+    """
+    small = F.pad(F.avg_pool2d(normalised_b1HW, _BLOCK), (1, 1, 1, 1), mode="replicate")
+    dx = (small[:, :, 1:-1, 2:] - small[:, :, 1:-1, :-2]) * 0.5
+    dy = (small[:, :, 2:, 1:-1] - small[:, :, :-2, 1:-1]) * 0.5
+    angles = [2 * math.pi * k / ORIENTATIONS for k in range(ORIENTATIONS)]
+    cosine = dx.new_tensor([math.cos(a) for a in angles])[None, :, None, None]
+    sine = dx.new_tensor([math.sin(a) for a in angles])[None, :, None, None]
+    along = F.relu(dx * cosine + dy * sine)
+    share = along * torch.rsqrt(dx * dx + dy * dy + 1e-8)
+    cubed = share * share * share
+    found = F.avg_pool2d(along * cubed * cubed, _CELL // _BLOCK)
+    return found.contiguous(memory_format=torch.channels_last)
+
+
+class OrientationHistograms(nn.Module):
+    """Projects the root histograms of the 4x4 regions around each cell.
+
+    Args:
+        outputs: channels of the projection.
+        spacing: distance between the centres of neighbouring regions in cells, odd.
+    """
+
+    def __init__(self, outputs: int, spacing: int) -> None:
+        super().__init__()
+        self.spacing = spacing
+        # Boxes that blur a region; the last, of even width, moves centres to corners of cells.
+        self._boxes = (spacing, spacing, 2) if spacing > 1 else (2, 2, 2)
+        self.project = nn.Conv2d(ORIENTATIONS, outputs, REGIONS, dilation=spacing, bias=False)
+
+    def forward(self, gradients_b8hw: Tensor) -> Tensor:
+        """Return (B, outputs, h, w) from `oriented_gradients`."""
+        roots, scale = self.roots(gradients_b8hw)
+        found: Tensor = self.project(roots.to(self.project.weight.dtype))
+        return found * scale.to(found.dtype)
+
+    def roots(self, gradients_b8hw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `project` weighs and the factor that gives a cell's roots unit norm.
+
+        Returns:
+            (B, 8, h + 3 * spacing, w + 3 * spacing) square roots of every region's histogram, the
+            region of index (0, 0) being the first of cell (0, 0); (B, 1, h, w) factor.
+        """
+        blur = sum(self._boxes) - len(self._boxes)
+        reach = (blur + (REGIONS - 1) * self.spacing) // 2
+        x = F.pad(gradients_b8hw, (reach,) * 4, mode="reflect")
+        for box in self._boxes:
+            x = F.avg_pool2d(x, box, 1)
+        whole = F.conv2d(x.sum(1, keepdim=True), x.new_ones(1, 1, REGIONS, REGIONS),
+                         dilation=self.spacing)
+        return x.sqrt(), torch.rsqrt(whole + _LEAST_GRADIENT)
