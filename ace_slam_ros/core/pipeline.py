@@ -174,7 +174,9 @@ def _play_realtime(
             if update is not None:
                 tracker.set_head(*update)
             answered.clear()
-            result = tracker.process(frame, lambda *_: answered.append(time.perf_counter()))
+            result = tracker.process(
+                frame, lambda *_: answered.append(time.perf_counter()),
+                late_ms=(time.perf_counter() - arrived) * 1e3)
             answered.append(time.perf_counter())
             run.add(result, (answered[0] - arrived) * 1e3)
             run.view.show(frame, result, tracker.head)

@@ -351,7 +351,7 @@ def test_keyframe_ids_never_repeat(mapped, encoder, frames):
     for _ in range(3):
         tracker = Tracker(CONFIG, encoder)
         tracker.set_head(mapper.export_head(), 1)
-        base = tracker._next_keyframe
+        base = tracker._keyframes.next_id
         assert base not in seen and base > max(seen)
         keyframe = next(iter(mapper._buffer.keyframes))
         assert mapper.add_keyframe(replace(keyframe, id=base, stamp_ns=base), mapper.map_id)
