@@ -1,6 +1,7 @@
 """Tracker, mapper, relocalizer and pipeline on rendered and recorded sequences."""
 
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -280,6 +281,17 @@ def test_mapper_memory_is_bounded(encoder, mapped):
 def test_nothing_mapped_cannot_be_saved(encoder, tmp_path):
     with pytest.raises(MapError, match="nothing is mapped"):
         Mapper(CONFIG, encoder).save(tmp_path / "map")
+
+
+def test_an_interrupted_run_leaves_no_thread_behind(room, tmp_path, monkeypatch):
+    """One that still decodes would abort the interpreter's end."""
+    def interrupt(self, frame, *args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tracker, "process", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_sequence(_limited(room, FRAMES), CONFIG, tmp_path, realtime=True, progress=False)
+    assert not {"camera", "mapper"} & {thread.name for thread in threading.enumerate()}
 
 
 def test_real_sequence(tum_fr1_xyz, tmp_path):
