@@ -68,12 +68,18 @@ class FrameBudget:
         self._head_share += _GAIN * (due - self._head_share)
         return due
 
-    def fits(self, stage: str, elapsed_ms: float) -> bool:
-        """Return whether a step that is to be done can be done after so long on this frame."""
+    def fits(self, stage: str, elapsed_ms: float, ready: bool = True) -> bool:
+        """Return whether a step that is to be done can be done on this frame.
+
+        Args:
+            stage: name of the step.
+            elapsed_ms: time spent on the frame so far.
+            ready: False when the step should rather wait for another one.
+        """
         waited = self._waits.get(stage, 0)
         in_time = self._stages_ms.get(stage, 0.0) <= (
             self._deadline_ms - self._late_ms - elapsed_ms)
-        if not in_time and waited < _LONGEST_WAIT:
+        if not (ready and in_time) and waited < _LONGEST_WAIT:
             self._waits[stage] = waited + 1
             return False
         self._mean_wait += _GAIN * (waited - self._mean_wait)
@@ -89,14 +95,13 @@ class FrameBudget:
             self._used_share = min(max(left_ms / whole_ms, _LEAST_SHARE), 1.0)
         return self._used_share
 
-    def spent(self, elapsed_ms: float, stages_ms: dict[str, float] | None = None) -> None:
-        """Record the time a frame took, also by stage.
+    def took(self, stage: str, spent_ms: float) -> None:
+        """Record the time of a step."""
+        whole_ms = spent_ms / self._used_share if stage == "localise" else spent_ms
+        known_ms = self._stages_ms.setdefault(stage, whole_ms)
+        self._stages_ms[stage] = known_ms + _GAIN * (whole_ms - known_ms)
 
-        One slow frame is not paid for longer than needed.
-        """
+    def spent(self, elapsed_ms: float) -> None:
+        """Record the time a frame took; one slow frame is not paid for longer than needed."""
         limit = self._budget_ms * _LONGEST_INTERVAL
         self._debt_ms = min(max(self._debt_ms + elapsed_ms - self._budget_ms, 0.0), limit)
-        for name, spent_ms in (stages_ms or {}).items():
-            whole_ms = spent_ms / self._used_share if name == "localise" else spent_ms
-            known_ms = self._stages_ms.setdefault(name, whole_ms)
-            self._stages_ms[name] = known_ms + _GAIN * (whole_ms - known_ms)

@@ -22,13 +22,14 @@ from .track_result import StageClock
 
 @dataclass
 class _Look:
-    """A frame of known pose that waits to be described and localised.
+    """A frame of known pose that waits to be described, and to be localised if that `is_due`.
 
     `keyframe` is what the mapper is to get of it, None when it is no keyframe.
     """
 
     frame: Frame
     refined: RefinedPose
+    is_due: bool
     keyframe: NewKeyframe | None = None
     features: Features | None = None
 
@@ -46,8 +47,8 @@ class _Look:
 class LateWork:
     """Makes keyframes, has the head look at frames and adjusts the window of local keyframes.
 
-    One frame at a time is looked at, the description of a keyframe serves the head as well. The
-    window has the time that is left when no frame is looked at.
+    One frame at a time is looked at. The description of a keyframe serves the head as well when
+    its look at a frame is due. The window has the time that is left when no frame is looked at.
 
     Attributes:
         doubts: the head's last look says that the camera is elsewhere.
@@ -83,30 +84,30 @@ class LateWork:
         """
         self.doubts = False
         if self._budget.head_due(True, looking=self._look is not None):
-            self._look = _Look(frame, refined)
+            self._look = _Look(frame, refined, is_due=True)
         self._add_keyframe(frame, refined, motion, clock)
         keyframe = self._describe(clock)
         raw = self._localise(refined.T_map_cam, clock)
-        stage = self._local.next_step
-        if stage and self._look is None and self._budget.fits(stage, clock.elapsed_ms):
+        while self._look is None and (stage := self._local.next_step) and self._budget.fits(
+                stage, clock.elapsed_ms):
             self._local.adjust_step()
-            clock.lap(stage)
+            self._budget.took(stage, clock.lap(stage))
         return raw, keyframe
 
     def _add_keyframe(
         self, frame: Frame, refined: RefinedPose, motion: Motion | None, clock: StageClock
     ) -> None:
-        """Make the frame a keyframe, once the last one is described and adjusted."""
-        owed = self._look is not None and self._look.owes_keyframe
-        if owed or self._local.next_step or not self._keyframes.wanted(
+        """Make the frame a keyframe, once the last one is described and, best, adjusted."""
+        look = self._look
+        if look is not None and look.owes_keyframe or not self._keyframes.wanted(
                 frame, refined.T_map_cam):
             return
-        if self._budget.fits("keyframe", clock.elapsed_ms):
+        if self._budget.fits("keyframe", clock.elapsed_ms, ready=not self._local.next_step):
             new = self._keyframes.add(
                 frame, refined.T_map_cam, refined.covariance_66, motion, placed=True)
-            clock.lap("keyframe")
+            self._budget.took("keyframe", clock.lap("keyframe"))
             if new is not None:
-                self._look = _Look(frame, refined, new)
+                self._look = _Look(frame, refined, look is not None and look.is_due, new)
 
     def _describe(self, clock: StageClock) -> Keyframe | None:
         """Describe the frame that is looked at; return what the mapper gets of it."""
@@ -115,7 +116,9 @@ class LateWork:
                 "encode", clock.elapsed_ms):
             return None
         look.features = self._localiser.describe(look.frame)
-        clock.lap("encode")
+        self._budget.took("encode", clock.lap("encode"))
+        if not look.is_due:
+            self._look = None
         return None if look.keyframe is None else self._keyframes.for_mapper(
             look.keyframe, look.features)
 
@@ -128,7 +131,7 @@ class LateWork:
         self._look = None
         features = look.features.share(self._budget.feature_share(clock.elapsed_ms))
         raw = self._localiser.localise(features, self._model.segment, everywhere=False)
-        clock.lap("localise")
+        self._budget.took("localise", clock.lap("localise"))
         if raw is None:
             return None
         self._anchor.pull(raw, look.refined)

@@ -87,12 +87,13 @@ class StageClock:
         """Time since the start."""
         return (time.perf_counter() - self.start) * 1e3
 
-    def lap(self, name: str) -> None:
-        """Add the time since the last lap to a stage."""
+    def lap(self, name: str) -> float:
+        """Add the time since the last lap to a stage and return it, in milliseconds."""
         now = time.perf_counter()
         elapsed_ms = (now - (self._last or self.start)) * 1e3
         self.stages_ms[name] = self.stages_ms.get(name, 0.0) + elapsed_ms
         self._last = now
+        return elapsed_ms
 
 
 def explain_missing(

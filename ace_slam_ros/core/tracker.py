@@ -369,7 +369,7 @@ class Tracker:
         reason: str,
     ) -> TrackResult:
         elapsed_ms = clock.elapsed_ms
-        self._budget.spent(elapsed_ms, clock.stages_ms)
+        self._budget.spent(elapsed_ms)
         return TrackResult(
             frame.stamp_ns, self.state, pose, covariance,
             None if raw is None else raw.T_map_cam, *self._localiser.confidence, self._version,
