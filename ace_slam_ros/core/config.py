@@ -168,8 +168,8 @@ class TrackerConfig(Checked):
         25.0, "time per frame a live tracker keeps to by relocalising only some frames; 0 = "
         "relocalise every frame", "ms", 0.0, 10000.0)
     frame_deadline_ms: float = param(
-        50.0, "time a live tracker keeps to on a frame that it relocalises, with fewer features "
-        "when tracking is sure", "ms", 1.0, 10000.0)
+        50.0, "time from a frame's arrival by which a live tracker ends its work on it, when "
+        "tracking is sure; what does not fit waits for later frames", "ms", 1.0, 10000.0)
     lost_after_s: float = param(
         0.15, "time without any accepted pose until the state is LOST, which the next frame "
         "declares: at 20 Hz and more within 0.2 s", "s", 0.0, 10.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from .geometry import (
     transform_points,
 )
 from .local_keyframe import LocalKeyframe, Track
-from .local_window import adjust_keyframes
+from .local_window import Unadjusted, WindowAdjustment
 from .motion_model import Motion
 from .refinement.corners import Float32Array, contrast, detect_corners, point_depth
 from .refinement.follow import follow
@@ -40,21 +40,12 @@ from .segments import segment_of
 
 _REFERENCES = 2
 _LEAST_TRACKS_OF_A_LINK = 12
+_LINKS_PER_STEP = 2
 _MAX_KEYFRAMES = 120
 #: Views farther apart than this (translation over depth plus 1.5 x radians) share too little.
 LARGEST_VIEW_DISTANCE = 1.2
 #: Tells which map points (n, 3) stand still as far as is known.
 Standing = Callable[[Float64Array], npt.NDArray[np.bool_]]
-
-
-@dataclass
-class _Unadjusted:
-    """A new keyframe, its frame, its neighbours and itself, and those not compared with it yet."""
-
-    added: LocalKeyframe
-    frame: Frame
-    near: list[LocalKeyframe]
-    unlinked: list[LocalKeyframe]
 
 
 class LocalMap:
@@ -63,7 +54,7 @@ class LocalMap:
     def __init__(self, tracker: TrackerConfig, sensor: SensorConfig) -> None:
         self._tracker, self._sensor = tracker, sensor
         self._keyframes: dict[int, LocalKeyframe] = {}
-        self._pending: _Unadjusted | None = None
+        self._pending: Unadjusted | None = None
         self.shutter = RollingShutter(sensor.readout_s)
 
     def __len__(self) -> int:
@@ -85,6 +76,7 @@ class LocalMap:
 
     def shift(self, T_44: Float64Array, first: int) -> None:
         """Move the keyframes with id >= `first` rigidly: T_map_cam becomes T_44 @ T_map_cam."""
+        self._restart_window()
         for keyframe in self._keyframes.values():
             if keyframe.id >= first:
                 keyframe.T_map_cam = T_44 @ keyframe.T_map_cam
@@ -103,6 +95,7 @@ class LocalMap:
             By segment, as it was before: (4, 4) motion of its newest keyframe in the map frame,
             T_map_cam becomes T @ T_map_cam.
         """
+        self._restart_window()
         motions: dict[int, Float64Array] = {}
         for identifier in sorted(self._keyframes):
             keyframe = self._keyframes[identifier]
@@ -153,7 +146,7 @@ class LocalMap:
         if self._tracker.window > 0:
             near = [k for distance, k in self.nearest(T_map_cam, self._tracker.window + 1)
                     if distance < LARGEST_VIEW_DISTANCE and k.camera == frame.camera]
-            self._pending = _Unadjusted(added, frame, near, [k for k in near if k is not added])
+            self._pending = Unadjusted(added, frame, near, [k for k in near if k is not added])
         return True
 
     def can_show(self, frame: Frame) -> bool:
@@ -180,31 +173,46 @@ class LocalMap:
         for _, keyframe in self.nearest(T_map_cam, 1):
             keyframe.stands_n &= standing(self._points(keyframe))
 
-    def adjust(self, links: int | None = None) -> bool:
-        """Adjust the window around the newest keyframe, if that is still to be done.
+    def adjust(self) -> None:
+        """Adjust the window around the newest keyframe, if that is still to be done."""
+        while self._pending is not None:
+            self.adjust_step()
 
-        Args:
-            links: neighbours that are compared with the newest keyframe in this call; the next
-                calls go on, the last one adjusts. None does everything now.
+    @property
+    def next_step(self) -> str:
+        """Stage that `adjust_step` would work at: link or adjust; empty when nothing is left."""
+        if self._pending is None:
+            return ""
+        return "link" if self._pending.unlinked else "adjust"
 
-        Returns:
-            Whether anything was to do.
-        """
+    def adjust_step(self) -> None:
+        """Do a part of `adjust`: compare the newest keyframe with some others, or iterate."""
         pending = self._pending
         if pending is None:
-            return False
-        some = pending.unlinked[:links]
-        pending.unlinked = pending.unlinked[len(some):]
-        for host in some:
+            return
+        if pending.unlinked:
+            self._link(pending, pending.unlinked[:_LINKS_PER_STEP])
+            del pending.unlinked[:_LINKS_PER_STEP]
+            return
+        if pending.window is None:
+            pending.window = WindowAdjustment(
+                self._keyframes, {k.id for k in pending.near}, self._sensor,
+                self.shutter.readout_s)
+        if not pending.window.step():
+            self._pending = None
+
+    def _link(self, pending: Unadjusted, hosts: list[LocalKeyframe]) -> None:
+        """Find the corners of keyframes in the newest one."""
+        for host in hosts:
             index, pixels = self._follow(host, pending.frame, pending.added.T_map_cam, wide=False)
             if len(index) >= _LEAST_TRACKS_OF_A_LINK:
                 host.tracks[pending.added.id] = Track(
                     index, pixels, self._depth(pending.frame, pixels))
-        if links is None or not some:
-            self._pending = None
-            adjust_keyframes(self._keyframes, {k.id for k in pending.near}, self._sensor,
-                             self.shutter.readout_s)
-        return True
+
+    def _restart_window(self) -> None:
+        """Let an adjustment that is under way begin anew: it started from other poses."""
+        if self._pending is not None:
+            self._pending.window = None
 
     def _cull(self) -> None:
         """Drop the keyframe nearest to another one, never one of the ten newest."""

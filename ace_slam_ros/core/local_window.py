@@ -1,35 +1,93 @@
-"""Gathers local keyframes around a new one into a window, adjusts it and takes the result over."""
+"""Gathers local keyframes around a new one into a window and adjusts it, at once or in steps."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from .camera import Camera
 from .config import SensorConfig
+from .frame import Frame
 from .geometry import Float64Array, invert_pose, transform_points
 from .local_keyframe import LocalKeyframe
 from .refinement.shutter import sweep
-from .refinement.window import Window, adjust
+from .refinement.window import ITERATIONS, Window, iterate
 
 
-def adjust_keyframes(
-    keyframes: dict[int, LocalKeyframe], chosen: set[int], sensor: SensorConfig, readout_s: float
-) -> None:
-    """Adjust the poses of the chosen keyframes and the depths of all points they see or show.
+class WindowAdjustment:
+    """Adjusts the poses of the chosen keyframes and the depths of all points they see or show.
 
     Keyframes that share points with them but are not chosen hold them in place; without any, the
-    oldest chosen one does.
+    oldest chosen one does. Keyframes must not be moved or dropped before the last step.
     """
+
+    def __init__(
+        self, keyframes: dict[int, LocalKeyframe], chosen: set[int], sensor: SensorConfig,
+        readout_s: float,
+    ) -> None:
+        self._keyframes, self._sensor = keyframes, sensor
+        self._gathered = _gather(keyframes, chosen, sensor, readout_s)
+        self._left = ITERATIONS
+
+    def step(self) -> bool:
+        """Do one iteration; False when it was the last one, which moves the keyframes."""
+        if self._gathered is None:
+            return False
+        iterate(self._gathered.window, self._gathered.camera, self._sensor)
+        self._left -= 1
+        if not self._left:
+            self._gathered.take_over(self._keyframes)
+        return self._left > 0
+
+
+@dataclass
+class Unadjusted:
+    """A new keyframe, its frame, its neighbours and itself, and those not compared with it yet.
+
+    `window` is the adjustment once it has begun.
+    """
+
+    added: LocalKeyframe
+    frame: Frame
+    near: list[LocalKeyframe]
+    unlinked: list[LocalKeyframe]
+    window: WindowAdjustment | None = None
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """A window; `place` of each keyframe in it by id, and `first` point of each host by id."""
+
+    window: Window
+    camera: Camera
+    place: dict[int, int]
+    first: dict[int, int]
+
+    def take_over(self, keyframes: dict[int, LocalKeyframe]) -> None:
+        """Give the keyframes what the window says of them."""
+        for i, k in self.place.items():
+            keyframes[i].T_map_cam = self.window.poses_K44[k]
+        for i, first in self.first.items():
+            count = len(keyframes[i].pixels_n2)
+            keyframes[i].inverse_n = self.window.inverse_n[first:first + count].copy()
+
+
+def _gather(
+    keyframes: dict[int, LocalKeyframe], chosen: set[int], sensor: SensorConfig, readout_s: float
+) -> _Gathered | None:
+    """Make a window of the chosen keyframes and those linked to them; None without any link."""
     links = [(host, keyframes[i]) for host in keyframes.values() for i in host.tracks
              if i in keyframes and (host.id in chosen or i in chosen)]
     if not links:
-        return
+        return None
     place = {i: k for k, i in enumerate(sorted({k.id for link in links for k in link}))}
     free = np.array([i in chosen for i in place])
     if free.all():
         free[0] = False
     hosts = list(dict.fromkeys(host.id for host, _ in links))
-    first = dict(zip(hosts, np.cumsum([0, *(len(keyframes[i].pixels_n2) for i in hosts)])[:-1],
-                     strict=True))
+    ends = np.cumsum([0, *(len(keyframes[i].pixels_n2) for i in hosts)]).tolist()
+    first = dict(zip(hosts, ends[:-1], strict=True))
     measured = np.concatenate([keyframes[i].measured_m_n for i in hosts])
     seen = [_sighting(host, other, readout_s) for host, other in links]
     window = Window(
@@ -44,12 +102,7 @@ def adjust_keyframes(
                                  for h, o in links]),
         pixels_m2=np.concatenate(seen),
         depth_m=np.concatenate([h.tracks[o.id].depth_m for h, o in links]).astype(np.float64))
-    adjust(window, links[0][0].camera, sensor)
-    for i, k in place.items():
-        keyframes[i].T_map_cam = window.poses_K44[k]
-    for i in hosts:
-        count = len(keyframes[i].pixels_n2)
-        keyframes[i].inverse_n = window.inverse_n[first[i]:first[i] + count].copy()
+    return _Gathered(window, links[0][0].camera, place, first)
 
 
 def _sighting(host: LocalKeyframe, other: LocalKeyframe, readout_s: float) -> Float64Array:

@@ -133,16 +133,22 @@ class _NewestSlot:
         self.replaced = 0
         self.error: Exception | None = None
 
-    def put(self, item: tuple[Frame, float]) -> None:
+    def put(self, frame: Frame, due: float) -> bool:
+        """Wait until the frame is due and store it; False when the slot is closed."""
         with self._condition:
-            self.replaced += self._item is not None
-            self._item = item
-            self._condition.notify()
+            while not self._closed and (left_s := due - time.perf_counter()) > 0.0:
+                self._condition.wait(left_s)
+            if not self._closed:
+                self.replaced += self._item is not None
+                self._item = (frame, time.perf_counter())
+                self._condition.notify_all()
+            return not self._closed
 
     def close(self, error: Exception | None = None) -> None:
+        """Let the other side know that no more comes, or is wanted."""
         with self._condition:
-            self._closed, self.error = True, error
-            self._condition.notify()
+            self._closed, self.error = True, self.error or error
+            self._condition.notify_all()
 
     def take(self) -> tuple[Frame, float] | None:
         """Wait for an item; None when closed and empty."""
@@ -174,7 +180,9 @@ def _play_realtime(
             if update is not None:
                 tracker.set_head(*update)
             answered.clear()
-            result = tracker.process(frame, lambda *_: answered.append(time.perf_counter()))
+            result = tracker.process(
+                frame, lambda *_: answered.append(time.perf_counter()),
+                late_ms=(time.perf_counter() - arrived) * 1e3)
             answered.append(time.perf_counter())
             run.add(result, (answered[0] - arrived) * 1e3)
             run.view.show(frame, result, tracker.head)
@@ -184,6 +192,8 @@ def _play_realtime(
             run.skipped = slot.replaced
     finally:
         bar.close()
+        slot.close()
+        feeder.join()  # a thread that still decodes would abort the interpreter's end
         worker.stop()
     if slot.error is not None:
         raise slot.error
@@ -197,9 +207,8 @@ def _feed(source: Source, slot: _NewestSlot) -> None:
         for frame in source:
             if not started:
                 started, first_ns = time.perf_counter(), frame.stamp_ns
-            due = started + (frame.stamp_ns - first_ns) * 1e-9
-            time.sleep(max(0.0, due - time.perf_counter()))
-            slot.put((frame, time.perf_counter()))
+            if not slot.put(frame, started + (frame.stamp_ns - first_ns) * 1e-9):
+                return
         slot.close()
     except Exception as error:  # handed to the main thread, which raises it
         slot.close(error)

@@ -31,12 +31,12 @@ class TrackResult:
             see `core.segments`.
         covariance_66: of the pose, map frame, order x y z then rotation; None without pose.
         T_map_cam_raw: (4, 4) pose from scene coordinates alone; None when they gave none or the
-            frame was only refined.
+            frame was only refined. Live it may be that of an earlier frame, carried on as tracked.
         inlier_ratio: share of features whose scene coordinates agree with the raw pose; of the
             last relocalised frame when this one was only refined.
         inlier_count: their number.
         weights_version: of the head used, 0 = no head yet.
-        keyframe: for the mapper, when the frame became one.
+        keyframe: for the mapper, when the frame became one; live it may be an earlier frame.
         revision: for the mapper, an earlier keyframe without the features that have proved to be
             of something that moved.
         processing_ms: time spent.
@@ -82,12 +82,18 @@ class StageClock:
     stages_ms: dict[str, float] = field(default_factory=dict)
     _last: float = 0.0
 
-    def lap(self, name: str) -> None:
-        """Add the time since the last lap to a stage."""
+    @property
+    def elapsed_ms(self) -> float:
+        """Time since the start."""
+        return (time.perf_counter() - self.start) * 1e3
+
+    def lap(self, name: str) -> float:
+        """Add the time since the last lap to a stage and return it, in milliseconds."""
         now = time.perf_counter()
         elapsed_ms = (now - (self._last or self.start)) * 1e3
         self.stages_ms[name] = self.stages_ms.get(name, 0.0) + elapsed_ms
         self._last = now
+        return elapsed_ms
 
 
 def explain_missing(

@@ -8,7 +8,6 @@ the floor.
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from collections.abc import Callable
 
@@ -17,21 +16,23 @@ import numpy as np
 from .anchor import Anchor
 from .config import SlamConfig
 from .encoders.interface import Encoder
-from .features import extract_features
 from .frame import Frame
 from .frame_budget import FrameBudget
-from .geometry import Float64Array, invert_pose
+from .geometry import Float64Array
 from .heads.factory import load_head
 from .heads.payload import read_info, unpack_poses
 from .heads.protocol import SceneHead
 from .keyframe import Features, Keyframe
+from .keyframe_maker import KeyframeMaker
+from .late_work import LateWork
 from .local_map import LocalMap
+from .localiser import Localiser
 from .motion_model import Motion, MotionModel
 from .override import found_again, overrides
 from .refinement.pose import RefinedPose
 from .seen_through import SeenThrough
-from .segments import explain, first_pose, split
-from .solver import PoseEstimate, solve_rgbd
+from .segments import explain, first_pose
+from .solver import PoseEstimate
 from .track_result import StageClock, TrackerState, TrackResult, explain_missing
 from .unknown_place import UnknownPlace
 
@@ -67,27 +68,27 @@ class Tracker:
         self._local = LocalMap(config.tracker, config.sensor)
         self._retired: set[str] = set()
         self._localization = config.ros.mode == "localization"
-        self._live = live
         self._seen_through = SeenThrough(config.sensor)
         self._model = MotionModel(config.tracker.motion_prior)
         self._anchor = Anchor(config, self._local, self._localization)
+        self._localiser = Localiser(config, encoder)
+        self._keyframes = KeyframeMaker(config, self._local, self._anchor, self._seen_through)
         self._unknown = UnknownPlace(config)
         self._budget = FrameBudget(
             config.tracker.frame_budget_ms if live else 0.0, config.tracker.frame_deadline_ms)
+        self._late = LateWork(config.tracker, self._budget, self._local, self._keyframes,
+                              self._localiser, self._anchor, self._model)
         self._begin(map_id or uuid.uuid4().hex[:12])
 
     def _begin(self, map_id: str) -> None:
         self.map_id = map_id
         self.state = TrackerState.INIT
-        self._head: SceneHead | None = None
+        self._localiser.clear()
         self._version = 0
         self._corrections = 0
-        self._next_keyframe = 0
+        self._keyframes.next_id = 0
         self._local.clear()
-        self._rng = np.random.default_rng(self._config.seed)
         self._anchor.clear()
-        self._confidence = (0.0, 0)
-        self._segments: tuple[int, ...] = ()
         self.clear_motion()
 
     def clear_motion(self) -> None:
@@ -99,6 +100,7 @@ class Tracker:
         self._unknown.clear()
         self._steady = False
         self._budget.clear()
+        self._late.clear()
         self._seen_through.clear()
 
     @property
@@ -112,7 +114,7 @@ class Tracker:
             self._local.clear()
             self.clear_motion()
             self._anchor.clear()
-            self.state = TrackerState.INIT if self._head is None else TrackerState.LOST
+            self.state = TrackerState.INIT if self._localiser.head is None else TrackerState.LOST
             return
         self._retired.add(self.map_id)
         self._begin(uuid.uuid4().hex[:12])
@@ -150,8 +152,9 @@ class Tracker:
             self._begin(info.map_id)
             self.state = TrackerState.LOST
             # some that another tracker has sent may not be learned yet
-            self._next_keyframe = info.next_keyframe + _KEYFRAME_ID_MARGIN
-        self._head, self._version, self._segments = head, version, info.segments
+            self._keyframes.next_id = info.next_keyframe + _KEYFRAME_ID_MARGIN
+        self._localiser.head, self._localiser.segments = head, info.segments
+        self._version = version
         if info.corrections != self._corrections:
             self._follow_corrections(unpack_poses(payload))
             self._corrections = info.corrections
@@ -169,6 +172,7 @@ class Tracker:
         before = self._model.segment
         motion = self._local.correct(poses).get(before, np.eye(4))
         self._seen_through.move(motion)
+        self._late.move(motion)
         self._model.correct(motion)
         if self._model.segment != before:
             log.info("segment %d is joined: tracking goes on in map %s", before, self.map_id)
@@ -176,9 +180,11 @@ class Tracker:
     @property
     def head(self) -> SceneHead | None:
         """The head in use, None before the first."""
-        return self._head
+        return self._localiser.head
 
-    def process(self, frame: Frame, answer: Answer | None = None) -> TrackResult:
+    def process(
+        self, frame: Frame, answer: Answer | None = None, late_ms: float = 0.0
+    ) -> TrackResult:
         """Track one frame; never raises for what a camera can deliver.
 
         Args:
@@ -186,11 +192,13 @@ class Tracker:
             answer: takes pose and covariance as soon as image tracks hold the camera well, before
                 the frame is relocalised or made a keyframe. Should that prove the pose wrong, the
                 next frame's is right. Not called for other frames.
+            late_ms: time since the frame arrived, for which a live tracker does less.
 
         Returns:
             What became of the frame in the end; its pose is the one that was answered.
         """
         clock = StageClock()
+        self._budget.begin(late_ms)
         self._motion = self._model.until(frame.stamp_ns)
         if self.state is TrackerState.INIT:
             return self._initialise(frame, clock)
@@ -204,11 +212,12 @@ class Tracker:
         if answer is not None and followed is not None and followed.held_well:
             at_once = followed.T_map_cam, followed.covariance_66
             answer(*at_once)
+        if followed is not None and followed.held_well and self._steady and (
+                self._budget.shares_work):
+            return self._go_on(frame, followed, clock)
         features, raw, keyframe = None, None, None
         if self._budget.head_due(self._steady) or followed is None:
             features, raw = self._relocalise(frame, clock)
-        elif self._local.adjust(links=2):  # live, frames without the head have time for it
-            clock.lap("adjust")
         refined, believed = self._settle(frame, predicted, followed, raw)
         clock.lap("refine")
         self._steady = refined is not None and refined.held_well
@@ -222,55 +231,59 @@ class Tracker:
             self._moved(frame.stamp_ns, pose, followed is not None and refined is not followed)
             if self._seen_through.add(frame, pose):
                 self._local.leave_movers(pose, self._seen_through.standing)
-            if self._wants_keyframe(pose) or self._local.brings_texture(frame, pose):
-                keyframe = self._make_keyframe(
-                    frame, features or self._describe(frame), pose, covariance,
-                    # without refinement, as in ACE-SLAM, scene-coordinate poses make the map
-                    placed=refined is not None or not self._config.tracker.refine)
+            if self._keyframes.wanted(frame, pose):
+                # without refinement, as in ACE-SLAM, scene-coordinate poses make the map
+                placed = refined is not None or not self._config.tracker.refine
+                new = self._keyframes.add(frame, pose, covariance, self._motion, placed)
+                if not self._budget.shares_work:
+                    self._local.adjust()
+                if new is not None:
+                    keyframe = self._keyframes.for_mapper(
+                        new, features or self._localiser.describe(frame))
                 clock.lap("keyframe")
         else:
             self.missed(frame.stamp_ns)
             if self.state is TrackerState.LOST and features is not None:
                 segment = self._unknown.new_segment(
-                    frame, features, self._head, self._local, self._segments)
+                    frame, features, self._localiser.head, self._local,
+                    self._localiser.segments)
                 if segment is not None:
                     return self._start_segment(segment, frame, features, clock)
         reason = "" if pose is not None else explain_missing(
-            features, raw, self._config.solver.min_inliers, self._head is not None)
+            features, raw, self._config.solver.min_inliers, self._localiser.head is not None)
         if at_once is not None:
             pose, covariance = at_once
         return self._result(frame, clock, pose, covariance, raw, keyframe, reason)
 
     def _relocalise(self, frame: Frame, clock: StageClock) -> tuple[Features, PoseEstimate | None]:
         """Describe the frame and solve its pose from scene coordinates alone."""
-        features = self._describe(frame)
+        features = self._localiser.describe(frame)
         clock.lap("encode")
-        raw = self._localise(features.share(self._budget.feature_share(self._steady)))
-        self._confidence = (0.0, 0) if raw is None else (raw.inlier_ratio, raw.inlier_count)
+        raw = self._localise(features)
         clock.lap("localise")
         return features, raw
 
-    def _describe(self, frame: Frame) -> Features:
-        return extract_features(self._encoder, frame, self._config.features, self._config.sensor)
+    def _go_on(self, frame: Frame, followed: RefinedPose, clock: StageClock) -> TrackResult:
+        """Take the pose of a camera that image tracks hold well; do the rest as time allows."""
+        pose = followed.T_map_cam
+        self._moved(frame.stamp_ns, pose)
+        if self._seen_through.add(frame, pose):
+            self._local.leave_movers(pose, self._seen_through.standing)
+        raw, keyframe = self._late.work(frame, followed, self._motion, clock)
+        self._steady = not self._late.doubts  # the head looks at the next frame at once
+        return self._result(frame, clock, pose, followed.covariance_66, raw, keyframe, "")
 
     def _localise(self, features: Features) -> PoseEstimate | None:
         """Solve the pose; a tracked camera is sought in its own segment, a lost one in all."""
-        if self._head is None:
-            return None
-        predictions = self._head.predict(features.descriptors_ND)
         everywhere = self._model.last is None and not self._localization
-        parts = split(predictions, self._model.segment, self._segments, everywhere)
-        found = [solve_rgbd(features, part, self._config.solver, self._config.sensor, self._rng)
-                 for part in parts]
-        return max((raw for raw in found if raw is not None), key=lambda raw: raw.confidence,
-                   default=None)
+        return self._localiser.localise(features, self._model.segment, everywhere)
 
     def _initialise(self, frame: Frame, clock: StageClock) -> TrackResult:
         """Make the first frame with enough depth the origin of a new map."""
         if self._localization:
             reason = "waiting for the map: is the mapper up, and ros.map_dir set?"
             return self._result(frame, clock, None, None, None, None, reason)
-        features = self._describe(frame)
+        features = self._localiser.describe(frame)
         clock.lap("encode")
         known = features.depth_count
         if known < self._config.solver.min_inliers or not self._local.can_show(frame):
@@ -284,11 +297,8 @@ class Tracker:
         self, frame: Frame, features: Features, T_map_cam: Float64Array, clock: StageClock
     ) -> TrackResult:
         """Make a frame the first of the map, or of a segment of it."""
-        self._local.add(self._next_keyframe, frame, T_map_cam, np.zeros((6, 6)))
-        keyframe = self._seen_through.watch(Keyframe.from_features(
-            self._next_keyframe, frame.stamp_ns, T_map_cam, features, frame.camera))
-        self._local.mark_mapped(self._next_keyframe)
-        self._next_keyframe += 1
+        keyframe = self._keyframes.for_mapper(
+            self._keyframes.add_first(frame, T_map_cam, np.zeros((6, 6))), features)
         self.state = TrackerState.TRACKING
         self._moved(frame.stamp_ns, T_map_cam)
         return self._result(frame, clock, T_map_cam, np.eye(6) * 1e-6, None, keyframe, "")
@@ -352,48 +362,15 @@ class Tracker:
             self.state = TrackerState.LOST
             self._model.last = None
 
-    def _wants_keyframe(self, pose: Float64Array) -> bool:
-        """Whether the view is far enough from every local keyframe.
-
-        Keyframes made while anchoring are not in the map, so that they do not count afterwards.
-        """
-        known = self._anchor.first is None and not self._localization
-        return self._local.is_new_view(pose, self._config.keyframe, mapped_only=known)
-
-    def _make_keyframe(
-        self, frame: Frame, features: Features, pose: Float64Array, covariance_66: Float64Array,
-        placed: bool,
-    ) -> Keyframe | None:
-        """Make the frame a local keyframe; the mapper gets it if its pose is well `placed`."""
-        alone = self._local.reference(pose) is None
-        reference = self._local.reference(pose, mapped_only=True)
-        identifier = self._next_keyframe
-        if not self._local.add(identifier, frame, pose, covariance_66, self._motion,
-                               self._seen_through.standing):
-            return None
-        self._next_keyframe += 1
-        if not self._live:
-            self._local.adjust()
-            pose = self._local.pose(identifier)
-        if not placed and alone:
-            self._anchor.start(identifier)
-        if not placed or self._anchor.first is not None:
-            return None
-        self._local.mark_mapped(identifier)
-        return self._seen_through.watch(Keyframe.from_features(
-            identifier, frame.stamp_ns, pose, features, frame.camera,
-            None if reference is None else (
-                reference, invert_pose(self._local.pose(reference)) @ pose)))
-
     def _result(
         self, frame: Frame, clock: StageClock, pose: Float64Array | None,
         covariance: Float64Array | None, raw: PoseEstimate | None, keyframe: Keyframe | None,
         reason: str,
     ) -> TrackResult:
-        elapsed_ms = (time.perf_counter() - clock.start) * 1e3
-        self._budget.spent(elapsed_ms, clock.stages_ms)
+        elapsed_ms = clock.elapsed_ms
+        self._budget.spent(elapsed_ms)
         return TrackResult(
             frame.stamp_ns, self.state, pose, covariance,
-            None if raw is None else raw.T_map_cam, *self._confidence, self._version, keyframe,
-            self._seen_through.revision(frame.stamp_ns), elapsed_ms, clock.stages_ms,
+            None if raw is None else raw.T_map_cam, *self._localiser.confidence, self._version,
+            keyframe, self._seen_through.revision(frame.stamp_ns), elapsed_ms, clock.stages_ms,
             reason or explain(pose))

@@ -168,7 +168,8 @@ class TrackerNode(SlamNode):
         self._tracker.set_first_pose(T_base_cam)
         self._update_head(self._tracker)
         self._tracker.set_odometry(self._output.camera_in_odometry(pair.stamp_ns, T_base_cam))
-        return self._tracker.process(frame, lambda *posed: self._answer(pair, *posed))
+        late_ms = (time.monotonic_ns() - pair.arrival_ns) * 1e-6
+        return self._tracker.process(frame, lambda *posed: self._answer(pair, *posed), late_ms)
 
     def _act(self, tracker: Tracker) -> None:
         while self._actions:

@@ -45,20 +45,34 @@ def test_one_stall_is_not_paid_for_long():
 
 def test_the_head_sees_fewer_features_when_a_frame_would_pass_its_deadline():
     budget = FrameBudget(30.0, 50.0)
-    assert budget.feature_share(True) == 1.0
+    assert budget.feature_share(38.0) == 1.0, "nothing is measured yet"
     for _ in range(60):
-        share = budget.feature_share(True)
-        spent = {"encode": 30.0, "refine": 8.0, "localise": 24.0 * share}
-        budget.spent(sum(spent.values()), spent)
-    assert abs(budget.feature_share(True) - 0.5) < 0.02
-    assert budget.gave_up["feature_share"] < 0.6 and budget.feature_share(False) == 1.0
-    budget.spent(500.0, {"encode": 450.0})
-    assert budget.feature_share(True) == 0.25
+        budget.took("localise", 24.0 * budget.feature_share(38.0))
+    assert abs(budget.feature_share(38.0) - 0.5) < 0.02
+    assert budget.gave_up["feature_share"] < 0.6 and budget.feature_share(20.0) == 1.0
+    assert budget.feature_share(500.0) == 0.25
+    budget.begin(late_ms=6.0)
+    assert abs(budget.feature_share(38.0) - 0.25) < 0.02
     budget.clear()
-    assert budget.feature_share(True) == 1.0
+    assert budget.feature_share(38.0) == 1.0
 
 
-def test_without_a_budget_all_features_are_seen():
-    budget = FrameBudget(0.0, 10.0)
-    budget.spent(100.0, {"encode": 60.0, "localise": 40.0})
-    assert budget.feature_share(True) == 1.0
+def test_a_step_that_would_pass_the_deadline_waits_but_not_for_ever():
+    budget = FrameBudget(30.0, 50.0)
+    assert budget.fits("encode", 45.0), "nothing is measured yet"
+    budget.took("encode", 20.0)
+    budget.begin(late_ms=0.0)
+    assert budget.fits("encode", 29.0) and not budget.fits("encode", 31.0)
+    budget.begin(late_ms=15.0)
+    assert budget.fits("encode", 14.0) and not budget.fits("encode", 16.0)
+    assert budget.fits("link", 16.0), "every step for itself"
+    assert not budget.fits("link", 16.0, ready=False)
+    assert not any(budget.fits("encode", 60.0) for _ in range(4))
+    assert budget.fits("encode", 60.0), "it has waited for five frames"
+    assert not budget.fits("encode", 60.0) and budget.gave_up["waited_frames"] > 0.5
+
+
+def test_a_frame_that_is_looked_at_is_the_only_one():
+    budget = FrameBudget(30.0)
+    assert not budget.head_due(True, looking=True) and budget.head_due(True)
+    assert not FrameBudget(0.0).shares_work and budget.shares_work

@@ -1,6 +1,7 @@
 """Tracker, mapper, relocalizer and pipeline on rendered and recorded sequences."""
 
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -282,6 +283,17 @@ def test_nothing_mapped_cannot_be_saved(encoder, tmp_path):
         Mapper(CONFIG, encoder).save(tmp_path / "map")
 
 
+def test_an_interrupted_run_leaves_no_thread_behind(room, tmp_path, monkeypatch):
+    """One that still decodes would abort the interpreter's end."""
+    def interrupt(self, frame, *args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tracker, "process", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_sequence(_limited(room, FRAMES), CONFIG, tmp_path, realtime=True, progress=False)
+    assert not {"camera", "mapper"} & {thread.name for thread in threading.enumerate()}
+
+
 def test_real_sequence(tum_fr1_xyz, tmp_path):
     summary = run_sequence(open_source(tum_fr1_xyz), CONFIG, tmp_path, progress=False)
     assert summary.lost == 0 and summary.tracked == summary.frames == 789
@@ -351,7 +363,7 @@ def test_keyframe_ids_never_repeat(mapped, encoder, frames):
     for _ in range(3):
         tracker = Tracker(CONFIG, encoder)
         tracker.set_head(mapper.export_head(), 1)
-        base = tracker._next_keyframe
+        base = tracker._keyframes.next_id
         assert base not in seen and base > max(seen)
         keyframe = next(iter(mapper._buffer.keyframes))
         assert mapper.add_keyframe(replace(keyframe, id=base, stamp_ns=base), mapper.map_id)

@@ -52,9 +52,9 @@ def test_odometry_predicts_the_motion(tracker):
 def test_a_camera_that_is_held_is_answered_before_the_head_runs(tracker, monkeypatch):
     held = RefinedPose(MOVE, np.eye(6), inliers=60, tracks=100)
     monkeypatch.setattr(tracker._local, "refine", lambda *a, **k: held)
-    order, described = [], tracker._describe
-    monkeypatch.setattr(
-        tracker, "_describe", lambda frame: order.append("head") or described(frame))
+    order, described = [], tracker._localiser.describe
+    monkeypatch.setattr(tracker._localiser, "describe",
+                        lambda frame: order.append("head") or described(frame))
     result = tracker.process(make_frame(1), lambda pose, _: order.append(pose))
     assert order[0] is MOVE and order[1] == "head" and len(order) == 2
     assert result.T_map_cam is MOVE and result.state is TrackerState.TRACKING

@@ -67,7 +67,7 @@ def test_a_failing_core_costs_the_frame_only(tracker, monkeypatch):
     node, show, lines = tracker
     assert show().state == SlamStatus.TRACKING
 
-    def fail(self, frame, answer=None):
+    def fail(self, frame, answer=None, late_ms=0.0):
         raise ZeroDivisionError(f"{frame.stamp_ns} divided by nothing")
 
     with monkeypatch.context() as patch:
@@ -100,7 +100,7 @@ def test_an_unjoined_segment_gives_odometry_alone(tracker, monkeypatch):
     assert show().state == SlamStatus.TRACKING
     process = Tracker.process
 
-    def elsewhere(self, frame, answer=None):
+    def elsewhere(self, frame, answer=None, late_ms=0.0):
         result = process(self, frame)
         T_map_cam = first_pose(2, result.T_map_cam)
         answer(T_map_cam, result.covariance_66)

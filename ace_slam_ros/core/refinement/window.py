@@ -18,7 +18,8 @@ from ..geometry import Float64Array, cross_matrices, exp_se3
 from .pose import DEPTH_INFLATION, KERNEL_SIGMAS, image_spread, project_whitened
 
 Int64Array = npt.NDArray[np.int64]
-_ITERATIONS = 3
+#: Gauss-Newton steps of an adjustment.
+ITERATIONS = 3
 #: Sightings off by more are of something else, often of something that moves: a free depth would
 #: bend to them.
 _CUT_SIGMAS = 3.0
@@ -54,23 +55,28 @@ class Window:
 
 def adjust(window: Window, camera: Camera, sensor: SensorConfig) -> None:
     """Adjust poses and inverse depths in place by Gauss-Newton with a Cauchy kernel."""
+    for _ in range(ITERATIONS):
+        iterate(window, camera, sensor)
+
+
+def iterate(window: Window, camera: Camera, sensor: SensorConfig) -> None:
+    """Do one Gauss-Newton step in place."""
     column_K = np.cumsum(window.free_K) - 1
     size = 6 * int(window.free_K.sum())
     sigma_m = sensor.depth_sigma_m(window.depth_m) * DEPTH_INFLATION
-    for _ in range(_ITERATIONS):
-        r, J_host, J_target, J_inverse = linearise(window, camera, sensor, sigma_m)
-        weight = _weights(r)
-        H, C, h, g, b = _normal_equations(
-            window, r * weight, J_host * weight[..., None], J_target * weight[..., None],
-            J_inverse * weight, column_K, size)
-        reduced = H - (C.T / h) @ C
-        step = np.asarray(
-            -np.linalg.solve(reduced + 1e-6 * np.eye(size), g - C.T @ (b / h)), np.float64)
-        inverse_step = -(b + C @ step) / h
-        window.inverse_n = np.maximum(window.inverse_n + inverse_step, 1e-2)
-        for k in np.flatnonzero(window.free_K):
-            part = step[6 * column_K[k]:6 * column_K[k] + 6]
-            window.poses_K44[k] = window.poses_K44[k] @ exp_se3(part)
+    r, J_host, J_target, J_inverse = linearise(window, camera, sensor, sigma_m)
+    weight = _weights(r)
+    H, C, h, g, b = _normal_equations(
+        window, r * weight, J_host * weight[..., None], J_target * weight[..., None],
+        J_inverse * weight, column_K, size)
+    reduced = H - (C.T / h) @ C
+    step = np.asarray(
+        -np.linalg.solve(reduced + 1e-6 * np.eye(size), g - C.T @ (b / h)), np.float64)
+    inverse_step = -(b + C @ step) / h
+    window.inverse_n = np.maximum(window.inverse_n + inverse_step, 1e-2)
+    for k in np.flatnonzero(window.free_K):
+        part = step[6 * column_K[k]:6 * column_K[k] + 6]
+        window.poses_K44[k] = window.poses_K44[k] @ exp_se3(part)
 
 
 def _weights(r_m3: Float64Array) -> Float64Array:
