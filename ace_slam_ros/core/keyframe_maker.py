@@ -56,16 +56,16 @@ class KeyframeMaker:
         The mapper gets it if its pose is well `placed`. Until it is sent it counts as mapped.
         """
         alone = self._local.reference(pose) is None
+        reference = self._local.reference(pose, mapped_only=True)
         identifier = self.next_id
         if not self._local.add(identifier, frame, pose, covariance_66, motion,
-                               self._seen_through.standing):
+                               self._seen_through.standing, keep=reference):
             return None
         self.next_id += 1
         if not placed and alone:
             self._anchor.start(identifier)
         if not placed or self._anchor.first is not None:
             return None
-        reference = self._local.reference(pose, mapped_only=True)
         self._local.mark_mapped(identifier)
         return NewKeyframe(identifier, frame, reference)
 

@@ -116,13 +116,13 @@ class LocalMap:
     def add(
         self, identifier: int, frame: Frame, T_map_cam: Float64Array,
         covariance_66: Float64Array, motion: Motion | None = None,
-        standing: Standing | None = None,
+        standing: Standing | None = None, keep: int | None = None,
     ) -> bool:
         """Make the frame a local keyframe; False when it has too few corners with depth.
 
         Where there are keyframes already, surfaces may stand in for corners. `adjust` then fits
         it and its neighbours to each other. `standing` tells which corners are of things that do
-        not move.
+        not move; `keep` is a keyframe that must not go for the new one.
         """
         self.adjust()
         if frame.depth_m is None:
@@ -142,7 +142,7 @@ class LocalMap:
             contrast(frame.grey, pixels), surface)
         self._keyframes[identifier] = added
         if len(self._keyframes) > _MAX_KEYFRAMES:
-            self._cull()
+            self._cull(keep)
         if self._tracker.window > 0:
             near = [k for distance, k in self.nearest(T_map_cam, self._tracker.window + 1)
                     if distance < LARGEST_VIEW_DISTANCE and k.camera == frame.camera]
@@ -214,10 +214,10 @@ class LocalMap:
         if self._pending is not None:
             self._pending.window = None
 
-    def _cull(self) -> None:
-        """Drop the keyframe nearest to another one, never one of the ten newest."""
-        identifiers = list(self._keyframes)
-        poses = np.stack([k.T_map_cam for k in self._keyframes.values()])
+    def _cull(self, keep: int | None) -> None:
+        """Drop the keyframe nearest to another one, never `keep` or one of the ten newest."""
+        identifiers = [i for i in self._keyframes if i != keep]
+        poses = np.stack([self._keyframes[i].T_map_cam for i in identifiers])
         victim = identifiers[most_redundant_view(poses, newest=10)]
         del self._keyframes[victim]
         for keyframe in self._keyframes.values():
@@ -315,7 +315,7 @@ class LocalMap:
             keyframe, None when all are too far.
         """
         points, pixels = [np.empty((0, 3))], [np.empty((0, 2), np.float32)]
-        swept, host = [np.empty((0, 2))], None
+        swept, unsure, host = [np.empty((0, 2))], [np.empty((0, 3))], None
         for distance, keyframe in self.nearest(T_seed, _REFERENCES):
             same_size = keyframe.grey.shape == frame.grey.shape  # the driver may change profile
             if distance < LARGEST_VIEW_DISTANCE and same_size:
@@ -324,9 +324,10 @@ class LocalMap:
                 points.append(self._points(keyframe)[index])
                 pixels.append(found)
                 swept.append(keyframe.sweep_n2()[index])
+                unsure.append(keyframe.unsure_n3(self._sensor)[index])
         found = np.concatenate(pixels)
         seen = Sightings(np.concatenate(points), found.astype(np.float64),
-                         self._depth(frame, found).astype(np.float64))
+                         self._depth(frame, found).astype(np.float64), np.concatenate(unsure))
         return seen, np.concatenate(swept), host
 
     def _solve(
@@ -349,9 +350,7 @@ class LocalMap:
         for again in range(2 if self.shutter.readout_s > 0.0 else 1):
             in_cam = transform_points(invert_pose(T_map_cam), seen.points_map_n3)
             moving_n2 = sweep(in_cam, seen.pixels_n2, motion.twist_6(T_map_cam), camera)
-            still = Sightings(
-                seen.points_map_n3, seen.pixels_n2 + self.shutter.readout_s * moving_n2,
-                seen.depth_m_n)
+            still = replace(seen, pixels_n2=seen.pixels_n2 + self.shutter.readout_s * moving_n2)
             solved = optimise_pose(
                 T_map_cam, still, camera, self._sensor, self._tracker.min_tracks,
                 near=again > 0)

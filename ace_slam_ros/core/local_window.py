@@ -34,10 +34,10 @@ class WindowAdjustment:
         """Do one iteration; False when it was the last one, which moves the keyframes."""
         if self._gathered is None:
             return False
-        iterate(self._gathered.window, self._gathered.camera, self._sensor)
+        narrowed_n = iterate(self._gathered.window, self._gathered.camera, self._sensor)
         self._left -= 1
         if not self._left:
-            self._gathered.take_over(self._keyframes)
+            self._gathered.take_over(self._keyframes, narrowed_n)
         return self._left > 0
 
 
@@ -64,13 +64,14 @@ class _Gathered:
     place: dict[int, int]
     first: dict[int, int]
 
-    def take_over(self, keyframes: dict[int, LocalKeyframe]) -> None:
-        """Give the keyframes what the window says of them."""
+    def take_over(self, keyframes: dict[int, LocalKeyframe], narrowed_n: Float64Array) -> None:
+        """Give the keyframes what the window says of them and of their points."""
         for i, k in self.place.items():
             keyframes[i].T_map_cam = self.window.poses_K44[k]
         for i, first in self.first.items():
-            count = len(keyframes[i].pixels_n2)
-            keyframes[i].inverse_n = self.window.inverse_n[first:first + count].copy()
+            own = slice(first, first + len(keyframes[i].pixels_n2))
+            keyframes[i].inverse_n = self.window.inverse_n[own].copy()
+            keyframes[i].narrowed_n = narrowed_n[own].copy()
 
 
 def _gather(

@@ -19,8 +19,15 @@ _LEAST_SPREAD, _LARGEST_SPREAD = 0.5, 2.0
 _MEDIAN_RADIUS = 1.18  # median distance from the centre of a 2-D Gaussian of sigma 1
 #: Cauchy kernel, in standard deviations: wide, as track errors have long tails on both sides.
 KERNEL_SIGMAS = 3.0
-#: The depth at a track is that of a pixel nearby: so much more noise than at one pixel.
-DEPTH_INFLATION = 1.5
+#: The noise model tells how depth noise grows with distance; how large it is here is measured,
+#: within limits: neighbours share their errors, which therefore show too small; bent depth, and
+#: colour and depth of different instants, come to the largest.
+_LEAST_DEPTH_SPREAD, _LARGEST_DEPTH_SPREAD = 1.0, 4.0
+_FEWEST_DEPTHS, _USUAL_DEPTH_SPREAD = 10, 1.5  # fewer depths show no spread of their own
+#: Share of a depth residual that is the error of the point, the rest being that of the frame's
+#: depth: two measurements of one sensor.
+_OWN_SHARE = 0.5**0.5
+_NORMAL_MAD = 1.4826  # standard deviation over the median absolute deviation of a Gaussian
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,14 @@ class Sightings:
         points_map_n3: (n, 3) map points, metres.
         pixels_n2: (n, 2) float64 where they were found.
         depth_m_n: (n,) measured depth there, NaN where unknown.
+        unsure_map_n3: (n, 3) one standard deviation of the points, which is along the line of
+            sight they were first seen on, by the sensor's model; None = points are exact.
     """
 
     points_map_n3: Float64Array
     pixels_n2: Float64Array
     depth_m_n: Float64Array
+    unsure_map_n3: Float64Array | None = None
 
     def __len__(self) -> int:
         return len(self.pixels_n2)
@@ -74,7 +84,7 @@ def optimise_pose(
         The pose with a covariance in the map frame and (n,) bool which tracks agree, or None.
     """
     T_cam_map = invert_pose(T_map_cam)
-    sigma = sensor.depth_sigma_m(seen.depth_m_n) * DEPTH_INFLATION
+    sigma = sensor.depth_sigma_m(seen.depth_m_n)
     has_depth = np.isfinite(sigma)
     scale = _LARGEST_SPREAD if near else 2 * _LARGEST_SPREAD
     for _ in range(12):
@@ -87,14 +97,15 @@ def optimise_pose(
         scale = max(spread, scale * 0.6)
         w_image = 1.0 / (1.0 + chi2 / (KERNEL_SIGMAS * scale) ** 2)
         w_image[chi2 > (8.0 * scale) ** 2] = 0.0
-        w_depth = w_image / (1.0 + r[:, 2] ** 2 / 4.0)
-        w_image = w_image / spread**2
-        weight = np.stack([w_image, w_image, np.where(has_depth, w_depth, 0.0)], axis=1)
-        rows = (J * np.sqrt(weight)[..., None]).reshape(-1, 6)
-        H = rows.T @ rows
-        g = rows.T @ (r * np.sqrt(weight)).reshape(-1)
+        of_depth = depth_spread(r[:, 2], has_depth & (w_image > 0.5))
+        w_depth = depth_weight(r[:, 2], w_image, of_depth)
+        weight = np.stack([w_image / spread**2, w_image / spread**2,
+                           np.where(has_depth, w_depth, 0.0)], axis=1)
+        off = None if seen.unsure_map_n3 is None else _OWN_SHARE * of_depth * np.matmul(
+            J[:, :, :3], (seen.unsure_map_n3 @ T_cam_map[:3, :3].T)[..., None])[..., 0]
+        H, g = normal_equations(r, J, weight, w_image, off)
         try:
-            step = -np.linalg.solve(H + 1e-6 * np.eye(6), g)
+            step = np.asarray(-np.linalg.solve(H + 1e-6 * np.eye(6), g), np.float64)
         except np.linalg.LinAlgError:
             return None
         T_cam_map = exp_se3(step) @ T_cam_map
@@ -108,6 +119,35 @@ def optimise_pose(
     return RefinedPose(pose, covariance, int(agrees.sum()), len(agrees)), agrees
 
 
+def normal_equations(
+    r_n3: Float64Array, J_n36: Float64Array, weight_n3: Float64Array, robust_n: Float64Array,
+    off_n3: Float64Array | None,
+) -> tuple[Float64Array, Float64Array]:
+    """Sum up H (6, 6) and g (6,) of points that are themselves not exact.
+
+    A point that is nearer or farther than believed is seen elsewhere, along one line: residuals
+    across that line tell the pose better than those along it. The inverse of the covariance of a
+    point's three residuals is that of a diagonal matrix plus one of rank one (Sherman-Morrison).
+
+    Args:
+        r_n3, J_n36: residuals and their derivatives.
+        weight_n3: of each residual by its own noise, times the robust weight.
+        robust_n: that robust weight.
+        off_n3: what one standard deviation of the point adds to its residuals; None = nothing.
+    """
+    rows = (J_n36 * np.sqrt(weight_n3)[..., None]).reshape(-1, 6)
+    H = rows.T @ rows
+    g = rows.T @ (r_n3 * np.sqrt(weight_n3)).reshape(-1)
+    if off_n3 is not None:
+        weighted = weight_n3 * off_n3
+        robust = np.where(robust_n > 0.0, robust_n, 1.0)  # what is cut off has no weight anyway
+        common = 1.0 / (robust + np.einsum("nk,nk->n", weighted, off_n3))
+        shared = np.matmul(weighted[:, None], J_n36)[:, 0]
+        H -= (shared * common[:, None]).T @ shared
+        g -= shared.T @ (common * np.einsum("nk,nk->n", weighted, r_n3))
+    return H, g
+
+
 def image_spread(chi2_n: Float64Array) -> float:
     """Standard deviation of the image residuals in units of `sensor.pixel_sigma`, measured.
 
@@ -115,6 +155,24 @@ def image_spread(chi2_n: Float64Array) -> float:
     """
     measured = float(np.sqrt(np.median(chi2_n))) / _MEDIAN_RADIUS
     return min(max(measured, _LEAST_SPREAD), _LARGEST_SPREAD)
+
+
+def depth_spread(r_n: Float64Array, trusted_n: npt.NDArray[np.bool_]) -> float:
+    """Standard deviation of the depth residuals in units of `sensor.depth_sigma_m`, measured.
+
+    Args:
+        r_n: (n,) residuals in units of the model.
+        trusted_n: (n,) bool, those with depth, of points that agree in the image.
+    """
+    if trusted_n.sum() < _FEWEST_DEPTHS:
+        return _USUAL_DEPTH_SPREAD
+    measured = _NORMAL_MAD * float(np.median(np.abs(r_n[trusted_n])))
+    return min(max(measured, _LEAST_DEPTH_SPREAD), _LARGEST_DEPTH_SPREAD)
+
+
+def depth_weight(r_n: Float64Array, w_image_n: Float64Array, spread: float) -> Float64Array:
+    """Weight (n,) of depth residuals: a Cauchy kernel of two spreads, and what the image says."""
+    return np.asarray(w_image_n / (spread**2 + np.square(r_n) / 4.0))
 
 
 def residuals(
