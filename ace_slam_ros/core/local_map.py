@@ -123,13 +123,13 @@ class LocalMap:
     def add(
         self, identifier: int, frame: Frame, T_map_cam: Float64Array,
         covariance_66: Float64Array, motion: Motion | None = None,
-        standing: Standing | None = None,
+        standing: Standing | None = None, keep: int | None = None,
     ) -> bool:
         """Make the frame a local keyframe; False when it has too few corners with depth.
 
         Where there are keyframes already, surfaces may stand in for corners. `adjust` then fits
         it and its neighbours to each other. `standing` tells which corners are of things that do
-        not move.
+        not move; `keep` is a keyframe that must not go for the new one.
         """
         self.adjust()
         if frame.depth_m is None:
@@ -149,7 +149,7 @@ class LocalMap:
             contrast(frame.grey, pixels), surface)
         self._keyframes[identifier] = added
         if len(self._keyframes) > _MAX_KEYFRAMES:
-            self._cull()
+            self._cull(keep)
         if self._tracker.window > 0:
             near = [k for distance, k in self.nearest(T_map_cam, self._tracker.window + 1)
                     if distance < LARGEST_VIEW_DISTANCE and k.camera == frame.camera]
@@ -206,10 +206,10 @@ class LocalMap:
                              self.shutter.readout_s)
         return True
 
-    def _cull(self) -> None:
-        """Drop the keyframe nearest to another one, never one of the ten newest."""
-        identifiers = list(self._keyframes)
-        poses = np.stack([k.T_map_cam for k in self._keyframes.values()])
+    def _cull(self, keep: int | None) -> None:
+        """Drop the keyframe nearest to another one, never `keep` or one of the ten newest."""
+        identifiers = [i for i in self._keyframes if i != keep]
+        poses = np.stack([self._keyframes[i].T_map_cam for i in identifiers])
         victim = identifiers[most_redundant_view(poses, newest=10)]
         del self._keyframes[victim]
         for keyframe in self._keyframes.values():

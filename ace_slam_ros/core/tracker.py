@@ -369,7 +369,7 @@ class Tracker:
         reference = self._local.reference(pose, mapped_only=True)
         identifier = self._next_keyframe
         if not self._local.add(identifier, frame, pose, covariance_66, self._motion,
-                               self._seen_through.standing):
+                               self._seen_through.standing, keep=reference):
             return None
         self._next_keyframe += 1
         if not self._live:

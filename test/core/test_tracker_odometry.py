@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from ace_slam_ros.core import local_map
 from ace_slam_ros.core.camera import Camera
 from ace_slam_ros.core.config import EncoderConfig, SlamConfig
 from ace_slam_ros.core.encoders.loading import load_encoder
@@ -112,3 +113,21 @@ def test_a_guess_goes_before_odometry(tracker):
     tracker.set_prior(guess)
     tracker.process(make_frame(1))
     assert np.allclose(tracker.predicted[0], guess)
+
+
+def test_the_reference_of_a_new_keyframe_outlives_the_one_that_makes_room(monkeypatch):
+    monkeypatch.setattr(local_map, "_MAX_KEYFRAMES", 12)
+    config = SlamConfig().with_values({"device": "cpu", "tracker.window": 0})
+    tracker = Tracker(config, load_encoder(EncoderConfig(), torch.device("cpu")))
+    tracker.process(make_frame(0))
+    # away from the first keyframe, and back to the place beside it: the two are the most alike
+    ways_m = [0.5 * k for k in range(1, 12)] + [0.25]
+    keyframes = []
+    for number, way_m in enumerate(ways_m, start=1):
+        pose = exp_se3(np.array([way_m, 0, 0, 0, 0, 0]))
+        held = RefinedPose(pose, np.eye(6), inliers=60, tracks=100)
+        monkeypatch.setattr(tracker._local, "refine", lambda *a, held=held, **k: held)
+        keyframes += [tracker.process(make_frame(number)).keyframe]
+    assert len(tracker._local) == 12 and None not in keyframes
+    identifier, T_reference_cam = keyframes[-1].reference
+    assert identifier == 0 and np.allclose(T_reference_cam, pose)
