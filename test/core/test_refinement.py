@@ -119,7 +119,7 @@ def test_window_agrees_with_a_dense_least_squares_twin():
 
     rng = np.random.default_rng(3)
     made, truth = window(rng, keyframes=3, count=25)
-    sigma = SENSOR.depth_sigma_m(made.depth_m) * 1.5
+    sigma = SENSOR.depth_sigma_m(made.depth_m)
     start, inverse = made.poses_K44.copy(), made.inverse_n.copy()
     twin = Window(**{**vars(made), "poses_K44": start.copy(), "inverse_n": inverse.copy()})
 
@@ -220,6 +220,45 @@ def test_the_covariance_of_a_pose_tells_its_error():
                                 cv2.Rodrigues(moved[:3, :3])[0].ravel()])
         normalised.append(error @ np.linalg.inv(found.covariance_66) @ error / 6)
     assert 0.5 < np.mean(normalised) < 2.0
+
+
+def narrow_view(rng, sensor, growth, count=120):
+    """A pose, and what a view too narrow for pixels to tell distance sees from there.
+
+    `growth` times as much noise on all depths, near and far, as the sensor's model says.
+    """
+    pixels = rng.uniform((290, 210), (350, 270), (count, 2))
+    depth = np.where(np.arange(count) % 2 == 0, 0.7, 4.0) * rng.uniform(0.9, 1.1, count)
+    T = exp_se3(rng.normal(size=6))
+    measured = depth + growth * rng.normal(size=count) * sensor.depth_sigma_m(depth)
+    noisy = pixels + rng.normal(size=pixels.shape) * sensor.pixel_sigma
+    return T, Sightings(transform_points(T, CAMERA.unproject(pixels, depth)), noisy, measured)
+
+
+@pytest.mark.parametrize("growth", [1.0, 3.0])
+def test_the_covariance_tells_how_noisy_depth_is_here(growth):
+    rng = np.random.default_rng(24)
+    sensor, normalised = SensorConfig(), []
+    for _ in range(60):
+        T, seen = narrow_view(rng, sensor, growth)
+        found, _ = optimise_pose(T, seen, CAMERA, sensor, 25)
+        ahead = T[:3, 2]
+        error_m = ahead @ (found.T_map_cam[:3, 3] - T[:3, 3])
+        normalised.append(error_m**2 / (ahead @ found.covariance_66[:3, :3] @ ahead))
+    assert 0.5 < np.mean(normalised) < 2.0
+
+
+def test_depth_counts_by_how_noisy_it_is_at_its_distance():
+    rng = np.random.default_rng(25)
+    sensor = SensorConfig()
+    alike = SensorConfig(noise_base_m=0.01, noise_quadratic=0.0)
+    squares = np.zeros(2)
+    for _ in range(60):
+        T, seen = narrow_view(rng, sensor, growth=1.0)
+        for n, model in enumerate((sensor, alike)):
+            found, _ = optimise_pose(T, seen, CAMERA, model, 25)
+            squares[n] += pose_error(found.T_map_cam, T)[0] ** 2
+    assert np.sqrt(squares[0]) < 0.7 * np.sqrt(squares[1])
 
 
 def test_a_covariance_is_carried_across_an_arm_as_samples_are():

@@ -19,8 +19,12 @@ _LEAST_SPREAD, _LARGEST_SPREAD = 0.5, 2.0
 _MEDIAN_RADIUS = 1.18  # median distance from the centre of a 2-D Gaussian of sigma 1
 #: Cauchy kernel, in standard deviations: wide, as track errors have long tails on both sides.
 KERNEL_SIGMAS = 3.0
-#: The depth at a track is that of a pixel nearby: so much more noise than at one pixel.
-DEPTH_INFLATION = 1.5
+#: The noise model tells how depth noise grows with distance; how large it is here is measured,
+#: within limits: neighbours share their errors, which therefore show too small; bent depth, and
+#: colour and depth of different instants, come to the largest.
+_LEAST_DEPTH_SPREAD, _LARGEST_DEPTH_SPREAD = 1.0, 4.0
+_FEWEST_DEPTHS, _USUAL_DEPTH_SPREAD = 10, 1.5  # fewer depths show no spread of their own
+_NORMAL_MAD = 1.4826  # standard deviation over the median absolute deviation of a Gaussian
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def optimise_pose(
         The pose with a covariance in the map frame and (n,) bool which tracks agree, or None.
     """
     T_cam_map = invert_pose(T_map_cam)
-    sigma = sensor.depth_sigma_m(seen.depth_m_n) * DEPTH_INFLATION
+    sigma = sensor.depth_sigma_m(seen.depth_m_n)
     has_depth = np.isfinite(sigma)
     scale = _LARGEST_SPREAD if near else 2 * _LARGEST_SPREAD
     for _ in range(12):
@@ -87,7 +91,8 @@ def optimise_pose(
         scale = max(spread, scale * 0.6)
         w_image = 1.0 / (1.0 + chi2 / (KERNEL_SIGMAS * scale) ** 2)
         w_image[chi2 > (8.0 * scale) ** 2] = 0.0
-        w_depth = w_image / (1.0 + r[:, 2] ** 2 / 4.0)
+        of_depth = depth_spread(r[:, 2], has_depth & (w_image > 0.5))
+        w_depth = depth_weight(r[:, 2], w_image, of_depth)
         w_image = w_image / spread**2
         weight = np.stack([w_image, w_image, np.where(has_depth, w_depth, 0.0)], axis=1)
         rows = (J * np.sqrt(weight)[..., None]).reshape(-1, 6)
@@ -115,6 +120,24 @@ def image_spread(chi2_n: Float64Array) -> float:
     """
     measured = float(np.sqrt(np.median(chi2_n))) / _MEDIAN_RADIUS
     return min(max(measured, _LEAST_SPREAD), _LARGEST_SPREAD)
+
+
+def depth_spread(r_n: Float64Array, trusted_n: npt.NDArray[np.bool_]) -> float:
+    """Standard deviation of the depth residuals in units of `sensor.depth_sigma_m`, measured.
+
+    Args:
+        r_n: (n,) residuals in units of the model.
+        trusted_n: (n,) bool, those with depth, of points that agree in the image.
+    """
+    if trusted_n.sum() < _FEWEST_DEPTHS:
+        return _USUAL_DEPTH_SPREAD
+    measured = _NORMAL_MAD * float(np.median(np.abs(r_n[trusted_n])))
+    return min(max(measured, _LEAST_DEPTH_SPREAD), _LARGEST_DEPTH_SPREAD)
+
+
+def depth_weight(r_n: Float64Array, w_image_n: Float64Array, spread: float) -> Float64Array:
+    """Weight (n,) of depth residuals: a Cauchy kernel of two spreads, and what the image says."""
+    return np.asarray(w_image_n / (spread**2 + np.square(r_n) / 4.0))
 
 
 def residuals(

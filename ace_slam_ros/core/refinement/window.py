@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..camera import Camera
 from ..config import SensorConfig
 from ..geometry import Float64Array, cross_matrices, exp_se3
-from .pose import DEPTH_INFLATION, KERNEL_SIGMAS, image_spread, project_whitened
+from .pose import KERNEL_SIGMAS, depth_spread, depth_weight, image_spread, project_whitened
 
 Int64Array = npt.NDArray[np.int64]
 _ITERATIONS = 3
@@ -56,13 +56,13 @@ def adjust(window: Window, camera: Camera, sensor: SensorConfig) -> None:
     """Adjust poses and inverse depths in place by Gauss-Newton with a Cauchy kernel."""
     column_K = np.cumsum(window.free_K) - 1
     size = 6 * int(window.free_K.sum())
-    sigma_m = sensor.depth_sigma_m(window.depth_m) * DEPTH_INFLATION
+    sigma_m = sensor.depth_sigma_m(window.depth_m)
     for _ in range(_ITERATIONS):
         r, J_host, J_target, J_inverse = linearise(window, camera, sensor, sigma_m)
-        weight = _weights(r)
+        weight, spread = _weights(r, np.isfinite(sigma_m))
         H, C, h, g, b = _normal_equations(
             window, r * weight, J_host * weight[..., None], J_target * weight[..., None],
-            J_inverse * weight, column_K, size)
+            J_inverse * weight, spread * window.sigma_n, column_K, size)
         reduced = H - (C.T / h) @ C
         step = np.asarray(
             -np.linalg.solve(reduced + 1e-6 * np.eye(size), g - C.T @ (b / h)), np.float64)
@@ -73,15 +73,18 @@ def adjust(window: Window, camera: Camera, sensor: SensorConfig) -> None:
             window.poses_K44[k] = window.poses_K44[k] @ exp_se3(part)
 
 
-def _weights(r_m3: Float64Array) -> Float64Array:
-    """Square roots of the robust weights of u, v, z."""
+def _weights(
+    r_m3: Float64Array, has_depth_m: npt.NDArray[np.bool_]
+) -> tuple[Float64Array, float]:
+    """Square roots (m, 3) of the robust weights of u, v, z, and the spread of the depths."""
     chi2 = np.square(r_m3[:, :2]).sum(axis=1)
     spread = image_spread(chi2)
     image = 1.0 / (1.0 + chi2 / (KERNEL_SIGMAS * spread) ** 2)
     image[chi2 > (_CUT_SIGMAS * spread) ** 2] = 0.0
-    depth = image / (1.0 + np.square(r_m3[:, 2]) / 4.0)
+    of_depth = depth_spread(r_m3[:, 2], has_depth_m & (image > 0.5))
+    depth = depth_weight(r_m3[:, 2], image, of_depth)
     image = image / spread**2
-    return np.asarray(np.sqrt(np.stack([image, image, depth], axis=1)))
+    return np.sqrt(np.stack([image, image, depth], axis=1)), of_depth
 
 
 def linearise(
@@ -110,13 +113,13 @@ def linearise(
 
 def _normal_equations(
     window: Window, r: Float64Array, J_host: Float64Array, J_target: Float64Array,
-    J_inverse: Float64Array, column_K: Int64Array, size: int,
+    J_inverse: Float64Array, sigma_n: Float64Array, column_K: Int64Array, size: int,
 ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array, Float64Array]:
-    """Sum up H (6K, 6K), C (n, 6K), h (n,), g (6K,), b (n,)."""
+    """Sum up H (6K, 6K), C (n, 6K), h (n,), g (6K,), b (n,); `sigma_n` as in `Window`."""
     n = len(window.rays_n3)
     host = window.host_n[window.point_m]
     H, C, g = np.zeros((size, size)), np.zeros((n, size)), np.zeros(size)
-    prior = window.sigma_n * np.square(window.inverse_n)  # sigma of the inverse depth
+    prior = sigma_n * np.square(window.inverse_n)  # sigma of the inverse depth
     h = 1.0 / np.square(prior)
     b = (window.inverse_n - 1.0 / window.measured_n) * h
     h += np.bincount(window.point_m, np.square(J_inverse).sum(axis=1), n)
