@@ -6,43 +6,30 @@ python benchmarks/tracking.py --data FOLDER --out tracking.json --report docs/be
 from __future__ import annotations
 
 import json
-import math
-import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from report import Report, parser, say, sequences
+from tracking_ablations import ablate, check
 from tracking_report import write_report
 from tracking_runs import (
     STATIC_TWIN,
     Sequence,
     baseline_rss_mb,
     mover_shares,
+    on_all_cores,
     path_length_m,
     rendered,
     run,
     shortened,
 )
 
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.parameters import flatten
 from ace_slam_ros.core.synth.worlds import WORLD_NAMES
 
-Job, Done = TypeVar("Job"), TypeVar("Done")
 QUICK_FRAMES = 250
-#: What each ablation changes. Without a noise model every depth counts alike, as 1 cm.
-ABLATIONS: dict[str, dict[str, Any]] = {
-    "no refinement": {"tracker.refine": False},
-    "no graph": {"mapper.pose_graph": False},
-    "no noise model": {"sensor.noise_base_m": 0.01, "sensor.noise_quadratic": 0.0},
-    "no motion prior": {"tracker.motion_prior": False},
-    "no windowed adjustment": {"tracker.window": 0},
-}
 
 
 def main() -> int:
@@ -67,8 +54,8 @@ def main() -> int:
         "quick": args.quick, "torch_baseline_rss_mb": baseline_rss_mb(),
         "sequences": _measure(found, results)}
     if args.ablations:
-        chosen = [s for s in found if s.seed is None or s.name in ("room", "corridor")]
-        report.figures["ablations"] = _ablate(chosen, results, report)
+        report.figures["ablations"] = ablate(
+            found, report.figures["sequences"], results, cache, report)
     if found:
         report.figures["repeatable"] = _repeatable(found[0], results)
     _check(report, found)
@@ -95,7 +82,7 @@ def _measure(found: list[Sequence], results: Path) -> dict[str, dict[str, Any]]:
     """Run all sequences both ways; returns the figures of the table by title."""
     # Time passes alone; what does not depend on time may share the machine.
     live = [run(s, results / f"{s.title}.realtime", realtime=True) for s in found]
-    every = _on_all_cores(lambda s: run(s, results / f"{s.title}.every_frame"), found)
+    every = on_all_cores(lambda s: run(s, results / f"{s.title}.every_frame"), found)
     measured = {}
     for sequence, in_time, in_turn in zip(found, live, every, strict=True):
         recorded = sequence.seed is None
@@ -123,35 +110,6 @@ def _figures(summary: dict[str, Any], recorded: bool) -> dict[str, Any]:
         "map_bytes": summary["map_bytes"], "nees": nees.get("pose_mocap" if recorded else "pose"),
         "stages_ms": summary["stages_ms"], "gave_up": summary.get("gave_up"),
     }
-
-
-def _ablate(
-    chosen: list[Sequence], results: Path, report: Report
-) -> dict[str, dict[str, float | None]]:
-    """Return {ablation: {sequence: ATE in metres}} of every-frame runs."""
-    known = flatten(SlamConfig())
-    jobs = []
-    for name, settings in ABLATIONS.items():
-        if settings.keys() <= known.keys():
-            jobs += [(name, settings, sequence) for sequence in chosen]
-        else:
-            report.missing(f"ablation '{name}': no parameter {', '.join(settings)}")
-
-    def ablated(job: tuple[str, dict[str, Any], Sequence]) -> float | None:
-        name, settings, sequence = job
-        out = results / f"{sequence.title}.{name.replace(' ', '_')}"
-        return run(sequence, out, settings=settings).get("ate_rmse_m")
-
-    table: dict[str, dict[str, float | None]] = {}
-    for (name, _, sequence), ate in zip(jobs, _on_all_cores(ablated, jobs), strict=True):
-        table.setdefault(name, {})[sequence.title] = ate
-    return table
-
-
-def _on_all_cores(work: Callable[[Job], Done], jobs: list[Job]) -> list[Done]:
-    """Do jobs that start a process each, one per core at a time; results in their order."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(work, jobs))
 
 
 def _repeatable(sequence: Sequence, results: Path) -> bool:
@@ -191,21 +149,9 @@ def _check(report: Report, found: list[Sequence]) -> None:
         middle = None if None in errors else float(np.median(errors))
         report.at_most("normalised error squared over its expectation", middle, 2.0)
         report.at_least("normalised error squared over its expectation", middle, 0.5)
-    for name, ates in report.figures.get("ablations", {}).items():
-        report.at_least(f"ablation '{name}': mean ratio of ATE", _worse(ates, measured), 1.0)
+    check(report, report.figures.get("ablations", {}))
     if "repeatable" in report.figures:
         report.at_least("every frame twice is identical", float(report.figures["repeatable"]), 1.0)
-
-
-def _worse(ates: dict[str, float | None], measured: dict[str, Any]) -> float | None:
-    """Geometric mean of ATE over that of the whole system, infinite when an ablated run failed."""
-    ratios: list[float] = []
-    for title, ate in ates.items():
-        whole = measured[title]["every_frame"].get("ate_m")
-        if whole is None:
-            return None
-        ratios.append(math.inf if ate is None else ate / whole)
-    return float(np.exp(np.mean(np.log(ratios))))
 
 
 def _check_recorded(report: Report, figures: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@ START, END = "<!-- tracking: begin -->", "<!-- tracking: end -->"
 _HEADER = ("sequence", "mode", "frames", "ATE cm", "raw ATE cm", "RPE cm/s", "lost", "skipped",
            "p50 ms", "p95 ms", "peak MB", "NEES")
 
+_ERRORS = {"ate_m": "answered poses", "map_ate_m": "the map in the end"}
+
 
 def write_report(result: dict[str, Any], page: Path) -> None:
     """Replace the section between the markers (or append it), and draw the plots beside it.
@@ -78,13 +80,42 @@ def _rows(title: str, measured: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _ablations(figures: dict[str, Any]) -> list[str]:
-    titles = list(next(iter(figures["ablations"].values())))
-    whole = {t: figures["sequences"][t]["every_frame"].get("ate_m") for t in titles}
-    rows = [("whole system", *(_number(whole[t], 2, 100) for t in titles))]
-    rows += [(name, *(_number(ates[t], 2, 100) for t in titles))
-             for name, ates in figures["ablations"].items()]
-    return ["ATE in cm, every frame, with one component switched off:", "",
-            *_table(("", *titles), rows), ""]
+    """Tables of the ablations: the medians, and every run behind them."""
+    table = figures["ablations"]
+    rows = [(name, _ERRORS[row["figure"]], str(len(row["runs"])), _number(row["ratio"], 2),
+             _range(row["ratios"]), f"{row['lost']} of {row['frames']}") for name, row in
+            table.items()]
+    titles = list(dict.fromkeys(t for row in table.values() for t in row["runs"]))
+    runs = [(title, *(_run(row["runs"].get(title)) for row in table.values()))
+            for title in titles]
+    reasons = [f"*{name}*: {row['why']}." for name, row in table.items() if row["why"]]
+    return [
+        "Errors with one component switched off, every frame, over those of the whole system: the "
+        "median over all sequences, as single runs differ by chance as well.", "",
+        *_table(("", "error of", "sequences", "median ratio", "lowest to highest", "lost frames"),
+                rows), "", " ".join(reasons), "",
+        "The runs, in cm: whole system → without the component.", "",
+        *_table(("", *table), runs), ""]
+
+
+def _run(run: dict[str, Any] | None) -> str:
+    """What became of one ablated run, in a cell."""
+    if run is None:
+        return ""
+    if run["failed"]:
+        return f"failed: {run['failed'].splitlines()[-1]}"
+    text = f"{_number(run['whole_m'], 2, 100)} → {_number(run['without_m'], 2, 100)}"
+    if run["lost"]:
+        when = run["lost_at_s"]
+        text += (f", lost {run['lost']} of {run['frames']} frames"
+                 + (f", first at {when:.1f} s" if when is not None else ""))
+    return text
+
+
+def _range(ratios: list[float] | None) -> str:
+    if ratios is None:
+        return "-"
+    return " to ".join(_number(r, 2) if math.isfinite(r) else "lost" for r in ratios)
 
 
 def _number(value: float | None, digits: int, scale: float = 1.0) -> str:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from report import say
 
+from ace_slam_ros.core.evaluate import absolute_trajectory_error
+from ace_slam_ros.core.io.source import open_source
 from ace_slam_ros.core.io.tum import read_listing, write_tum_folder
 from ace_slam_ros.core.keyframe_store import unpack_keyframes
 from ace_slam_ros.core.synth.worlds import make_world
-from ace_slam_ros.core.trajectory import read_tum
+from ace_slam_ros.core.trajectory import Trajectory, read_tum, stamp_to_text
+
+Job, Done = TypeVar("Job"), TypeVar("Done")
 
 #: The world `dynamic` without its people: same room, light, path and sensor noise.
 STATIC_TWIN = "dynamic_static"
@@ -76,19 +83,45 @@ def shortened(name: str, folder: Path, frames: int | None, cache: Path) -> Seque
     """Return a recorded sequence, or a copy of its lists that ends after some frames."""
     if frames is None:
         return Sequence(name, None, folder)
-    short = cache / f"{name}_{frames}"
-    shutil.rmtree(short, ignore_errors=True)
-    short.mkdir(parents=True)
-    for entry in folder.iterdir():
-        if entry.name not in ("rgb.txt", "depth.txt"):
-            (short / entry.name).symlink_to(entry.resolve())
     stamps, _ = read_listing(folder / "rgb.txt")
-    end = int(stamps[min(frames, len(stamps)) - 1])
-    for listing in ("rgb.txt", "depth.txt"):
-        kept = [line for line in (folder / listing).read_text().splitlines()
-                if line.startswith("#") or round(float(line.split()[0]) * 1e9) <= end + 20_000_000]
-        (short / listing).write_text("\n".join(kept) + "\n")
-    return Sequence(name, None, short)
+    end = int(stamps[min(frames, len(stamps)) - 1]) + 20_000_000
+    return Sequence(name, None, _relisted(
+        folder, cache / f"{name}_{frames}", lambda _, stamp_ns: stamp_ns <= end,
+        ("rgb.txt", "depth.txt")))
+
+
+def thinned(sequence: Sequence, every: int, cache: Path) -> Sequence:
+    """Return a copy of a sequence's list of colour images with every `every`-th one."""
+    target = cache / f"{sequence.path.name}_every_{every}"
+    return Sequence(sequence.name, sequence.seed, _relisted(
+        sequence.path, target, lambda number, _: number % every == 0, ("rgb.txt",)))
+
+
+def _relisted(
+    folder: Path, target: Path, keep: Callable[[int, int], bool], listings: tuple[str, ...]
+) -> Path:
+    """Copy a TUM folder by links, with only the images in the lists that `keep` wants.
+
+    It is asked with number and stamp in ns.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for entry in folder.iterdir():
+        if entry.name not in listings:
+            (target / entry.name).symlink_to(entry.resolve())
+    for listing in listings:
+        stamps, names = read_listing(folder / listing)
+        (target / listing).write_text("".join(
+            f"{stamp_to_text(int(stamp))} {name}\n"
+            for number, (stamp, name) in enumerate(zip(stamps, names, strict=True))
+            if keep(number, int(stamp))))
+    return target
+
+
+def on_all_cores(work: Callable[[Job], Done], jobs: list[Job]) -> list[Done]:
+    """Do jobs that start a process each, one per core at a time; results in their order."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(work, jobs))
 
 
 def run(
@@ -126,6 +159,24 @@ def path_length_m(sequence: Sequence) -> float:
     """Length of the true camera path."""
     truth = read_tum(sequence.path / "groundtruth.txt")
     return float(np.linalg.norm(np.diff(truth.T_map_cam_N44[:, :3, 3], axis=0), axis=1).sum())
+
+
+def map_ate_m(sequence: Sequence, out: Path) -> float:
+    """Error of the keyframes of a run's map against the true path, after rigid alignment."""
+    keyframes = unpack_keyframes((out / "map" / "keyframes.safetensors").read_bytes())
+    ordered = sorted(keyframes, key=lambda k: k.stamp_ns)
+    estimate = Trajectory(np.array([k.stamp_ns for k in ordered], np.int64),
+                          np.stack([k.T_map_cam for k in ordered]))
+    truth = read_tum(sequence.path / "groundtruth.txt")
+    return absolute_trajectory_error(estimate, truth).rmse_m
+
+
+def first_lost_s(sequence: Sequence, out: Path) -> float | None:
+    """When a run first lost track, in seconds since the first image; None when it never did."""
+    stamps = open_source(sequence.path).stamps_ns
+    tracked = read_tum(out / "trajectory.txt").stamps_ns
+    missing = stamps[np.isin(stamps, tracked, invert=True) & (stamps > tracked[0])]
+    return float(missing[0] - stamps[0]) * 1e-9 if len(missing) else None
 
 
 def mover_shares(sequence: Sequence, out: Path) -> tuple[float, float]:
