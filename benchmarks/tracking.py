@@ -19,6 +19,7 @@ from tracking_runs import (
     STATIC_TWIN,
     Sequence,
     baseline_rss_mb,
+    map_ate_m,
     mover_shares,
     on_all_cores,
     path_length_m,
@@ -85,10 +86,10 @@ def _measure(found: list[Sequence], results: Path) -> dict[str, dict[str, Any]]:
     every = on_all_cores(lambda s: run(s, results / f"{s.title}.every_frame"), found)
     measured = {}
     for sequence, in_time, in_turn in zip(found, live, every, strict=True):
-        recorded = sequence.seed is None
-        figures = {"every_frame": _figures(in_turn, recorded),
-                   "realtime": _figures(in_time, recorded)}
-        if not recorded:
+        figures = {
+            mode: _figures(summary, sequence, results / f"{sequence.title}.{mode}")
+            for mode, summary in (("every_frame", in_turn), ("realtime", in_time))}
+        if sequence.seed is not None:
             figures["length_m"] = path_length_m(sequence)
         if (sequence.path / "movers.npz").exists() and "failed" not in in_turn:
             share, pixels = mover_shares(sequence, results / f"{sequence.title}.every_frame")
@@ -97,17 +98,19 @@ def _measure(found: list[Sequence], results: Path) -> dict[str, dict[str, Any]]:
     return measured
 
 
-def _figures(summary: dict[str, Any], recorded: bool) -> dict[str, Any]:
+def _figures(summary: dict[str, Any], sequence: Sequence, out: Path) -> dict[str, Any]:
     if "failed" in summary:
         return summary
-    nees = summary.get("nees") or {}
+    nees, known = summary.get("nees") or {}, summary["ate_rmse_m"] is not None
+    kind = "pose_mocap" if sequence.seed is None else "pose"
     return {
         "frames": summary["frames"], "lost": summary["lost"], "skipped": summary["skipped"],
         "skipped_share": summary["skipped"] / max(1, summary["frames"]),
         "ate_m": summary["ate_rmse_m"], "raw_ate_m": summary["raw_ate_rmse_m"],
         "rpe_m_per_s": summary["rpe_trans_m_per_s"], "p50_ms": summary["latency_ms"]["p50"],
         "p95_ms": summary["latency_ms"]["p95"], "rss_mb": summary["peak_rss_mb"],
-        "map_bytes": summary["map_bytes"], "nees": nees.get("pose_mocap" if recorded else "pose"),
+        "map_bytes": summary["map_bytes"], "nees": nees.get(kind),
+        "map_ate_m": map_ate_m(sequence, out) if known else None,
         "stages_ms": summary["stages_ms"], "gave_up": summary.get("gave_up"),
     }
 

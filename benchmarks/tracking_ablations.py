@@ -181,6 +181,6 @@ def _with_extras(
     extras: dict[str, Any] = {}
     if summary["lost"]:
         extras["lost_at_s"] = first_lost_s(sequence, out)
-    if figure == "map_ate_m":
+    if figure == "map_ate_m" and figure not in summary:
         extras["map_ate_m"] = map_ate_m(sequence, out)
     return {"ate_m": summary.get("ate_rmse_m"), **summary, **extras}

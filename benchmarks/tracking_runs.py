@@ -21,6 +21,7 @@ from ace_slam_ros.core.evaluate import absolute_trajectory_error
 from ace_slam_ros.core.io.source import open_source
 from ace_slam_ros.core.io.tum import read_listing, write_tum_folder
 from ace_slam_ros.core.keyframe_store import unpack_keyframes
+from ace_slam_ros.core.segments import segment_of
 from ace_slam_ros.core.synth.worlds import make_world
 from ace_slam_ros.core.trajectory import Trajectory, read_tum, stamp_to_text
 
@@ -161,10 +162,16 @@ def path_length_m(sequence: Sequence) -> float:
     return float(np.linalg.norm(np.diff(truth.T_map_cam_N44[:, :3, 3], axis=0), axis=1).sum())
 
 
-def map_ate_m(sequence: Sequence, out: Path) -> float:
-    """Error of the keyframes of a run's map against the true path, after rigid alignment."""
+def map_ate_m(sequence: Sequence, out: Path) -> float | None:
+    """Error of the keyframes of a run's map against the true path, after rigid alignment.
+
+    Those in segments whose place is unknown do not count; None when fewer than three are left.
+    """
     keyframes = unpack_keyframes((out / "map" / "keyframes.safetensors").read_bytes())
-    ordered = sorted(keyframes, key=lambda k: k.stamp_ns)
+    ordered = sorted((k for k in keyframes if segment_of(k.T_map_cam) == 0),
+                     key=lambda k: k.stamp_ns)
+    if len(ordered) < 3:
+        return None
     estimate = Trajectory(np.array([k.stamp_ns for k in ordered], np.int64),
                           np.stack([k.T_map_cam for k in ordered]))
     truth = read_tum(sequence.path / "groundtruth.txt")
