@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .camera import Camera
+from .config import SensorConfig
 from .geometry import Float64Array
 from .refinement.corners import Float32Array, UInt8Image
 from .refinement.shutter import sweep
@@ -34,6 +35,7 @@ class LocalKeyframe:
         pixels_n2: (n, 2) float32 corners as seen.
         measured_m_n: (n,) float64 depth measured at the corners, metres.
         inverse_n: (n,) float64 inverse depth as known from all keyframes, 1/m.
+        narrowed_n: (n,) its standard deviation over that of one measurement.
         T_map_cam: pose at the stamp.
         covariance_66: of the pose, with that of the keyframes it was refined against.
         twist_6: velocity of the camera in its own frame.
@@ -58,11 +60,13 @@ class LocalKeyframe:
     contrast_n: Float32Array
     surface: Surface | None = None
     stands_n: npt.NDArray[np.bool_] = field(init=False)
+    narrowed_n: Float64Array = field(init=False)
     T_mapped: Float64Array | None = None
     tracks: dict[int, Track] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.stands_n = np.ones(len(self.pixels_n2), bool)
+        self.narrowed_n = np.ones(len(self.pixels_n2))
 
     def sweep_n2(self) -> Float64Array:
         """Image motion of the corners, per second of readout, back to the stamp."""
@@ -76,3 +80,9 @@ class LocalKeyframe:
         if readout_s > 0.0:
             pixels = pixels + readout_s * self.sweep_n2()
         return self.camera.unproject(pixels, np.ones(len(pixels)))
+
+    def unsure_n3(self, sensor: SensorConfig) -> Float64Array:
+        """Return one standard deviation (n, 3) of the points, along their rays, in map axes."""
+        rays = self.camera.unproject(self.pixels_n2.astype(np.float64),
+                                     sensor.depth_sigma_m(self.measured_m_n) * self.narrowed_n)
+        return np.asarray(rays @ self.T_map_cam[:3, :3].T)

@@ -307,7 +307,7 @@ class LocalMap:
             keyframe, None when all are too far.
         """
         points, pixels = [np.empty((0, 3))], [np.empty((0, 2), np.float32)]
-        swept, host = [np.empty((0, 2))], None
+        swept, unsure, host = [np.empty((0, 2))], [np.empty((0, 3))], None
         for distance, keyframe in self.nearest(T_seed, _REFERENCES):
             same_size = keyframe.grey.shape == frame.grey.shape  # the driver may change profile
             if distance < LARGEST_VIEW_DISTANCE and same_size:
@@ -316,9 +316,10 @@ class LocalMap:
                 points.append(self._points(keyframe)[index])
                 pixels.append(found)
                 swept.append(keyframe.sweep_n2()[index])
+                unsure.append(keyframe.unsure_n3(self._sensor)[index])
         found = np.concatenate(pixels)
         seen = Sightings(np.concatenate(points), found.astype(np.float64),
-                         self._depth(frame, found).astype(np.float64))
+                         self._depth(frame, found).astype(np.float64), np.concatenate(unsure))
         return seen, np.concatenate(swept), host
 
     def _solve(
@@ -341,9 +342,7 @@ class LocalMap:
         for again in range(2 if self.shutter.readout_s > 0.0 else 1):
             in_cam = transform_points(invert_pose(T_map_cam), seen.points_map_n3)
             moving_n2 = sweep(in_cam, seen.pixels_n2, motion.twist_6(T_map_cam), camera)
-            still = Sightings(
-                seen.points_map_n3, seen.pixels_n2 + self.shutter.readout_s * moving_n2,
-                seen.depth_m_n)
+            still = replace(seen, pixels_n2=seen.pixels_n2 + self.shutter.readout_s * moving_n2)
             solved = optimise_pose(
                 T_map_cam, still, camera, self._sensor, self._tracker.min_tracks,
                 near=again > 0)

@@ -44,12 +44,13 @@ def adjust_keyframes(
                                  for h, o in links]),
         pixels_m2=np.concatenate(seen),
         depth_m=np.concatenate([h.tracks[o.id].depth_m for h, o in links]).astype(np.float64))
-    adjust(window, links[0][0].camera, sensor)
+    narrowed = adjust(window, links[0][0].camera, sensor)
     for i, k in place.items():
         keyframes[i].T_map_cam = window.poses_K44[k]
     for i in hosts:
-        count = len(keyframes[i].pixels_n2)
-        keyframes[i].inverse_n = window.inverse_n[first[i]:first[i] + count].copy()
+        own = slice(first[i], first[i] + len(keyframes[i].pixels_n2))
+        keyframes[i].inverse_n = window.inverse_n[own].copy()
+        keyframes[i].narrowed_n = narrowed[own].copy()
 
 
 def _sighting(host: LocalKeyframe, other: LocalKeyframe, readout_s: float) -> Float64Array:

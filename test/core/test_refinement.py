@@ -11,7 +11,13 @@ from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error, transfo
 from ace_slam_ros.core.local_map import LocalMap
 from ace_slam_ros.core.refinement.corners import contrast, detect_corners
 from ace_slam_ros.core.refinement.follow import follow
-from ace_slam_ros.core.refinement.pose import Sightings, carried, optimise_pose, residuals
+from ace_slam_ros.core.refinement.pose import (
+    Sightings,
+    carried,
+    normal_equations,
+    optimise_pose,
+    residuals,
+)
 from ace_slam_ros.core.refinement.shutter import RollingShutter, sweep
 from ace_slam_ros.core.refinement.window import Window, adjust, linearise
 
@@ -259,6 +265,63 @@ def test_depth_counts_by_how_noisy_it_is_at_its_distance():
             found, _ = optimise_pose(T, seen, CAMERA, model, 25)
             squares[n] += pose_error(found.T_map_cam, T)[0] ** 2
     assert np.sqrt(squares[0]) < 0.7 * np.sqrt(squares[1])
+
+
+def test_equations_of_unsure_points_agree_with_dense_covariances():
+    """The slow twin inverts the covariance of each point's three residuals."""
+    rng = np.random.default_rng(26)
+    r, J, off = rng.normal(size=(20, 3)), rng.normal(size=(20, 3, 6)), rng.normal(size=(20, 3))
+    own, robust = rng.uniform(0.5, 2.0, (20, 3)), rng.uniform(0.1, 1.0, 20)
+    own[:5, 2], robust[5:8] = np.inf, 0.0  # without depth, and cut off
+    H, g = np.zeros((6, 6)), np.zeros(6)
+    for n in range(20):
+        kept = slice(2 if n < 5 else 3)
+        covariance = np.outer(off[n, kept], off[n, kept]) + np.diag(own[n, kept] ** 2)
+        W = robust[n] * np.linalg.inv(covariance)
+        H += J[n, kept].T @ W @ J[n, kept]
+        g += J[n, kept].T @ W @ r[n, kept]
+    found = normal_equations(r, J, robust[:, None] / own**2, robust, off)
+    assert np.allclose(found[0], H) and np.allclose(found[1], g)
+    exact = normal_equations(r, J, robust[:, None] / own**2, robust, None)
+    assert np.allclose(exact[0], normal_equations(
+        r, J, robust[:, None] / own**2, robust, np.zeros((20, 3)))[0])
+
+
+def test_how_unsure_points_are_makes_the_pose_better():
+    rng = np.random.default_rng(27)
+    squares, normalised = np.zeros(2), []
+    for _ in range(60):
+        pixels = rng.uniform((20, 20), (620, 460), (300, 2))
+        depth = rng.uniform(1.0, 5.0, 300)
+        sigma = SENSOR.depth_sigma_m(depth)
+        true = CAMERA.unproject(pixels, depth)
+        believed = CAMERA.unproject(pixels, depth + sigma * rng.normal(size=300))
+        T = exp_se3(np.concatenate([rng.normal(size=3) * 0.15, rng.normal(size=3) * 0.03]))
+        in_cam = transform_points(invert_pose(T), true)
+        seen = CAMERA.project(in_cam) + 0.25 * rng.normal(size=(300, 2))
+        measured = in_cam[:, 2] + rng.normal(size=300) * SENSOR.depth_sigma_m(in_cam[:, 2])
+        for n, unsure in enumerate((CAMERA.unproject(pixels, sigma), None)):
+            found, _ = optimise_pose(
+                T, Sightings(believed, seen, measured, unsure), CAMERA, SENSOR, 25)
+            squares[n] += pose_error(found.T_map_cam, T)[0] ** 2
+            if unsure is not None:
+                moved = found.T_map_cam @ invert_pose(T)
+                error = np.concatenate([found.T_map_cam[:3, 3] - T[:3, 3],
+                                        cv2.Rodrigues(moved[:3, :3])[0].ravel()])
+                normalised.append(error @ np.linalg.inv(found.covariance_66) @ error / 6)
+    assert np.sqrt(squares[0]) < 0.9 * np.sqrt(squares[1])
+    assert np.mean(normalised) < 2.0
+
+
+def test_points_that_many_keyframes_see_are_surer_than_one_measurement():
+    made, _ = window(np.random.default_rng(28), keyframes=4, count=25)
+    alone = np.arange(len(made.rays_n3)) % 5 == 0
+    seen = ~alone[made.point_m]
+    made.point_m, made.target_m = made.point_m[seen], made.target_m[seen]
+    made.pixels_m2, made.depth_m = made.pixels_m2[seen], made.depth_m[seen]
+    narrowed = adjust(made, CAMERA, SENSOR)
+    assert np.allclose(narrowed[alone], 1.0)
+    assert (narrowed[~alone] < 0.9).all() and narrowed.min() >= 0.1
 
 
 def test_a_covariance_is_carried_across_an_arm_as_samples_are():

@@ -24,6 +24,9 @@ KERNEL_SIGMAS = 3.0
 #: colour and depth of different instants, come to the largest.
 _LEAST_DEPTH_SPREAD, _LARGEST_DEPTH_SPREAD = 1.0, 4.0
 _FEWEST_DEPTHS, _USUAL_DEPTH_SPREAD = 10, 1.5  # fewer depths show no spread of their own
+#: Share of a depth residual that is the error of the point, the rest being that of the frame's
+#: depth: two measurements of one sensor.
+_OWN_SHARE = 0.5**0.5
 _NORMAL_MAD = 1.4826  # standard deviation over the median absolute deviation of a Gaussian
 
 
@@ -50,11 +53,14 @@ class Sightings:
         points_map_n3: (n, 3) map points, metres.
         pixels_n2: (n, 2) float64 where they were found.
         depth_m_n: (n,) measured depth there, NaN where unknown.
+        unsure_map_n3: (n, 3) one standard deviation of the points, which is along the line of
+            sight they were first seen on, by the sensor's model; None = points are exact.
     """
 
     points_map_n3: Float64Array
     pixels_n2: Float64Array
     depth_m_n: Float64Array
+    unsure_map_n3: Float64Array | None = None
 
     def __len__(self) -> int:
         return len(self.pixels_n2)
@@ -93,13 +99,13 @@ def optimise_pose(
         w_image[chi2 > (8.0 * scale) ** 2] = 0.0
         of_depth = depth_spread(r[:, 2], has_depth & (w_image > 0.5))
         w_depth = depth_weight(r[:, 2], w_image, of_depth)
-        w_image = w_image / spread**2
-        weight = np.stack([w_image, w_image, np.where(has_depth, w_depth, 0.0)], axis=1)
-        rows = (J * np.sqrt(weight)[..., None]).reshape(-1, 6)
-        H = rows.T @ rows
-        g = rows.T @ (r * np.sqrt(weight)).reshape(-1)
+        weight = np.stack([w_image / spread**2, w_image / spread**2,
+                           np.where(has_depth, w_depth, 0.0)], axis=1)
+        off = None if seen.unsure_map_n3 is None else _OWN_SHARE * of_depth * np.einsum(
+            "nij,nj->ni", J[:, :, :3], seen.unsure_map_n3 @ T_cam_map[:3, :3].T)
+        H, g = normal_equations(r, J, weight, w_image, off)
         try:
-            step = -np.linalg.solve(H + 1e-6 * np.eye(6), g)
+            step = np.asarray(-np.linalg.solve(H + 1e-6 * np.eye(6), g), np.float64)
         except np.linalg.LinAlgError:
             return None
         T_cam_map = exp_se3(step) @ T_cam_map
@@ -111,6 +117,35 @@ def optimise_pose(
     pose = invert_pose(T_cam_map)
     covariance = map_covariance(H, pose)
     return RefinedPose(pose, covariance, int(agrees.sum()), len(agrees)), agrees
+
+
+def normal_equations(
+    r_n3: Float64Array, J_n36: Float64Array, weight_n3: Float64Array, robust_n: Float64Array,
+    off_n3: Float64Array | None,
+) -> tuple[Float64Array, Float64Array]:
+    """Sum up H (6, 6) and g (6,) of points that are themselves not exact.
+
+    A point that is nearer or farther than believed is seen elsewhere, along one line: residuals
+    across that line tell the pose better than those along it. The inverse of the covariance of a
+    point's three residuals is that of a diagonal matrix plus one of rank one (Sherman-Morrison).
+
+    Args:
+        r_n3, J_n36: residuals and their derivatives.
+        weight_n3: of each residual by its own noise, times the robust weight.
+        robust_n: that robust weight.
+        off_n3: what one standard deviation of the point adds to its residuals; None = nothing.
+    """
+    rows = (J_n36 * np.sqrt(weight_n3)[..., None]).reshape(-1, 6)
+    H = rows.T @ rows
+    g = rows.T @ (r_n3 * np.sqrt(weight_n3)).reshape(-1)
+    if off_n3 is not None:
+        used = robust_n > 0.0
+        off, weighted = off_n3[used], (weight_n3 * off_n3)[used]
+        common = 1.0 / (robust_n[used] + (weighted * off).sum(axis=1))
+        shared = np.einsum("nk,nkj->nj", weighted, J_n36[used])
+        H -= (shared * common[:, None]).T @ shared
+        g -= shared.T @ (common * (weighted * r_n3[used]).sum(axis=1))
+    return H, g
 
 
 def image_spread(chi2_n: Float64Array) -> float:

@@ -19,6 +19,9 @@ from .pose import KERNEL_SIGMAS, depth_spread, depth_weight, image_spread, proje
 
 Int64Array = npt.NDArray[np.int64]
 _ITERATIONS = 3
+#: Points seen often are never trusted to less than this share of one measurement's error: what
+#: their sightings share does not average out.
+_LEAST_NARROWED = 0.1
 #: Sightings off by more are of something else, often of something that moves: a free depth would
 #: bend to them.
 _CUT_SIGMAS = 3.0
@@ -52,8 +55,12 @@ class Window:
     depth_m: Float64Array
 
 
-def adjust(window: Window, camera: Camera, sensor: SensorConfig) -> None:
-    """Adjust poses and inverse depths in place by Gauss-Newton with a Cauchy kernel."""
+def adjust(window: Window, camera: Camera, sensor: SensorConfig) -> Float64Array:
+    """Adjust poses and inverse depths in place by Gauss-Newton with a Cauchy kernel.
+
+    Returns:
+        (n,) standard deviation of the inverse depths over that of the host's measurement alone.
+    """
     column_K = np.cumsum(window.free_K) - 1
     size = 6 * int(window.free_K.sum())
     sigma_m = sensor.depth_sigma_m(window.depth_m)
@@ -71,6 +78,8 @@ def adjust(window: Window, camera: Camera, sensor: SensorConfig) -> None:
         for k in np.flatnonzero(window.free_K):
             part = step[6 * column_K[k]:6 * column_K[k] + 6]
             window.poses_K44[k] = window.poses_K44[k] @ exp_se3(part)
+    measured = spread * window.sigma_n * np.square(window.inverse_n)
+    return np.asarray(np.clip(h**-0.5 / measured, _LEAST_NARROWED, 1.0))
 
 
 def _weights(
