@@ -101,8 +101,8 @@ def optimise_pose(
         w_depth = depth_weight(r[:, 2], w_image, of_depth)
         weight = np.stack([w_image / spread**2, w_image / spread**2,
                            np.where(has_depth, w_depth, 0.0)], axis=1)
-        off = None if seen.unsure_map_n3 is None else _OWN_SHARE * of_depth * np.einsum(
-            "nij,nj->ni", J[:, :, :3], seen.unsure_map_n3 @ T_cam_map[:3, :3].T)
+        off = None if seen.unsure_map_n3 is None else _OWN_SHARE * of_depth * np.matmul(
+            J[:, :, :3], (seen.unsure_map_n3 @ T_cam_map[:3, :3].T)[..., None])[..., 0]
         H, g = normal_equations(r, J, weight, w_image, off)
         try:
             step = np.asarray(-np.linalg.solve(H + 1e-6 * np.eye(6), g), np.float64)
@@ -139,12 +139,12 @@ def normal_equations(
     H = rows.T @ rows
     g = rows.T @ (r_n3 * np.sqrt(weight_n3)).reshape(-1)
     if off_n3 is not None:
-        used = robust_n > 0.0
-        off, weighted = off_n3[used], (weight_n3 * off_n3)[used]
-        common = 1.0 / (robust_n[used] + (weighted * off).sum(axis=1))
-        shared = np.einsum("nk,nkj->nj", weighted, J_n36[used])
+        weighted = weight_n3 * off_n3
+        robust = np.where(robust_n > 0.0, robust_n, 1.0)  # what is cut off has no weight anyway
+        common = 1.0 / (robust + np.einsum("nk,nk->n", weighted, off_n3))
+        shared = np.matmul(weighted[:, None], J_n36)[:, 0]
         H -= (shared * common[:, None]).T @ shared
-        g -= shared.T @ (common * (weighted * r_n3[used]).sum(axis=1))
+        g -= shared.T @ (common * np.einsum("nk,nk->n", weighted, r_n3))
     return H, g
 
 
