@@ -230,11 +230,9 @@ def test_localization_and_zero_begin_no_segment(encoder, kidnapped, room):
 
 
 def test_two_unknown_places_are_two_segments_though_no_mapper_listens(encoder, kidnapped, room):
-    frame = room[0][0]
-    mirrored = Frame(frame.stamp_ns, np.ascontiguousarray(frame.image[:, ::-1]),
-                     np.ascontiguousarray(frame.depth_m[:, ::-1]), frame.camera)
-    results = look(encoder, kidnapped, [room[AWAY_FIRST][0]] * 7 + [covered(frame)] * 4
-                   + [mirrored] * 7)
+    elsewhere = next(iter(make_world("corridor", 3).frames(1))).frame
+    results = look(encoder, kidnapped, [room[AWAY_FIRST][0]] * 7 + [covered(room[0][0])] * 4
+                   + [elsewhere] * 7)
     segments = [r.segment for r in results]
     assert segments[6] == 1 and segments[-1] == 2
     assert {r.keyframe.reference for r in results if r.keyframe is not None} == {None}

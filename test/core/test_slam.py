@@ -372,7 +372,7 @@ def test_keyframe_ids_never_repeat(mapped, encoder, frames):
         seen.add(base)
 
 
-def test_a_doubtful_raw_pose_moves_no_keyframe(mapped, encoder, frames):
+def test_a_raw_pose_of_another_place_moves_no_keyframe(mapped, encoder, frames):
     mapper, _ = mapped
     tracker = Tracker(CONFIG, encoder)
     tracker.set_head(mapper.export_head(), 1)
@@ -382,9 +382,6 @@ def test_a_doubtful_raw_pose_moves_no_keyframe(mapped, encoder, frames):
     far = exp_se3(np.array([3.0, 0, 0, 0, 0, 0])) @ first.T_map_cam
     refined = RefinedPose(first.T_map_cam, np.eye(6), 100, 100)
     sure = PoseEstimate(far, np.eye(6), np.ones(10, bool), 0.9, 0.8)
-    doubtful = PoseEstimate(first.T_map_cam @ exp_se3(np.full(6, 0.01)), np.eye(6),
-                            np.ones(10, bool), 0.06, 0.04)
-    for raw in (sure, doubtful):
-        tracker._anchor.pull(raw, refined)
+    tracker._anchor.pull(sure, refined)
     after = [k.T_map_cam for k in tracker._local._keyframes.values()]
     assert before and all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

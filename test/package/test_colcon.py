@@ -111,4 +111,5 @@ def test_colcon_build(repository, tmp_path, options):
     for path in executables.iterdir():
         assert os.access(path, os.X_OK)
         imports = [line for line in path.read_text().splitlines() if line.startswith("from ace_")]
-        assert sourced(sys.executable, "-c", f"{imports[0]}\nprint(callable(main))") == "True\n"
+        entry = imports[0].split(" import ")[1].split()[0]
+        assert sourced(sys.executable, "-c", f"{imports[0]}\nprint(callable({entry}))") == "True\n"
