@@ -109,7 +109,7 @@ def test_growth_reaches_the_point_within_the_limit_of_votes(point, most):
     assert grown.votes <= most
     assert rows.mix_NC.shape == (grown.votes, grid.votes)
     joined = torch.exp(rows.log_count_N)
-    assert joined.sum() == grid.votes, "every old cell lives on in exactly one new cell"
+    assert float(joined.sum()) == pytest.approx(grid.votes, abs=1e-3), "old cells live on once"
 
 
 def test_growth_keeps_predictions():
