@@ -125,7 +125,10 @@ def retargeting(setting: Setting, head_type: str, views: Sequence[PosedFeatures]
     one, two = trained.predict(d), rebuilt.predict(d)
     known = np.isfinite(one.sigma_m_NS)
     gap = np.linalg.norm(one.coords_map_NS3 - two.coords_map_NS3, axis=2)[known]
-    return figures | {"rebuilt_gap_m_max": float(gap.max()),
+    # stored offsets are rounded: what lies at the border of a step may fall to either side
+    step_m = float(trained.export()["offset_step"].norm())
+    return figures | {"rebuilt_gap_m_max": float(gap.max()), "storage_step_m": step_m,
+                      "rebuilt_gap_beyond_storage_m": max(0.0, float(gap.max()) - step_m),
                       "rebuilt_gap_m_p999": float(np.quantile(gap, 0.999)),
                       "rebuilt_gap_m_median": float(np.median(gap))}
 
