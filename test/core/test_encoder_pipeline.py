@@ -125,7 +125,8 @@ def test_codebooks_are_reproducible_and_refuse_foreign_weights(tmp_path, monkeyp
     save_file(first, tmp_path / "c.safetensors")
     assert load_encoder(EncoderConfig(codebook=str(tmp_path / "c.safetensors")), CPU).hash != (
         load_encoder(EncoderConfig(), CPU).hash)
-    assert load_file(tmp_path / "c.safetensors")["projection"].shape == (64, 16)
+    assert load_file(tmp_path / "c.safetensors")["projection"].shape == (
+        loaded.spec.dimension, 16)
     torch.save({"a": torch.zeros(1)}, tmp_path / "w.pt")
     monkeypatch.setattr(sys, "argv", [
         "build_codebook.py", "--encoder-name", "ace", "--weights", str(tmp_path / "w.pt")])
