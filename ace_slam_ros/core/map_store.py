@@ -244,7 +244,7 @@ def _verify(manifest: MapManifest, files: dict[str, bytes]) -> None:
 
 def _read_folder(path: Path) -> tuple[bytes, dict[str, bytes]]:
     """Manifest and data files of one and the same folder, even while another process saves."""
-    missing = ""
+    missing, partial = "", None
     for _ in range(_READ_ATTEMPTS):
         for folder in (path, _previous(path)):
             try:
@@ -256,11 +256,16 @@ def _read_folder(path: Path) -> tuple[bytes, dict[str, bytes]]:
             except OSError as error:
                 raise MapError(f"cannot read map {folder}: {error}") from error
             try:
-                return _read_at(descriptor, folder)
+                found = _read_at(descriptor, folder)
+                if _is_whole(*found):
+                    return found
+                partial = found  # replaced and being removed, unless it stays like that
             except FileNotFoundError:
                 missing = f"map {folder} has no {MANIFEST}: give the folder of a saved map"
             finally:
                 os.close(descriptor)
+    if partial is not None:
+        return partial
     raise MapError(missing or f"no map at {path}: save one first (save_map service, or "
                    "`ace-slam run ... --out`), or correct the path")
 
@@ -281,6 +286,14 @@ def _read_at(descriptor: int, folder: Path) -> tuple[bytes, dict[str, bytes]]:
     except OSError as error:
         raise MapError(f"cannot read map {folder}: {error}") from error
     return manifest, files
+
+
+def _is_whole(manifest: bytes, files: dict[str, bytes]) -> bool:
+    """Whether no file is absent that the manifest names; a damaged manifest is told elsewhere."""
+    try:
+        return set(json.loads(manifest)["sha256"]) <= set(files)
+    except (ValueError, KeyError, TypeError):
+        return True
 
 
 def _hidden(path: Path, kind: str) -> Path:

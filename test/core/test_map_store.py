@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as save_tensors
 
+from ace_slam_ros.core import map_store
 from ace_slam_ros.core.camera import Camera
 from ace_slam_ros.core.errors import MapError
 from ace_slam_ros.core.geometry import exp_se3
@@ -243,6 +244,29 @@ def test_save_killed_at_random_moments(tmp_path):
         confirmed = count
     save_map(path, numbered(-1), numbered_head(-1))
     assert [p.name for p in tmp_path.iterdir()] == ["map"]  # leftovers are gone
+
+
+def test_a_folder_that_is_removed_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+    """A save replaces the folder after the reader opened it, and removes it file by file."""
+    path = tmp_path / "map"
+    save_map(path, numbered(1), numbered_head(1))
+    reads = []
+    original = map_store._read_at
+
+    def read_late(descriptor, folder):
+        reads.append(folder)
+        if len(reads) == 1:
+            os.unlink("head.safetensors", dir_fd=descriptor)
+            found = original(descriptor, folder)
+            save_map(path, numbered(2), numbered_head(2))
+            return found
+        return original(descriptor, folder)
+
+    monkeypatch.setattr(map_store, "_read_at", read_late)
+    assert load_map(path).head == numbered_head(2) and len(reads) == 2
+    (path / "head.safetensors").unlink()
+    with pytest.raises(MapError, match="head.safetensors is missing: restore"):
+        load_map(path)
 
 
 def test_every_step_of_a_save_leaves_a_loadable_map(tmp_path, monkeypatch):
