@@ -36,13 +36,14 @@ def oriented_gradients(normalised_b1HW: Tensor) -> Tensor:
     small = F.pad(F.avg_pool2d(normalised_b1HW, _BLOCK), (1, 1, 1, 1), mode="replicate")
     dx = (small[:, :, 1:-1, 2:] - small[:, :, 1:-1, :-2]) * 0.5
     dy = (small[:, :, 2:, 1:-1] - small[:, :, :-2, 1:-1]) * 0.5
-    angles = [2 * math.pi * k / ORIENTATIONS for k in range(ORIENTATIONS)]
+    angles = [2 * math.pi * k / ORIENTATIONS for k in range(ORIENTATIONS // 2)]
     cosine = dx.new_tensor([math.cos(a) for a in angles])[None, :, None, None]
     sine = dx.new_tensor([math.sin(a) for a in angles])[None, :, None, None]
-    along = F.relu(dx * cosine + dy * sine)
-    share = along * torch.rsqrt(dx * dx + dy * dy + 1e-8)
-    cubed = share * share * share
-    found = F.avg_pool2d(along * cubed * cubed, _CELL // _BLOCK)
+    along = dx * cosine + dy * sine
+    cubed = (along * torch.rsqrt(dx * dx + dy * dy + 1e-8)) ** 3
+    sharp = along * cubed * cubed
+    both_ways = torch.cat([F.relu(sharp), F.relu(-sharp)], dim=1)
+    found = F.avg_pool2d(both_ways, _CELL // _BLOCK)
     return found.contiguous(memory_format=torch.channels_last)
 
 
