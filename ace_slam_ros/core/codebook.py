@@ -42,7 +42,7 @@ class Codebook:
         """Return the nearest words (N, neighbours) int64, nearest first.
 
         On a CPU only the words of the four nearest groups are looked at: a sixteenth of the work
-        of `nearest_exhaustive`, and the same first word for nearly nine of ten descriptors. A GPU
+        of `nearest_exhaustive`, and the same first word for three of four descriptors. A GPU
         finishes the whole product sooner than the many small ones.
         """
         if descriptors_ND.is_cuda:
