@@ -7,7 +7,7 @@ that a component is judged by the median over all its sequences.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class Ablated:
     frames: int = 0
     lost: int = 0
     lost_at_s: float | None = None
-    ratio: float | None = field(default=None)
+    ratio: float | None = None
     failed: str = ""
 
 

@@ -68,10 +68,8 @@ def _root_histograms(network: EncoderNetwork, image_b1HW: Tensor) -> Tensor:
     found = []
     for layer in (network.near, network.wide):
         roots, scale = layer.roots(gradients)
-        h, w, step = *scale.shape[2:], layer.spacing
-        regions = [roots[:, :, i * step:i * step + h, j * step:j * step + w]
-                   for i in range(REGIONS) for j in range(REGIONS)]
-        found.append(torch.stack(regions, dim=2).flatten(1, 2) * scale)
+        regions = F.unfold(roots, REGIONS, dilation=layer.spacing)
+        found.append(regions.unflatten(2, scale.shape[2:]) * scale)
     return torch.cat(found, dim=1)
 
 

@@ -62,7 +62,7 @@ class FrameBudget:
     def head_due(self, tracking_well: bool, looking: bool = False) -> bool:
         """Return whether the scene head should look at this frame; not while it is `looking`."""
         due = not looking and (
-            self._budget_ms <= 0 or not tracking_well or self._debt_ms <= 0
+            not self.shares_work or not tracking_well or self._debt_ms <= 0
             or self._since_head + 1 >= _LONGEST_INTERVAL)
         self._since_head = 0 if due else self._since_head + 1
         self._head_share += _GAIN * (due - self._head_share)

@@ -209,12 +209,12 @@ class Tracker:
         followed = None if predicted is None else self._refine(frame, predicted)
         clock.lap("refine")
         at_once = None
-        if answer is not None and followed is not None and followed.held_well:
-            at_once = followed.T_map_cam, followed.covariance_66
-            answer(*at_once)
-        if followed is not None and followed.held_well and self._steady and (
-                self._budget.shares_work):
-            return self._go_on(frame, followed, clock)
+        if followed is not None and followed.held_well:
+            if answer is not None:
+                at_once = followed.T_map_cam, followed.covariance_66
+                answer(*at_once)
+            if self._steady and self._budget.shares_work:
+                return self._go_on(frame, followed, clock)
         features, raw, keyframe = None, None, None
         if self._budget.head_due(self._steady) or followed is None:
             features, raw = self._relocalise(frame, clock)
@@ -228,9 +228,7 @@ class Tracker:
         pose, covariance = (None, None) if best is None else (best.T_map_cam, best.covariance_66)
         if pose is not None and covariance is not None:
             self._anchor.pull(raw, refined)
-            self._moved(frame.stamp_ns, pose, followed is not None and refined is not followed)
-            if self._seen_through.add(frame, pose):
-                self._local.leave_movers(pose, self._seen_through.standing)
+            self._follow(frame, pose, followed is not None and refined is not followed)
             if self._keyframes.wanted(frame, pose):
                 # without refinement, as in ACE-SLAM, scene-coordinate poses make the map
                 placed = refined is not None or not self._config.tracker.refine
@@ -266,9 +264,7 @@ class Tracker:
     def _go_on(self, frame: Frame, followed: RefinedPose, clock: StageClock) -> TrackResult:
         """Take the pose of a camera that image tracks hold well; do the rest as time allows."""
         pose = followed.T_map_cam
-        self._moved(frame.stamp_ns, pose)
-        if self._seen_through.add(frame, pose):
-            self._local.leave_movers(pose, self._seen_through.standing)
+        self._follow(frame, pose)
         raw, keyframe = self._late.work(frame, followed, self._motion, clock)
         self._steady = not self._late.doubts  # the head looks at the next frame at once
         return self._result(frame, clock, pose, followed.covariance_66, raw, keyframe, "")
@@ -342,6 +338,12 @@ class Tracker:
         if not self._config.tracker.refine:
             return None
         return self._local.refine(frame, T_seed, self._motion, wide=wide)
+
+    def _follow(self, frame: Frame, pose: Float64Array, corrected: bool = False) -> None:
+        """Note an accepted pose, and what the frame tells of things that move."""
+        self._moved(frame.stamp_ns, pose, corrected)
+        if self._seen_through.add(frame, pose):
+            self._local.leave_movers(pose, self._seen_through.standing)
 
     def _moved(self, stamp_ns: int, pose: Float64Array, corrected: bool = False) -> None:
         """Update motion model and state after an accepted pose."""

@@ -1,9 +1,9 @@
-"""Histograms of edge orientations around each cell: SIFT's idea as a layer, dense and learnable.
+"""Histograms of edge orientations around each cell: SIFT's idea as a layer, for all cells at once.
 
-What SIFT counts, computed for all cells at once: gradients by orientation, summed over blurred
-regions, sixteen regions around a cell, square roots after division by their sum. Where SIFT stops
-with these 128 numbers, `OrientationHistograms` weighs them by a learned projection. No training
-data can spoil what the fixed part sees, so it carries over to cameras that training never met.
+What SIFT counts: gradients by orientation, summed over blurred regions, sixteen regions around a
+cell, square roots after division by their sum. Where SIFT stops with these 128 numbers,
+`OrientationHistograms` projects them. No training data can spoil what the fixed part sees, so it
+carries over to cameras that training never met.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ ORIENTATIONS = 8
 REGIONS = 4
 #: Pixels of a cell, and of the blocks over which the image is averaged before differentiation.
 _CELL, _BLOCK = 8, 4
-#: An edge counts for a direction with the cosine to this power: half at 24 degrees away.
-_SHARPNESS = 7
 #: Sum of a cell's histograms (contrasts of the image per block) that counts as no texture at all;
 #: noise of one grey level sums to some fifty times as much.
 _LEAST_GRADIENT = 1e-3
@@ -40,6 +38,7 @@ def oriented_gradients(normalised_b1HW: Tensor) -> Tensor:
     cosine = dx.new_tensor([math.cos(a) for a in angles])[None, :, None, None]
     sine = dx.new_tensor([math.sin(a) for a in angles])[None, :, None, None]
     along = dx * cosine + dy * sine
+    # an edge counts for a direction with the seventh power of the cosine: half at 24 degrees away
     cubed = (along * torch.rsqrt(dx * dx + dy * dy + 1e-8)) ** 3
     sharp = along * cubed * cubed
     both_ways = torch.cat([F.relu(sharp), F.relu(-sharp)], dim=1)

@@ -56,19 +56,12 @@ class Window:
     depth_m: Float64Array
 
 
-def adjust(window: Window, camera: Camera, sensor: SensorConfig) -> Float64Array:
-    """Adjust poses and inverse depths in place by Gauss-Newton with a Cauchy kernel.
+def iterate(window: Window, camera: Camera, sensor: SensorConfig) -> Float64Array:
+    """Adjust poses and inverse depths in place by one Gauss-Newton step with a Cauchy kernel.
 
     Returns:
         (n,) standard deviation of the inverse depths over that of the host's measurement alone.
     """
-    for _ in range(ITERATIONS):
-        narrowed_n = iterate(window, camera, sensor)
-    return narrowed_n
-
-
-def iterate(window: Window, camera: Camera, sensor: SensorConfig) -> Float64Array:
-    """Do one Gauss-Newton step of `adjust` in place; return the same."""
     column_K = np.cumsum(window.free_K) - 1
     size = 6 * int(window.free_K.sum())
     sigma_m = sensor.depth_sigma_m(window.depth_m)
