@@ -11,6 +11,7 @@ from .config import SensorConfig
 from .frame import Frame
 from .geometry import Float64Array, invert_pose, transform_points
 from .local_keyframe import LocalKeyframe
+from .refinement.pose import surprised
 from .refinement.shutter import sweep
 from .refinement.window import ITERATIONS, Window, iterate
 
@@ -67,7 +68,10 @@ class _Gathered:
     def take_over(self, keyframes: dict[int, LocalKeyframe], narrowed_n: Float64Array) -> None:
         """Give the keyframes what the window says of them and of their points."""
         for i, k in self.place.items():
-            keyframes[i].T_map_cam = self.window.poses_K44[k]
+            keyframe, adjusted = keyframes[i], self.window.poses_K44[k]
+            keyframe.covariance_66 = surprised(
+                keyframe.covariance_66, keyframe.T_map_cam, adjusted)
+            keyframe.T_map_cam = adjusted
         for i, first in self.first.items():
             own = slice(first, first + len(keyframes[i].pixels_n2))
             keyframes[i].inverse_n = self.window.inverse_n[own].copy()

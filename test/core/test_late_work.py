@@ -108,6 +108,15 @@ def test_an_adjustment_in_steps_is_the_same(frames):
     assert np.array_equal(at_once.pose(1), steps.pose(1)) and not at_once.next_step
 
 
+def test_what_an_adjustment_moves_is_less_sure_than_it_was_thought(frames):
+    local = neighbours(frames)
+    before = local.pose(1)
+    local.adjust()
+    moved_m = local.pose(1)[:3, 3] - before[:3, 3]
+    covariance = local.nearest(local.pose(1), 1)[0][1].covariance_66
+    assert np.sqrt(np.trace(covariance[:3, :3])) > 0.9 * np.linalg.norm(moved_m)
+
+
 def test_a_correction_between_the_steps_is_kept(frames):
     moved = exp_se3(np.array([1.0, 2.0, 3.0, 0.1, 0.2, 0.3]))
     local, expected = neighbours(frames), neighbours(frames)

@@ -3,11 +3,18 @@
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from ace_slam_ros.core.camera import Camera
 from ace_slam_ros.core.config import SensorConfig, TrackerConfig
 from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error, transform_points
+from ace_slam_ros.core.geometry import (
+    exp_se3,
+    invert_pose,
+    make_pose,
+    pose_error,
+    transform_points,
+)
 from ace_slam_ros.core.local_map import LocalMap
 from ace_slam_ros.core.refinement.corners import contrast, detect_corners
 from ace_slam_ros.core.refinement.follow import follow
@@ -17,6 +24,7 @@ from ace_slam_ros.core.refinement.pose import (
     normal_equations,
     optimise_pose,
     residuals,
+    surprised,
 )
 from ace_slam_ros.core.refinement.shutter import RollingShutter, sweep
 from ace_slam_ros.core.refinement.window import ITERATIONS, Window, iterate, linearise
@@ -340,6 +348,22 @@ def test_a_covariance_is_carried_across_an_arm_as_samples_are():
     there[:, :3] += np.cross(errors[:, 3:], arm)
     expected = carried(root @ root.T, arm)
     assert np.abs(np.cov(there.T) - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_a_covariance_grows_by_a_motion_that_it_does_not_expect():
+    rng = np.random.default_rng(29)
+    root = rng.normal(size=(6, 6)) * 0.01
+    covariance, pose = root @ root.T, exp_se3(rng.normal(size=6))
+    expected = root @ (0.9 * np.array([1.0, -1, 1, 1, -1, 1]))  # less than one sigma of each
+    turned = make_pose(Rotation.from_rotvec(expected[3:]).as_matrix() @ pose[:3, :3],
+                       pose[:3, 3] + expected[:3])
+    assert np.array_equal(surprised(covariance, pose, turned), covariance)
+    moved = pose.copy()
+    moved[:3, 3] += (0.03, 0.0, 0.0)
+    grown = surprised(np.zeros((6, 6)), pose, moved)
+    assert 0.9 * 0.03 < np.sqrt(grown[0, 0]) <= 0.03
+    grown[0, 0] = 0.0
+    assert not grown.any(), "only along the motion"
 
 
 def test_corners_on_what_moves_are_not_followed():

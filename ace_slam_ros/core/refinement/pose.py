@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation
 
 from ..camera import Camera
 from ..config import SensorConfig
@@ -27,6 +28,8 @@ _FEWEST_DEPTHS, _USUAL_DEPTH_SPREAD = 10, 1.5  # fewer depths show no spread of 
 #: Share of a depth residual that is the error of the point, the rest being that of the frame's
 #: depth: two measurements of one sensor.
 _OWN_SHARE = 0.5**0.5
+#: Metres and radians: no pose is known better, however sure its frame of reference is.
+_LEAST_MOTION = 1e-4, 1e-5
 _NORMAL_MAD = 1.4826  # standard deviation over the median absolute deviation of a Gaussian
 
 
@@ -228,6 +231,23 @@ def carried(covariance_66: Float64Array, arm_3: Float64Array) -> Float64Array:
     J = np.eye(6)
     J[:3, 3:] = -cross_matrices(arm_3[None])[0]
     return np.asarray(J @ covariance_66 @ J.T)
+
+
+def surprised(
+    covariance_66: Float64Array, T_before: Float64Array, T_after: Float64Array
+) -> Float64Array:
+    """Covariance (6, 6) of a pose that an adjustment moved, in map axes.
+
+    A motion that it does not expect (beyond one standard deviation per unknown) is added to it:
+    what holds the pose now errs by as much, as where a path returns to its start with its drift.
+    """
+    turned = Rotation.from_matrix(T_after[:3, :3] @ T_before[:3, :3].T).as_rotvec()
+    motion_6 = np.concatenate([T_after[:3, 3] - T_before[:3, 3], turned])
+    floor_66 = np.diag([_LEAST_MOTION[0] ** 2] * 3 + [_LEAST_MOTION[1] ** 2] * 3)
+    surprise = float(motion_6 @ np.linalg.solve(covariance_66 + floor_66, motion_6)) / 6.0
+    if surprise <= 1.0:
+        return covariance_66
+    return np.asarray(covariance_66 + (1.0 - 1.0 / surprise) * np.outer(motion_6, motion_6))
 
 
 def map_covariance(H_66: Float64Array, T_map_cam: Float64Array) -> Float64Array:
