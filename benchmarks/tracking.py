@@ -17,6 +17,7 @@ from tracking_ablations import ablate, check
 from tracking_report import write_report
 from tracking_runs import (
     STATIC_TWIN,
+    Runs,
     Sequence,
     baseline_rss_mb,
     map_ate_m,
@@ -24,7 +25,6 @@ from tracking_runs import (
     on_all_cores,
     path_length_m,
     rendered,
-    run,
     shortened,
 )
 
@@ -50,7 +50,7 @@ def main() -> int:
         names = (world, STATIC_TWIN) if world == "dynamic" else (world,)
         found += [rendered(name, seed, frames, cache) for seed in range(1, args.seeds + 1)
                   for name in names]
-    results = args.out.parent / "runs"
+    results = Runs(args.out.parent / "runs", args.resume)
     report.figures = {
         "quick": args.quick, "torch_baseline_rss_mb": baseline_rss_mb(),
         "sequences": _measure(found, results)}
@@ -75,25 +75,28 @@ def _arguments() -> ArgumentParser:
     made.add_argument("--cache", type=Path, help="rendered worlds, default beside --out")
     made.add_argument("--report", type=Path, help="markdown page to write the results into")
     made.add_argument(
+        "--resume", action="store_true", help="keep the runs that an earlier call has ended")
+    made.add_argument(
         "--render-only", action="store_true", help="write --report from an existing --out")
     return made
 
 
-def _measure(found: list[Sequence], results: Path) -> dict[str, dict[str, Any]]:
+def _measure(found: list[Sequence], results: Runs) -> dict[str, dict[str, Any]]:
     """Run all sequences both ways; returns the figures of the table by title."""
     # Time passes alone; what does not depend on time may share the machine.
-    live = [run(s, results / f"{s.title}.realtime", realtime=True) for s in found]
-    every = on_all_cores(lambda s: run(s, results / f"{s.title}.every_frame"), found)
+    live = [results.run(s, f"{s.title}.realtime", realtime=True) for s in found]
+    every = on_all_cores(lambda s: results.run(s, f"{s.title}.every_frame"), found)
     measured = {}
     for sequence, in_time, in_turn in zip(found, live, every, strict=True):
         figures = {
-            mode: _figures(summary, sequence, results / f"{sequence.title}.{mode}")
+            mode: _figures(summary, sequence, results.folder / f"{sequence.title}.{mode}")
             for mode, summary in (("every_frame", in_turn), ("realtime", in_time))}
         if sequence.seed is not None:
             figures["length_m"] = path_length_m(sequence)
         if (sequence.path / "movers.npz").exists() and "failed" not in in_turn:
-            share, pixels = mover_shares(sequence, results / f"{sequence.title}.every_frame")
-            figures |= {"mover_share": share, "mover_pixels": pixels}
+            out = results.folder / f"{sequence.title}.every_frame"
+            figures |= zip(("mover_share", "mover_pixels"), mover_shares(sequence, out),
+                           strict=True)
         measured[sequence.title] = figures
     return measured
 
@@ -115,12 +118,11 @@ def _figures(summary: dict[str, Any], sequence: Sequence, out: Path) -> dict[str
     }
 
 
-def _repeatable(sequence: Sequence, results: Path) -> bool:
+def _repeatable(sequence: Sequence, results: Runs) -> bool:
     """Whether a second run writes the same bytes."""
-    again = results / f"{sequence.title}.again"
-    run(sequence, again)
-    files = [folder / "trajectory.txt" for folder in
-             (results / f"{sequence.title}.every_frame", again)]
+    results.run(sequence, f"{sequence.title}.again")
+    files = [results.folder / f"{sequence.title}.{name}" / "trajectory.txt"
+             for name in ("every_frame", "again")]
     return all(f.exists() for f in files) and files[0].read_bytes() == files[1].read_bytes()
 
 

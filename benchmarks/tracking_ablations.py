@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from report import Report
-from tracking_runs import Sequence, first_lost_s, map_ate_m, on_all_cores, run, thinned
+from tracking_runs import Runs, Sequence, first_lost_s, map_ate_m, on_all_cores, thinned
 
 from ace_slam_ros.core.config import SlamConfig
 from ace_slam_ros.core.parameters import flatten
@@ -86,7 +86,7 @@ class Ablated:
 
 
 def ablate(
-    found: list[Sequence], measured: dict[str, dict[str, Any]], results: Path, cache: Path,
+    found: list[Sequence], measured: dict[str, dict[str, Any]], results: Runs, cache: Path,
     report: Report,
 ) -> dict[str, dict[str, Any]]:
     """Run all ablations; returns by name what `summarised` tells, and every run by title.
@@ -94,7 +94,7 @@ def ablate(
     Args:
         found: all sequences; each ablation takes those that suit it.
         measured: every-frame summaries of the whole system by title.
-        results: folder of the runs, with those of the whole system in it.
+        results: makes the runs, and holds those of the whole system.
         cache: folder for thinned sequences.
         report: takes the checks, and what cannot be measured.
     """
@@ -144,7 +144,7 @@ def compared(whole: dict[str, Any], without: dict[str, Any], figure: str) -> Abl
 
 def _ablated(
     ablation: Ablation, chosen: list[Sequence], measured: dict[str, dict[str, Any]],
-    results: Path, cache: Path,
+    results: Runs, cache: Path,
 ) -> dict[str, Any]:
     """Run one ablation on its sequences, and the whole system where that was not measured."""
     suffix = "" if ablation.every == 1 else f".every_{ablation.every}"
@@ -155,7 +155,7 @@ def _ablated(
     jobs += [(s, f"{s.title}{suffix}.{label}", ablation.settings) for s in chosen]
 
     def done(job: tuple[Sequence, str, dict[str, Any]]) -> dict[str, Any]:
-        return run(job[0], results / job[1], settings=job[2])
+        return results.run(job[0], job[1], settings=job[2])
 
     summaries = dict(zip([job[1] for job in jobs], on_all_cores(done, jobs), strict=True))
     runs = {}
@@ -165,8 +165,8 @@ def _ablated(
         folder = f"{title}{suffix}" if suffix else f"{title}.every_frame"
         without = summaries[f"{title}{suffix}.{label}"]
         runs[title] = compared(
-            _with_extras(whole, sequence, results / folder, ablation.figure),
-            _with_extras(without, sequence, results / f"{title}{suffix}.{label}",
+            _with_extras(whole, sequence, results.folder / folder, ablation.figure),
+            _with_extras(without, sequence, results.folder / f"{title}{suffix}.{label}",
                          ablation.figure), ablation.figure)
     return {**summarised(runs), "figure": ablation.figure, "every": ablation.every,
             "why": ablation.why}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from report import say
 
+import ace_slam_ros
 from ace_slam_ros.core.evaluate import absolute_trajectory_error
 from ace_slam_ros.core.io.source import open_source
 from ace_slam_ros.core.io.tum import read_listing, write_tum_folder
@@ -125,28 +127,55 @@ def on_all_cores(work: Callable[[Job], Done], jobs: list[Job]) -> list[Done]:
         return list(pool.map(work, jobs))
 
 
-def run(
-    sequence: Sequence, out: Path, *, realtime: bool = False,
-    settings: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Run `ace-slam run` in a process of its own and return its summary.
+class Runs:
+    """Runs of `ace-slam run` in processes of their own, each with a folder for its results.
 
-    A run that fails gives {"failed": message}: the table shows it and its checks fail.
+    Args:
+        folder: of all runs.
+        resume: keep runs that ended, of an earlier call with the same program and arguments.
     """
-    shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "ace_slam_ros", "run", str(sequence.path), "--out", str(out),
-               "--realtime" if realtime else "--every-frame"]
-    for name, value in (settings or {}).items():
-        command += ["--set", f"{name}={json.dumps(value)}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        return {"failed": done.stderr.strip()[-500:]}
-    summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
-    ate = summary["ate_rmse_m"]
-    say(f"{out.name}: ATE {'-' if ate is None else f'{100 * ate:.2f} cm'}, "
-        f"lost {summary['lost']}, skipped {summary['skipped']}, "
-        f"p95 {summary['latency_ms']['p95']:.0f} ms")
-    return summary
+
+    def __init__(self, folder: Path, resume: bool = False) -> None:
+        self.folder, self._resume = folder, resume
+        self._program = _program_hash()
+
+    def run(
+        self, sequence: Sequence, name: str, *, realtime: bool = False,
+        settings: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Run on a sequence and return the summary; results lie in the folder `name`.
+
+        A run that fails gives {"failed": message}: the table shows it and its checks fail.
+        """
+        out = self.folder / name
+        command = [sys.executable, "-m", "ace_slam_ros", "run", str(sequence.path),
+                   "--out", str(out), "--realtime" if realtime else "--every-frame"]
+        for key, value in (settings or {}).items():
+            command += ["--set", f"{key}={json.dumps(value)}"]
+        program = json.dumps([self._program, *command[1:]])
+        ended = out / "ended.json"
+        if not (self._resume and ended.exists() and ended.read_text() == program):
+            shutil.rmtree(out, ignore_errors=True)
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                return {"failed": done.stderr.strip()[-500:]}
+            ended.write_text(program)
+        summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
+        ate = summary["ate_rmse_m"]
+        say(f"{name}: ATE {'-' if ate is None else f'{100 * ate:.2f} cm'}, "
+            f"lost {summary['lost']}, skipped {summary['skipped']}, "
+            f"p95 {summary['latency_ms']['p95']:.0f} ms")
+        return summary
+
+
+def _program_hash() -> str:
+    """Hash of the package's code and weights."""
+    package = Path(ace_slam_ros.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*")):
+        if path.suffix in (".py", ".safetensors"):
+            digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def baseline_rss_mb() -> float:

@@ -1,8 +1,10 @@
 """The tracking benchmark's bookkeeping: ablations compared, lost and failed runs told, lists."""
 
+import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from report import Report  # noqa: E402
 from tracking_ablations import ABLATIONS, ablate, check, compared, summarised  # noqa: E402
 from tracking_report import _ablations  # noqa: E402
-from tracking_runs import Sequence, first_lost_s, map_ate_m, shortened, thinned  # noqa: E402
+from tracking_runs import Runs, Sequence, first_lost_s, map_ate_m, shortened, thinned  # noqa: E402
 
 from ace_slam_ros.core.camera import Camera  # noqa: E402
 from ace_slam_ros.core.config import SlamConfig  # noqa: E402
@@ -87,22 +89,46 @@ def test_every_ablation_switches_something_off_that_there_is():
 def test_ablations_run_where_their_component_has_something_to_do(sequence, tmp_path, monkeypatch):
     asked = []
 
-    def run(of, out, settings):
-        asked.append((of.title, out.name, len(open_source(of.path)), settings))
-        return {"ate_rmse_m": 0.02 if settings else 0.01, "lost": 0, "frames": 12}
+    class Asked(Runs):
+        def run(self, of, name, *, settings):
+            asked.append((of.title, name, len(open_source(of.path)), settings))
+            return {"ate_rmse_m": 0.02 if settings else 0.01, "lost": 0, "frames": 12}
 
-    monkeypatch.setattr("tracking_ablations.run", run)
     monkeypatch.setattr("tracking_ablations.map_ate_m",
                         lambda of, out: 0.03 if "no_graph" in out.name else 0.01)
     loop = Sequence("loop", 2, sequence.path)
     measured = {s.title: {"every_frame": went(0.01, frames=12)} for s in (sequence, loop)}
-    table = ablate([sequence, loop], measured, tmp_path, tmp_path, Report("tracking"))
+    table = ablate([sequence, loop], measured, Asked(tmp_path), tmp_path, Report("tracking"))
     assert {name: list(row["runs"]) for name, row in table.items()} == {
         a.name: ["loop_2" if a.name == "no graph" else "room_1"] for a in ABLATIONS}
     assert table["no refinement"]["ratio"] == pytest.approx(2.0)
     assert table["no graph"]["ratio"] == pytest.approx(3.0)
     thin = sorted((out, frames) for _, out, frames, _ in asked if "every_3" in out)
     assert thin == [("room_1.every_3", 4), ("room_1.every_3.no_motion_prior", 4)]
+
+
+def test_resuming_keeps_what_has_ended_of_the_same_program(sequence, tmp_path, monkeypatch):
+    started = []
+
+    def slam(command, **_):
+        started.append(command)
+        out = Path(command[command.index("--out") + 1])
+        out.mkdir(parents=True)
+        summary = {"ate_rmse_m": 0.01 * len(started), "lost": 0, "skipped": 0,
+                   "latency_ms": {"p95": 1.0}}
+        (out / "summary.json").write_text(json.dumps(summary))
+        return SimpleNamespace(returncode=int("tracker.window=1" in command), stderr="no")
+
+    monkeypatch.setattr("tracking_runs.subprocess.run", slam)
+    first, later = Runs(tmp_path / "runs"), Runs(tmp_path / "runs", resume=True)
+    assert first.run(sequence, "whole")["ate_rmse_m"] == 0.01
+    assert later.run(sequence, "whole")["ate_rmse_m"] == 0.01 and len(started) == 1
+    assert later.run(sequence, "whole", settings={"tracker.window": 1}) == {"failed": "no"}
+    assert later.run(sequence, "whole", settings={"tracker.window": 0})["ate_rmse_m"] == 0.03
+    monkeypatch.setattr("tracking_runs._program_hash", lambda: "another version")
+    newer = Runs(tmp_path / "runs", resume=True)
+    assert newer.run(sequence, "whole", settings={"tracker.window": 0})["ate_rmse_m"] == 0.04
+    assert first.run(sequence, "whole")["ate_rmse_m"] == 0.05, "unasked, nothing is kept"
 
 
 def test_lists_are_thinned_and_shortened_without_touching_the_images(sequence, tmp_path):
