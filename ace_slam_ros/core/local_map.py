@@ -187,8 +187,7 @@ class LocalMap:
 
     def adjust_step(self) -> None:
         """Do a part of `adjust`: compare the newest keyframe with some others, or iterate."""
-        pending = self._pending
-        if pending is None:
+        if (pending := self._pending) is None:
             return
         if pending.unlinked:
             self._link(pending, pending.unlinked[:_LINKS_PER_STEP])
@@ -253,8 +252,8 @@ class LocalMap:
         if not nearest:
             return True
         translation_m, rotation_rad = pose_error(nearest[0][1].T_map_cam, T_map_cam)
-        return bool(translation_m >= limits.translation_m * nearest[0][1].median_depth_m
-                    or rotation_rad >= np.deg2rad(limits.rotation_deg))
+        far_m = limits.translation_m * nearest[0][1].median_depth_m
+        return bool(translation_m >= far_m or rotation_rad >= np.deg2rad(limits.rotation_deg))
 
     def refine(
         self, frame: Frame, T_seed: Float64Array, motion: Motion | None = None,
@@ -277,6 +276,10 @@ class LocalMap:
             return None
         refined = self._solve(frame, T_seed, motion, seen, swept_n2)
         return None if refined is None else _in_map(refined, host)
+
+    def follows(self, frame: Frame, T_seed: Float64Array) -> bool:
+        """Whether so many corners are followed from near a pose that they can disprove it."""
+        return len(self._sight(frame, T_seed, wide=False)[0]) >= 2 * self._tracker.min_tracks
 
     def align(self, frame: Frame, T_seed: Float64Array) -> RefinedPose | None:
         """Align the frame's surfaces with those of the nearest keyframe, for want of texture.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .config import TrackerConfig
-from .geometry import pose_error
+from .geometry import Float64Array, pose_error
 from .refinement.pose import RefinedPose
 from .solver import PoseEstimate
 
@@ -11,8 +11,20 @@ from .solver import PoseEstimate
 _DRIFT_SHARE = 0.05
 
 
+def reachable(
+    raw: PoseEstimate, predicted: Float64Array, tracker: TrackerConfig, travelled_m: float
+) -> bool:
+    """Tell whether a camera just tracked can be where scene coordinates say.
+
+    Farther from the prediction than `tracker.override_m` and its drift, they see another place
+    that looks the same: a camera that was carried there is lost for a moment first.
+    """
+    gap_m = pose_error(predicted, raw.T_map_cam)[0]
+    return gap_m < tracker.override_m + _DRIFT_SHARE * travelled_m
+
+
 def found_again(
-    raw: PoseEstimate, refined: RefinedPose | None, tracker: TrackerConfig
+    raw: PoseEstimate, refined: RefinedPose | None, disagree: bool, tracker: TrackerConfig
 ) -> bool:
     """Tell whether a lost camera is where scene coordinates say.
 
@@ -22,11 +34,13 @@ def found_again(
 
     Args:
         raw: the scene-coordinate pose.
-        refined: refined from it, None where no local keyframe is near or tracks were too few.
+        refined: refined from it, None where too few tracks agree.
+        disagree: many were followed from local keyframes near there, and too few agree.
         tracker: limits.
     """
-    return (refined is None or raw.inlier_ratio >= tracker.override_ratio
-            or refined.held_well)
+    if raw.inlier_ratio >= tracker.override_ratio:
+        return True
+    return not disagree if refined is None else refined.held_well
 
 
 def overrides(

@@ -28,7 +28,7 @@ from .late_work import LateWork
 from .local_map import LocalMap
 from .localiser import Localiser
 from .motion_model import Motion, MotionModel
-from .override import found_again, overrides
+from .override import found_again, overrides, reachable
 from .refinement.pose import RefinedPose
 from .seen_through import SeenThrough
 from .segments import explain, first_pose
@@ -317,18 +317,22 @@ class Tracker:
         Returns:
             The refined pose, and the scene-coordinate pose if it is to be believed.
         """
-        if raw is not None and refined is None and (
-                self._model.age_s(frame.stamp_ns) > self._config.tracker.lost_after_s):
-            there = self._refine(frame, raw.T_map_cam)
-            if found_again(raw, there, self._config.tracker):
-                return there, raw
-            raw = None
+        tracker = self._config.tracker
+        if raw is not None and refined is None:
+            if self._model.age_s(frame.stamp_ns) > tracker.lost_after_s:
+                there = self._refine(frame, raw.T_map_cam)
+                disagree = there is None and self._local.follows(frame, raw.T_map_cam)
+                if found_again(raw, there, disagree, tracker):
+                    return there, raw
+                raw = None
+            elif predicted is not None and not reachable(
+                    raw, predicted, tracker, self._model.travelled_m):
+                raw = None
         if raw is None:
             if refined is None and predicted is not None:  # moved otherwise than predicted
                 refined = self._refine(frame, predicted, wide=True)
             return refined, None
-        if refined is None or overrides(
-                raw, refined, self._config.tracker, self._model.travelled_m):
+        if refined is None or overrides(raw, refined, tracker, self._model.travelled_m):
             refined = self._refine(frame, raw.T_map_cam)
         return refined, raw
 

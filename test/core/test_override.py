@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ace_slam_ros.core.config import TrackerConfig
-from ace_slam_ros.core.override import found_again, overrides
+from ace_slam_ros.core.override import found_again, overrides, reachable
 from ace_slam_ros.core.refinement.pose import RefinedPose
 from ace_slam_ros.core.solver import PoseEstimate
 
@@ -31,13 +31,25 @@ def test_override(gap_m, ratio, inliers, travelled_m, expected):
     assert overrides(raw, refined, TrackerConfig(), travelled_m) is expected
 
 
-@pytest.mark.parametrize(("ratio", "inliers", "expected"), [
-    (0.2, None, True),  # no image to compare with: the solver gave it
-    (0.2, HELD, True),  # image tracks hold
-    (0.35, BARELY, False),  # they do not: a place that looks alike
-    (0.6, BARELY, True),  # the same place from elsewhere
+@pytest.mark.parametrize(("ratio", "inliers", "disagree", "expected"), [
+    (0.2, None, False, True),  # no image to compare with: the solver gave it
+    (0.2, None, True, False),  # the image there shows otherwise
+    (0.2, HELD, False, True),  # image tracks hold
+    (0.35, BARELY, False, False),  # they do not: a place that looks alike
+    (0.6, BARELY, False, True),  # the same place from elsewhere
+    (0.6, None, True, True),
 ])
-def test_found_again(ratio, inliers, expected):
+def test_found_again(ratio, inliers, disagree, expected):
     raw = PoseEstimate(at(0.0), np.eye(6), np.ones(10, bool), ratio, ratio)
     refined = None if inliers is None else RefinedPose(at(0.0), np.eye(6), inliers, 200)
-    assert found_again(raw, refined, TrackerConfig()) is expected
+    assert found_again(raw, refined, disagree, TrackerConfig()) is expected
+
+
+@pytest.mark.parametrize(("gap_m", "travelled_m", "expected"), [
+    (0.1, 0.0, True), (0.5, 0.0, False),  # a camera does not jump
+    (0.5, 20.0, True),  # drift of a long way, which the loop shows
+    (2.4, 40.0, False),  # the next door
+])
+def test_a_camera_just_tracked_is_not_carried_elsewhere(gap_m, travelled_m, expected):
+    raw = PoseEstimate(at(gap_m), np.eye(6), np.ones(10, bool), 0.9, 0.9)
+    assert reachable(raw, at(0.0), TrackerConfig(), travelled_m) is expected
