@@ -14,6 +14,7 @@ from .geometry import (
     invert_pose,
     kabsch,
     make_pose,
+    pose_errors_in_map,
     rotation_angle_rad,
 )
 from .trajectory import Trajectory
@@ -150,7 +151,7 @@ def normalised_error_squared(
     information_N66 = np.linalg.inv(covariances_N66[paired_N] + truth_66)
     T_true_N44 = _rotations_aligned(T_N44, T_true_N44) @ T_true_N44
     for _ in range(_ALIGNMENT_STEPS):
-        error_N6 = _pose_errors(T_N44, T_true_N44)
+        error_N6 = pose_errors_in_map(T_N44, T_true_N44)
         J_N66 = np.tile(np.eye(6), (len(T_N44), 1, 1))
         J_N66[:, :3, 3:] = -cross_matrices(T_true_N44[:, :3, 3])
         weighted = np.einsum("nki,nkl->nil", J_N66, information_N66)
@@ -158,15 +159,8 @@ def normalised_error_squared(
                                  np.einsum("nil,nl->i", weighted, error_N6))
         T_true_N44 = make_pose(Rotation.from_rotvec(step_6[3:]).as_matrix(),
                                step_6[:3]) @ T_true_N44
-    error_N6 = _pose_errors(T_N44, T_true_N44)
+    error_N6 = pose_errors_in_map(T_N44, T_true_N44)
     return float(np.einsum("ni,nij,nj->n", error_N6, information_N66, error_N6).mean()) / 6
-
-
-def _pose_errors(T_N44: Float64Array, T_true_N44: Float64Array) -> Float64Array:
-    """Translation and rotation errors (N, 6) along and about the axes of the map."""
-    rotation_N33 = T_N44[:, :3, :3] @ np.swapaxes(T_true_N44[:, :3, :3], 1, 2)
-    return np.concatenate([T_N44[:, :3, 3] - T_true_N44[:, :3, 3],
-                           Rotation.from_matrix(rotation_N33).as_rotvec()], axis=1)
 
 
 def _rotations_aligned(T_N44: Float64Array, T_true_N44: Float64Array) -> Float64Array:

@@ -60,6 +60,13 @@ def exp_se3(xi_6: Float64Array) -> Float64Array:
     return make_pose(np.eye(3) + a * W + b * (W @ W), V_33 @ np.asarray(xi_6[:3], np.float64))
 
 
+def pose_errors_in_map(T_N44: Float64Array, T_true_N44: Float64Array) -> Float64Array:
+    """Translation and rotation errors (N, 6) along and about the axes of the map."""
+    rotation_N33 = T_N44[:, :3, :3] @ np.swapaxes(T_true_N44[:, :3, :3], 1, 2)
+    return np.concatenate([T_N44[:, :3, 3] - T_true_N44[:, :3, 3],
+                           Rotation.from_matrix(rotation_N33).as_rotvec()], axis=1)
+
+
 def log_se3(T_44: Float64Array) -> Float64Array:
     """Logarithm of a rigid pose: twist (6,), translation part first, inverse of `exp_se3`."""
     omega = Rotation.from_matrix(T_44[:3, :3]).as_rotvec()

@@ -20,7 +20,7 @@ def reachable(
     that looks the same: a camera that was carried there is lost for a moment first.
     """
     gap_m = pose_error(predicted, raw.T_map_cam)[0]
-    return gap_m < tracker.override_m + _DRIFT_SHARE * travelled_m
+    return gap_m < _explained_m(tracker, travelled_m)
 
 
 def found_again(
@@ -55,4 +55,9 @@ def overrides(
     gap_m = pose_error(refined.T_map_cam, raw.T_map_cam)[0]
     if gap_m <= tracker.override_m or raw.inlier_ratio <= tracker.override_ratio:
         return False
-    return not refined.held_well or gap_m < tracker.override_m + _DRIFT_SHARE * travelled_m
+    return not refined.held_well or gap_m < _explained_m(tracker, travelled_m)
+
+
+def _explained_m(tracker: TrackerConfig, travelled_m: float) -> float:
+    """How far scene coordinates may be from a tracked camera that drifted on its way."""
+    return tracker.override_m + _DRIFT_SHARE * travelled_m

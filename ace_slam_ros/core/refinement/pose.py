@@ -6,11 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation
 
 from ..camera import Camera
 from ..config import SensorConfig
-from ..geometry import Float64Array, cross_matrices, exp_se3, invert_pose, transform_points
+from ..geometry import (
+    Float64Array,
+    cross_matrices,
+    exp_se3,
+    invert_pose,
+    pose_errors_in_map,
+    transform_points,
+)
 
 #: Nearer points are not projected.
 NEAREST_M = 0.05
@@ -241,8 +247,7 @@ def surprised(
     A motion that it does not expect (beyond one standard deviation per unknown) is added to it:
     what holds the pose now errs by as much, as where a path returns to its start with its drift.
     """
-    turned = Rotation.from_matrix(T_after[:3, :3] @ T_before[:3, :3].T).as_rotvec()
-    motion_6 = np.concatenate([T_after[:3, 3] - T_before[:3, 3], turned])
+    motion_6 = pose_errors_in_map(T_after[None], T_before[None])[0]
     floor_66 = np.diag([_LEAST_MOTION[0] ** 2] * 3 + [_LEAST_MOTION[1] ** 2] * 3)
     surprise = float(motion_6 @ np.linalg.solve(covariance_66 + floor_66, motion_6)) / 6.0
     if surprise <= 1.0:
