@@ -39,8 +39,7 @@ from .refinement.surface import Surface, align_surface
 from .segments import segment_of
 
 _REFERENCES = 2
-_LEAST_TRACKS_OF_A_LINK = 12
-_LINKS_PER_STEP = 2
+_LEAST_TRACKS_OF_A_LINK, _LINKS_PER_STEP = 12, 2
 _MAX_KEYFRAMES = 120
 #: Views farther apart than this (translation over depth plus 1.5 x radians) share too little.
 LARGEST_VIEW_DISTANCE = 1.2
@@ -215,9 +214,9 @@ class LocalMap:
 
     def _cull(self, keep: int | None) -> None:
         """Drop the keyframe nearest to another one, never `keep` or one of the ten newest."""
-        identifiers = [i for i in self._keyframes if i != keep]
-        poses = np.stack([self._keyframes[i].T_map_cam for i in identifiers])
-        victim = identifiers[most_redundant_view(poses, newest=10)]
+        others = [i for i in self._keyframes if i != keep]
+        poses = np.stack([self._keyframes[i].T_map_cam for i in others])
+        victim = others[most_redundant_view(poses, newest=10)]
         del self._keyframes[victim]
         for keyframe in self._keyframes.values():
             keyframe.tracks.pop(victim, None)
@@ -271,15 +270,17 @@ class LocalMap:
             The pose, whose covariance has that of the nearest keyframe in it, or None when fewer
             than `tracker.min_tracks` tracks agree.
         """
+        return self.compare(frame, T_seed, motion, wide)[0]
+
+    def compare(
+        self, frame: Frame, T_seed: Float64Array, motion: Motion | None, wide: bool = False
+    ) -> tuple[RefinedPose | None, int]:
+        """Do as `refine`; return as well how many corners were followed, agreeing or not."""
         seen, swept_n2, host = self._sight(frame, T_seed, wide)
         if host is None or len(seen) < self._tracker.min_tracks:
-            return None
-        refined = self._solve(frame, T_seed, motion, seen, swept_n2)
-        return None if refined is None else _in_map(refined, host)
-
-    def follows(self, frame: Frame, T_seed: Float64Array) -> bool:
-        """Whether so many corners are followed from near a pose that they can disprove it."""
-        return len(self._sight(frame, T_seed, wide=False)[0]) >= 2 * self._tracker.min_tracks
+            return None, len(seen)
+        solved = self._solve(frame, T_seed, motion, seen, swept_n2)
+        return None if solved is None else _in_map(solved, host), len(seen)
 
     def align(self, frame: Frame, T_seed: Float64Array) -> RefinedPose | None:
         """Align the frame's surfaces with those of the nearest keyframe, for want of texture.
@@ -313,9 +314,8 @@ class LocalMap:
     ) -> tuple[Sightings, Float64Array, LocalKeyframe | None]:
         """Follow the corners of the nearest keyframes into the frame.
 
-        Returns:
-            The points found; (n, 2) how the readout swept them in their keyframe; the nearest
-            keyframe, None when all are too far.
+        Returns the points found, (n, 2) how the readout swept them in their keyframe, and the
+        nearest keyframe, None when all are too far.
         """
         points, pixels = [np.empty((0, 3))], [np.empty((0, 2), np.float32)]
         swept, unsure, host = [np.empty((0, 2))], [np.empty((0, 3))], None

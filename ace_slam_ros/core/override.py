@@ -23,24 +23,41 @@ def reachable(
     return gap_m < _explained_m(tracker, travelled_m)
 
 
-def found_again(
-    raw: PoseEstimate, refined: RefinedPose | None, disagree: bool, tracker: TrackerConfig
-) -> bool:
-    """Tell whether a lost camera is where scene coordinates say.
+class Recovery:
+    """Whether a lost camera is where scene coordinates say, by what its images show.
 
-    Image tracks from keyframes near there decide, where they can be followed: between views of one
-    place three quarters agree, between places that look alike a third. They prove a pose that few
-    scene coordinates support, and disprove one that is not `tracker.override_ratio` sure.
-
-    Args:
-        raw: the scene-coordinate pose.
-        refined: refined from it, None where too few tracks agree.
-        disagree: many were followed from local keyframes near there, and too few agree.
-        tracker: limits.
+    Corners of keyframes near there decide, where they can be followed: between views of one place
+    three quarters agree, between places that look alike a third, and now and then more than half.
+    Looks of successive frames therefore count together, each half as much as the next one.
     """
-    if raw.inlier_ratio >= tracker.override_ratio:
-        return True
-    return not disagree if refined is None else refined.held_well
+
+    def __init__(self, tracker: TrackerConfig) -> None:
+        self._tracker = tracker
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget earlier looks."""
+        self._agreed, self._followed = 0.0, 0.0
+
+    def found(self, raw: PoseEstimate, refined: RefinedPose | None, followed: int) -> bool:
+        """Tell whether a lost camera is where a look of the head says.
+
+        Tracks prove a pose that few scene coordinates support. They disprove one that is not
+        `tracker.override_ratio` sure, or any when they are so many that the view is near: from
+        farther away, tracks of the right place disagree too.
+
+        Args:
+            raw: the scene-coordinate pose.
+            refined: refined from it, None where too few tracks agree.
+            followed: tracks in all, agreeing or not.
+        """
+        self._agreed = 0.5 * self._agreed + (0 if refined is None else refined.inliers)
+        self._followed = 0.5 * self._followed + followed
+        limits = self._tracker
+        comparable = refined is not None or self._followed >= 2 * limits.min_tracks
+        if not comparable or self._agreed > 0.5 * self._followed:
+            return True
+        return raw.inlier_ratio >= limits.override_ratio and followed < limits.track_points
 
 
 def overrides(

@@ -28,7 +28,7 @@ from .late_work import LateWork
 from .local_map import LocalMap
 from .localiser import Localiser
 from .motion_model import Motion, MotionModel
-from .override import found_again, overrides, reachable
+from .override import Recovery, overrides, reachable
 from .refinement.pose import RefinedPose
 from .seen_through import SeenThrough
 from .segments import explain, first_pose
@@ -73,6 +73,7 @@ class Tracker:
         self._anchor = Anchor(config, self._local, self._localization)
         self._localiser = Localiser(config, encoder)
         self._keyframes = KeyframeMaker(config, self._local, self._anchor, self._seen_through)
+        self._recovery = Recovery(config.tracker)
         self._unknown = UnknownPlace(config)
         self._budget = FrameBudget(
             config.tracker.frame_budget_ms if live else 0.0, config.tracker.frame_deadline_ms)
@@ -97,6 +98,7 @@ class Tracker:
         self._motion: Motion | None = None
         self._last_seen_ns: int | None = None
         self._prior: Float64Array | None = None
+        self._recovery.clear()
         self._unknown.clear()
         self._steady = False
         self._budget.clear()
@@ -209,14 +211,15 @@ class Tracker:
         followed = None if predicted is None else self._refine(frame, predicted)
         clock.lap("refine")
         at_once = None
-        if followed is not None and followed.held_well:
+        held = followed is not None and followed.held_well
+        if followed is not None and held:
             if answer is not None:
                 at_once = followed.T_map_cam, followed.covariance_66
                 answer(*at_once)
             if self._steady and self._budget.shares_work:
                 return self._go_on(frame, followed, clock)
         features, raw, keyframe = None, None, None
-        if self._budget.head_due(self._steady) or followed is None:
+        if self._budget.head_due(self._steady and held):
             features, raw = self._relocalise(frame, clock)
         refined, believed = self._settle(frame, predicted, followed, raw)
         clock.lap("refine")
@@ -320,9 +323,10 @@ class Tracker:
         tracker = self._config.tracker
         if raw is not None and refined is None:
             if self._model.age_s(frame.stamp_ns) > tracker.lost_after_s:
-                there = self._refine(frame, raw.T_map_cam)
-                disagree = there is None and self._local.follows(frame, raw.T_map_cam)
-                if found_again(raw, there, disagree, tracker):
+                there, followed = None, 0
+                if tracker.refine:
+                    there, followed = self._local.compare(frame, raw.T_map_cam, self._motion)
+                if self._recovery.found(raw, there, followed):
                     return there, raw
                 raw = None
             elif predicted is not None and not reachable(
@@ -334,6 +338,10 @@ class Tracker:
             return refined, None
         if refined is None or overrides(raw, refined, tracker, self._model.travelled_m):
             refined = self._refine(frame, raw.T_map_cam)
+        elif not refined.held_well:  # after a jerk, tracks may agree by chance
+            other = self._refine(frame, raw.T_map_cam)
+            if other is not None and other.inliers > refined.inliers:
+                refined = other
         return refined, raw
 
     def _refine(
@@ -352,6 +360,7 @@ class Tracker:
     def _moved(self, stamp_ns: int, pose: Float64Array, corrected: bool = False) -> None:
         """Update motion model and state after an accepted pose."""
         self._model.moved(stamp_ns, pose, corrected)
+        self._recovery.clear()
         self._unknown.clear()
         self._last_seen_ns = stamp_ns
         if self.state is TrackerState.LOST:

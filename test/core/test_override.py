@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ace_slam_ros.core.config import TrackerConfig
-from ace_slam_ros.core.override import found_again, overrides, reachable
+from ace_slam_ros.core.override import Recovery, overrides, reachable
 from ace_slam_ros.core.refinement.pose import RefinedPose
 from ace_slam_ros.core.solver import PoseEstimate
 
@@ -31,18 +31,34 @@ def test_override(gap_m, ratio, inliers, travelled_m, expected):
     assert overrides(raw, refined, TrackerConfig(), travelled_m) is expected
 
 
-@pytest.mark.parametrize(("ratio", "inliers", "disagree", "expected"), [
-    (0.2, None, False, True),  # no image to compare with: the solver gave it
-    (0.2, None, True, False),  # the image there shows otherwise
-    (0.2, HELD, False, True),  # image tracks hold
-    (0.35, BARELY, False, False),  # they do not: a place that looks alike
-    (0.6, BARELY, False, True),  # the same place from elsewhere
-    (0.6, None, True, True),
-])
-def test_found_again(ratio, inliers, disagree, expected):
+def look(ratio, agreeing, followed):
+    """What a look of the head says, and the tracks near there: arguments of `Recovery.found`."""
     raw = PoseEstimate(at(0.0), np.eye(6), np.ones(10, bool), ratio, ratio)
-    refined = None if inliers is None else RefinedPose(at(0.0), np.eye(6), inliers, 200)
-    assert found_again(raw, refined, disagree, TrackerConfig()) is expected
+    refined = RefinedPose(at(0.0), np.eye(6), agreeing, followed) if agreeing else None
+    return raw, refined, followed
+
+
+@pytest.mark.parametrize(("ratio", "agreeing", "followed", "expected"), [
+    (0.2, 0, 10, True),  # no image to compare with: the solver gave it
+    (0.2, 0, 100, False),  # the image there shows otherwise
+    (0.2, 180, 200, True),  # image tracks hold
+    (0.35, 60, 200, False),  # they do not: a place that looks alike
+    (0.6, 60, 200, True),  # the same place from elsewhere
+    (0.6, 130, 330, False),  # from as near as that, more would agree
+    (0.6, 0, 100, True),
+])
+def test_recovery(ratio, agreeing, followed, expected):
+    assert Recovery(TrackerConfig()).found(*look(ratio, agreeing, followed)) is expected
+
+
+def test_a_place_that_looks_alike_is_not_believed_by_luck():
+    recovery = Recovery(TrackerConfig())
+    for agreeing in (70, 90, 80, 106, 84):  # of 200; more than half once
+        assert not recovery.found(*look(0.4, agreeing, 200))
+    assert not recovery.found(*look(0.2, 0, 10)), "a look without tracks says nothing against them"
+    assert recovery.found(*look(0.4, 150, 200)), "the right place is believed at once all the same"
+    recovery.clear()
+    assert recovery.found(*look(0.4, 106, 200))
 
 
 @pytest.mark.parametrize(("gap_m", "travelled_m", "expected"), [

@@ -106,7 +106,8 @@ def optimise_pose(
         scale = max(spread, scale * 0.6)
         w_image = 1.0 / (1.0 + chi2 / (KERNEL_SIGMAS * scale) ** 2)
         w_image[chi2 > (8.0 * scale) ** 2] = 0.0
-        of_depth = depth_spread(r[:, 2], has_depth & (w_image > 0.5))
+        measured = depth_spread(r[:, 2], has_depth & (w_image > 0.5))
+        of_depth = min(max(measured, _LEAST_DEPTH_SPREAD), _LARGEST_DEPTH_SPREAD)
         w_depth = depth_weight(r[:, 2], w_image, of_depth)
         weight = np.stack([w_image / spread**2, w_image / spread**2,
                            np.where(has_depth, w_depth, 0.0)], axis=1)
@@ -175,8 +176,7 @@ def depth_spread(r_n: Float64Array, trusted_n: npt.NDArray[np.bool_]) -> float:
     """
     if trusted_n.sum() < _FEWEST_DEPTHS:
         return _USUAL_DEPTH_SPREAD
-    measured = _NORMAL_MAD * float(np.median(np.abs(r_n[trusted_n])))
-    return min(max(measured, _LEAST_DEPTH_SPREAD), _LARGEST_DEPTH_SPREAD)
+    return _NORMAL_MAD * float(np.median(np.abs(r_n[trusted_n])))
 
 
 def depth_weight(r_n: Float64Array, w_image_n: Float64Array, spread: float) -> Float64Array:
