@@ -85,8 +85,7 @@ class Tracker:
         self.map_id = map_id
         self.state = TrackerState.INIT
         self._localiser.clear()
-        self._version = 0
-        self._corrections = 0
+        self._version, self._corrections = 0, 0
         self._keyframes.next_id = 0
         self._local.clear()
         self._anchor.clear()
@@ -172,7 +171,9 @@ class Tracker:
         The velocity is in the camera's frame and stays, so that the motion goes on smoothly.
         """
         before = self._model.segment
-        motion = self._local.correct(poses).get(before, np.eye(4))
+        motions = self._local.correct(poses)
+        self._recovery.correct(motions)
+        motion = motions.get(before, np.eye(4))
         self._seen_through.move(motion)
         self._late.move(motion)
         self._model.correct(motion)
@@ -333,16 +334,24 @@ class Tracker:
                     raw, predicted, tracker, self._model.travelled_m):
                 raw = None
         if raw is None:
-            if refined is None and predicted is not None:  # moved otherwise than predicted
-                refined = self._refine(frame, predicted, wide=True)
+            if refined is None:  # moved otherwise than predicted, or was not seen for a moment
+                refined = (self._still_near(frame) if predicted is None
+                           else self._refine(frame, predicted, wide=True))
             return refined, None
         if refined is None or overrides(raw, refined, tracker, self._model.travelled_m):
             refined = self._refine(frame, raw.T_map_cam)
         elif not refined.held_well:  # after a jerk, tracks may agree by chance
-            other = self._refine(frame, raw.T_map_cam)
-            if other is not None and other.inliers > refined.inliers:
-                refined = other
+            other = self._refine(frame, raw.T_map_cam) or refined
+            refined = max(refined, other, key=lambda pose: pose.inliers)
         return refined, raw
+
+    def _still_near(self, frame: Frame) -> RefinedPose | None:
+        """Follow a camera from where it was lost a moment ago: covered, shaken, or held up."""
+        near = self._recovery.nearby(frame.stamp_ns)
+        there = None if near is None else self._refine(frame, near, wide=True)
+        if there is not None and not there.held_well:
+            there = self._refine(frame, there.T_map_cam)
+        return there if there is not None and there.held_well else None
 
     def _refine(
         self, frame: Frame, T_seed: Float64Array, wide: bool = False
@@ -360,7 +369,7 @@ class Tracker:
     def _moved(self, stamp_ns: int, pose: Float64Array, corrected: bool = False) -> None:
         """Update motion model and state after an accepted pose."""
         self._model.moved(stamp_ns, pose, corrected)
-        self._recovery.clear()
+        self._recovery.seen(stamp_ns, pose)
         self._unknown.clear()
         self._last_seen_ns = stamp_ns
         if self.state is TrackerState.LOST:

@@ -127,6 +127,24 @@ def test_a_covered_camera_is_lost_and_found_again(mapped, encoder, frames):
     assert pose_error(back.T_map_cam, results[60].T_map_cam)[0] < 0.05
 
 
+def test_a_camera_covered_for_a_moment_is_followed_on_where_no_map_is(encoder, frames, mapped):
+    _, results = mapped
+    tracker = Tracker(CONFIG, encoder)  # gets no head: it has nothing but the images to go by
+    for frame in frames[:8]:
+        tracker.process(frame)
+    for frame in frames[8:20]:
+        hidden = tracker.process(covered(frame, 0))
+    assert hidden.state is TrackerState.LOST
+    late = replace(frames[20], stamp_ns=frames[20].stamp_ns + 1_100_000_000)
+    back = tracker.process(frames[20])
+    assert back.state is TrackerState.TRACKING
+    assert pose_error(back.T_map_cam, results[20].T_map_cam)[0] < 0.02
+
+    for number, frame in enumerate(frames[8:20]):
+        tracker.process(covered(replace(frame, stamp_ns=back.stamp_ns + (number + 1) * 10**8), 0))
+    assert tracker.process(late).state is TrackerState.LOST, "by now it may be anywhere"
+
+
 def test_reset_starts_a_new_map_and_ignores_the_old_weights(mapped, encoder, frames):
     mapper, _ = mapped
     tracker = Tracker(CONFIG, encoder)
