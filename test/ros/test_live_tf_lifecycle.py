@@ -114,11 +114,12 @@ def test_managed_tracker_publishes_map_to_odom(robot):
     # no mapper runs here, and the sentence says so
     assert "start the mapper" in probe.diagnostics[-1].message
 
-    # Lost, and without a mapper there is no other way back than somebody's guess.
-    while status.state != SlamStatus.LOST:
-        stamp_ns += 33_000_000
+    # Lost for over a second, and without a mapper: no other way back than somebody's guess.
+    for _ in range(12):
+        stamp_ns += 100_000_000
         image, depth_mm = wall.look(poses[3])
         status = probe.send(stamp_ns, np.zeros_like(image), depth_mm)
+    assert status.state == SlamStatus.LOST
     for _ in range(3):
         stamp_ns += 33_000_000
         status = probe.send(stamp_ns, *wall.look(poses[3]))
