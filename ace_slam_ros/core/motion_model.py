@@ -11,6 +11,10 @@ from .geometry import Float64Array, exp_se3, invert_pose, log_se3
 from .segments import segment_of
 
 _LONGEST_PREDICTION_NS = 300_000_000
+#: A camera lost for longer has moved away from where it was (half a metre, or a right angle).
+_NEARBY_NS = 1_000_000_000
+#: When (ns) and where (4, 4) a camera was.
+Seen = tuple[int, Float64Array]
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class MotionModel:
 
     def clear(self) -> None:
         """Forget everything, after a clock jump."""
-        self.last: tuple[int, Float64Array] | None = None
+        self.last: Seen | None = None
+        self._left: Seen | None = None
         self.odometry: Float64Array | None = None
         self.travelled_m = 0.0
         self._odometry_then: Float64Array | None = None
@@ -82,7 +87,22 @@ class MotionModel:
         self.last = (stamp_ns, T_map_cam)
         self._odometry_then = self.odometry
 
-    def correct(self, T_44: Float64Array) -> None:
-        """Follow a correction of the map: poses become T_44 @ pose, the velocity stays."""
-        if self.last is not None:
-            self.last = (self.last[0], T_44 @ self.last[1])
+    def lose(self) -> None:
+        """Note that the camera is lost: of its last pose only `nearby` still tells."""
+        self._left, self.last = self.last, None
+
+    def nearby(self, stamp_ns: int) -> Float64Array | None:
+        """Where (4, 4) the camera was seen last, while it may still be near there."""
+        seen = self.last or self._left
+        if seen is None or not 0 < stamp_ns - seen[0] <= _NEARBY_NS:
+            return None
+        return seen[1]
+
+    def correct(self, motions: dict[int, Float64Array]) -> None:
+        """Follow a correction of the map, by segment as `LocalMap.correct`; the velocity stays."""
+        self.last, self._left = _corrected(self.last, motions), _corrected(self._left, motions)
+
+
+def _corrected(seen: Seen | None, motions: dict[int, Float64Array]) -> Seen | None:
+    return None if seen is None else (
+        seen[0], motions.get(segment_of(seen[1]), np.eye(4)) @ seen[1])

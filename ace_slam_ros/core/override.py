@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .config import TrackerConfig
 from .geometry import Float64Array, pose_error
 from .refinement.pose import RefinedPose
-from .segments import segment_of
 from .solver import PoseEstimate
 
 #: Drift of a tracked camera, as a share of its way; a few times what tracking shows.
 _DRIFT_SHARE = 0.05
-#: A camera lost for longer has moved away from where it was (half a metre, or a right angle).
-_NEARBY_NS = 1_000_000_000
 
 
 def reachable(
@@ -29,7 +24,7 @@ def reachable(
 
 
 class Recovery:
-    """Where a lost camera is: where it was lost, or where scene coordinates say.
+    """Whether a lost camera is where scene coordinates say, by what its images show.
 
     Corners of keyframes near there decide, where they can be followed: between views of one place
     three quarters agree, between places that look alike a third, and now and then more than half.
@@ -41,26 +36,8 @@ class Recovery:
         self.clear()
 
     def clear(self) -> None:
-        """Forget earlier looks, and where the camera was."""
+        """Forget earlier looks."""
         self._agreed, self._followed = 0.0, 0.0
-        self._seen: tuple[int, Float64Array] | None = None
-
-    def seen(self, stamp_ns: int, T_map_cam: Float64Array) -> None:
-        """Note when and where (4, 4) the camera is known to be."""
-        self.clear()
-        self._seen = (stamp_ns, T_map_cam)
-
-    def nearby(self, stamp_ns: int) -> Float64Array | None:
-        """Where (4, 4) the camera was seen last, while it may still be near there."""
-        if self._seen is None or not 0 < stamp_ns - self._seen[0] <= _NEARBY_NS:
-            return None
-        return self._seen[1]
-
-    def correct(self, motions: dict[int, Float64Array]) -> None:
-        """Follow a correction of the map: (4, 4) motions by segment, as `LocalMap.correct`."""
-        if self._seen is not None:
-            stamp_ns, pose = self._seen
-            self._seen = (stamp_ns, motions.get(segment_of(pose), np.eye(4)) @ pose)
 
     def found(self, raw: PoseEstimate, refined: RefinedPose | None, followed: int) -> bool:
         """Tell whether a lost camera is where a look of the head says.

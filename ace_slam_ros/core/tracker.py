@@ -172,11 +172,10 @@ class Tracker:
         """
         before = self._model.segment
         motions = self._local.correct(poses)
-        self._recovery.correct(motions)
         motion = motions.get(before, np.eye(4))
         self._seen_through.move(motion)
         self._late.move(motion)
-        self._model.correct(motion)
+        self._model.correct(motions)
         if self._model.segment != before:
             log.info("segment %d is joined: tracking goes on in map %s", before, self.map_id)
 
@@ -347,7 +346,7 @@ class Tracker:
 
     def _still_near(self, frame: Frame) -> RefinedPose | None:
         """Follow a camera from where it was lost a moment ago: covered, shaken, or held up."""
-        near = self._recovery.nearby(frame.stamp_ns)
+        near = self._model.nearby(frame.stamp_ns)
         there = None if near is None else self._refine(frame, near, wide=True)
         if there is not None and not there.held_well:
             there = self._refine(frame, there.T_map_cam)
@@ -369,7 +368,7 @@ class Tracker:
     def _moved(self, stamp_ns: int, pose: Float64Array, corrected: bool = False) -> None:
         """Update motion model and state after an accepted pose."""
         self._model.moved(stamp_ns, pose, corrected)
-        self._recovery.seen(stamp_ns, pose)
+        self._recovery.clear()
         self._unknown.clear()
         self._last_seen_ns = stamp_ns
         if self.state is TrackerState.LOST:
@@ -384,7 +383,7 @@ class Tracker:
         if self.state is TrackerState.TRACKING and waited_s >= self._config.tracker.lost_after_s:
             log.warning("LOST: no pose for %.2f s; looking for the map in every frame", waited_s)
             self.state = TrackerState.LOST
-            self._model.last = None
+            self._model.lose()
 
     def _result(
         self, frame: Frame, clock: StageClock, pose: Float64Array | None,

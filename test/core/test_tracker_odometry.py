@@ -78,6 +78,18 @@ def test_a_correction_is_no_motion():
     assert model.travelled_m == pytest.approx(0.01)
 
 
+def test_where_a_camera_was_lost_is_known_for_a_second_and_follows_corrections():
+    model = MotionModel(constant_velocity=True)
+    model.moved(0, np.eye(4))
+    model.lose()
+    assert model.last is None and model.predict(10**8) is None
+    model.correct({0: MOVE, 1: np.eye(4)})
+    assert np.allclose(model.nearby(10**9), MOVE)
+    assert model.nearby(10**9 + 1) is None and model.nearby(-1) is None
+    model.clear()
+    assert model.nearby(10**8) is None
+
+
 def test_drift_of_the_odometry_frame_cancels(tracker):
     """Only the change since the last pose counts, wherever odometry believes the robot to be."""
     drift = exp_se3(np.array([10.0, 5.0, 0.0, 0.0, 0.0, 2.0]))
