@@ -31,6 +31,7 @@ from .map_store import load_map
 from .mapper import Mapper
 from .parameters import flatten
 from .plots import plot_trajectory
+from .priority import MAPPER_NICENESS, give_way
 from .relocalizer import Relocalizer
 from .run_log import RunLog
 from .summary import Latency, RelocalizeSummary, RunSummary, peak_rss_mb, relocalize_scores
@@ -250,6 +251,7 @@ class _MapperThread:
             raise self._error
 
     def _loop(self) -> None:
+        give_way(MAPPER_NICENESS)
         try:
             while True:
                 with self._condition:

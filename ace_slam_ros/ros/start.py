@@ -5,17 +5,17 @@ Nothing here imports torch: that takes seconds, in which the process already joi
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
 
+from ..core.priority import MAPPER_NICENESS, give_way
 from .process import leave, run_node
 
 #: name -> (module, class, niceness: where processors are short, the tracker goes first).
 NODES = {
     "tracker": ("tracker_node", "TrackerNode", 0),
-    "mapper": ("mapper_node", "MapperNode", 5),
+    "mapper": ("mapper_node", "MapperNode", MAPPER_NICENESS),
     "relocalizer": ("relocalizer_node", "RelocalizerNode", 0),
 }
 
@@ -33,7 +33,7 @@ def start(name: str, arguments: list[str] | None = None) -> NoReturn:
         return getattr(import_module(f".{module}", __package__), kind)
 
     if niceness:
-        os.nice(niceness)
+        give_way(niceness)
     leave(run_node(load, [sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]))
 
 
