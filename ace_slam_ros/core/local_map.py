@@ -22,19 +22,11 @@ from .geometry import (
     transform_points,
 )
 from .local_keyframe import LocalKeyframe, Track
-from .local_window import Unadjusted, WindowAdjustment
+from .local_sight import LocalSight, Seen
+from .local_window import Unadjusted, Unlinked, WindowAdjustment
 from .motion_model import Motion
-from .refinement.corners import Float32Array, contrast, detect_corners, point_depth
-from .refinement.follow import follow
-from .refinement.pose import (
-    NEAREST_M,
-    RefinedPose,
-    Sightings,
-    carried,
-    optimise_pose,
-    residuals,
-)
-from .refinement.shutter import RollingShutter, sweep
+from .refinement.corners import Float32Array, contrast, detect_corners
+from .refinement.pose import RefinedPose, carried
 from .refinement.surface import Surface, align_surface
 from .segments import segment_of
 
@@ -54,7 +46,7 @@ class LocalMap:
         self._tracker, self._sensor = tracker, sensor
         self._keyframes: dict[int, LocalKeyframe] = {}
         self._pending: Unadjusted | None = None
-        self.shutter = RollingShutter(sensor.readout_s)
+        self._sight = LocalSight(sensor, tracker.min_tracks)
 
     def __len__(self) -> int:
         return len(self._keyframes)
@@ -62,6 +54,7 @@ class LocalMap:
     def clear(self) -> None:
         """Forget all keyframes."""
         self._keyframes.clear()
+        self._sight.clear()
         self._pending = None
 
     @property
@@ -120,10 +113,10 @@ class LocalMap:
         """Make the frame a local keyframe; False when it has too few corners with depth.
 
         Where there are keyframes already, surfaces may stand in for corners. `adjust` then fits
-        it and its neighbours to each other. `standing` tells which corners are of things that do
-        not move; `keep` is a keyframe that must not go for the new one.
+        it and its neighbours to each other, and does what is left for the one before. `standing`
+        tells which corners are of things that do not move; `keep` is a keyframe that must not go
+        for the new one.
         """
-        self.adjust()
         if frame.depth_m is None:
             return False
         pixels, measured = self._corners(frame, T_map_cam, standing)
@@ -145,7 +138,8 @@ class LocalMap:
         if self._tracker.window > 0:
             near = [k for distance, k in self.nearest(T_map_cam, self._tracker.window + 1)
                     if distance < LARGEST_VIEW_DISTANCE and k.camera == frame.camera]
-            self._pending = Unadjusted(added, frame, near, [k for k in near if k is not added])
+            new = [Unlinked(k, added, frame) for k in near if k is not added]
+            self._pending = Unadjusted({k.id for k in near}, self._left() + new)
         return True
 
     def can_show(self, frame: Frame) -> bool:
@@ -158,7 +152,7 @@ class LocalMap:
     ) -> tuple[Float32Array, Float64Array]:
         """Corners (n, 2) with depth, the best ones spread over the image, and the depth (n,)."""
         pixels = detect_corners(frame.grey, 2 * self._tracker.track_points)
-        depth = self._depth(frame, pixels)
+        depth = self._sight.depth(frame, pixels)
         good = np.flatnonzero(np.isfinite(depth))
         if T_map_cam is not None and standing is not None:
             in_cam = frame.camera.unproject(
@@ -170,7 +164,7 @@ class LocalMap:
     def leave_movers(self, T_map_cam: Float64Array, standing: Standing) -> None:
         """Follow no more what has gone from where the keyframe nearest to a pose saw it."""
         for _, keyframe in self.nearest(T_map_cam, 1):
-            keyframe.stands_n &= standing(self._points(keyframe))
+            keyframe.stands_n &= standing(self._sight.points(keyframe))
 
     def adjust(self) -> None:
         """Adjust the window around the newest keyframe, if that is still to be done."""
@@ -189,23 +183,31 @@ class LocalMap:
         if (pending := self._pending) is None:
             return
         if pending.unlinked:
-            self._link(pending, pending.unlinked[:_LINKS_PER_STEP])
+            for pair in pending.unlinked[:_LINKS_PER_STEP]:
+                self._link(pair)
             del pending.unlinked[:_LINKS_PER_STEP]
             return
         if pending.window is None:
             pending.window = WindowAdjustment(
-                self._keyframes, {k.id for k in pending.near}, self._sensor,
-                self.shutter.readout_s)
+                self._keyframes, pending.near, self._sensor, self._sight.shutter.readout_s)
         if not pending.window.step():
             self._pending = None
 
-    def _link(self, pending: Unadjusted, hosts: list[LocalKeyframe]) -> None:
-        """Find the corners of keyframes in the newest one."""
-        for host in hosts:
-            index, pixels = self._follow(host, pending.frame, pending.added.T_map_cam, wide=False)
-            if len(index) >= _LEAST_TRACKS_OF_A_LINK:
-                host.tracks[pending.added.id] = Track(
-                    index, pixels, self._depth(pending.frame, pixels))
+    def _left(self) -> list[Unlinked]:
+        """Return the pairs that an adjustment under way leaves to the next one."""
+        if self._pending is not None and len(self._pending.unlinked) > self._tracker.window:
+            self.adjust()
+        return [] if self._pending is None else [
+            pair for pair in self._pending.unlinked
+            if pair.host.id in self._keyframes and pair.other.id in self._keyframes]
+
+    def _link(self, pair: Unlinked) -> None:
+        """Find the corners of a keyframe in another one."""
+        index, pixels = self._sight.find(
+            pair.host, self._sight.points(pair.host), pair.frame, pair.other.T_map_cam)
+        if len(index) >= _LEAST_TRACKS_OF_A_LINK:
+            pair.host.tracks[pair.other.id] = Track(
+                index, pixels, self._sight.depth(pair.frame, pixels))
 
     def _restart_window(self) -> None:
         """Let an adjustment that is under way begin anew: it started from other poses."""
@@ -256,7 +258,7 @@ class LocalMap:
 
     def refine(
         self, frame: Frame, T_seed: Float64Array, motion: Motion | None = None,
-        wide: bool = False,
+        wide: bool = False, thorough: bool = True,
     ) -> RefinedPose | None:
         """Follow the corners of the nearest keyframes into the frame and solve its pose.
 
@@ -265,21 +267,23 @@ class LocalMap:
             T_seed: (4, 4) camera-to-map guess.
             motion: from the last pose, None when that is too old to tell the velocity.
             wide: search four times as far, for a seed that may be off by a tenth of the image.
+            thorough: use two keyframes; one takes little more than half the time.
 
         Returns:
             The pose, whose covariance has that of the nearest keyframe in it, or None when fewer
             than `tracker.min_tracks` tracks agree.
         """
-        return self.compare(frame, T_seed, motion, wide)[0]
+        return self.compare(frame, T_seed, motion, wide, thorough)[0]
 
     def compare(
-        self, frame: Frame, T_seed: Float64Array, motion: Motion | None, wide: bool = False
+        self, frame: Frame, T_seed: Float64Array, motion: Motion | None, wide: bool = False,
+        thorough: bool = True,
     ) -> tuple[RefinedPose | None, int]:
         """Do as `refine`; return as well how many corners were followed, agreeing or not."""
-        seen, swept_n2, host = self._sight(frame, T_seed, wide)
+        seen, host = self._look(frame, T_seed, wide, _REFERENCES if thorough else 1)
         if host is None or len(seen) < self._tracker.min_tracks:
             return None, len(seen)
-        solved = self._solve(frame, T_seed, motion, seen, swept_n2)
+        solved = self._sight.solve(frame, T_seed, motion, seen)
         return None if solved is None else _in_map(solved, host), len(seen)
 
     def align(self, frame: Frame, T_seed: Float64Array) -> RefinedPose | None:
@@ -294,12 +298,12 @@ class LocalMap:
         """
         if not self._tracker.surfaces or frame.depth_m is None:
             return None
-        seen, _, host = self._sight(frame, T_seed, wide=False)
+        seen, host = self._look(frame, T_seed)
         if host is None or host.surface is None or host.camera != frame.camera:
             return None
         aligned = align_surface(
             T_seed, Surface.of(frame.depth_m, frame.camera, self._sensor), host.surface,
-            host.T_map_cam, seen, frame.camera, self._sensor)
+            host.T_map_cam, seen.sightings, frame.camera, self._sensor)
         return None if aligned is None else _in_map(aligned, host)
 
     def brings_texture(self, frame: Frame, T_map_cam: Float64Array) -> bool:
@@ -309,89 +313,18 @@ class LocalMap:
             return False
         return len(self._corners(frame)[0]) >= 2 * self._tracker.min_tracks
 
-    def _sight(
-        self, frame: Frame, T_seed: Float64Array, wide: bool
-    ) -> tuple[Sightings, Float64Array, LocalKeyframe | None]:
-        """Follow the corners of the nearest keyframes into the frame.
+    def _look(
+        self, frame: Frame, T_seed: Float64Array, wide: bool = False, count: int = _REFERENCES
+    ) -> tuple[Seen, LocalKeyframe | None]:
+        """Find the corners of the nearest keyframes in the frame.
 
-        Returns the points found, (n, 2) how the readout swept them in their keyframe, and the
-        nearest keyframe, None when all are too far.
+        Returns:
+            What was found, and the nearest keyframe, None when all are too far.
         """
-        points, pixels = [np.empty((0, 3))], [np.empty((0, 2), np.float32)]
-        swept, unsure, host = [np.empty((0, 2))], [np.empty((0, 3))], None
-        for distance, keyframe in self.nearest(T_seed, _REFERENCES):
-            same_size = keyframe.grey.shape == frame.grey.shape  # the driver may change profile
-            if distance < LARGEST_VIEW_DISTANCE and same_size:
-                host = host or keyframe
-                index, found = self._follow(keyframe, frame, T_seed, wide)
-                points.append(self._points(keyframe)[index])
-                pixels.append(found)
-                swept.append(keyframe.sweep_n2()[index])
-                unsure.append(keyframe.unsure_n3(self._sensor)[index])
-        found = np.concatenate(pixels)
-        seen = Sightings(np.concatenate(points), found.astype(np.float64),
-                         self._depth(frame, found).astype(np.float64), np.concatenate(unsure))
-        return seen, np.concatenate(swept), host
-
-    def _solve(
-        self, frame: Frame, T_seed: Float64Array, motion: Motion | None, seen: Sightings,
-        swept_n2: Float64Array,
-    ) -> RefinedPose | None:
-        """Solve for the pose, with the motion during the exposure when that is known."""
-        if motion is not None:
-            return self._solve_moving(frame, T_seed, motion, seen, swept_n2)
-        solved = optimise_pose(T_seed, seen, frame.camera, self._sensor, self._tracker.min_tracks)
-        return None if solved is None else solved[0]
-
-    def _solve_moving(
-        self, frame: Frame, T_seed: Float64Array, motion: Motion, seen: Sightings,
-        swept_n2: Float64Array,
-    ) -> RefinedPose | None:
-        """Solve with the rows brought to one time, and learn from what is left of the shutter."""
-        camera, T_map_cam = frame.camera, T_seed
-        solved, still = None, seen
-        for again in range(2 if self.shutter.readout_s > 0.0 else 1):
-            in_cam = transform_points(invert_pose(T_map_cam), seen.points_map_n3)
-            moving_n2 = sweep(in_cam, seen.pixels_n2, motion.twist_6(T_map_cam), camera)
-            still = replace(seen, pixels_n2=seen.pixels_n2 + self.shutter.readout_s * moving_n2)
-            solved = optimise_pose(
-                T_map_cam, still, camera, self._sensor, self._tracker.min_tracks,
-                near=again > 0)
-            if solved is None:
-                return None
-            T_map_cam = solved[0].T_map_cam
-        assert solved is not None
-        refined, agrees = solved
-        in_cam = transform_points(invert_pose(T_map_cam), seen.points_map_n3)
-        no_depth = np.full(len(in_cam), np.nan)
-        r, J = residuals(in_cam, still, no_depth, camera, self._sensor)
-        moving_n2 = sweep(in_cam, seen.pixels_n2, motion.twist_6(T_map_cam), camera)
-        self.shutter.observe(
-            (moving_n2 - swept_n2)[agrees] / self._sensor.pixel_sigma, r[agrees, :2],
-            J[agrees, :2])
-        return refined
-
-    def _depth(self, frame: Frame, pixels_n2: Float32Array) -> Float32Array:
-        """Measured depth (n,) at pixels, NaN where unknown."""
-        if frame.depth_m is None:
-            return np.full(len(pixels_n2), np.nan, np.float32)
-        return point_depth(frame.depth_m, pixels_n2, self._sensor)
-
-    def _points(self, keyframe: LocalKeyframe) -> Float64Array:
-        """Map points (n, 3) of a keyframe's corners."""
-        rays = keyframe.rays_n3(self.shutter.readout_s)
-        return transform_points(keyframe.T_map_cam, rays / keyframe.inverse_n[:, None])
-
-    def _follow(
-        self, keyframe: LocalKeyframe, frame: Frame, T_seed: Float64Array, wide: bool
-    ) -> tuple[npt.NDArray[np.int64], Float32Array]:
-        """Find a keyframe's corners in a frame; returns which (m,) and their pixels (m, 2)."""
-        in_cam = transform_points(invert_pose(T_seed), self._points(keyframe))
-        ahead = (in_cam[:, 2] > NEAREST_M) & keyframe.stands_n
-        guess = np.full((len(in_cam), 2), -1.0, np.float32)
-        guess[ahead] = frame.camera.project(in_cam[ahead])
-        return follow(
-            keyframe.grey, keyframe.pixels_n2, keyframe.contrast_n, frame.grey, guess, wide)
+        near = [k for distance, k in self.nearest(T_seed, count)
+                if distance < LARGEST_VIEW_DISTANCE
+                and k.grey.shape == frame.grey.shape]  # the driver may change profile
+        return self._sight.find_all(near, frame, T_seed, wide), near[0] if near else None
 
 
 def _in_map(refined: RefinedPose, host: LocalKeyframe) -> RefinedPose:

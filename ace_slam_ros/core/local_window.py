@@ -42,17 +42,27 @@ class WindowAdjustment:
         return self._left > 0
 
 
+@dataclass(frozen=True)
+class Unlinked:
+    """Corners of `host` are still to be found in the frame of another keyframe."""
+
+    host: LocalKeyframe
+    other: LocalKeyframe
+    frame: Frame
+
+
 @dataclass
 class Unadjusted:
-    """A new keyframe, its frame, its neighbours and itself, and those not compared with it yet.
+    """What is to be done around a new keyframe.
 
-    `window` is the adjustment once it has begun.
+    Attributes:
+        near: ids of the keyframes to adjust.
+        unlinked: pairs that are not compared yet.
+        window: the adjustment, once it has begun.
     """
 
-    added: LocalKeyframe
-    frame: Frame
-    near: list[LocalKeyframe]
-    unlinked: list[LocalKeyframe]
+    near: set[int]
+    unlinked: list[Unlinked]
     window: WindowAdjustment | None = None
 
 

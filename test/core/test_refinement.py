@@ -1,5 +1,7 @@
 """Refinement: derivatives, the window against a dense twin, rolling shutter, following corners."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -16,15 +18,15 @@ from ace_slam_ros.core.geometry import (
     transform_points,
 )
 from ace_slam_ros.core.local_map import LocalMap
+from ace_slam_ros.core.local_sight import LocalSight
 from ace_slam_ros.core.refinement.corners import contrast, detect_corners
-from ace_slam_ros.core.refinement.follow import follow
-from ace_slam_ros.core.refinement.pose import (
+from ace_slam_ros.core.refinement.follow import Template, follow
+from ace_slam_ros.core.refinement.pose import carried, optimise_pose, surprised
+from ace_slam_ros.core.refinement.residuals import (
+    Linearised,
     Sightings,
-    carried,
+    TrackResiduals,
     normal_equations,
-    optimise_pose,
-    residuals,
-    surprised,
 )
 from ace_slam_ros.core.refinement.shutter import RollingShutter, sweep
 from ace_slam_ros.core.refinement.window import ITERATIONS, Window, iterate, linearise
@@ -55,14 +57,20 @@ def numeric(function, size, step=1e-6):
 def test_pose_derivatives_are_those_of_the_residuals():
     rng = np.random.default_rng(0)
     points, pixels = scene(rng, 20)
-    seen = Sightings(points, pixels, points[:, 2] + rng.normal(0, 0.01, 20))
-    sigma = SENSOR.depth_sigma_m(seen.depth_m_n)
-
-    def at(xi):
-        return residuals(transform_points(exp_se3(xi), points), seen, sigma, CAMERA, SENSOR)[0]
-
-    J = residuals(points, seen, sigma, CAMERA, SENSOR)[1]
-    assert np.allclose(J, numeric(at, 6), rtol=1e-4, atol=1e-3)
+    depth, unsure = points[:, 2] + rng.normal(0, 0.01, 20), rng.normal(0, 0.02, points.shape)
+    depth[:5] = np.nan
+    T = exp_se3(np.array([0.1, 0.2, -0.3, 0.2, -0.1, 0.3]))
+    seen = Sightings(transform_points(invert_pose(T), points), pixels, depth,
+                     unsure @ T[:3, :3])
+    at = TrackResiduals(seen, CAMERA, SENSOR)
+    assert np.allclose(at.at(T).r_3n[:2], (CAMERA.project(points) - pixels).T)
+    assert (at.at(T).r_3n[2, :5] == 0.0).all()
+    assert np.allclose(
+        at.at(T).r_3n[2, 5:], ((points[:, 2] - depth) / SENSOR.depth_sigma_m(depth))[5:])
+    J = at.at(T).J_63n.transpose(2, 1, 0)
+    found = numeric(lambda xi: at.at(exp_se3(xi) @ T).r_3n.T, 6)
+    assert np.allclose(J, found, rtol=1e-4, atol=1e-3)
+    assert np.allclose(at.at(T).off_3n.T, np.einsum("nij,nj->ni", J[..., :3], unsure))
 
 
 def test_pose_is_found_among_wrong_tracks_and_missing_depth():
@@ -184,15 +192,17 @@ def test_the_readout_time_of_the_shutter_is_measured(readout_s):
             pixels = CAMERA.project(moved)
         pixels += rng.normal(0, 0.3, pixels.shape)
         swept = sweep(points, pixels, twist, CAMERA)
-        still = Sightings(points, pixels + shutter.readout_s * swept, np.full(len(points), np.nan))
-        found = optimise_pose(np.eye(4), still, CAMERA, SENSOR, 25)
-        assert found is not None
+        seen = Sightings(points, pixels, np.full(len(points), np.nan))
+        still = pixels + shutter.readout_s * swept
+        found = optimise_pose(
+            np.eye(4), seen, CAMERA, SENSOR, 25, still_n2=lambda _, still=still: still)
+        assert found is not None and len(found[2].z_n) == len(points)
         in_cam = transform_points(invert_pose(found[0].T_map_cam), points)
-        r, J = residuals(in_cam, still, still.depth_m_n, CAMERA, SENSOR)
-        shutter.observe(sweep(in_cam, pixels, twist, CAMERA), r[:, :2], J[:, :2])
+        learned = found[2].r_3n[:2], found[2].J_63n[:, :2]
+        shutter.observe(sweep(in_cam, pixels, twist, CAMERA), *learned)
     assert abs(shutter.readout_s - readout_s) < 0.002
     given = RollingShutter(0.01)
-    given.observe(swept, r[:, :2], J[:, :2])
+    given.observe(swept, *learned)
     assert given.readout_s == 0.01
 
 
@@ -211,9 +221,31 @@ def test_corners_are_followed_through_a_turn():
     corners = detect_corners(image, 200)
     true = corners @ turn[:, :2].T + turn[:, 2]
     guess = (true + rng.uniform(-3, 3, true.shape)).astype(np.float32)
-    index, found = follow(image, corners, contrast(image, corners), turned, guess, False)
+    template = Template(image, corners, contrast(image, corners))
+    index, found = follow(template, turned, guess, False)
     error = np.linalg.norm(found - true[index], axis=1)
     assert len(index) > 0.6 * len(corners) and np.median(error) < 0.1
+
+
+def test_a_warped_template_is_used_again_while_it_fits():
+    """The turn is too large for windows that are not turned; the camera goes on and comes back."""
+    rng = np.random.default_rng(7)
+    image = picture(rng)
+    corners = detect_corners(image, 200)
+    template = Template(image, corners, contrast(image, corners))
+    warped = []
+    for degrees, right_px in ((15.0, 0.0), (15.3, 3.0), (15.0, 60.0), (25.0, 60.0), (0.0, 0.0)):
+        turn = cv2.getRotationMatrix2D((320, 240), degrees, 1.0)
+        turn[0, 2] += right_px
+        true = (corners @ turn[:, :2].T + turn[:, 2]).astype(np.float32)
+        index, found = follow(
+            template, cv2.warpAffine(image, turn, (640, 480)), true + np.float32(1.0), False)
+        assert len(index) > 0.6 * len(corners)
+        assert np.median(np.linalg.norm(found - true[index], axis=1)) < 0.1
+        warped.append(template.towards(index, true[index])[0])
+    assert warped[1] is warped[0], "a quarter of a degree and three pixels"
+    assert warped[2] is not warped[1], "a tenth of the image would be missing"
+    assert warped[3] is not warped[2] and warped[4] is image
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
@@ -221,7 +253,8 @@ def test_nothing_is_followed_into_a_blank_image(value):
     image = picture(np.random.default_rng(6))
     corners = detect_corners(image, 200)
     blank = np.full_like(image, value)
-    index, _ = follow(image, corners, contrast(image, corners), blank, corners.copy(), False)
+    template = Template(image, corners, contrast(image, corners))
+    index, _ = follow(template, blank, corners.copy(), False)
     assert len(index) == 0
 
 
@@ -235,7 +268,7 @@ def test_the_covariance_of_a_pose_tells_its_error():
         depth = depth + rng.normal(size=len(depth)) * sensor.depth_sigma_m(depth)
         start = T @ exp_se3(rng.normal(size=6) * 0.005)
         seen = Sightings(transform_points(T, points), noisy, depth)
-        found, _ = optimise_pose(start, seen, CAMERA, sensor, 25)
+        found, *_ = optimise_pose(start, seen, CAMERA, sensor, 25)
         moved = found.T_map_cam @ invert_pose(T)
         error = np.concatenate([found.T_map_cam[:3, 3] - T[:3, 3],
                                 cv2.Rodrigues(moved[:3, :3])[0].ravel()])
@@ -262,7 +295,7 @@ def test_the_covariance_tells_how_noisy_depth_is_here(growth):
     sensor, normalised = SensorConfig(), []
     for _ in range(60):
         T, seen = narrow_view(rng, sensor, growth)
-        found, _ = optimise_pose(T, seen, CAMERA, sensor, 25)
+        found, *_ = optimise_pose(T, seen, CAMERA, sensor, 25)
         ahead = T[:3, 2]
         error_m = ahead @ (found.T_map_cam[:3, 3] - T[:3, 3])
         normalised.append(error_m**2 / (ahead @ found.covariance_66[:3, :3] @ ahead))
@@ -277,7 +310,7 @@ def test_depth_counts_by_how_noisy_it_is_at_its_distance():
     for _ in range(60):
         T, seen = narrow_view(rng, sensor, growth=1.0)
         for n, model in enumerate((sensor, alike)):
-            found, _ = optimise_pose(T, seen, CAMERA, model, 25)
+            found, *_ = optimise_pose(T, seen, CAMERA, model, 25)
             squares[n] += pose_error(found.T_map_cam, T)[0] ** 2
     assert np.sqrt(squares[0]) < 0.7 * np.sqrt(squares[1])
 
@@ -295,11 +328,12 @@ def test_equations_of_unsure_points_agree_with_dense_covariances():
         W = robust[n] * np.linalg.inv(covariance)
         H += J[n, kept].T @ W @ J[n, kept]
         g += J[n, kept].T @ W @ r[n, kept]
-    found = normal_equations(r, J, robust[:, None] / own**2, robust, off)
+    at = Linearised(np.ones(20), r.T, J.transpose(2, 1, 0), off.T / 2.0)
+    weight = (robust[:, None] / own**2).T
+    found = normal_equations(at, weight, robust, share=2.0)
     assert np.allclose(found[0], H) and np.allclose(found[1], g)
-    exact = normal_equations(r, J, robust[:, None] / own**2, robust, None)
-    assert np.allclose(exact[0], normal_equations(
-        r, J, robust[:, None] / own**2, robust, np.zeros((20, 3)))[0])
+    exact = normal_equations(replace(at, off_3n=None), weight, robust)
+    assert np.allclose(exact[0], normal_equations(at, weight, robust, share=0.0)[0])
 
 
 def test_how_unsure_points_are_makes_the_pose_better():
@@ -316,7 +350,7 @@ def test_how_unsure_points_are_makes_the_pose_better():
         seen = CAMERA.project(in_cam) + 0.25 * rng.normal(size=(300, 2))
         measured = in_cam[:, 2] + rng.normal(size=300) * SENSOR.depth_sigma_m(in_cam[:, 2])
         for n, unsure in enumerate((CAMERA.unproject(pixels, sigma), None)):
-            found, _ = optimise_pose(
+            found, *_ = optimise_pose(
                 T, Sightings(believed, seen, measured, unsure), CAMERA, SENSOR, 25)
             squares[n] += pose_error(found.T_map_cam, T)[0] ** 2
             if unsure is not None:
@@ -385,7 +419,9 @@ def test_corners_on_what_moves_are_not_followed():
     local = LocalMap(TrackerConfig(), SensorConfig())
     assert local.add(0, frame, pose, np.eye(6))
     local.leave_movers(pose, standing)  # known later
-    index, _ = local._follow(local.nearest(pose, 1)[0][1], frame, pose, wide=False)
+    keyframe = local.nearest(pose, 1)[0][1]
+    sight = LocalSight(SensorConfig(), min_tracks=25)
+    index, _ = sight.find(keyframe, sight.points(keyframe), frame, pose)
     assert len(index) > 150 and (local.nearest(pose, 1)[0][1].measured_m_n[index] > 2.0).all()
     local = LocalMap(TrackerConfig(), SensorConfig())
     assert not local.add(0, frame, pose, np.eye(6), standing=lambda p: np.zeros(len(p), bool))

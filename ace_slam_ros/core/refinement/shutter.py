@@ -11,7 +11,7 @@ import numpy as np
 
 from ..camera import Camera
 from ..geometry import Float64Array
-from .pose import NEAREST_M
+from .residuals import NEAREST_M
 
 #: Standard deviation of the readout time before anything is measured, seconds.
 _PRIOR_SIGMA_S = 0.005
@@ -31,11 +31,13 @@ def sweep(
         twist_6: velocity of the camera in its own frame, m/s and rad/s.
         camera: intrinsics.
     """
-    moving = twist_6[:3] + np.cross(twist_6[3:], points_cam_n3)  # minus the points' velocity
-    z = np.maximum(points_cam_n3[:, 2], NEAREST_M)
-    late = pixels_n2[:, 1] / camera.height / z
-    u = camera.fx * (moving[:, 0] - points_cam_n3[:, 0] / z * moving[:, 2])
-    v = camera.fy * (moving[:, 1] - points_cam_n3[:, 1] / z * moving[:, 2])
+    x, y, z = points_cam_n3.T
+    (vx, vy, vz), (wx, wy, wz) = twist_6[:3], twist_6[3:]
+    near = np.maximum(z, NEAREST_M)
+    late = pixels_n2[:, 1] / camera.height / near
+    approach = (vz + wx * y - wy * x) / near  # minus the points' velocity in the camera
+    u = camera.fx * (vx + wy * z - wz * y - x * approach)
+    v = camera.fy * (vy + wz * x - wx * z - y * approach)
     return np.stack([u * late, v * late], axis=1)
 
 
@@ -53,23 +55,23 @@ class RollingShutter:
         self._sum = 0.0
 
     def observe(
-        self, sweep_n2: Float64Array, residual_n2: Float64Array, J_n26: Float64Array
+        self, sweep_n2: Float64Array, residual_2n: Float64Array, J_62n: Float64Array
     ) -> None:
         """Learn from one frame.
 
         Args:
             sweep_n2: what a second of readout adds to the seen pixels, relative to the
                 keyframe's, over the pixel noise.
-            residual_n2: predicted minus seen pixels at the present readout, over the pixel noise.
-            J_n26: derivatives of the residuals by the pose; what a change of pose explains as
+            residual_2n: predicted minus seen pixels at the present readout, over the pixel noise.
+            J_62n: derivatives of the residuals by the pose; what a change of pose explains as
                 well says nothing of the shutter.
         """
         if self._given or len(sweep_n2) < 12:
             return
-        J = J_n26.reshape(-1, 6)
-        q = sweep_n2.reshape(-1)
-        q = q - J @ np.linalg.solve(J.T @ J + 1e-6 * np.eye(6), J.T @ q)
+        J = J_62n.reshape(6, -1)
+        q = sweep_n2.T.reshape(-1)
+        q = q - np.linalg.solve(J @ J.T + 1e-6 * np.eye(6), J @ q) @ J
         weight = float(q @ q) / _SHARED
         self._information += weight
-        self._sum += weight * self.readout_s + float(q @ residual_n2.reshape(-1)) / _SHARED
+        self._sum += weight * self.readout_s + float(q @ residual_2n.reshape(-1)) / _SHARED
         self.readout_s = float(np.clip(self._sum / self._information, 0.0, _LONGEST_S))

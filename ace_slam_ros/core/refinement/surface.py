@@ -6,7 +6,7 @@ the surfaces leave free, such as along a single wall, is no answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ from ..config import SensorConfig
 from ..features import cell_depth
 from ..geometry import Float64Array, cross_matrices, exp_se3, invert_pose, transform_points
 from ..keyframe import Float32Array
-from .pose import NEAREST_M, RefinedPose, Sightings, image_spread, map_covariance, residuals
+from .pose import RefinedPose, image_spread, map_covariance
+from .residuals import NEAREST_M, Sightings, TrackResiduals, normal_equations
 
 _STRIDE_PX = 8
 #: Normals come from neighbours this many cells away: three centimetres of depth noise over a
@@ -185,10 +186,8 @@ def _track_equations(
     """Normal equations (6, 6), (6,) of the tracks' pixels, with a Cauchy kernel."""
     if len(seen) == 0:
         return np.zeros((6, 6)), np.zeros(6)
-    in_cam = transform_points(T_cam_map, seen.points_map_n3)
-    r, J = residuals(in_cam, seen, np.full(len(seen), np.nan), camera, sensor)
-    chi2 = np.square(r[:, :2]).sum(axis=1)
-    weight = 1.0 / (1.0 + chi2 / 9.0) / image_spread(chi2) ** 2
-    weighted = J[:, :2] * weight[:, None, None]
-    return (np.einsum("nki,nkj->ij", weighted, J[:, :2]),
-            np.einsum("nki,nk->i", weighted, r[:, :2]))
+    at = TrackResiduals(seen, camera, sensor).at(T_cam_map)
+    chi2 = np.square(at.r_3n[:2]).sum(axis=0)
+    weight = np.zeros_like(at.r_3n)
+    weight[:2] = 1.0 / (1.0 + chi2 / 9.0) / image_spread(chi2) ** 2
+    return normal_equations(replace(at, off_3n=None), weight, weight[0])

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from ..camera import Camera
 from ..config import SensorConfig
 from ..geometry import Float64Array, cross_matrices, exp_se3
-from .pose import KERNEL_SIGMAS, depth_spread, depth_weight, image_spread, project_whitened
+from .pose import KERNEL_SIGMAS, depth_spread, depth_weight, image_spread
+from .residuals import NEAREST_M
 
 Int64Array = npt.NDArray[np.int64]
 #: Gauss-Newton steps of an adjustment.
@@ -117,12 +118,44 @@ def linearise(
     R = np.matmul(T_target[:, :3, :3].transpose(0, 2, 1), T_host[:, :3, :3])
     moved = np.einsum("mij,mj->mi", T_host[:, :3, :3], P) + T_host[:, :3, 3]
     p = np.einsum("mji,mj->mi", T_target[:, :3, :3], moved - T_target[:, :3, 3])
-    r, D = project_whitened(p, window.pixels_m2, window.depth_m, sigma_m, camera, sensor)
+    r, D = _project_whitened(p, window.pixels_m2, window.depth_m, sigma_m, camera, sensor)
     DR = np.matmul(D, R)
     J_host = np.concatenate([DR, -DR @ cross_matrices(P)], axis=2)
     J_target = np.concatenate([-D, D @ cross_matrices(p)], axis=2)
     J_inverse = -np.einsum("mij,mj->mi", DR, P) / inverse[:, None]
     return r, J_host, J_target, J_inverse
+
+
+def _project_whitened(
+    p_n3: Float64Array, pixels_n2: Float64Array, depth_m_n: Float64Array,
+    sigma_m_n: Float64Array, camera: Camera, sensor: SensorConfig,
+) -> tuple[Float64Array, Float64Array]:
+    """Compare camera-frame points with where they were seen, in standard deviations.
+
+    Args:
+        p_n3: points, metres.
+        pixels_n2, depth_m_n: where they were seen; depth NaN where unknown.
+        sigma_m_n: standard deviation of the depth, NaN where unknown.
+        camera, sensor: intrinsics, noise of pixels.
+
+    Returns:
+        (n, 3) residuals u, v, z and (n, 3, 3) their derivatives by the point; z is 0 where the
+        depth is unknown.
+    """
+    z = np.maximum(p_n3[:, 2], NEAREST_M)
+    inverse = 1.0 / z
+    r = np.empty((len(p_n3), 3))
+    r[:, 0] = (camera.fx * p_n3[:, 0] / z + camera.cx - pixels_n2[:, 0]) / sensor.pixel_sigma
+    r[:, 1] = (camera.fy * p_n3[:, 1] / z + camera.cy - pixels_n2[:, 1]) / sensor.pixel_sigma
+    known = np.isfinite(sigma_m_n)
+    r[:, 2] = np.where(known, (z - depth_m_n) / sigma_m_n, 0.0)
+    D = np.zeros((len(p_n3), 3, 3))
+    D[:, 0, 0] = camera.fx * inverse / sensor.pixel_sigma
+    D[:, 0, 2] = -D[:, 0, 0] * p_n3[:, 0] * inverse
+    D[:, 1, 1] = camera.fy * inverse / sensor.pixel_sigma
+    D[:, 1, 2] = -D[:, 1, 1] * p_n3[:, 1] * inverse
+    D[:, 2, 2] = np.where(known, 1.0 / sigma_m_n, 0.0)
+    return r, D
 
 
 def _normal_equations(
