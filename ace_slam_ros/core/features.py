@@ -5,12 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from .camera import Camera
 from .config import FeatureConfig, SensorConfig
 from .depth_surface import surface_depth
 from .encoders.interface import Encoder, Keypoints
 from .frame import Frame
+from .in_parts import Parts, at_once
 from .keyframe import Features
 
 Float32Array = npt.NDArray[np.float32]
@@ -31,19 +33,25 @@ def extract_features(
         At most `features.count` features: cell centres in row-major order of the grid, or, when
         sparse and the encoder has a detector of its own, its keypoints, best first.
     """
+    return at_once(extract_in_parts(encoder, frame, features, sensor))
+
+
+def extract_in_parts(
+    encoder: Encoder, frame: Frame, features: FeatureConfig, sensor: SensorConfig
+) -> Parts[Features]:
+    """Do as `extract_features`, with the pauses of the encoder."""
     if features.mode == "sparse":
         keypoints = encoder.keypoints(frame.grey)
         if keypoints is not None:
             return _keypoint_features(keypoints, frame, features.count, sensor)
-    return _cell_features(encoder, frame, features, sensor)
+    grid_hwD = yield from encoder.describe_in_parts(frame.grey)
+    return _cell_features(grid_hwD, encoder.stride, frame, features, sensor)
 
 
 def _cell_features(
-    encoder: Encoder, frame: Frame, features: FeatureConfig, sensor: SensorConfig
+    grid_hwD: Tensor, stride: int, frame: Frame, features: FeatureConfig, sensor: SensorConfig
 ) -> Features:
     """Choose cells by their texture and depth."""
-    stride = encoder.stride
-    grid_hwD = encoder.describe(frame.grey)
     h, w = int(grid_hwD.shape[0]), int(grid_hwD.shape[1])
     score_hw = texture(frame.grey, stride)[:h, :w]
     if frame.depth_m is None:

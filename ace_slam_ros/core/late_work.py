@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from .anchor import Anchor
 from .config import TrackerConfig
 from .frame import Frame
-from .frame_budget import FrameBudget
+from .frame_budget import LONGEST_WAIT, FrameBudget
 from .geometry import Float64Array, invert_pose
+from .in_parts import InParts
 from .keyframe import Features, Keyframe
 from .keyframe_maker import KeyframeMaker, NewKeyframe
 from .local_map import LocalMap
@@ -18,6 +19,9 @@ from .override import overrides
 from .refinement.pose import RefinedPose
 from .solver import PoseEstimate
 from .track_result import StageClock
+
+#: Frames that the next part of a description waits at most: the next keyframe waits for its end.
+_BETWEEN_PARTS = 1
 
 
 @dataclass
@@ -30,8 +34,13 @@ class _Look:
     frame: Frame
     refined: RefinedPose
     is_due: bool
-    keyframe: NewKeyframe | None = None
-    features: Features | None = None
+    keyframe: NewKeyframe | None
+    description: InParts[Features]
+
+    @property
+    def features(self) -> Features | None:
+        """What the head can tell places by, once it is known."""
+        return self.description.result
 
     @property
     def owes_keyframe(self) -> bool:
@@ -84,7 +93,7 @@ class LateWork:
         """
         self.doubts = False
         if self._budget.head_due(True, looking=self._look is not None):
-            self._look = _Look(frame, refined, is_due=True)
+            self._look = self._look_at(frame, refined, is_due=True)
         self._add_keyframe(frame, refined, motion, clock)
         keyframe = self._describe(clock)
         raw = self._localise(refined.T_map_cam, clock)
@@ -107,16 +116,26 @@ class LateWork:
                 frame, refined.T_map_cam, refined.covariance_66, motion, placed=True)
             self._budget.took("keyframe", clock.lap("keyframe"))
             if new is not None:
-                self._look = _Look(frame, refined, look is not None and look.is_due, new)
+                due = look is not None and look.is_due
+                self._look = self._look_at(frame, refined, due, new)
+
+    def _look_at(
+        self, frame: Frame, refined: RefinedPose, is_due: bool, keyframe: NewKeyframe | None = None
+    ) -> _Look:
+        return _Look(frame, refined, is_due, keyframe,
+                     InParts(self._localiser.describe_in_parts(frame)))
 
     def _describe(self, clock: StageClock) -> Keyframe | None:
         """Describe the frame that is looked at; return what the mapper gets of it."""
         look = self._look
-        if look is None or look.features is not None or not self._budget.fits(
-                "encode", clock.elapsed_ms):
+        if look is None or look.features is not None:
             return None
-        look.features = self._localiser.describe(look.frame)
-        self._budget.took("encode", clock.lap("encode"))
+        while look.features is None:
+            patience = _BETWEEN_PARTS if look.description.begun else LONGEST_WAIT
+            if not self._budget.fits("encode", clock.elapsed_ms, longest_wait=patience):
+                return None
+            look.description.step()
+            self._budget.took("encode", clock.lap("encode"))
         if not look.is_due:
             self._look = None
         return None if look.keyframe is None else self._keyframes.for_mapper(

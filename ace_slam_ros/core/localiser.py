@@ -6,9 +6,10 @@ import numpy as np
 
 from .config import SlamConfig
 from .encoders.interface import Encoder
-from .features import extract_features
+from .features import extract_in_parts
 from .frame import Frame
 from .heads.protocol import SceneHead
+from .in_parts import Parts, at_once
 from .keyframe import Features
 from .segments import split
 from .solver import PoseEstimate, solve_rgbd
@@ -36,7 +37,11 @@ class Localiser:
 
     def describe(self, frame: Frame) -> Features:
         """Return what the head can tell places by."""
-        return extract_features(
+        return at_once(self.describe_in_parts(frame))
+
+    def describe_in_parts(self, frame: Frame) -> Parts[Features]:
+        """Do as `describe`, with the pauses of the encoder."""
+        return extract_in_parts(
             self._encoder, frame, self._config.features, self._config.sensor)
 
     def localise(

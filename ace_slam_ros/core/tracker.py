@@ -357,7 +357,7 @@ class Tracker:
     ) -> RefinedPose | None:
         if not self._config.tracker.refine:
             return None
-        return self._local.refine(frame, T_seed, self._motion, wide=wide)
+        return self._local.refine(frame, T_seed, self._motion, wide, self._budget.thorough)
 
     def _follow(self, frame: Frame, pose: Float64Array, corrected: bool = False) -> None:
         """Note an accepted pose, and what the frame tells of things that move."""

@@ -72,6 +72,27 @@ def test_a_step_that_would_pass_the_deadline_waits_but_not_for_ever():
     assert not budget.fits("encode", 60.0) and budget.gave_up["waited_frames"] > 0.5
 
 
+def test_a_debt_that_stays_is_paid_by_refining_less():
+    budget, thorough = FrameBudget(25.0), []
+    for _ in range(300):
+        budget.begin(late_ms=0.0)
+        head = budget.head_due(True)
+        thorough.append(budget.thorough)
+        budget.spent((30.0 if budget.thorough else 17.0) + 40.0 * head)
+    share = sum(thorough[150:]) / 150
+    assert all(thorough[:3]) and 0.1 < share < 0.9
+    assert abs(budget.gave_up["thorough_share"] - share) < 0.4
+    quick = FrameBudget(25.0)
+    for _ in range(30):
+        quick.head_due(True)
+        quick.spent(20.0)
+        quick.spent(70.0)  # a keyframe
+        assert quick.thorough
+        for _ in range(10):
+            quick.spent(15.0)
+    assert FrameBudget(0.0).thorough
+
+
 def test_a_frame_that_is_looked_at_is_the_only_one():
     budget = FrameBudget(30.0)
     assert not budget.head_due(True, looking=True) and budget.head_due(True)

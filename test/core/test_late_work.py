@@ -108,6 +108,19 @@ def test_an_adjustment_in_steps_is_the_same(frames):
     assert np.array_equal(at_once.pose(1), steps.pose(1)) and not at_once.next_step
 
 
+def test_a_new_keyframe_takes_over_what_is_left_of_the_adjustment(frames):
+    local, thorough = neighbours(frames), neighbours(frames)
+    thorough.adjust()
+    for each in (local, thorough):
+        assert each.add(2, frames[6], each.pose(1), np.zeros((6, 6)))
+        each.adjust()
+        assert not each.next_step
+    assert pose_error(local.pose(1), thorough.pose(1))[0] < 0.003
+    links = {(h.id, i) for h in local._keyframes.values() for i in h.tracks}
+    assert links == {(h.id, i) for h in thorough._keyframes.values() for i in h.tracks}
+    assert (0, 1) in links
+
+
 def test_what_an_adjustment_moves_is_less_sure_than_it_was_thought(frames):
     local = neighbours(frames)
     before = local.pose(1)

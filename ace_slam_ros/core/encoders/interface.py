@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..codebook import Codebook
 from ..errors import EncoderError
+from ..in_parts import Parts
 
 UInt8Image = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
@@ -103,6 +104,11 @@ class Encoder(ABC):
         h = H // stride, w = W // stride. Cell (i, j) describes the image around pixel
         (s j + (s - 1) / 2, s i + (s - 1) / 2) for a stride s.
         """
+
+    def describe_in_parts(self, grey_HW: UInt8Image) -> Parts[Tensor]:
+        """Do as `describe`, with pauses."""
+        yield from ()
+        return self.describe(grey_HW)
 
     def keypoints(self, grey_HW: UInt8Image) -> Keypoints | None:
         """Return the points the encoder detects; None when it has no detector of its own."""

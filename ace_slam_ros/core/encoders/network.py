@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..codebook import Codebook
+from ..in_parts import Parts, at_once
 from .interface import Encoder, EncoderSpec, Keypoints, UInt8Image
 
 StateDict = dict[str, Tensor]
@@ -47,6 +48,12 @@ class GridNetwork(nn.Module, ABC):
         """Return the loaded network as it runs fastest with the same results."""
         return self.eval()
 
+    def parts(self, images_b1HW: Tensor) -> Parts[Tensor]:
+        """Compute `forward` with pauses between parts of about equal length."""
+        yield from ()
+        grid: Tensor = self(images_b1HW)
+        return grid
+
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the weights."""
@@ -81,10 +88,14 @@ class NetworkEncoder(Encoder):
         self._network = network.to(  # type: ignore[call-overload]
             device=device, dtype=precision, memory_format=torch.channels_last)
 
-    @torch.inference_mode()
     def describe(self, grey_HW: UInt8Image) -> Tensor:
         """Return (h, w, D) float32 unit-norm descriptors of a grey image, see `Encoder`."""
-        grid: Tensor = self._network(self._upload(grey_HW))
+        return at_once(self.describe_in_parts(grey_HW))
+
+    @torch.inference_mode()
+    def describe_in_parts(self, grey_HW: UInt8Image) -> Parts[Tensor]:
+        """Do as `describe`, with the pauses of the network."""
+        grid = yield from self._network.parts(self._upload(grey_HW))
         return self._cut(grid, grey_HW)
 
     @torch.inference_mode()

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..in_parts import Parts, at_once
 from .interface import EncoderSpec
 from .network import GridNetwork, StateDict, fold_normalisation, normalise, upsample
 from .orientations import OrientationHistograms, oriented_gradients
@@ -82,14 +83,24 @@ class EncoderNetwork(GridNetwork):
 
     def forward(self, images_b1HW: Tensor) -> Tensor:
         """Return (B, D, H/8, W/8) unit-norm descriptors of (B, 1, H, W) grey images."""
+        return at_once(self.parts(images_b1HW))
+
+    def parts(self, images_b1HW: Tensor) -> Parts[Tensor]:
+        """Compute `forward` with pauses between parts of about equal length."""
         image = normalise(images_b1HW)
-        merged = self.merge_learned(self.learned(image).to(self.dtype))
+        learned = yield from self._learned(image)
+        yield
+        merged = self.merge_learned(learned.to(self.dtype))
         merged += self.merge_edges(self.edges(image).to(self.dtype))
         return F.normalize(merged.float(), dim=1)
 
     def learned(self, image_b1HW: Tensor) -> Tensor:
         """Return (B, LEARNED, H/8, W/8) unit-norm learned features of normalised images."""
+        return at_once(self._learned(image_b1HW))
+
+    def _learned(self, image_b1HW: Tensor) -> Parts[Tensor]:
         fine = self.fine(self.stem(image_b1HW.to(self.dtype)))
+        yield
         middle = self.middle(fine)
         coarse = self.join_coarse(self.coarse(middle))
         middle = self.middle_out(middle + upsample(coarse, middle))
