@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .config import KeyframeConfig, SensorConfig, TrackerConfig
+from .corner_motion import CornerMotion
 from .frame import Frame
 from .geometry import (
     Float64Array,
@@ -160,6 +161,11 @@ class LocalMap:
             good = good[standing(transform_points(T_map_cam, in_cam))]
         good = good[: self._tracker.track_points]
         return pixels[good], depth[good].astype(np.float64)
+
+    def corner_motion(self, identifier: int) -> CornerMotion | None:
+        """What became of a keyframe's corners; None when it is no local keyframe."""
+        keyframe = self._keyframes.get(identifier)
+        return None if keyframe is None else keyframe.corner_motion
 
     def leave_movers(self, T_map_cam: Float64Array, standing: Standing) -> None:
         """Follow no more what has gone from where the keyframe nearest to a pose saw it."""

@@ -29,13 +29,23 @@ class Seen:
     Attributes:
         sightings: the points and where they were found.
         swept_n2: (n, 2) how the readout moved them in their keyframe, pixels per second of it.
+        origins: in their order, the keyframes and which of their corners.
     """
 
     sightings: Sightings
     swept_n2: Float64Array
+    origins: list[tuple[LocalKeyframe, npt.NDArray[np.int64]]]
 
     def __len__(self) -> int:
         return len(self.swept_n2)
+
+    def note(self, agrees_n: npt.NDArray[np.bool_]) -> None:
+        """Tell the keyframes which of the corners agree with the pose of the frame."""
+        first = 0
+        for keyframe, index in self.origins:
+            keyframe.followed_n[index] += 1
+            keyframe.astray_n[index] += ~agrees_n[first:first + len(index)]
+            first += len(index)
 
 
 class LocalSight:
@@ -92,7 +102,7 @@ class LocalSight:
     ) -> Seen:
         """Find the corners of several keyframes in a frame."""
         points, pixels = [np.empty((0, 3))], [np.empty((0, 2), np.float32)]
-        swept, unsure = [np.empty((0, 2))], [np.empty((0, 3))]
+        swept, unsure, origins = [np.empty((0, 2))], [np.empty((0, 3))], []
         for keyframe in keyframes:
             known = self.points(keyframe)
             index, found = self.find(keyframe, known, frame, T_seed, wide)
@@ -100,11 +110,12 @@ class LocalSight:
             pixels.append(found)
             swept.append(keyframe.sweep_n2()[index])
             unsure.append(keyframe.unsure_n3(self._sensor)[index])
+            origins.append((keyframe, index))
         found = np.concatenate(pixels)
         sightings = Sightings(
             np.concatenate(points), found.astype(np.float64),
             self.depth(frame, found).astype(np.float64), np.concatenate(unsure))
-        return Seen(sightings, np.concatenate(swept))
+        return Seen(sightings, np.concatenate(swept), origins)
 
     def solve(
         self, frame: Frame, T_seed: Float64Array, motion: Motion | None, seen: Seen
@@ -129,6 +140,8 @@ class LocalSight:
         if solved is None:
             return None
         refined, agrees, at = solved
+        if refined.held_well:
+            seen.note(agrees)
         if motion is not None:
             moving = moving_n2(refined.T_map_cam) - seen.swept_n2
             self.shutter.observe(moving[agrees] / self._sensor.pixel_sigma,

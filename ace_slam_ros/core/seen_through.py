@@ -1,14 +1,15 @@
 """What other views saw through: points that stand where there was air belong to movers.
 
-No class of things is known: a person, a chair being moved and a door are alike. Points that were
-never seen against anything farther stay; the robust solvers take care of them. A new keyframe is
+No class of things is known: a person, a chair being moved and a door are alike. A new keyframe is
 held against the views before it, and then watched for as long: somebody who walks away is known
-as a mover only afterwards, and then the keyframe is revised.
+as a mover only afterwards, and then the keyframe is revised. So it is when its corners move where
+nothing farther was ever seen. Other points stay; the robust solvers take care of them.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from .camera import Camera
 from .config import SensorConfig
+from .corner_motion import CornerMotion
 from .frame import Frame
 from .geometry import Float64Array, invert_pose, transform_points
 from .keyframe import Float32Array, Keyframe
@@ -134,8 +136,15 @@ class SeenThrough:
         self._watched.append(watched)
         return watched.keyframe
 
-    def revision(self, now_ns: int) -> Keyframe | None:
-        """Return a watched keyframe with fewer features than it had, if one is due."""
+    def revision(
+        self, now_ns: int, corner_motion: Callable[[int], CornerMotion | None] | None = None
+    ) -> Keyframe | None:
+        """Return a watched keyframe with fewer features than it had, if one is due.
+
+        Args:
+            now_ns: stamp of the newest frame.
+            corner_motion: tells by the id of a keyframe what became of its corners, if known.
+        """
         for watched in list(self._watched):
             over = not 0 <= now_ns - watched.keyframe.stamp_ns <= _WATCHED_NS
             if over:
@@ -144,6 +153,9 @@ class SeenThrough:
                 continue
             watched.told_ns = now_ns
             stands_N = watched.stands_N
+            motion = None if corner_motion is None else corner_motion(watched.keyframe.id)
+            if motion is not None:
+                stands_N &= ~motion.moving_near(watched.keyframe.points_cam_N3)
             if (~stands_N).sum() >= _LEAST_NEWS:
                 watched.pick(stands_N)
                 return watched.keyframe

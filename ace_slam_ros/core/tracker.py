@@ -357,7 +357,8 @@ class Tracker:
     ) -> RefinedPose | None:
         if not self._config.tracker.refine:
             return None
-        return self._local.refine(frame, T_seed, self._motion, wide, self._budget.thorough)
+        return self._local.refine(
+            frame, T_seed, self._motion, wide=wide, thorough=self._budget.thorough)
 
     def _follow(self, frame: Frame, pose: Float64Array, corrected: bool = False) -> None:
         """Note an accepted pose, and what the frame tells of things that move."""
@@ -395,5 +396,5 @@ class Tracker:
         return TrackResult(
             frame.stamp_ns, self.state, pose, covariance,
             None if raw is None else raw.T_map_cam, *self._localiser.confidence, self._version,
-            keyframe, self._seen_through.revision(frame.stamp_ns), elapsed_ms, clock.stages_ms,
-            reason or explain(pose))
+            keyframe, self._seen_through.revision(frame.stamp_ns, self._local.corner_motion),
+            elapsed_ms, clock.stages_ms, reason or explain(pose))

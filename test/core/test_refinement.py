@@ -400,6 +400,27 @@ def test_a_covariance_grows_by_a_motion_that_it_does_not_expect():
     assert not grown.any(), "only along the motion"
 
 
+def test_corners_that_move_are_known_by_where_they_go():
+    """A third of the picture slides by two pixels a frame; its depth is that of the wall."""
+    picture_HW = picture(np.random.default_rng(24))
+    depth = np.full((480, 640), 2.0, np.float32)
+    local = LocalMap(TrackerConfig(), SensorConfig())
+    assert local.corner_motion(0) is None
+    assert local.add(0, Frame(0, picture_HW, depth, CAMERA), np.eye(4), np.zeros((6, 6)))
+    for n in range(1, 11):
+        grey = picture_HW.copy()
+        grey[100:380, 200 + 2 * n:420 + 2 * n] = picture_HW[100:380, 200:420]
+        assert local.refine(Frame(n, grey, depth, CAMERA), np.eye(4)) is not None
+    motion = local.corner_motion(0)
+    assert motion is not None and (motion.followed_n <= 10).all()
+    x, y = CAMERA.project(motion.points_cam_n3).T
+    inside = (x > 230) & (x < 390) & (y > 120) & (y < 360)
+    outside = (x < 180) | (x > 460) | (y < 80) | (y > 400)
+    assert (motion.followed_n[outside] == 10).mean() > 0.9
+    found = motion.moving_near(motion.points_cam_n3.astype(np.float32))
+    assert found[inside].mean() > 0.9 and not found[outside].any()
+
+
 def test_corners_on_what_moves_are_not_followed():
     rng = np.random.default_rng(23)
     grey = cv2.GaussianBlur(rng.integers(0, 255, (480, 640), np.uint8), (5, 5), 0)

@@ -4,6 +4,7 @@ import numpy as np
 
 from ace_slam_ros.core.camera import Camera
 from ace_slam_ros.core.config import SensorConfig
+from ace_slam_ros.core.corner_motion import CornerMotion
 from ace_slam_ros.core.frame import Frame
 from ace_slam_ros.core.geometry import exp_se3, invert_pose, transform_points
 from ace_slam_ros.core.keyframe import Features, Keyframe
@@ -99,6 +100,46 @@ def test_a_static_scene_is_never_revised_and_the_watch_ends():
     for n in range(45, 60):  # gone after the watch: the map keeps what stood there for so long
         seen.add(frame(wall(), n * TENTH_S), POSE)
         assert seen.revision(n * TENTH_S) is None
+
+
+def test_corners_that_move_take_the_features_near_them():
+    """A person turns before a wall and is never seen through."""
+    seen = SeenThrough(SensorConfig())
+    first = seen.watch(keyframe(wall(240)))
+    points = first.points_cam_N3
+    person = points[:, 2] < (PERSON_M + points[:, 2].max()) / 2
+    corners = np.arange(0, len(points), 3)
+    moving = person[corners]
+    followed = np.full(len(corners), 20, np.int32)
+    astray = np.where(moving, 15, 2).astype(np.int32)
+
+    def motion(identifier):
+        return CornerMotion(points[corners].astype(float), followed, astray)
+
+    assert seen.revision(TENTH_S, motion) is None, "not before it is due"
+    revised = seen.revision(11 * TENTH_S, motion)
+    kept = revised.points_cam_N3[:, 2] < (PERSON_M + points[:, 2].max()) / 2
+    assert kept.sum() < 0.1 * person.sum()
+    assert (~kept).sum() == (~person).sum()
+
+
+def test_what_is_no_evidence_of_motion():
+    rng = np.random.default_rng(3)
+    points = rng.uniform((-1, -1, 2), (1, 1, 2.1), (300, 3)).astype(np.float32)
+
+    def moving(followed, astray):
+        return CornerMotion(points.astype(float), np.full(300, followed, np.int32),
+                            np.asarray(astray, np.int32)).moving_near(points)
+
+    assert moving(20, np.full(300, 20)).mean() > 0.9
+    assert not moving(4, np.full(300, 4)).any(), "followed too seldom"
+    assert not moving(20, np.full(300, 8)).any(), "they disagree in fewer frames than they agree"
+    alone = np.zeros(300)
+    alone[7] = 20
+    assert not moving(20, alone).any()
+    pair = np.zeros(300)
+    pair[np.argsort(np.linalg.norm(points - points[7], axis=1))[:2]] = 20
+    assert not moving(20, pair).any(), "more corners there stand"
 
 
 def test_a_torn_rim_of_depth_is_no_mover():
