@@ -165,8 +165,9 @@ class TrackerConfig(Checked):
     surfaces: bool = param(
         True, "where texture is missing, follow the surfaces of the nearest keyframe instead")
     frame_budget_ms: float = param(
-        25.0, "time per frame a live tracker keeps to by relocalising only some frames; 0 = "
-        "relocalise every frame", "ms", 0.0, 10000.0)
+        25.0, "time per frame a live tracker keeps to by relocalising only some frames and, if "
+        "that is not enough, refining against one keyframe instead of two; 0 = do all on every "
+        "frame", "ms", 0.0, 10000.0)
     frame_deadline_ms: float = param(
         50.0, "time from a frame's arrival by which a live tracker ends its work on it, when "
         "tracking is sure; what does not fit waits for later frames", "ms", 1.0, 10000.0)

@@ -39,13 +39,16 @@ class CornerMotion:
     astray_n: npt.NDArray[np.int32]
 
     def moving_near(self, points_cam_N3: Float32Array) -> npt.NDArray[np.bool_]:
-        """Return which points (N, 3) are on a mover: more corners near them move than stand."""
+        """Return which points (N, 3) are on a mover: more corners near them move than stand.
+
+        None are when more of all corners move than stand: then the keyframe's pose is wrong.
+        """
         known = self.followed_n >= _LEAST_FOLLOWED
         share = self.astray_n / np.maximum(self.followed_n, 1)
         moving = self.points_cam_n3[known & (share > _MOVING_SHARE)]
         standing = self.points_cam_n3[known & (share < _STANDING_SHARE)]
         found_N = np.zeros(len(points_cam_N3), bool)
-        if len(moving) < _LEAST_MOVING:
+        if not _LEAST_MOVING <= len(moving) <= len(standing):
             return found_N
         moves_N = _count_near(points_cam_N3, moving)
         some = np.flatnonzero(moves_N >= _LEAST_MOVING)

@@ -131,9 +131,12 @@ def test_what_is_no_evidence_of_motion():
         return CornerMotion(points.astype(float), np.full(300, followed, np.int32),
                             np.asarray(astray, np.int32)).moving_near(points)
 
-    assert moving(20, np.full(300, 20)).mean() > 0.9
-    assert not moving(4, np.full(300, 4)).any(), "followed too seldom"
-    assert not moving(20, np.full(300, 8)).any(), "they disagree in fewer frames than they agree"
+    left = (points[:, 0] < -0.2).astype(np.int32)
+    found = moving(20, 20 * left)
+    assert found[points[:, 0] < -0.3].mean() > 0.9 and not found[points[:, 0] > -0.1].any()
+    assert not moving(4, 4 * left).any(), "followed too seldom"
+    assert not moving(20, 8 * left).any(), "they disagree in fewer frames than they agree"
+    assert not moving(20, 20 * (1 - left)).any(), "most move: the keyframe is misplaced"
     alone = np.zeros(300)
     alone[7] = 20
     assert not moving(20, alone).any()

@@ -30,7 +30,7 @@ _CUT_SIGMAS = 3.0
 #: In the many sightings of a window, noise of depth averages out. What it exceeds the model by
 #: does not: depth that is bent, or late, is so in all views. The measured spread therefore counts
 #: twice, within these limits.
-_LEAST_DEPTH_SPREAD, _LARGEST_DEPTH_SPREAD = 0.25, 16.0
+_LEAST_OF_DEPTH, _LARGEST_OF_DEPTH = 0.25, 16.0
 
 
 @dataclass
@@ -96,7 +96,7 @@ def _weights(
     image = 1.0 / (1.0 + chi2 / (KERNEL_SIGMAS * spread) ** 2)
     image[chi2 > (_CUT_SIGMAS * spread) ** 2] = 0.0
     measured = depth_spread(r_m3[:, 2], has_depth_m & (image > 0.5))
-    of_depth = min(max(measured**2, _LEAST_DEPTH_SPREAD), _LARGEST_DEPTH_SPREAD)
+    of_depth = min(max(measured**2, _LEAST_OF_DEPTH), _LARGEST_OF_DEPTH)
     depth = depth_weight(r_m3[:, 2], image, of_depth)
     image = image / spread**2
     return np.sqrt(np.stack([image, image, depth], axis=1)), of_depth
