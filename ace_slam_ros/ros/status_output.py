@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict, deque
 from typing import Any
 
 from rclpy.node import Node
@@ -16,6 +17,9 @@ from .diagnostics import Window
 from .pose_messages import pose_to_msg
 from .qos import reliable_qos
 from .synchroniser import ImagePair
+
+#: A share of skipped frames that is told, of the frames of so many seconds, if there are enough.
+_MANY_SKIPPED, _SECONDS, _FEWEST_FRAMES = 0.2, 10, 30
 
 
 class StatusOutput:
@@ -32,6 +36,8 @@ class StatusOutput:
         self._tracked = self._lost = self._segment = 0
         self._node, self._map_frame = node, map_frame
         self._latency, self._work = Window(), Window()
+        self._stages: defaultdict[str, Window] = defaultdict(Window)
+        self._counts = deque([(0, 0)], maxlen=_SECONDS + 1)
         self._answered: tuple[ImagePair | None, float] = (None, 0.0)
         self._publisher = node.create_publisher(SlamStatus, "status", reliable_qos())
 
@@ -73,6 +79,8 @@ class StatusOutput:
             self._lost += not has_pose
             self._latency.add(latency_ms)
             self._work.add(result.processing_ms)
+            for stage, spent_ms in result.stages_ms.items():
+                self._stages[stage].add(spent_ms)
             status.inlier_ratio = float(result.inlier_ratio)
             status.inlier_count = int(result.inlier_count)
             status.weights_version = int(result.weights_version)
@@ -89,7 +97,20 @@ class StatusOutput:
         return {
             "frames": self.received, "tracked": self._tracked, "lost": self._lost,
             "skipped": self.skipped, "rejected": self.rejected, "latency_p50_ms": p50,
-            "latency_p95_ms": p95, "processing_p50_ms": self._work.percentiles((50,))[0]}
+            "latency_p95_ms": p95, "processing_p50_ms": self._work.percentiles((50,))[0],
+            **{f"{stage}_p50_ms": spent.percentiles((50,))[0]
+               for stage, spent in sorted(self._stages.items())}}
+
+    def problem(self) -> str:
+        """Say that the machine is too slow for the camera; to be asked once a second."""
+        self._counts.append((self.received, self.replaced))
+        frames, replaced = (now - then for now, then in zip(
+            self._counts[-1], self._counts[0], strict=True))
+        if frames < _FEWEST_FRAMES or replaced <= _MANY_SKIPPED * frames:
+            return ""
+        return (f"{replaced} of the last {frames} frames were skipped: one takes "
+                f"{self._work.percentiles((50,))[0]:.0f} ms; stop other programs, lower the rate "
+                "or size of the camera's images, or use a faster machine")
 
     def close(self) -> None:
         """Drop the publisher."""

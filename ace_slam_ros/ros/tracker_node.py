@@ -226,6 +226,8 @@ class TrackerNode(SlamNode):
         report.values = self._inputs.values(time.monotonic_ns()) | self._status.values() | {
             "weights_version": self._link.version, "weights_age_s": segment.heartbeat_age_s,
             **self._output.values(), "extrinsic": self._extrinsic.source}
+        if self._tracker is not None:
+            report.values |= self._tracker.gave_up
         silence = self._inputs.problem()
         report.error(silence)
         if silence:
@@ -233,6 +235,7 @@ class TrackerNode(SlamNode):
         for text in (*self._inputs.incompatible.values(), self._output.problem()):
             report.error(text)
         report.warn(self._trouble)
+        report.warn(self._status.problem())
         report.warn(self._extrinsic.problem())
         report.warn(self._link.problem or ("" if segment.writer_alive else segment.message))
         if self._last is not None:

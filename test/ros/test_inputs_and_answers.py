@@ -20,6 +20,7 @@ from ace_slam_ros.ros.node_group import NodeGroup
 from ace_slam_ros.ros.parameters import declare_parameters
 from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
 from ace_slam_ros.ros.relocalizer_node import RelocalizerNode
+from ace_slam_ros.ros.status_output import StatusOutput
 from ace_slam_ros.srv import Relocalize
 
 
@@ -167,6 +168,21 @@ def test_errors_become_answers(error, reason):
 
     response = ask(fail)
     assert not response.success and response.reason == reason and str(error) in response.message
+
+
+def test_many_skipped_frames_are_told(graph):
+    make, _ = graph
+    output = StatusOutput(make("slow"), "map")
+    for _ in range(12):  # a quarter, of a camera with 30 Hz
+        assert output.problem() == "" or output.received >= 30
+        output.received += 30
+        output.replaced += 8
+    assert "80 of the last 300 frames were skipped" in output.problem()
+    for _ in range(12):
+        output.received += 30
+        told = output.problem()
+    assert told == ""
+    output.close()
 
 
 def test_the_worst_problem_comes_first():

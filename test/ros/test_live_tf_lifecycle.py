@@ -111,6 +111,7 @@ def test_managed_tracker_publishes_map_to_odom(robot):
     probe.spin_until(lambda: len(probe.diagnostics) > seen + 1, "diagnostics")
     values = {v.key: v.value for v in probe.diagnostics[-1].values}
     assert values["tf"] == "odom" and values["extrinsic"] == "TF" and values["tracked"] == "4"
+    assert float(values["encode_p50_ms"]) > 0.0 and float(values["thorough_share"]) > 0.0
     # no mapper runs here, and the sentence says so
     assert "start the mapper" in probe.diagnostics[-1].message
 
