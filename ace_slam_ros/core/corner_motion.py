@@ -26,7 +26,7 @@ _LEAST_MOVING = 2
 
 @dataclass(frozen=True)
 class CornerMotion:
-    """Corners of a keyframe and what became of them in later frames.
+    """Corners of a keyframe and what became of them in later frames; counts grow in place.
 
     Attributes:
         points_cam_n3: (n, 3) in the keyframe's camera, metres.
@@ -37,6 +37,17 @@ class CornerMotion:
     points_cam_n3: Float64Array
     followed_n: npt.NDArray[np.int32]
     astray_n: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, points_cam_n3: Float64Array) -> CornerMotion:
+        """Return the corners of a new keyframe, followed into no frame yet."""
+        count = len(points_cam_n3)
+        return cls(points_cam_n3, np.zeros(count, np.int32), np.zeros(count, np.int32))
+
+    def note(self, index_m: npt.NDArray[np.int64], agrees_m: npt.NDArray[np.bool_]) -> None:
+        """Count corners (m,) that were followed into a frame, and which disagree there."""
+        self.followed_n[index_m] += 1
+        self.astray_n[index_m] += ~agrees_m
 
     def moving_near(self, points_cam_N3: Float32Array) -> npt.NDArray[np.bool_]:
         """Return which points (N, 3) are on a mover: more corners near them move than stand.

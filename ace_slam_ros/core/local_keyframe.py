@@ -44,8 +44,7 @@ class LocalKeyframe:
         contrast_n: (n,) float32 contrast around the corners.
         surface: what its depth shows, for frames without texture; None when that is not wanted.
         stands_n: (n,) bool, corners that are followed: the others were of something that moved.
-        followed_n: (n,) into how many frames the corners were followed.
-        astray_n: (n,) in how many of these they disagreed with the pose.
+        corner_motion: what became of the corners in later frames.
         T_mapped: pose that the mapper knows; None when it has not got the keyframe.
         tracks: by id of the other keyframe.
     """
@@ -64,29 +63,21 @@ class LocalKeyframe:
     surface: Surface | None = None
     stands_n: npt.NDArray[np.bool_] = field(init=False)
     narrowed_n: Float64Array = field(init=False)
-    followed_n: npt.NDArray[np.int32] = field(init=False)
-    astray_n: npt.NDArray[np.int32] = field(init=False)
+    corner_motion: CornerMotion = field(init=False)
     T_mapped: Float64Array | None = None
     tracks: dict[int, Track] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.stands_n = np.ones(len(self.pixels_n2), bool)
         self.narrowed_n = np.ones(len(self.pixels_n2))
-        self.followed_n = np.zeros(len(self.pixels_n2), np.int32)
-        self.astray_n = np.zeros(len(self.pixels_n2), np.int32)
+        self.corner_motion = CornerMotion.of(
+            self.camera.unproject(self.pixels_n2.astype(np.float64), self.measured_m_n))
 
     def sweep_n2(self) -> Float64Array:
         """Image motion of the corners, per second of readout, back to the stamp."""
         pixels = self.pixels_n2.astype(np.float64)
         return sweep(self.camera.unproject(pixels, 1.0 / self.inverse_n), pixels, self.twist_6,
                      self.camera)
-
-    @property
-    def corner_motion(self) -> CornerMotion:
-        """What became of the corners."""
-        pixels = self.pixels_n2.astype(np.float64)
-        return CornerMotion(
-            self.camera.unproject(pixels, self.measured_m_n), self.followed_n, self.astray_n)
 
     def rays_n3(self, readout_s: float) -> Float64Array:
         """Corners (n, 3) at depth 1 m in the camera frame at the stamp."""

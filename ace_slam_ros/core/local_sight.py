@@ -43,8 +43,7 @@ class Seen:
         """Tell the keyframes which of the corners agree with the pose of the frame."""
         first = 0
         for keyframe, index in self.origins:
-            keyframe.followed_n[index] += 1
-            keyframe.astray_n[index] += ~agrees_n[first:first + len(index)]
+            keyframe.corner_motion.note(index, agrees_n[first:first + len(index)])
             first += len(index)
 
 

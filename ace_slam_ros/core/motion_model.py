@@ -14,7 +14,7 @@ _LONGEST_PREDICTION_NS = 300_000_000
 #: A camera lost for longer has moved away from where it was (half a metre, or a right angle).
 _NEARBY_NS = 1_000_000_000
 #: When (ns) and where (4, 4) a camera was.
-Seen = tuple[int, Float64Array]
+StampedPose = tuple[int, Float64Array]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class MotionModel:
 
     def clear(self) -> None:
         """Forget everything, after a clock jump."""
-        self.last: Seen | None = None
-        self._left: Seen | None = None
+        self.last: StampedPose | None = None
+        self._left: StampedPose | None = None
         self.odometry: Float64Array | None = None
         self.travelled_m = 0.0
         self._odometry_then: Float64Array | None = None
@@ -103,6 +103,6 @@ class MotionModel:
         self.last, self._left = _corrected(self.last, motions), _corrected(self._left, motions)
 
 
-def _corrected(seen: Seen | None, motions: dict[int, Float64Array]) -> Seen | None:
+def _corrected(seen: StampedPose | None, motions: dict[int, Float64Array]) -> StampedPose | None:
     return None if seen is None else (
         seen[0], motions.get(segment_of(seen[1]), np.eye(4)) @ seen[1])

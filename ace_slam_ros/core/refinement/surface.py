@@ -186,8 +186,9 @@ def _track_equations(
     """Normal equations (6, 6), (6,) of the tracks' pixels, with a Cauchy kernel."""
     if len(seen) == 0:
         return np.zeros((6, 6)), np.zeros(6)
-    at = TrackResiduals(seen, camera, sensor).at(T_cam_map)
+    exact = replace(seen, unsure_map_n3=None)
+    at = TrackResiduals(exact, camera, sensor).at(T_cam_map)
     chi2 = np.square(at.r_3n[:2]).sum(axis=0)
     weight = np.zeros_like(at.r_3n)
     weight[:2] = 1.0 / (1.0 + chi2 / 9.0) / image_spread(chi2) ** 2
-    return normal_equations(replace(at, off_3n=None), weight, weight[0])
+    return normal_equations(at, weight, weight[0])
