@@ -16,7 +16,7 @@ from typing import Any
 
 from . import __version__
 from .core.errors import AceSlamError
-from .library_threads import calm_library_threads
+from .core.runtime.library_threads import calm_library_threads
 
 calm_library_threads()  # before a subcommand imports numpy
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=(args.log_level or "warning").upper(), stream=sys.stderr,
         format="%(levelname)s %(name)s: %(message)s")
-    from .reporting import complain
+    from .apps.reporting import complain
 
     try:
         return int(args.command(args))
@@ -194,20 +194,20 @@ def _positive(text: str) -> float:
 
 
 def _config(args: argparse.Namespace) -> Any:
-    from .core.config_file import load_config
+    from .core.config.files import load_config
 
     return load_config(args.config).with_overrides(args.assignments)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from .core.io.source import open_source
-    from .reporting import prepare_out_folder, run_rows, say, table
+    from .apps.reporting import prepare_out_folder, run_rows, say, table
+    from .io.open_source import open_source
 
     config = _config(args)
     source = open_source(args.source)
     out = prepare_out_folder(args.out)
     _check_view(args)
-    from .core.pipeline import run_sequence  # after the cheap checks: it imports torch
+    from .apps.run import run_sequence  # after the cheap checks: it imports torch
 
     summary = run_sequence(
         source, config, out, realtime=args.realtime, map_dir=args.map, progress=_watched(),
@@ -218,19 +218,19 @@ def _run(args: argparse.Namespace) -> int:
 
 def _check_view(args: argparse.Namespace) -> None:
     if args.view is not None:
-        from .core.view_target import check_target
+        from .viewer.target import check_target
 
         check_target(args.view)
 
 
 def _relocalize(args: argparse.Namespace) -> int:
-    from .core.io.source import open_source
-    from .reporting import prepare_out_folder, relocalize_rows, say, table
+    from .apps.reporting import prepare_out_folder, relocalize_rows, say, table
+    from .io.open_source import open_source
 
     config = _config(args)
     source = open_source(args.source, require_depth=not args.rgb_only)
     out = prepare_out_folder(args.out)
-    from .core.pipeline import relocalize_sequence
+    from .apps.relocalize import relocalize_sequence
 
     summary = relocalize_sequence(
         args.map, source, config, out, rgb_only=args.rgb_only, progress=_watched())
@@ -239,8 +239,8 @@ def _relocalize(args: argparse.Namespace) -> int:
 
 
 def _synth(args: argparse.Namespace) -> int:
-    from .core.synth.sequence import write_sequence
-    from .reporting import say
+    from .apps.reporting import say
+    from .synth.sequence import write_sequence
 
     write_sequence(args.out, args.world, args.seed, args.frames, progress=_watched())
     say(f"{args.out}: world {args.world}, seed {args.seed}")
@@ -248,8 +248,8 @@ def _synth(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from .core.io.convert import convert
-    from .reporting import say
+    from .apps.reporting import say
+    from .io.convert import convert
 
     report = convert(
         args.source, args.out, storage=args.storage, transport=args.transport,
@@ -263,7 +263,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
-    from .core.config_file import load_ros_own
+    from .core.config.files import load_ros_own
     from .ros.up import run_up
 
     _check_view(args)
@@ -279,7 +279,7 @@ def _up(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from .ros.demo import run_demo
+    from .demo.command import run_demo
 
     return run_demo(args.source, args.out, seed=args.seed, log_level=args.log_level or "info")
 
@@ -288,15 +288,15 @@ def _doctor(args: argparse.Namespace) -> int:
     import importlib.util
 
     environment = dict(os.environ)  # importing the nodes' package changes it
-    from .core.doctor import environment_figures, installation, machine
-    from .core.findings import format_findings, has_problem, note, summary
-    from .reporting import say
+    from .apps.reporting import say
+    from .doctor.findings import format_findings, has_problem, note, summary
+    from .doctor.machine import environment_figures, installation, machine
 
     config = _config(args)
     figures = environment_figures(config, environment)
     findings = [*installation(config), *machine(config)]
     if importlib.util.find_spec("rclpy") and importlib.util.find_spec("ace_slam_ros.msg"):
-        from .ros.doctor import check_ros
+        from .doctor.live import check_ros
 
         topics = {s: getattr(args, s) for s in ("color", "depth", "info") if getattr(args, s)}
         findings += check_ros(
@@ -314,9 +314,9 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _dump_config(args: argparse.Namespace) -> int:
-    from .core.parameters import dump_yaml
-    from .core.presets import preset_yaml
-    from .reporting import say
+    from .apps.reporting import say
+    from .core.config.fields import dump_yaml
+    from .ros.presets import preset_yaml
 
     if args.preset and (args.config or args.assignments):
         raise AceSlamError("--preset prints a file as it ships: leave out --config and --set")

@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT), str(ROOT / "training")]
 
-from ace_slam_ros.library_threads import calm_library_threads  # noqa: E402
+from ace_slam_ros.core.runtime.library_threads import calm_library_threads  # noqa: E402
 
 calm_library_threads()  # before numpy: as the command line and the nodes run
 
@@ -49,15 +49,15 @@ from matching import (  # noqa: E402
 from report import Report, interleaved_ms, parser, say, sequences  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from ace_slam_ros.core.config import EncoderConfig, SlamConfig  # noqa: E402
-from ace_slam_ros.core.encoders.interface import Encoder  # noqa: E402
+from ace_slam_ros.core.config.sections import EncoderConfig, SlamConfig  # noqa: E402
+from ace_slam_ros.core.data.features import Features  # noqa: E402
+from ace_slam_ros.core.data.frame import Frame  # noqa: E402
+from ace_slam_ros.core.encoders.base import Encoder  # noqa: E402
+from ace_slam_ros.core.encoders.extraction import extract_features  # noqa: E402
 from ace_slam_ros.core.encoders.loading import NETWORKS, load_encoder, load_network  # noqa: E402
 from ace_slam_ros.core.encoders.precision import cpu_has_bf16  # noqa: E402
 from ace_slam_ros.core.errors import DataError, EncoderError  # noqa: E402
-from ace_slam_ros.core.features import extract_features  # noqa: E402
-from ace_slam_ros.core.frame import Frame  # noqa: E402
-from ace_slam_ros.core.keyframe import Features  # noqa: E402
-from ace_slam_ros.core.synth.worlds import World, make_world  # noqa: E402
+from ace_slam_ros.synth.worlds import World, make_world  # noqa: E402
 
 OURS = "tiny"
 _CPU = torch.device("cpu")

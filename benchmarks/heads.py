@@ -31,16 +31,16 @@ from known_poses import (
 )
 from report import Report, interleaved_ms, parser, say, sequences
 
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.device import set_threads
+from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.core.data.features import Features
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.encoders.extraction import extract_features
 from ace_slam_ros.core.encoders.loading import load_encoder
-from ace_slam_ros.core.features import extract_features
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.heads.gradient import GradientLearner
-from ace_slam_ros.core.keyframe import Features
-from ace_slam_ros.core.solver import solve_rgbd
-from ace_slam_ros.core.summary import peak_rss_mb
-from ace_slam_ros.core.synth.worlds import make_world
+from ace_slam_ros.core.heads.neural.learner import GradientLearner
+from ace_slam_ros.core.localization.rgbd import solve_rgbd
+from ace_slam_ros.core.runtime.device import set_threads
+from ace_slam_ros.core.runtime.memory import peak_rss_mb
+from ace_slam_ros.synth.worlds import make_world
 
 WORLDS = ("room", "corridor")
 #: The sequence that the bars of the default head are for.

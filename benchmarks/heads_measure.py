@@ -12,13 +12,14 @@ import torch
 from known_poses import PosedFeatures, Relocalisations, relocalise
 from report import interleaved_ms
 
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.encoders.interface import Encoder
-from ace_slam_ros.core.geometry import Float64Array, exp_se3, transform_points
+from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.encoders.base import Encoder
+from ace_slam_ros.core.geometry.arrays import Float64Array
+from ace_slam_ros.core.geometry.se3 import exp_se3, transform_points
+from ace_slam_ros.core.heads.base import HeadLearner, SceneHead
 from ace_slam_ros.core.heads.factory import load_head, make_learner
 from ace_slam_ros.core.heads.payload import HeadInfo, pack_head
-from ace_slam_ros.core.heads.protocol import HeadLearner, SceneHead
-from ace_slam_ros.core.keyframe import Keyframe
 
 HEADS = ("affine", "trimlp", "hommlp")
 #: A learner works in slices of this length until its training time is spent.

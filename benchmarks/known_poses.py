@@ -15,19 +15,21 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.codebook import Codebook
-from ace_slam_ros.core.config import SlamConfig
+from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.features import Features
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.data.predictions import Predictions
+from ace_slam_ros.core.encoders.codebook import Codebook
 from ace_slam_ros.core.errors import DataError
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.geometry import Float64Array, pose_error, transform_points
-from ace_slam_ros.core.heads.affine import AffineHead
-from ace_slam_ros.core.heads.affine_learner import AffineLearner
-from ace_slam_ros.core.heads.protocol import Predictions
-from ace_slam_ros.core.io.source import open_source
-from ace_slam_ros.core.keyframe import Features, Float32Array, Keyframe
-from ace_slam_ros.core.solver import solve_rgbd
-from ace_slam_ros.core.synth.worlds import World
+from ace_slam_ros.core.geometry.arrays import Float32Array, Float64Array
+from ace_slam_ros.core.geometry.se3 import pose_error, transform_points
+from ace_slam_ros.core.heads.affine.head import AffineHead
+from ace_slam_ros.core.heads.affine.learner import AffineLearner
+from ace_slam_ros.core.localization.rgbd import solve_rgbd
+from ace_slam_ros.io.open_source import open_source
+from ace_slam_ros.synth.worlds import World
 
 #: A scene coordinate, or a position, this near to the truth counts as found.
 NEAR_M = 0.05

@@ -22,14 +22,14 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from report import sequences
 
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.io.convert import convert
-from ace_slam_ros.core.synth.sequence import write_sequence
+from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.io.convert import convert
 from ace_slam_ros.msg import SlamStatus
-from ace_slam_ros.ros.node_group import NODES, NodeGroup
+from ace_slam_ros.ros.process.node_group import NODES, NodeGroup
 from ace_slam_ros.ros.qos import reliable_qos
 from ace_slam_ros.ros.up import player_command
 from ace_slam_ros.srv import Relocalize
+from ace_slam_ros.synth.sequence import write_sequence
 
 PATIENCE_S = 120.0
 EXTRINSIC = "0 0 0 -0.5 0.5 -0.5 0.5"

@@ -17,10 +17,10 @@ import torch
 from known_poses import NEAR_M, PosedFrame
 from torch import Tensor
 
-from ace_slam_ros.core.config import SensorConfig
-from ace_slam_ros.core.features import cell_depth
-from ace_slam_ros.core.frame import UInt8Image
-from ace_slam_ros.core.geometry import Float64Array, invert_pose, pose_error, transform_points
+from ace_slam_ros.core.config.sections import SensorConfig
+from ace_slam_ros.core.data.depth_sampling import cell_depth
+from ace_slam_ros.core.geometry.arrays import Float64Array, UInt8Image
+from ace_slam_ros.core.geometry.se3 import invert_pose, pose_error, transform_points
 
 #: Bins of the baseline between two views: distance in metres, angle in degrees.
 DISTANCE_EDGES_M = (0.0, 0.25, 0.5, 1.0, 2.0)

@@ -18,7 +18,7 @@ import numpy as np
 from live_system import Heard, LiveSystem, live_system, make_bag
 from report import Report, parser, say
 
-from ace_slam_ros.core.weights_segment import segment_name, segment_path
+from ace_slam_ros.weights_ipc.layout import segment_name, segment_path
 
 _SAMPLE_S = 5.0
 _WARM_S = 300.0
@@ -69,7 +69,7 @@ def main() -> int:
     report = Report("soak")
     with tempfile.TemporaryDirectory(prefix="ace_slam_soak_") as folder:
         bag = make_bag(args.data, Path(folder))
-        from ace_slam_ros.ros.playlist import open_playlist
+        from ace_slam_ros.ros.playback.playlist import open_playlist
 
         pass_s = open_playlist(bag).duration_s
         with live_system(bag) as system:

@@ -28,7 +28,7 @@ from tracking_runs import (
     shortened,
 )
 
-from ace_slam_ros.core.synth.worlds import WORLD_NAMES
+from ace_slam_ros.synth.worlds import WORLD_NAMES
 
 QUICK_FRAMES = 250
 

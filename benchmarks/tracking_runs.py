@@ -19,13 +19,13 @@ import numpy.typing as npt
 from report import say
 
 import ace_slam_ros
-from ace_slam_ros.core.evaluate import absolute_trajectory_error
-from ace_slam_ros.core.io.source import open_source
-from ace_slam_ros.core.io.tum import read_listing, write_tum_folder
-from ace_slam_ros.core.keyframe_store import unpack_keyframes
-from ace_slam_ros.core.segments import segment_of
-from ace_slam_ros.core.synth.worlds import make_world
-from ace_slam_ros.core.trajectory import Trajectory, read_tum, stamp_to_text
+from ace_slam_ros.core.data.submaps import segment_of
+from ace_slam_ros.core.data.trajectory import Trajectory, read_tum, stamp_to_text
+from ace_slam_ros.core.maps.keyframe_codec import unpack_keyframes
+from ace_slam_ros.evaluation.trajectory_error import absolute_trajectory_error
+from ace_slam_ros.io.open_source import open_source
+from ace_slam_ros.io.tum import read_listing, write_tum_folder
+from ace_slam_ros.synth.worlds import make_world
 
 Job, Done = TypeVar("Job"), TypeVar("Done")
 
@@ -34,7 +34,7 @@ STATIC_TWIN = "dynamic_static"
 _BASELINE = (
     "import torch, cv2, scipy.spatial, numpy; torch.set_num_threads(1)\n"
     "torch.nn.Conv2d(1, 8, 3)(torch.zeros(1, 1, 64, 64))\n"
-    "from ace_slam_ros.core.summary import peak_rss_mb\n"
+    "from ace_slam_ros.core.runtime.memory import peak_rss_mb\n"
     "print(peak_rss_mb())")
 
 

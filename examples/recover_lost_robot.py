@@ -25,18 +25,18 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
-from ace_slam_ros.core.config import RosConfig
-from ace_slam_ros.core.geometry import invert_pose
+from ace_slam_ros.core.config.sections import RosConfig
+from ace_slam_ros.core.geometry.se3 import invert_pose
 from ace_slam_ros.msg import SlamStatus
-from ace_slam_ros.ros.extrinsic import Extrinsic
-from ace_slam_ros.ros.pose_messages import (
+from ace_slam_ros.ros.inputs.extrinsic import Extrinsic
+from ace_slam_ros.ros.messages.poses import (
     base_covariance,
     covariance_to_msg,
     pose_from_msg,
     pose_to_msg,
 )
 from ace_slam_ros.ros.qos import reliable_qos
-from ace_slam_ros.ros.transforms import make_transforms
+from ace_slam_ros.ros.tf.factory import make_transforms
 from ace_slam_ros.srv import Relocalize
 
 #: Pauses between questions, and how long an answer may take.

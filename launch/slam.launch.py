@@ -157,7 +157,7 @@ def _end_with_the_bag(event, context) -> Shutdown:
 
 def _transports(bag: str) -> dict:
     """Return the image transports in which the player will send `bag`."""
-    from ace_slam_ros.ros.playlist import open_playlist  # slow: only with a bag
+    from ace_slam_ros.ros.playback.playlist import open_playlist  # slow: only with a bag
 
     playlist = open_playlist(Path(bag).expanduser())
     return {

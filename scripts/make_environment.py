@@ -233,7 +233,7 @@ def install_project() -> None:
 
 def verify() -> None:
     """Import what the rest relies on, from another folder."""
-    code = ("import cv2, torch, rclpy, ace_slam_ros.core.config; "
+    code = ("import cv2, torch, rclpy, ace_slam_ros.core.config.sections; "
             "from ace_slam_ros.msg import Keyframe, SlamStatus; "
             "from ace_slam_ros.srv import Relocalize; from rclpy.type_support import "
             "check_for_type_support as c; c(Keyframe); c(SlamStatus); c(Relocalize)")

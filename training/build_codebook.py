@@ -29,15 +29,11 @@ from pairs import random_homography  # noqa: E402
 from photometric import photometric  # noqa: E402
 from procedural import dead_leaves, noise_bank  # noqa: E402
 
-from ace_slam_ros.core.config import EncoderConfig  # noqa: E402
-from ace_slam_ros.core.encoders.loading import (  # noqa: E402
-    NETWORKS,
-    codebook_path,
-    load_network,
-)
+from ace_slam_ros.core.config.sections import EncoderConfig  # noqa: E402
+from ace_slam_ros.core.encoders.extraction import texture  # noqa: E402
+from ace_slam_ros.core.encoders.loading import NETWORKS, codebook_path, load_network  # noqa: E402
 from ace_slam_ros.core.encoders.network import GridNetwork  # noqa: E402
 from ace_slam_ros.core.errors import EncoderError  # noqa: E402
-from ace_slam_ros.core.features import texture  # noqa: E402
 
 _VIEW_PX, _PICTURE_PX, _VIEWS_AT_ONCE = 320, 448, 8
 

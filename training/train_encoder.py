@@ -4,7 +4,8 @@
     python training/train_encoder.py --out out/encoder --device cuda
 
 Running it again continues from the last checkpoint. The result, `encoder.safetensors` (fp16,
-normalisation folded away), goes to `ace_slam_ros/core/assets/`; then run `build_codebook.py`.
+normalisation folded away), goes to `ace_slam_ros/core/encoders/assets/`;
+then run `build_codebook.py`.
 """
 
 from __future__ import annotations

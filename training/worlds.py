@@ -14,7 +14,7 @@ from pairs import Float64Array, Pair
 from photometric import UInt8Image, photometric
 from tqdm import tqdm
 
-from ace_slam_ros.core.synth.worlds import CAMERA, make_world
+from ace_slam_ros.synth.worlds import CAMERA, make_world
 
 #: Worlds of training have seeds from here on, those of tests and benchmarks lower ones.
 FIRST_SEED = 1000

@@ -1,6 +1,6 @@
 """ROS 2 nodes: thin layers that convert messages, call the core and publish."""
 
-from .environment import prepare_environment
+from .process.environment import prepare_environment
 
 # Before any module below imports torch or rclpy: both read the environment when they load.
 prepare_environment()

@@ -8,10 +8,9 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from ..core.config import SlamConfig
-from ..core.config_file import ROS_OWN
-from ..core.errors import ConfigError
-from ..core.parameters import describe, flatten
+from ..core.config.fields import describe, flatten
+from ..core.config.files import ROS_OWN
+from ..core.config.sections import SlamConfig
 
 _LARGEST_INT = 2**63 - 1
 _LARGEST_FLOAT = 1.7e308
@@ -87,22 +86,3 @@ def declare_parameters(node: Node) -> SlamConfig:
     return config
 
 
-def parse_extrinsic(text: str) -> tuple[list[float], list[float]] | None:
-    """Parse 'x y z qx qy qz qw' to (translation metres, unit quaternion xyzw); None when empty.
-
-    Raises:
-        ConfigError: not seven finite numbers, or the quaternion is zero.
-    """
-    words = text.replace(",", " ").split()
-    if not words:
-        return None
-    try:
-        numbers = [float(word) for word in words]
-    except ValueError:
-        numbers = []
-    norm = sum(q * q for q in numbers[3:]) ** 0.5 if len(numbers) == 7 else 0.0
-    if not 1e-6 < norm < 1e6 or not all(abs(n) < 1e6 for n in numbers):
-        raise ConfigError(
-            f"ros.camera_extrinsic='{text}': write seven numbers 'x y z qx qy qz qw', the pose of "
-            "the camera's optical frame in base_frame")
-    return numbers[:3], [q / norm for q in numbers[3:]]

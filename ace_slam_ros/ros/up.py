@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from ..core.config import SlamConfig
+from ..core.config.sections import SlamConfig
 from ..core.errors import AceSlamError
-from .node_group import NodeGroup, print_line, with_namespace
+from .process.node_group import NodeGroup, print_line, with_namespace
+from .process.signals import stop_event
 
 
 class RosMissingError(AceSlamError):
@@ -34,25 +30,9 @@ def require_ros() -> None:
             "source install/setup.bash")
 
 
-@contextmanager
-def stop_event() -> Iterator[threading.Event]:
-    """Give an event that SIGINT and SIGTERM set; restores the handlers afterwards."""
-    event = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        event.set()
-
-    previous = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def for_source(config: SlamConfig, source: Path) -> SlamConfig:
     """Return `config` with the transports in which the player sends `source`."""
-    from .playlist import open_playlist
+    from .playback.playlist import open_playlist
 
     playlist = open_playlist(source)
     return config.with_values({
@@ -66,7 +46,8 @@ def player_command(
     report: Path | None = None,
 ) -> list[str]:
     """Return the command that plays `source` for the nodes below `namespace`."""
-    command = [sys.executable, "-m", "ace_slam_ros.ros.player", str(source), "--rate", str(rate)]
+    command = [sys.executable, "-m", "ace_slam_ros.ros.playback.player", str(source),
+               "--rate", str(rate)]
     # Tracker and relocalizer: the one that is ready first must not start the player alone.
     command += ["--subscribers", "2", "--namespace", namespace, "--parent-pid", str(os.getpid())]
     command += ["--clock"] if clock else []
@@ -99,7 +80,7 @@ def run_up(
     with stop_event() as stop, group:
         player = None
         if view is not None:
-            from .viewer import viewer_command
+            from .nodes.viewer import viewer_command
 
             group.run("view", viewer_command(view, group.params, with_namespace(namespace)))
         if bag is not None:

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.codebook import Codebook
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.geometry import exp_se3, transform_points
-from ace_slam_ros.core.keyframe import Features, Keyframe
+from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.features import Features
+from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.encoders.codebook import Codebook
+from ace_slam_ros.core.geometry.se3 import exp_se3, transform_points
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 DIMENSION = 32

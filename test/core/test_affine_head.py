@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.codebook import Codebook
-from ace_slam_ros.core.config import HeadConfig, SensorConfig
+from ace_slam_ros.core.config.sections import HeadConfig, SensorConfig
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.features import Features
+from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.encoders.codebook import Codebook
 from ace_slam_ros.core.errors import MapError
-from ace_slam_ros.core.geometry import exp_se3, transform_points
-from ace_slam_ros.core.heads.affine import AffineHead, encode_words
-from ace_slam_ros.core.heads.affine_experts import Experts
-from ace_slam_ros.core.heads.affine_learner import AffineLearner
-from ace_slam_ros.core.keyframe import Features, Keyframe
+from ace_slam_ros.core.geometry.se3 import exp_se3, transform_points
+from ace_slam_ros.core.heads.affine.experts import Experts
+from ace_slam_ros.core.heads.affine.head import AffineHead, encode_words
+from ace_slam_ros.core.heads.affine.learner import AffineLearner
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 CPU = torch.device("cpu")

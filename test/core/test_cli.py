@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from ace_slam_ros import __version__, cli
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.config_file import load_config
-from ace_slam_ros.reporting import (
+from ace_slam_ros.apps.reporting import (
     OutputError,
     prepare_out_folder,
     relocalize_rows,
     run_rows,
     table,
 )
+from ace_slam_ros.core.config.files import load_config
+from ace_slam_ros.core.config.sections import SlamConfig
 
 COMMANDS = ("run", "relocalize", "synth", "convert", "up", "demo", "dump-config")
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.config_file import load_config, load_ros_own
+from ace_slam_ros.core.config.fields import describe, dump_yaml, flatten
+from ace_slam_ros.core.config.files import load_config, load_ros_own
+from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.errors import ConfigError
-from ace_slam_ros.core.parameters import describe, dump_yaml, flatten
-from ace_slam_ros.core.presets import PRESETS, preset_yaml
+from ace_slam_ros.ros.presets import PRESETS, preset_yaml
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from ace_slam_ros.core import doctor
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.findings import (
+from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.doctor import machine as doctor
+from ace_slam_ros.doctor.findings import (
     GOOD,
     NOTE,
     PROBLEM,

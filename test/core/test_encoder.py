@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.config import EncoderConfig, FeatureConfig, SensorConfig
+from ace_slam_ros.core.config.sections import EncoderConfig, FeatureConfig, SensorConfig
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.depth_sampling import cell_depth, pixel_depth
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.encoders.extraction import extract_features
 from ace_slam_ros.core.encoders.loading import ASSETS, load_encoder
 from ace_slam_ros.core.encoders.network import fold_normalisation
 from ace_slam_ros.core.encoders.tiny import EncoderNetwork
 from ace_slam_ros.core.errors import ConfigError, EncoderError
-from ace_slam_ros.core.features import cell_depth, extract_features, pixel_depth
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.keyframe import Keyframe
 
 CPU = torch.device("cpu")
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)

@@ -19,12 +19,12 @@ from build_codebook import CodebookRecipe  # noqa: E402
 from known_poses import PosedFrame  # noqa: E402
 from report import Report  # noqa: E402
 
-from ace_slam_ros.core.camera import Camera  # noqa: E402
-from ace_slam_ros.core.config import EncoderConfig, SensorConfig  # noqa: E402
+from ace_slam_ros.core.config.sections import EncoderConfig, SensorConfig  # noqa: E402
+from ace_slam_ros.core.data.camera import Camera  # noqa: E402
+from ace_slam_ros.core.data.frame import Frame  # noqa: E402
 from ace_slam_ros.core.encoders.loading import ASSETS, load_encoder  # noqa: E402
-from ace_slam_ros.core.encoders.xfeat import XFeatNetwork  # noqa: E402
-from ace_slam_ros.core.frame import Frame  # noqa: E402
-from ace_slam_ros.core.geometry import exp_se3  # noqa: E402
+from ace_slam_ros.core.encoders.published.xfeat import XFeatNetwork  # noqa: E402
+from ace_slam_ros.core.geometry.se3 import exp_se3  # noqa: E402
 
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
 CPU = torch.device("cpu")

@@ -9,18 +9,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ace_slam_ros.cli import main
-from ace_slam_ros.core.config import EncoderConfig, SlamConfig
-from ace_slam_ros.core.encoders.ace import AceNetwork
+from ace_slam_ros.core.config.sections import EncoderConfig, SlamConfig
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.encoders.extraction import extract_features
 from ace_slam_ros.core.encoders.loading import load_encoder, load_network
-from ace_slam_ros.core.features import extract_features
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.geometry import pose_error
-from ace_slam_ros.core.io.source import open_source
-from ace_slam_ros.core.keyframe import Keyframe
-from ace_slam_ros.core.map_store import load_map
-from ace_slam_ros.core.mapper import Mapper
-from ace_slam_ros.core.relocalizer import Relocalizer
-from ace_slam_ros.core.synth.sequence import write_sequence
+from ace_slam_ros.core.encoders.published.ace import AceNetwork
+from ace_slam_ros.core.geometry.se3 import pose_error
+from ace_slam_ros.core.localization.relocalizer import Relocalizer
+from ace_slam_ros.core.mapping.mapper import Mapper
+from ace_slam_ros.core.maps.map_folder import load_map
+from ace_slam_ros.io.open_source import open_source
+from ace_slam_ros.synth.sequence import write_sequence
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from ace_slam_ros.core.data.trajectory import Trajectory
 from ace_slam_ros.core.errors import DataError
-from ace_slam_ros.core.evaluate import (
+from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, log_se3, make_pose
+from ace_slam_ros.evaluation.plots import plot_trajectory
+from ace_slam_ros.evaluation.trajectory_error import (
     absolute_trajectory_error,
     align_se3,
     normalised_error_squared,
     relative_pose_error,
 )
-from ace_slam_ros.core.geometry import exp_se3, invert_pose, log_se3, make_pose
-from ace_slam_ros.core.plots import plot_trajectory
-from ace_slam_ros.core.trajectory import Trajectory
 
 STEP_NS = 33_000_000
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ace_slam_ros.core.frame_budget import FrameBudget
+from ace_slam_ros.core.tracking.frame_budget import FrameBudget
 
 
 def play(budget, head_ms, refine_ms, frames, steady=True):

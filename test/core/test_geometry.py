@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 from scipy.optimize import minimize
 
-from ace_slam_ros.core.camera import Camera
+from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.errors import CalibrationError
-from ace_slam_ros.core.geometry import (
+from ace_slam_ros.core.geometry.rigid_alignment import kabsch, kabsch_batch
+from ace_slam_ros.core.geometry.se3 import (
     R_BODY_OPTICAL_33,
     exp_se3,
     invert_pose,
-    kabsch,
     log_se3,
     pose_error,
     pose_from_quaternion,
@@ -21,7 +21,6 @@ from ace_slam_ros.core.geometry import (
     rotation_angle_rad,
     transform_points,
 )
-from ace_slam_ros.core.proposals import kabsch_batch
 
 small = st.floats(-1.5, 1.5)
 twists = st.tuples(small, small, small, small, small, small).map(np.array)

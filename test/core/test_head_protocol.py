@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ace_slam_ros.core.errors import MapError
-from ace_slam_ros.core.geometry import make_pose
+from ace_slam_ros.core.geometry.se3 import make_pose
 from ace_slam_ros.core.heads.factory import head_capacity_bytes, load_head, make_learner
 from ace_slam_ros.core.heads.payload import HeadInfo, pack_head, unpack_tensors
-from ace_slam_ros.core.mapper import Mapper
+from ace_slam_ros.core.mapping.mapper import Mapper
 
 _spec = importlib.util.spec_from_file_location(
     "scene_heads", Path(__file__).with_name("scene_heads.py"))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ace_slam_ros.core.config import EncoderConfig
+from ace_slam_ros.core.config.sections import EncoderConfig
 from ace_slam_ros.core.encoders.loading import load_encoder
-from ace_slam_ros.core.in_parts import InParts, at_once
+from ace_slam_ros.core.runtime.steps import InParts, at_once
 
 
 def three():

@@ -9,21 +9,15 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
-from ace_slam_ros.core.camera import Camera
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.errors import CalibrationError, DataError
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.io import encode_jpeg, encode_png, open_source, write_tum_folder
-from ace_slam_ros.core.io.bag import TYPES
-from ace_slam_ros.core.io.bag_topics import (
-    CAMERA_INFO,
-    COLOR_TOPIC,
-    DEPTH_TOPIC,
-    IMAGE,
-    INFO_TOPIC,
-)
-from ace_slam_ros.core.io.bag_writer import BagWriter, write_bag
-from ace_slam_ros.core.io.convert import convert
-from ace_slam_ros.core.io.tum import TumWriter
+from ace_slam_ros.io import encode_jpeg, encode_png, open_source, write_tum_folder
+from ace_slam_ros.io.bag import TYPES
+from ace_slam_ros.io.bag_topics import CAMERA_INFO, COLOR_TOPIC, DEPTH_TOPIC, IMAGE, INFO_TOPIC
+from ace_slam_ros.io.bag_writer import BagWriter, write_bag
+from ace_slam_ros.io.convert import convert
+from ace_slam_ros.io.tum import TumWriter
 
 CAMERA = Camera(24, 16, 20.0, 21.0, 11.5, 7.5)
 STAMPS = [1_305_031_102_000_000_000 + i * 33_333_333 for i in range(4)]
@@ -294,7 +288,7 @@ def test_bags_without_the_bag_library(bag):
         "import sys; sys.modules['rosbags'] = None\n"
         "from pathlib import Path\n"
         "from ace_slam_ros.core.errors import DataError\n"
-        "from ace_slam_ros.core.io import open_source\n"
+        "from ace_slam_ros.io import open_source\n"
         "try: open_source(Path(sys.argv[1]))\n"
         "except DataError as error: print(error)\n"
     )

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ace_slam_ros.core.errors import CalibrationError, DataError
-from ace_slam_ros.core.io import (
+from ace_slam_ros.io import (
     camera_from_info,
     decode_compressed_depth,
     decode_compressed_image,

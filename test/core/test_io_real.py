@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ace_slam_ros.core.io import open_source
-from ace_slam_ros.core.io.convert import convert
+from ace_slam_ros.io import open_source
+from ace_slam_ros.io.convert import convert
 
 SEQUENCE = Path(__file__).resolve().parents[2] / "../shared/data/tum_fr1_xyz"
 pytestmark = pytest.mark.skipif(

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from scipy.spatial.transform import Rotation
 
-from ace_slam_ros.core.camera import Camera
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.trajectory import Trajectory, stamp_to_text
 from ace_slam_ros.core.errors import DataError
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.io import open_source, write_tum_folder
-from ace_slam_ros.core.io.bag import TYPES, BagSource
-from ace_slam_ros.core.io.bag_topics import (
+from ace_slam_ros.io import open_source, write_tum_folder
+from ace_slam_ros.io.bag import TYPES, BagSource
+from ace_slam_ros.io.bag_topics import (
     CAMERA_INFO,
     COLOR_TOPIC,
     COMPRESSED,
@@ -24,11 +25,10 @@ from ace_slam_ros.core.io.bag_topics import (
     POSE,
     choose_topics,
 )
-from ace_slam_ros.core.io.bag_writer import write_bag
-from ace_slam_ros.core.io.convert import convert
-from ace_slam_ros.core.io.pairs import associate, rectify
-from ace_slam_ros.core.io.tum import TumSource, TumWriter, read_listing
-from ace_slam_ros.core.trajectory import Trajectory, stamp_to_text
+from ace_slam_ros.io.bag_writer import write_bag
+from ace_slam_ros.io.convert import convert
+from ace_slam_ros.io.pairs import associate, rectify
+from ace_slam_ros.io.tum import TumSource, TumWriter, read_listing
 
 CAMERA = Camera(24, 16, 20.0, 21.0, 11.5, 7.5)
 LENS = Camera(24, 16, 20.0, 21.0, 11.5, 7.5, (0.05, -0.02, 0.001, 0.002, 0.0))

@@ -18,12 +18,12 @@ from known_poses import (  # noqa: E402
     rendered_frames,
 )
 
-from ace_slam_ros.core.camera import Camera  # noqa: E402
-from ace_slam_ros.core.config import SlamConfig  # noqa: E402
-from ace_slam_ros.core.geometry import exp_se3, invert_pose, transform_points  # noqa: E402
-from ace_slam_ros.core.heads.protocol import Predictions  # noqa: E402
-from ace_slam_ros.core.io.source import open_source  # noqa: E402
-from ace_slam_ros.core.keyframe import Features  # noqa: E402
+from ace_slam_ros.core.config.sections import SlamConfig  # noqa: E402
+from ace_slam_ros.core.data.camera import Camera  # noqa: E402
+from ace_slam_ros.core.data.features import Features  # noqa: E402
+from ace_slam_ros.core.data.predictions import Predictions  # noqa: E402
+from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, transform_points  # noqa: E402
+from ace_slam_ros.io.open_source import open_source  # noqa: E402
 
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from ace_slam_ros.core import late_work
-from ace_slam_ros.core.config import EncoderConfig, SlamConfig
+from ace_slam_ros.core.config.sections import EncoderConfig, SlamConfig
 from ace_slam_ros.core.encoders.loading import load_encoder
-from ace_slam_ros.core.geometry import exp_se3, pose_error
-from ace_slam_ros.core.io.source import open_source
-from ace_slam_ros.core.local_map import LocalMap
-from ace_slam_ros.core.mapper import Mapper
-from ace_slam_ros.core.synth.sequence import write_sequence
-from ace_slam_ros.core.tracker import Tracker, TrackerState
+from ace_slam_ros.core.geometry.se3 import exp_se3, pose_error
+from ace_slam_ros.core.mapping.mapper import Mapper
+from ace_slam_ros.core.odometry.local_map import LocalMap
+from ace_slam_ros.core.tracking import scheduler as late_work
+from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
+from ace_slam_ros.io.open_source import open_source
+from ace_slam_ros.synth.sequence import write_sequence
 
 CONFIG = SlamConfig().with_values({
     "encoder.threads": 1, "device": "cpu", "tracker.frame_deadline_ms": 10000.0,

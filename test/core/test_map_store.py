@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as save_tensors
 
-from ace_slam_ros.core import map_store
-from ace_slam_ros.core.camera import Camera
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.errors import MapError
-from ace_slam_ros.core.geometry import exp_se3
-from ace_slam_ros.core.keyframe import Keyframe
-from ace_slam_ros.core.map_store import MapManifest, load_map, save_map
+from ace_slam_ros.core.geometry.se3 import exp_se3
+from ace_slam_ros.core.maps import map_folder as map_store
+from ace_slam_ros.core.maps.manifest import MapManifest
+from ace_slam_ros.core.maps.map_folder import load_map, save_map
 
 ROOT = Path(__file__).parents[2]
 CAMERA = Camera(640, 480, 525.0, 526.5, 319.5, 239.25, (0.1, -0.2, 0.0, 0.0, 0.03))

@@ -6,17 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from ace_slam_ros.core.config import EncoderConfig, FeatureConfig, SensorConfig, SlamConfig
+from ace_slam_ros.core.config.sections import (
+    EncoderConfig,
+    FeatureConfig,
+    SensorConfig,
+    SlamConfig,
+)
+from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.encoders.extraction import extract_features
 from ace_slam_ros.core.encoders.loading import load_encoder
-from ace_slam_ros.core.features import extract_features
-from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error, transform_points
+from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, pose_error, transform_points
 from ace_slam_ros.core.heads.factory import load_head
 from ace_slam_ros.core.heads.payload import read_info, unpack_poses
-from ace_slam_ros.core.keyframe import Keyframe
-from ace_slam_ros.core.map_store import load_map
-from ace_slam_ros.core.mapper import Mapper
-from ace_slam_ros.core.synth.worlds import make_world
-from ace_slam_ros.core.tracker import Tracker
+from ace_slam_ros.core.mapping.mapper import Mapper
+from ace_slam_ros.core.maps.map_folder import load_map
+from ace_slam_ros.core.tracking.tracker import Tracker
+from ace_slam_ros.synth.worlds import make_world
 
 CONFIG = SlamConfig().with_overrides(["encoder.threads=1", "device=cpu"])
 #: There and back again, seen from frames that differ a little.

@@ -8,8 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.config import (
+from ace_slam_ros.core.config.sections import (
     EncoderConfig,
     FeatureConfig,
     MapperConfig,
@@ -17,20 +16,21 @@ from ace_slam_ros.core.config import (
     SlamConfig,
     SolverConfig,
 )
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.edge import Edge, EdgeKind, adjoint_66, odometry_edge
+from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.data.predictions import Predictions
+from ace_slam_ros.core.encoders.extraction import extract_features
 from ace_slam_ros.core.encoders.loading import load_encoder
-from ace_slam_ros.core.features import extract_features
-from ace_slam_ros.core.geometry import exp_se3, invert_pose, log_se3, pose_error
-from ace_slam_ros.core.heads.protocol import Predictions
-from ace_slam_ros.core.keyframe import Keyframe
-from ace_slam_ros.core.mapping.alignment import align, align_both_ways
-from ace_slam_ros.core.mapping.edge import Edge, EdgeKind, adjoint_66, odometry_edge
+from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, log_se3, pose_error
+from ace_slam_ros.core.mapping.graph_refinement import PoseRefinement
+from ace_slam_ros.core.mapping.keyframe_alignment import align, align_both_ways
 from ace_slam_ros.core.mapping.keyframe_buffer import KeyframeBuffer
-from ace_slam_ros.core.mapping.loops import LoopFinder, within_drift
+from ace_slam_ros.core.mapping.keyframe_sampling import Window, explained_share
+from ace_slam_ros.core.mapping.keyframe_surface import ViewCache, make_view
+from ace_slam_ros.core.mapping.loop_closure import LoopFinder, within_drift
 from ace_slam_ros.core.mapping.pose_graph import PoseGraph
-from ace_slam_ros.core.mapping.refinement import PoseRefinement
-from ace_slam_ros.core.mapping.view import ViewCache, make_view
-from ace_slam_ros.core.mapping.window import Window, explained_share
-from ace_slam_ros.core.synth.worlds import make_world
+from ace_slam_ros.synth.worlds import make_world
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 SENSOR, SOLVER = SensorConfig(), SolverConfig()

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ace_slam_ros.core.config import SensorConfig
+from ace_slam_ros.core.config.sections import SensorConfig
 from ace_slam_ros.core.errors import MapError
-from ace_slam_ros.core.geometry import exp_se3, make_pose, transform_points
-from ace_slam_ros.core.heads.calibration import Calibration, sigma_from_table
+from ace_slam_ros.core.geometry.se3 import exp_se3, make_pose, transform_points
 from ace_slam_ros.core.heads.factory import make_learner
-from ace_slam_ros.core.heads.network import (
+from ace_slam_ros.core.heads.neural.calibration import Calibration, sigma_from_table
+from ace_slam_ros.core.heads.neural.network import (
     HomogeneousNetwork,
     TriPlaneNetwork,
     initial_trunk,
@@ -22,9 +22,9 @@ from ace_slam_ros.core.heads.network import (
     remap_votes,
     run_trunk,
 )
-from ace_slam_ros.core.heads.plane_grid import PLANES, Grid
-from ace_slam_ros.core.heads.replay import Batch, Replay
-from ace_slam_ros.core.heads.training_step import robust_loss
+from ace_slam_ros.core.heads.neural.plane_grid import PLANES, Grid
+from ace_slam_ros.core.heads.neural.replay import Batch, Replay
+from ace_slam_ros.core.heads.neural.training_step import robust_loss
 
 _spec = importlib.util.spec_from_file_location(
     "scene_heads", Path(__file__).with_name("scene_heads.py"))

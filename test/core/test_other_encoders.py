@@ -14,21 +14,21 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.config import EncoderConfig, FeatureConfig, SensorConfig
+from ace_slam_ros.core.config.sections import EncoderConfig, FeatureConfig, SensorConfig
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.encoders import tiny as tiny_module
-from ace_slam_ros.core.encoders.ace import AceNetwork
-from ace_slam_ros.core.encoders.interface import EncoderSpec
+from ace_slam_ros.core.encoders.base import EncoderSpec
+from ace_slam_ros.core.encoders.extraction import extract_features
 from ace_slam_ros.core.encoders.loading import NETWORKS, codebook_path, load_encoder, load_network
 from ace_slam_ros.core.encoders.network import fold_normalisation, sample_grid
 from ace_slam_ros.core.encoders.precision import choose_precision
-from ace_slam_ros.core.encoders.superpoint import SuperPointNetwork
+from ace_slam_ros.core.encoders.published.ace import AceNetwork
+from ace_slam_ros.core.encoders.published.superpoint import SuperPointNetwork
+from ace_slam_ros.core.encoders.published.xfeat import XFeatNetwork
 from ace_slam_ros.core.encoders.tiny import EncoderNetwork
-from ace_slam_ros.core.encoders.xfeat import XFeatNetwork
 from ace_slam_ros.core.errors import EncoderError
-from ace_slam_ros.core.features import extract_features
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.keyframe import Keyframe
 
 CPU = torch.device("cpu")
 OWN = {"xfeat": XFeatNetwork, "superpoint": SuperPointNetwork, "ace": AceNetwork}

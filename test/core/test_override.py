@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from ace_slam_ros.core.config import TrackerConfig
-from ace_slam_ros.core.override import Recovery, overrides, reachable
-from ace_slam_ros.core.refinement.pose import RefinedPose
-from ace_slam_ros.core.solver import PoseEstimate
+from ace_slam_ros.core.config.sections import TrackerConfig
+from ace_slam_ros.core.data.poses import PoseEstimate, RefinedPose
+from ace_slam_ros.core.tracking.pose_selection import Recovery, overrides, reachable
 
 HELD, BARELY = 180, 60
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ace_slam_ros.core.priority import give_way
+from ace_slam_ros.core.runtime.priority import give_way
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities on Linux only")

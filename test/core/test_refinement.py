@@ -7,29 +7,29 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.config import SensorConfig, TrackerConfig
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.geometry import (
+from ace_slam_ros.core.config.sections import SensorConfig, TrackerConfig
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.geometry.se3 import (
     exp_se3,
     invert_pose,
     make_pose,
     pose_error,
     transform_points,
 )
-from ace_slam_ros.core.local_map import LocalMap
-from ace_slam_ros.core.local_sight import LocalSight
-from ace_slam_ros.core.refinement.corners import contrast, detect_corners
-from ace_slam_ros.core.refinement.follow import Template, follow
-from ace_slam_ros.core.refinement.pose import carried, optimise_pose, surprised
-from ace_slam_ros.core.refinement.residuals import (
+from ace_slam_ros.core.odometry.bundle_adjustment import ITERATIONS, Window, iterate, linearise
+from ace_slam_ros.core.odometry.corners import contrast, detect_corners
+from ace_slam_ros.core.odometry.frame_alignment import LocalSight
+from ace_slam_ros.core.odometry.local_map import LocalMap
+from ace_slam_ros.core.odometry.optical_flow import Template, follow
+from ace_slam_ros.core.odometry.pose_optimization import carried, optimise_pose, surprised
+from ace_slam_ros.core.odometry.residuals import (
     Linearised,
     Sightings,
     TrackResiduals,
     normal_equations,
 )
-from ace_slam_ros.core.refinement.shutter import RollingShutter, sweep
-from ace_slam_ros.core.refinement.window import ITERATIONS, Window, iterate, linearise
+from ace_slam_ros.core.odometry.rolling_shutter import RollingShutter, sweep
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 SENSOR = SensorConfig()

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.config import SensorConfig
-from ace_slam_ros.core.corner_motion import CornerMotion
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.geometry import exp_se3, invert_pose, transform_points
-from ace_slam_ros.core.keyframe import Features, Keyframe
-from ace_slam_ros.core.seen_through import SeenThrough
+from ace_slam_ros.core.config.sections import SensorConfig
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.features import Features
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, transform_points
+from ace_slam_ros.core.odometry.corners import CornerMotion
+from ace_slam_ros.core.tracking.moving_objects import SeenThrough
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 POSE = exp_se3(np.array([0.4, -0.2, 0.1, 0.0, 0.2, 0.1]))

@@ -9,23 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from ace_slam_ros.core.config import EncoderConfig, FeatureConfig, SensorConfig, SlamConfig
-from ace_slam_ros.core.encoders.loading import load_encoder
-from ace_slam_ros.core.features import extract_features
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error, transform_points
-from ace_slam_ros.core.heads.factory import make_learner
-from ace_slam_ros.core.heads.payload import HeadInfo, pack_head, read_info
-from ace_slam_ros.core.heads.protocol import Predictions
-from ace_slam_ros.core.keyframe import Keyframe
-from ace_slam_ros.core.mapper import Mapper
-from ace_slam_ros.core.mapping.edge import Edge, EdgeKind, odometry_edge
-from ace_slam_ros.core.mapping.keyframe_buffer import KeyframeBuffer
-from ace_slam_ros.core.mapping.pose_graph import PoseGraph, graph_available
-from ace_slam_ros.core.mapping.refinement import PoseRefinement
-from ace_slam_ros.core.relocalizer import Relocalizer
-from ace_slam_ros.core.run_log import RunLog
-from ace_slam_ros.core.segments import (
+from ace_slam_ros.apps.recorder import RunLog
+from ace_slam_ros.core.config.sections import (
+    EncoderConfig,
+    FeatureConfig,
+    SensorConfig,
+    SlamConfig,
+)
+from ace_slam_ros.core.data.edge import Edge, EdgeKind, odometry_edge
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.data.predictions import Predictions
+from ace_slam_ros.core.data.submaps import (
     MOST_SEGMENTS,
     SPACING_M,
     first_pose,
@@ -34,9 +29,19 @@ from ace_slam_ros.core.segments import (
     segment_of,
     segments_of,
 )
-from ace_slam_ros.core.synth.worlds import make_world
-from ace_slam_ros.core.tracker import Tracker, TrackerState
-from ace_slam_ros.core.view import NoView
+from ace_slam_ros.core.encoders.extraction import extract_features
+from ace_slam_ros.core.encoders.loading import load_encoder
+from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, pose_error, transform_points
+from ace_slam_ros.core.heads.factory import make_learner
+from ace_slam_ros.core.heads.payload import HeadInfo, pack_head, read_info
+from ace_slam_ros.core.localization.relocalizer import Relocalizer
+from ace_slam_ros.core.mapping.graph_refinement import PoseRefinement
+from ace_slam_ros.core.mapping.keyframe_buffer import KeyframeBuffer
+from ace_slam_ros.core.mapping.mapper import Mapper
+from ace_slam_ros.core.mapping.pose_graph import PoseGraph, graph_available
+from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
+from ace_slam_ros.synth.worlds import make_world
+from ace_slam_ros.viewer.rerun_view import NoView
 
 _spec = importlib.util.spec_from_file_location(
     "scene_heads", Path(__file__).with_name("scene_heads.py"))

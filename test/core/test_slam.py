@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from ace_slam_ros.core.config import EncoderConfig, SlamConfig
+from ace_slam_ros.apps.relocalize import relocalize_sequence
+from ace_slam_ros.apps.run import run_sequence
+from ace_slam_ros.core.config.sections import EncoderConfig, SlamConfig
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.poses import PoseEstimate, RefinedPose
+from ace_slam_ros.core.data.trajectory import Trajectory, read_tum
 from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.errors import ConfigError, MapError
-from ace_slam_ros.core.evaluate import absolute_trajectory_error
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error
-from ace_slam_ros.core.io.source import open_source
-from ace_slam_ros.core.mapper import Mapper
-from ace_slam_ros.core.pipeline import relocalize_sequence, run_sequence
-from ace_slam_ros.core.refinement.pose import RefinedPose
-from ace_slam_ros.core.relocalizer import RelocalizationReason, Relocalizer
-from ace_slam_ros.core.solver import PoseEstimate
-from ace_slam_ros.core.synth.sequence import write_sequence
-from ace_slam_ros.core.tracker import Tracker, TrackerState
-from ace_slam_ros.core.trajectory import Trajectory, read_tum
+from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, pose_error
+from ace_slam_ros.core.localization.relocalizer import RelocalizationReason, Relocalizer
+from ace_slam_ros.core.mapping.mapper import Mapper
+from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
+from ace_slam_ros.evaluation.trajectory_error import absolute_trajectory_error
+from ace_slam_ros.io.open_source import open_source
+from ace_slam_ros.synth.sequence import write_sequence
 
 CONFIG = SlamConfig().with_overrides(["encoder.threads=1", "device=cpu"])
 FRAMES = 75

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from ace_slam_ros.core import solver_rgb
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.config import SensorConfig, SolverConfig
-from ace_slam_ros.core.geometry import exp_se3, pose_error, transform_points
-from ace_slam_ros.core.heads.protocol import Predictions
-from ace_slam_ros.core.hypotheses import Hypotheses, expand
-from ace_slam_ros.core.keyframe import Features
-from ace_slam_ros.core.proposals import propose, score_poses, score_poses_reference
-from ace_slam_ros.core.solver import SHARED_ERRORS, solve_rgbd
-from ace_slam_ros.core.solver_rgb import solve_rgb
+from ace_slam_ros.core.config.sections import SensorConfig, SolverConfig
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.features import Features
+from ace_slam_ros.core.data.predictions import Predictions
+from ace_slam_ros.core.geometry.se3 import exp_se3, pose_error, transform_points
+from ace_slam_ros.core.localization import rgb as solver_rgb
+from ace_slam_ros.core.localization.hypotheses import Hypotheses, expand
+from ace_slam_ros.core.localization.proposals import propose, score_poses, score_poses_reference
+from ace_slam_ros.core.localization.rgb import solve_rgb
+from ace_slam_ros.core.localization.rgbd import SHARED_ERRORS, solve_rgbd
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 SENSOR, SOLVER = SensorConfig(), SolverConfig()

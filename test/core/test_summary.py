@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ace_slam_ros.core.errors import DataError
-from ace_slam_ros.core.summary import (
+from ace_slam_ros.core.runtime.memory import peak_rss_mb
+from ace_slam_ros.evaluation.summary import (
     Latency,
     RelocalizeSummary,
     RunSummary,
-    format_table,
-    peak_rss_mb,
     relocalize_scores,
 )
+from ace_slam_ros.evaluation.tables import format_table
 
 RUN = RunSummary(
     source="fr1", frames=10, tracked=8, lost=1, skipped=0, rejected=1, keyframes=3,
@@ -95,7 +95,7 @@ def test_columns_start_in_one_place(rows):
 
 def test_peak_memory_is_of_this_process_and_in_megabytes():
     script = (f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-              "from ace_slam_ros.core.summary import peak_rss_mb\n"
+              "from ace_slam_ros.core.runtime.memory import peak_rss_mb\n"
               "before = peak_rss_mb(); block = bytearray(50_000_000); block = None\n"
               "print(before, peak_rss_mb())")
     big = np.ones(40_000_000)  # a large parent must not show up in its child

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.config import EncoderConfig, SensorConfig, SlamConfig
+from ace_slam_ros.core.config.sections import EncoderConfig, SensorConfig, SlamConfig
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.encoders.loading import load_encoder
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.geometry import exp_se3, invert_pose, pose_error
-from ace_slam_ros.core.local_map import LocalMap
-from ace_slam_ros.core.refinement.pose import Sightings
-from ace_slam_ros.core.refinement.surface import Surface, _match, align_surface
-from ace_slam_ros.core.synth.worlds import make_world
-from ace_slam_ros.core.tracker import Tracker, TrackerState
+from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, pose_error
+from ace_slam_ros.core.odometry.local_map import LocalMap
+from ace_slam_ros.core.odometry.pose_optimization import Sightings
+from ace_slam_ros.core.odometry.surface_alignment import Surface, _match, align_surface
+from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
+from ace_slam_ros.synth.worlds import make_world
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 SENSOR = SensorConfig()

@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ace_slam_ros.core.camera import Camera
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.trajectory import read_tum
 from ace_slam_ros.core.errors import ConfigError, DataError
-from ace_slam_ros.core.geometry import invert_pose, transform_points
-from ace_slam_ros.core.io.calibration import read_camera_yaml
-from ace_slam_ros.core.io.source import open_source
-from ace_slam_ros.core.synth import World, make_world, write_sequence
-from ace_slam_ros.core.synth.lighting import bake
-from ace_slam_ros.core.synth.motion import pose_of_state
-from ace_slam_ros.core.synth.people import build_people
-from ace_slam_ros.core.synth.render import Facets, MipMap, Visibility, pack, rasterise, shade
-from ace_slam_ros.core.synth.room import build_room
-from ace_slam_ros.core.synth.scene import Builder, cast_rays
-from ace_slam_ros.core.synth.sensor import Sensor, SensorModel, facet_edges
-from ace_slam_ros.core.synth.textures import generator, painted
-from ace_slam_ros.core.synth.worlds import CAMERA, RATE_HZ, START_NS
-from ace_slam_ros.core.trajectory import read_tum
+from ace_slam_ros.core.geometry.se3 import invert_pose, transform_points
+from ace_slam_ros.io.calibration import read_camera_yaml
+from ace_slam_ros.io.open_source import open_source
+from ace_slam_ros.synth import World, make_world, write_sequence
+from ace_slam_ros.synth.motion import pose_of_state
+from ace_slam_ros.synth.rendering.lighting import bake
+from ace_slam_ros.synth.rendering.render import Facets, MipMap, Visibility, pack, rasterise, shade
+from ace_slam_ros.synth.rendering.scene import Builder, cast_rays
+from ace_slam_ros.synth.rendering.textures import generator, painted
+from ace_slam_ros.synth.scenes.people import build_people
+from ace_slam_ros.synth.scenes.room import build_room
+from ace_slam_ros.synth.sensor import Sensor, SensorModel, facet_edges
+from ace_slam_ros.synth.worlds import CAMERA, RATE_HZ, START_NS
 
 SEED = 3
 

@@ -16,16 +16,16 @@ from tracking_ablations import ABLATIONS, ablate, check, compared, summarised  #
 from tracking_report import _ablations  # noqa: E402
 from tracking_runs import Runs, Sequence, first_lost_s, map_ate_m, shortened, thinned  # noqa: E402
 
-from ace_slam_ros.core.camera import Camera  # noqa: E402
-from ace_slam_ros.core.config import SlamConfig  # noqa: E402
-from ace_slam_ros.core.frame import Frame  # noqa: E402
-from ace_slam_ros.core.geometry import exp_se3  # noqa: E402
-from ace_slam_ros.core.io.source import open_source  # noqa: E402
-from ace_slam_ros.core.io.tum import write_tum_folder  # noqa: E402
-from ace_slam_ros.core.keyframe import Keyframe  # noqa: E402
-from ace_slam_ros.core.keyframe_store import pack_keyframes  # noqa: E402
-from ace_slam_ros.core.parameters import flatten  # noqa: E402
-from ace_slam_ros.core.trajectory import Trajectory, write_tum  # noqa: E402
+from ace_slam_ros.core.config.fields import flatten  # noqa: E402
+from ace_slam_ros.core.config.sections import SlamConfig  # noqa: E402
+from ace_slam_ros.core.data.camera import Camera  # noqa: E402
+from ace_slam_ros.core.data.frame import Frame  # noqa: E402
+from ace_slam_ros.core.data.keyframe import Keyframe  # noqa: E402
+from ace_slam_ros.core.data.trajectory import Trajectory, write_tum  # noqa: E402
+from ace_slam_ros.core.geometry.se3 import exp_se3  # noqa: E402
+from ace_slam_ros.core.maps.keyframe_codec import pack_keyframes  # noqa: E402
+from ace_slam_ros.io.open_source import open_source  # noqa: E402
+from ace_slam_ros.io.tum import write_tum_folder  # noqa: E402
 
 CAMERA = Camera(32, 24, 26.0, 26.0, 15.5, 11.5)
 STAMPS = 10**9 + np.arange(12) * 33_000_000

@@ -19,12 +19,9 @@ from procedural import dead_leaves, noise_bank  # noqa: E402
 from recipe import Recipe, Stage  # noqa: E402
 from train_encoder import train  # noqa: E402
 
-from ace_slam_ros.core.encoders.network import (  # noqa: E402
-    fold_normalisation,
-    normalise,
-)
+from ace_slam_ros.core.encoders.network import fold_normalisation, normalise
 from ace_slam_ros.core.encoders.tiny import EncoderNetwork  # noqa: E402
-from ace_slam_ros.core.synth.worlds import CAMERA, make_world  # noqa: E402
+from ace_slam_ros.synth.worlds import CAMERA, make_world  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from ace_slam_ros.core import view, view_target
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.config import EncoderConfig, SlamConfig
+from ace_slam_ros.core.config.sections import EncoderConfig, SlamConfig
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.encoders.loading import load_encoder
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.mapper import Mapper
-from ace_slam_ros.core.tracker import Tracker
+from ace_slam_ros.core.mapping.mapper import Mapper
+from ace_slam_ros.core.tracking.tracker import Tracker
+from ace_slam_ros.viewer import rerun_view as view
+from ace_slam_ros.viewer import target as view_target
 
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
 

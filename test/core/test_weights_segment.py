@@ -17,14 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ace_slam_ros.core import segment_layout as layout
 from ace_slam_ros.core.errors import SegmentError
-from ace_slam_ros.core.weights_segment import (
-    WeightsReader,
-    WeightsWriter,
-    segment_name,
-    segment_path,
-)
+from ace_slam_ros.weights_ipc import layout as layout
+from ace_slam_ros.weights_ipc.layout import segment_name, segment_path
+from ace_slam_ros.weights_ipc.reader import WeightsReader
+from ace_slam_ros.weights_ipc.writer import WeightsWriter
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = "test weights 1"
@@ -33,7 +30,8 @@ PATIENCE_S = 60.0
 PRELUDE = f"""
 import hashlib, os, random, struct, sys, time
 sys.path.insert(0, {str(ROOT)!r})
-from ace_slam_ros.core.weights_segment import WeightsReader, WeightsWriter
+from ace_slam_ros.weights_ipc.reader import WeightsReader
+from ace_slam_ros.weights_ipc.writer import WeightsWriter
 def sealed(version, rng):
     body = struct.pack("<Q", version) + rng.randbytes(rng.randrange(1, 300_000))
     return body + hashlib.sha256(body).digest()

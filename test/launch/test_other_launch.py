@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ace_slam_ros.core.config_file import load_config
+from ace_slam_ros.core.config.files import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = {"localization": {"map", "params_file"}, "realsense": {"params_file"}}

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.parameters import flatten
+from ace_slam_ros.core.config.fields import flatten
+from ace_slam_ros.core.config.sections import SlamConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "launch" / "slam.launch.py"

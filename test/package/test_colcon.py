@@ -31,7 +31,7 @@ request = Relocalize.Request(min_confidence=0.5)
 origins = {"msg": importlib.import_module("ace_slam_ros.msg").__file__}
 for module in pkgutil.walk_packages(ace_slam_ros.core.__path__, "ace_slam_ros.core."):
     origins[module.name] = importlib.import_module(module.name).__file__
-core = Path(ace_slam_ros.core.__file__).parent
+encoders = Path(ace_slam_ros.core.__file__).parent / "encoders"
 share = Path(get_package_share_directory("ace_slam_ros"))
 print(json.dumps({
     "status": [status.reason, status.tracked],
@@ -40,7 +40,7 @@ print(json.dumps({
     "origins": origins,
     "prefix": get_package_prefix("ace_slam_ros"),
     "share": sorted(str(path.relative_to(share)) for path in share.glob("*/*")),
-    "assets": sorted(path.name for path in core.glob("assets/*")),
+    "assets": sorted(path.name for path in encoders.glob("assets/*")),
 }))
 """
 
@@ -102,7 +102,7 @@ def test_colcon_build(repository, tmp_path, options):
         for path in (repository / folder).iterdir() if path.is_file()]
     assert "config/slam.yaml" in shipped and set(shipped) <= set(found["share"])
     assert found["assets"] == sorted(
-        path.name for path in (repository / "ace_slam_ros" / "core").glob("assets/*"))
+        path.name for path in (repository / "ace_slam_ros" / "core" / "encoders").glob("assets/*"))
 
     executables = install / "lib" / "ace_slam_ros"
     names = {path.name for path in executables.iterdir()}

@@ -7,10 +7,11 @@ from types import ModuleType
 
 from tf2_msgs.msg import TFMessage
 
-from ace_slam_ros.ros.conversions import ns_to_stamp, stamp_to_ns
-from ace_slam_ros.ros.pose_messages import transform_from_msg
+from ace_slam_ros.ros.messages.conversions import ns_to_stamp, stamp_to_ns
+from ace_slam_ros.ros.messages.poses import transform_from_msg
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
-from ace_slam_ros.ros.transforms import StampedTransform, TransformTree
+from ace_slam_ros.ros.tf.interface import StampedTransform
+from ace_slam_ros.ros.tf.tree import TransformTree
 
 
 class TransformException(Exception):

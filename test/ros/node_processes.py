@@ -22,12 +22,12 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import SetBool, Trigger
 from wall import CAMERA, Wall
 
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.weights_segment import segment_name, segment_path
+from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.msg import SlamStatus
-from ace_slam_ros.ros.conversions import camera_to_msg, image_to_msg
+from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos, sensor_qos
 from ace_slam_ros.srv import LoadMap, Relocalize, SaveMap
+from ace_slam_ros.weights_ipc.layout import segment_name, segment_path
 
 FRAME = "camera_color_optical_frame"
 PATIENCE_S = 60.0
@@ -46,7 +46,7 @@ class NodeProcess:
             "ROS_LOG_DIR": str(folder / "ros_log")}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ace_slam_ros.ros.start", name, *arguments],
+                [sys.executable, "-m", "ace_slam_ros.ros.process.start", name, *arguments],
                 env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def end(self, number: int = signal.SIGINT) -> int:

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CompressedImage
 
-from ace_slam_ros.core.camera import Camera
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.features import Features
+from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.errors import CalibrationError, DataError
-from ace_slam_ros.core.geometry import exp_se3, make_pose, pose_error
-from ace_slam_ros.core.io.depth import encode_compressed_depth
-from ace_slam_ros.core.io.images import encode_png
-from ace_slam_ros.core.keyframe import Features, Keyframe
-from ace_slam_ros.ros.conversions import (
+from ace_slam_ros.core.geometry.se3 import exp_se3, make_pose, pose_error
+from ace_slam_ros.io.depth import encode_compressed_depth
+from ace_slam_ros.io.images import encode_png
+from ace_slam_ros.ros.messages.conversions import (
     byte_array,
     camera_from_msg,
     camera_to_msg,
@@ -27,7 +28,7 @@ from ace_slam_ros.ros.conversions import (
     ns_to_stamp,
     stamp_to_ns,
 )
-from ace_slam_ros.ros.pose_messages import (
+from ace_slam_ros.ros.messages.poses import (
     UNKNOWN_VARIANCE,
     base_covariance,
     body_velocity,

@@ -6,7 +6,7 @@ import pytest
 import rclpy.logging
 from rclpy.logging import LoggingSeverity
 
-from ace_slam_ros.ros.core_log import core_log_in
+from ace_slam_ros.ros.process.core_logging import core_log_in
 
 core = logging.getLogger("ace_slam_ros.core.anything")
 

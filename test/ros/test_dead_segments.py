@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from ace_slam_ros.ros.dead_segments import remove_dead_segments
+from ace_slam_ros.ros.process.fastdds import remove_dead_segments
 
 OLD_S = time.time() - 60.0
 

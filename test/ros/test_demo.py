@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from wall import CAMERA, Wall, wander
 
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.io.bag_writer import write_bag
-from ace_slam_ros.core.io.images import decode_compressed_image
-from ace_slam_ros.core.map_store import load_map
-from ace_slam_ros.core.synth.worlds import make_world
-from ace_slam_ros.core.trajectory import Trajectory, read_tum
-from ace_slam_ros.ros import demo_room
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.trajectory import Trajectory, read_tum
+from ace_slam_ros.core.maps.map_folder import load_map
+from ace_slam_ros.demo import room as demo_room
+from ace_slam_ros.io.bag_writer import write_bag
+from ace_slam_ros.io.images import decode_compressed_image
+from ace_slam_ros.synth.worlds import make_world
 
 DESIGN_KEYS = {
     "frames", "tracked", "lost", "skipped", "ate_rmse_m", "raw_ate_rmse_m", "rpe_trans_m_per_s",

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ace_slam_ros.core.geometry import exp_se3, invert_pose, make_pose
-from ace_slam_ros.core.summary import Latency, RunSummary
-from ace_slam_ros.core.trajectory import Trajectory
-from ace_slam_ros.reporting import table
-from ace_slam_ros.ros.demo_report import (
+from ace_slam_ros.apps.reporting import table
+from ace_slam_ros.core.data.trajectory import Trajectory
+from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, make_pose
+from ace_slam_ros.demo.report import (
     ANSWER_HEADER,
     Answer,
     Limits,
@@ -23,6 +22,7 @@ from ace_slam_ros.ros.demo_report import (
     choose_places,
     result_rows,
 )
+from ace_slam_ros.evaluation.summary import Latency, RunSummary
 
 STAMPS = np.arange(100, dtype=np.int64) * 33_000_000
 

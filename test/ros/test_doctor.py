@@ -17,14 +17,14 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from wall import CAMERA
 
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.findings import GOOD, NOTE, PROBLEM
-from ace_slam_ros.ros.conversions import camera_to_msg, image_to_msg
-from ace_slam_ros.ros.doctor import check_live, node_findings
-from ace_slam_ros.ros.loopback import measure
+from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.doctor.findings import GOOD, NOTE, PROBLEM
+from ace_slam_ros.doctor.image_loss import measure
+from ace_slam_ros.doctor.live import check_live, node_findings
+from ace_slam_ros.doctor.topic_checks import pairing, rate, stamps, sync_gap
+from ace_slam_ros.doctor.topic_listener import Endpoint, Heard, LiveSystem
+from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
 from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
-from ace_slam_ros.ros.topic_findings import pairing, rate, stamps, sync_gap
-from ace_slam_ros.ros.topic_probe import Endpoint, Heard, LiveSystem
 
 COLOR = np.full((CAMERA.height, CAMERA.width, 3), 90, np.uint8)
 DEPTH = np.full((CAMERA.height, CAMERA.width), 1500, np.uint16)

@@ -12,13 +12,13 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, exp_se3, invert_pose, make_pose
+from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, exp_se3, invert_pose, make_pose
 from ace_slam_ros.msg import SlamStatus
-from ace_slam_ros.ros.conversions import make_header
-from ace_slam_ros.ros.pose_messages import pose_from_msg, pose_to_msg
+from ace_slam_ros.ros.messages.conversions import make_header
+from ace_slam_ros.ros.messages.poses import pose_from_msg, pose_to_msg
+from ace_slam_ros.ros.nodes.relocalizer import PoseForwarding
 from ace_slam_ros.ros.qos import reliable_qos
-from ace_slam_ros.ros.relocalizer_node import PoseForwarding
 from ace_slam_ros.srv import Relocalize
 
 EXTRINSIC = "0.2 0.0 0.5 -0.5 0.5 -0.5 0.5"

@@ -10,17 +10,17 @@ from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from ace_slam_ros.core.config import RosConfig, SlamConfig
-from ace_slam_ros.core.config_file import load_config, load_ros_own
+from ace_slam_ros.core.config.files import load_config, load_ros_own
+from ace_slam_ros.core.config.sections import RosConfig, SlamConfig
 from ace_slam_ros.core.errors import ConfigError, DataError
-from ace_slam_ros.ros.conversions import make_header
-from ace_slam_ros.ros.diagnostics import ERROR, WARN, Report, Window
-from ace_slam_ros.ros.image_inputs import ImageInputs
-from ace_slam_ros.ros.node_group import NodeGroup
+from ace_slam_ros.ros.inputs.camera_topics import ImageInputs
+from ace_slam_ros.ros.messages.conversions import make_header
+from ace_slam_ros.ros.nodes.relocalizer import RelocalizerNode
+from ace_slam_ros.ros.outputs.diagnostics import ERROR, WARN, Report, Window
+from ace_slam_ros.ros.outputs.status_topic import StatusOutput
 from ace_slam_ros.ros.parameters import declare_parameters
+from ace_slam_ros.ros.process.node_group import NodeGroup
 from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
-from ace_slam_ros.ros.relocalizer_node import RelocalizerNode
-from ace_slam_ros.ros.status_output import StatusOutput
 from ace_slam_ros.srv import Relocalize
 
 

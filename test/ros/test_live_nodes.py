@@ -11,11 +11,11 @@ from node_processes import FRAME, PATIENCE_S, LiveSystem, live_system
 from std_srvs.srv import SetBool, Trigger
 from wall import CAMERA, Wall, wander
 
-from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, make_pose, pose_error
-from ace_slam_ros.core.map_store import MapManifest
+from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, make_pose, pose_error
+from ace_slam_ros.core.maps.manifest import MapManifest
 from ace_slam_ros.msg import SlamStatus
-from ace_slam_ros.ros.conversions import camera_to_msg, image_to_msg
-from ace_slam_ros.ros.pose_messages import pose_from_msg
+from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
+from ace_slam_ros.ros.messages.poses import pose_from_msg
 from ace_slam_ros.srv import LoadMap, Relocalize, SaveMap
 
 POSES = wander(72)[:24]

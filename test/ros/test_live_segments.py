@@ -8,14 +8,19 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from node_processes import FRAME, PATIENCE_S, live_system
 
-from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, invert_pose, make_pose, pose_error
-from ace_slam_ros.core.synth.worlds import make_world
+from ace_slam_ros.core.geometry.se3 import (
+    R_BODY_OPTICAL_33,
+    invert_pose,
+    make_pose,
+    pose_error,
+)
 from ace_slam_ros.msg import SlamStatus
-from ace_slam_ros.ros.conversions import camera_to_msg, image_to_msg
-from ace_slam_ros.ros.pose_messages import pose_from_msg, transform_from_msg
+from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
+from ace_slam_ros.ros.messages.poses import pose_from_msg, transform_from_msg
 from ace_slam_ros.ros.qos import reliable_qos
-from ace_slam_ros.ros.transforms import StampedTransform
+from ace_slam_ros.ros.tf.interface import StampedTransform
 from ace_slam_ros.srv import Relocalize
+from ace_slam_ros.synth.worlds import make_world
 
 tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
 

@@ -12,13 +12,13 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from node_processes import FRAME, PATIENCE_S, LiveSystem, Probe
 from wall import Wall, wander
 
-from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, exp_se3, invert_pose, make_pose
-from ace_slam_ros.core.weights_segment import segment_name, segment_path
+from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, exp_se3, invert_pose, make_pose
 from ace_slam_ros.msg import SlamStatus
-from ace_slam_ros.ros.pose_messages import pose_from_msg, pose_to_msg, transform_from_msg
+from ace_slam_ros.ros.messages.poses import pose_from_msg, pose_to_msg, transform_from_msg
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
-from ace_slam_ros.ros.transforms import StampedTransform
+from ace_slam_ros.ros.tf.interface import StampedTransform
 from ace_slam_ros.srv import Relocalize, SaveMap
+from ace_slam_ros.weights_ipc.layout import segment_name, segment_path
 
 tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
 

@@ -10,18 +10,19 @@ import torch
 from node_processes import PATIENCE_S, LiveSystem, Probe
 from wall import CAMERA, Wall, wander
 
-from ace_slam_ros.core.config import SlamConfig
+from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.errors import MapError
-from ace_slam_ros.core.frame import Frame
 from ace_slam_ros.core.heads.payload import read_info
-from ace_slam_ros.core.mapper import Mapper
-from ace_slam_ros.core.tracker import Tracker
-from ace_slam_ros.core.weights_segment import WeightsReader, segment_name, segment_path
-from ace_slam_ros.ros.mapper_node import MapperNode
-from ace_slam_ros.ros.session import Session
-from ace_slam_ros.ros.weights import weights_schema
+from ace_slam_ros.core.mapping.mapper import Mapper
+from ace_slam_ros.core.tracking.tracker import Tracker
+from ace_slam_ros.ros.nodes.mapper import MapperNode
+from ace_slam_ros.ros.weights.link import weights_schema
+from ace_slam_ros.ros.weights.session import Session
 from ace_slam_ros.srv import LoadMap, SaveMap
+from ace_slam_ros.weights_ipc.layout import segment_name, segment_path
+from ace_slam_ros.weights_ipc.reader import WeightsReader
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.config_file import load_config
-from ace_slam_ros.ros import node_group
-from ace_slam_ros.ros.node_group import NodeError, NodeGroup, node_environment, with_namespace
+from ace_slam_ros.core.config.files import load_config
+from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.ros.process import node_group
+from ace_slam_ros.ros.process.node_group import (
+    NodeError,
+    NodeGroup,
+    node_environment,
+    with_namespace,
+)
 
 SLEEPER = "import time; print('ready', flush=True); time.sleep(600)"
 STUBBORN = (

@@ -11,10 +11,15 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointCloud2, PointField
 
 from ace_slam_ros.core.errors import DataError
-from ace_slam_ros.core.geometry import exp_se3, pose_from_quaternion
-from ace_slam_ros.ros import optional_libraries
-from ace_slam_ros.ros.conversions import byte_array, cloud_to_msg, image_from_msg, image_to_msg
-from ace_slam_ros.ros.pose_messages import (
+from ace_slam_ros.core.geometry.se3 import exp_se3, pose_from_quaternion
+from ace_slam_ros.ros.messages import compat as optional_libraries
+from ace_slam_ros.ros.messages.conversions import (
+    byte_array,
+    cloud_to_msg,
+    image_from_msg,
+    image_to_msg,
+)
+from ace_slam_ros.ros.messages.poses import (
     pose_from_msg,
     pose_to_msg,
     transform_from_msg,

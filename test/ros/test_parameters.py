@@ -4,14 +4,11 @@ import pytest
 import rclpy
 from rclpy.parameter import Parameter
 
-from ace_slam_ros.core.config import SlamConfig
+from ace_slam_ros.core.config.fields import describe, flatten
+from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.errors import ConfigError
-from ace_slam_ros.core.parameters import describe, flatten
-from ace_slam_ros.ros.parameters import (
-    config_from_overrides,
-    declare_parameters,
-    parse_extrinsic,
-)
+from ace_slam_ros.ros.inputs.extrinsic import parse_extrinsic
+from ace_slam_ros.ros.parameters import config_from_overrides, declare_parameters
 
 
 @pytest.fixture(scope="module")

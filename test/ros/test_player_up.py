@@ -20,20 +20,20 @@ from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.config import SlamConfig
-from ace_slam_ros.core.frame import Frame
-from ace_slam_ros.core.io.bag_writer import write_bag
-from ace_slam_ros.core.io.source import open_source
-from ace_slam_ros.core.io.tum import write_tum_folder
-from ace_slam_ros.core.trajectory import Trajectory
-from ace_slam_ros.core.weights_segment import segment_name, segment_path
-from ace_slam_ros.ros.conversions import depth_from_msg, image_from_msg, stamp_to_ns
-from ace_slam_ros.ros.node_group import NodeGroup
-from ace_slam_ros.ros.player import Player, PlayError
-from ace_slam_ros.ros.playlist import open_playlist
+from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.trajectory import Trajectory
+from ace_slam_ros.io.bag_writer import write_bag
+from ace_slam_ros.io.open_source import open_source
+from ace_slam_ros.io.tum import write_tum_folder
+from ace_slam_ros.ros.messages.conversions import depth_from_msg, image_from_msg, stamp_to_ns
+from ace_slam_ros.ros.playback.player import Player, PlayError
+from ace_slam_ros.ros.playback.playlist import open_playlist
+from ace_slam_ros.ros.process.node_group import NodeGroup
 from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
 from ace_slam_ros.ros.up import for_source
+from ace_slam_ros.weights_ipc.layout import segment_name, segment_path
 
 CAMERA = Camera(160, 120, 130.0, 130.0, 79.5, 59.5)
 COUNT = 20
@@ -113,7 +113,7 @@ class Listener:
 
 def _player(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "ace_slam_ros.ros.player", *map(str, arguments)],
+        [sys.executable, "-m", "ace_slam_ros.ros.playback.player", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

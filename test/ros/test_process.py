@@ -10,7 +10,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
-from ace_slam_ros.ros.process import _spin, run_node
+from ace_slam_ros.ros.process.run_node import _spin, run_node
 
 
 @pytest.fixture

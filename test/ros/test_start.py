@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 
-STARTER = [sys.executable, "-m", "ace_slam_ros.ros.start"]
+STARTER = [sys.executable, "-m", "ace_slam_ros.ros.process.start"]
 
 
 def test_the_graph_is_joined_before_torch_loads():
-    code = ("import sys, ace_slam_ros.ros.start; "
+    code = ("import sys, ace_slam_ros.ros.process.start; "
             "sys.exit(' '.join({'torch', 'scipy', 'cv2'} & set(sys.modules)) or 0)")
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr

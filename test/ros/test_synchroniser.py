@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ace_slam_ros.ros.synchroniser import (
+from ace_slam_ros.ros.inputs.synchroniser import (
     QUEUE,
     MessageFiltersMatcher,
     NearestMatcher,
@@ -150,7 +150,7 @@ def test_a_pair_before_its_camera_info_waits_for_it():
 
 def test_explains_silence(monkeypatch):
     clock = [0]
-    monkeypatch.setattr("ace_slam_ros.ros.synchroniser.time.monotonic_ns", lambda: clock[0])
+    monkeypatch.setattr("ace_slam_ros.ros.inputs.synchroniser.time.monotonic_ns", lambda: clock[0])
     streams = Streams(NearestMatcher, info=False)
     assert streams.sync.explain(TOPICS) == "", "drivers may still be starting"
     clock[0] = 6 * 10**9

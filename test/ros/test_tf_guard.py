@@ -9,17 +9,15 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
-from ace_slam_ros.core.config import RosConfig
-from ace_slam_ros.core.geometry import make_pose
-from ace_slam_ros.ros.pose_output import PoseOutput
+from ace_slam_ros.core.config.sections import RosConfig
+from ace_slam_ros.core.geometry.se3 import make_pose
+from ace_slam_ros.ros.outputs.pose_topics import PoseOutput
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
-from ace_slam_ros.ros.tf_guard import TfGuard
-from ace_slam_ros.ros.transforms import (
-    StampedTransform,
-    Tf2Transforms,
-    TopicTransforms,
-    make_transforms,
-)
+from ace_slam_ros.ros.tf.factory import make_transforms
+from ace_slam_ros.ros.tf.guard import TfGuard
+from ace_slam_ros.ros.tf.interface import StampedTransform
+from ace_slam_ros.ros.tf.tf2 import Tf2Transforms
+from ace_slam_ros.ros.tf.topics import TopicTransforms
 
 tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
 from fake_tf2 import fake_tf2_ros  # noqa: E402 (needs tf2_msgs)

@@ -12,15 +12,15 @@ from node_processes import FRAME, PATIENCE_S
 from rclpy.executors import SingleThreadedExecutor
 from wall import CAMERA, Wall
 
-from ace_slam_ros.core.geometry import R_BODY_OPTICAL_33, make_pose
-from ace_slam_ros.core.segments import explain, first_pose
-from ace_slam_ros.core.tracker import Tracker
+from ace_slam_ros.core.data.submaps import explain, first_pose
+from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, make_pose
+from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.msg import SlamStatus
-from ace_slam_ros.ros import node_base
-from ace_slam_ros.ros.conversions import camera_to_msg, image_to_msg
+from ace_slam_ros.ros.inputs.synchroniser import ImagePair
+from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
+from ace_slam_ros.ros.nodes import base as node_base
+from ace_slam_ros.ros.nodes.tracker import TrackerNode
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
-from ace_slam_ros.ros.synchroniser import ImagePair
-from ace_slam_ros.ros.tracker_node import TrackerNode
 
 
 @pytest.fixture

@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ace_slam_ros.core.config import RosConfig
+from ace_slam_ros.core.config.sections import RosConfig
 from ace_slam_ros.core.errors import DataError
-from ace_slam_ros.core.geometry import (
+from ace_slam_ros.core.geometry.se3 import (
     R_BODY_OPTICAL_33,
     exp_se3,
     invert_pose,
     log_se3,
     make_pose,
 )
-from ace_slam_ros.ros.extrinsic import Extrinsic, check_optical
-from ace_slam_ros.ros.transforms import StampedTransform, TransformTree
+from ace_slam_ros.ros.inputs.extrinsic import Extrinsic, check_optical
+from ace_slam_ros.ros.tf.interface import StampedTransform
+from ace_slam_ros.ros.tf.tree import TransformTree
 
 SECOND = 10**9
 rng = np.random.default_rng(3)
@@ -128,7 +129,7 @@ class Graph:
 @pytest.fixture
 def clock(monkeypatch):
     now = [50.0]
-    monkeypatch.setattr("ace_slam_ros.ros.extrinsic.time", SimpleNamespace(
+    monkeypatch.setattr("ace_slam_ros.ros.inputs.extrinsic.time", SimpleNamespace(
         monotonic=lambda: now[0]))
     return now
 

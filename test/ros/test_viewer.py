@@ -14,12 +14,17 @@ from node_processes import FRAME, PATIENCE_S, Probe
 from sensor_msgs.msg import PointCloud2
 from wall import CAMERA, Wall
 
-from ace_slam_ros.core.geometry import make_pose
+from ace_slam_ros.core.geometry.se3 import make_pose
 from ace_slam_ros.msg import SlamStatus
-from ace_slam_ros.ros.conversions import camera_to_msg, cloud_to_msg, image_to_msg, make_header
-from ace_slam_ros.ros.pose_messages import pose_to_msg
+from ace_slam_ros.ros.messages.conversions import (
+    camera_to_msg,
+    cloud_to_msg,
+    image_to_msg,
+    make_header,
+)
+from ace_slam_ros.ros.messages.poses import pose_to_msg
+from ace_slam_ros.ros.nodes.viewer import viewer_command
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
-from ace_slam_ros.ros.viewer import viewer_command
 
 pytest.importorskip("rerun", reason="rerun-sdk is not installed (optional)")
 

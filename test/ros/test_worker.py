@@ -8,13 +8,15 @@ import pytest
 import torch
 from rclpy.task import Future
 
-from ace_slam_ros.core.config import SlamConfig
+from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.errors import MapError
 from ace_slam_ros.core.heads.factory import head_capacity_bytes
 from ace_slam_ros.core.heads.payload import HeadInfo, pack_head
-from ace_slam_ros.core.weights_segment import WeightsReader, WeightsWriter
-from ace_slam_ros.ros.weights import Heartbeat, MapFollower, WeightsLink
-from ace_slam_ros.ros.worker import NewestSlot, Worker, WorkerStoppedError
+from ace_slam_ros.ros.nodes.worker import NewestSlot, Worker, WorkerStoppedError
+from ace_slam_ros.ros.weights.link import Heartbeat, WeightsLink
+from ace_slam_ros.ros.weights.map_follower import MapFollower
+from ace_slam_ros.weights_ipc.reader import WeightsReader
+from ace_slam_ros.weights_ipc.writer import WeightsWriter
 
 
 def test_newest_wins_and_the_rest_is_counted():
@@ -76,7 +78,7 @@ def test_stopping_answers_those_who_wait():
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("ace_slam_ros.ros.weights.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ace_slam_ros.ros.weights.link.time.monotonic", lambda: now[0])
     return now
 
 
@@ -165,7 +167,7 @@ def test_the_heart_beats_without_the_owner(writer, monkeypatch):
 
 
 def test_a_busy_writer_in_another_pid_namespace_is_found_alive_later(writer, monkeypatch):
-    monkeypatch.setattr("ace_slam_ros.core.segment_layout.own_pid_namespace", lambda: 1)
+    monkeypatch.setattr("ace_slam_ros.weights_ipc.layout.own_pid_namespace", lambda: 1)
     real_ns, late_ns = time.monotonic_ns, [10**12]
     monkeypatch.setattr("time.monotonic_ns", lambda: real_ns() + late_ns[0])
     writer.write(head("a"))

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ace_slam_ros.core.camera import Camera
-from ace_slam_ros.core.geometry import invert_pose, make_pose
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.geometry.se3 import invert_pose, make_pose
 
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
 _TEXELS_PER_M = 250.0

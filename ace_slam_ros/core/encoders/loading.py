@@ -10,22 +10,22 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
-from ..codebook import Codebook
-from ..config import EncoderConfig
+from ..config.sections import EncoderConfig
 from ..errors import EncoderError
-from .ace import AceNetwork
-from .dinov2 import DinoNetwork
-from .interface import Encoder
+from .base import Encoder
+from .codebook import Codebook
 from .network import GridNetwork, NetworkEncoder
 from .precision import choose_precision
-from .superpoint import SuperPointNetwork
+from .published.ace import AceNetwork
+from .published.dinov2 import DinoNetwork
+from .published.superpoint import SuperPointNetwork
+from .published.xfeat import XFeatNetwork
 from .tiny import EncoderNetwork
 from .weights import check_sha256, fit, parse_tensors, read_bytes
-from .xfeat import XFeatNetwork
 
 log = logging.getLogger(__name__)
 
-ASSETS = Path(__file__).parents[1] / "assets"
+ASSETS = Path(__file__).parent / "assets"
 #: The encoders by name; `encoder.name` offers the same ones.
 NETWORKS: dict[str, type[GridNetwork]] = {
     kind.spec.name: kind for kind in (

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..codebook import Codebook
-from ..in_parts import Parts, at_once
-from .interface import Encoder, EncoderSpec, Keypoints, UInt8Image
+from ..runtime.steps import Parts, at_once
+from .base import Encoder, EncoderSpec, Keypoints, UInt8Image
+from .codebook import Codebook
 
 StateDict = dict[str, Tensor]
 Folded = TypeVar("Folded", bound=nn.Module)

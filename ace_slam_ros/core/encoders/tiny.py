@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..in_parts import Parts, at_once
-from .interface import EncoderSpec
+from ..runtime.steps import Parts, at_once
+from .base import EncoderSpec
 from .network import GridNetwork, StateDict, fold_normalisation, normalise, upsample
 from .orientations import OrientationHistograms, oriented_gradients
 

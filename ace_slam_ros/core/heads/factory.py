@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ..config import SlamConfig
-from ..encoders.interface import Encoder
+from ..config.sections import SlamConfig
+from ..encoders.base import Encoder
 from ..errors import MapError
-from .affine import HEAD_TYPE as AFFINE
-from .affine import AffineHead
-from .affine_learner import AffineLearner
-from .gradient import HOMMLP, TRIMLP, GradientHead, GradientLearner
+from .affine.head import HEAD_TYPE as AFFINE
+from .affine.head import AffineHead
+from .affine.learner import AffineLearner
+from .base import HeadLearner, SceneHead
+from .neural.learner import HOMMLP, TRIMLP, GradientHead, GradientLearner
 from .payload import HeadInfo, read_info, unpack_tensors
-from .protocol import HeadLearner, SceneHead
 
 #: Room for the description of the tensors in a blob.
 _DESCRIPTION_BYTES = 64 << 10

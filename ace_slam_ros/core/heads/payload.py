@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ..errors import MapError
-from ..geometry import Float64Array
+from ..geometry.arrays import Float64Array
 
 #: What writer and readers of the shared-memory segment must agree on.
 PAYLOAD_SCHEMA = "ace_slam_ros/head/1"

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry import Float64Array, transform_points
-from ..keyframe import Keyframe
-from ..segments import segment_of
+from ..data.keyframe import Keyframe
+from ..data.submaps import segment_of
+from ..geometry.arrays import Float64Array
+from ..geometry.se3 import transform_points
 
 #: Edge of a cell of space. Smaller than furniture, larger than what poses and depth are wrong by.
 _CELL_M = 0.25

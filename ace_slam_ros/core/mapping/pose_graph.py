@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry import Float64Array, invert_pose, make_pose
-from ..segments import segment_of
-from .edge import Edge, EdgeKind, adjoint_66
+from ..data.edge import Edge, EdgeKind, adjoint_66
+from ..data.submaps import segment_of
+from ..geometry.arrays import Float64Array
+from ..geometry.se3 import invert_pose, make_pose
 
 DEGREES_OF_FREEDOM = 6
 #: Squared Mahalanobis distance that one right edge in a thousand exceeds.

@@ -1,0 +1,1 @@
+"""What each command of `ace-slam` does, without ROS: run a recording, relocalize one, report."""

@@ -1,0 +1,63 @@
+"""What the tracker said of each frame of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..core.data.submaps import segment_of
+from ..core.data.trajectory import Trajectory
+from ..core.geometry.arrays import Float64Array
+from ..core.tracking.tracker import TrackResult
+from ..evaluation.trajectory_error import normalised_error_squared
+from ..viewer.rerun_view import View
+
+#: Of recorded ground truth, metres and radians per axis: marker noise, hand-eye calibration and
+#: the synchronisation of clocks. The errors of all good trackers of TUM fr1 end there.
+MOCAP_SIGMA = (0.005, float(np.radians(0.3)))
+
+
+class RunLog:
+    """Collects what the tracker said of each frame."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.results: list[TrackResult] = []
+        self.latencies_ms: list[float] = []
+        self.skipped = 0
+        self.gave_up: dict[str, float] = {}
+
+    def add(self, result: TrackResult, latency_ms: float) -> None:
+        """Record one processed frame."""
+        self.results.append(result)
+        self.latencies_ms.append(latency_ms)
+
+    @property
+    def first_tracked(self) -> int | None:
+        """Index of the first processed frame with a pose."""
+        return next((i for i, r in enumerate(self.results) if r.has_map_pose), None)
+
+    @property
+    def unjoined(self) -> int:
+        """Frames that were tracked in a segment whose place in the map was not known then."""
+        return sum(r.segment > 0 for r in self.results)
+
+    def trajectory(self, pick: Callable[[TrackResult], Float64Array | None]) -> Trajectory:
+        """Return the poses that `pick` finds in the results, without those of no known place."""
+        found = [(r.stamp_ns, T) for r in self.results
+                 if (T := pick(r)) is not None and segment_of(T) == 0]
+        poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
+        return Trajectory(np.array([s for s, _ in found], np.int64), poses)
+
+    def normalised_errors(self, groundtruth: Trajectory) -> dict[str, float]:
+        """Return the mean squared pose error over its covariance and its expectation.
+
+        `pose` takes the truth for exact, as in rendered sequences; `pose_mocap` for as exact as
+        motion capture of a hand-held camera.
+        """
+        posed = [r for r in self.results if r.has_map_pose]
+        covariances = np.array([r.covariance_66 for r in posed]).reshape(-1, 6, 6)
+        estimate = self.trajectory(lambda r: r.T_map_cam)
+        return {name: normalised_error_squared(estimate, covariances, groundtruth, sigma)
+                for name, sigma in (("pose", (0.0, 0.0)), ("pose_mocap", MOCAP_SIGMA))}

@@ -1,0 +1,99 @@
+"""Relocalize every frame of a recording in a saved map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from .. import __version__
+from ..core.config.sections import SlamConfig
+from ..core.data.frame import Frame
+from ..core.data.trajectory import Trajectory, write_tum
+from ..core.encoders.loading import load_encoder
+from ..core.errors import DataError
+from ..core.geometry.arrays import Float64Array
+from ..core.geometry.se3 import pose_error
+from ..core.localization.relocalizer import Relocalizer
+from ..core.maps.map_folder import load_map
+from ..core.runtime.device import choose_device, set_threads
+from ..core.runtime.memory import peak_rss_mb
+from ..evaluation.summary import Latency, RelocalizeSummary, relocalize_scores
+from ..evaluation.trajectory_error import absolute_trajectory_error
+from ..io.source import Source
+from .run import _half_the_cores
+
+
+def relocalize_sequence(
+    map_dir: Path, source: Source, config: SlamConfig, out: Path, *, rgb_only: bool = False,
+    progress: bool = True,
+) -> RelocalizeSummary:
+    """Ask for the pose of every frame of a recording in a saved map, each without any prior.
+
+    Errors are against ground truth in the map's ground-truth frame when the map knows it
+    (it was made from a recording with ground truth), else after aligning the answers to it.
+
+    Raises:
+        MapError: the map cannot be used.
+        DataError: no frame is usable.
+    """
+    set_threads(config.encoder.threads or _half_the_cores())
+    encoder = load_encoder(config.encoder, choose_device(config.device))
+    encoder.warm_up(source.camera.width, source.camera.height)
+    stored = load_map(map_dir, encoder_hash=encoder.hash)
+    relocalizer = Relocalizer(config, encoder)
+    relocalizer.set_head(stored.head, 1)
+    stamps, answers = [], []
+    for frame in tqdm(source, total=len(source), desc="relocalising", unit="frame",
+                      disable=not progress):
+        query = Frame(frame.stamp_ns, frame.image, None, frame.camera) if rgb_only else frame
+        stamps.append(frame.stamp_ns)
+        answers.append(relocalizer.locate(query))
+    if not answers:
+        raise DataError(f"no usable frame in {source.path}: {source.skips.summary()}")
+    found = [(s, a.T_map_cam) for s, a in zip(stamps, answers, strict=True)
+             if a.success and a.T_map_cam is not None]
+    poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
+    estimate = Trajectory(np.array([s for s, _ in found], np.int64), poses)
+    write_tum(out / "trajectory.txt", estimate)
+    errors, frame_name = _query_errors(
+        np.array(stamps, np.int64), estimate, source, stored.manifest.T_groundtruth_map)
+    scores = relocalize_scores(errors)
+    if frame_name == "none":
+        scores.update(recall_5cm_5deg=float("nan"), recall_10cm_5deg=float("nan"),
+                      median_trans_m=float("nan"), median_rot_deg=float("nan"), false_accepts=0)
+    summary = RelocalizeSummary(
+        source=str(source.path), map=str(map_dir), mode="rgb" if rgb_only else "rgbd",
+        latency_ms=Latency.of([a.latency_ms for a in answers]), **scores,
+        extra={"answered": len(found), "groundtruth_frame": frame_name,
+               "rejected": source.skips.total, "peak_rss_mb": peak_rss_mb(),
+               "device": str(encoder.device), "version": __version__})
+    summary.write(out / "summary.json")
+    return summary
+
+
+def _query_errors(
+    stamps_ns: np.ndarray, estimate: Trajectory, source: Source,
+    T_groundtruth_map: Float64Array | None,
+) -> tuple[list[tuple[float, float] | None], str]:
+    """Return the error of each query with ground truth (None = not answered), and how aligned."""
+    if source.groundtruth is None:
+        return [None] * len(stamps_ns), "none"
+    how = "map"
+    if T_groundtruth_map is None:
+        how = "aligned"
+        T_groundtruth_map = absolute_trajectory_error(
+            estimate, source.groundtruth).T_groundtruth_map
+    T_true_N44, valid_N = source.groundtruth.at(stamps_ns)
+    answered = dict(zip(estimate.stamps_ns.tolist(), estimate.T_map_cam_N44, strict=True))
+    errors: list[tuple[float, float] | None] = []
+    for stamp, T_true, valid in zip(stamps_ns.tolist(), T_true_N44, valid_N, strict=True):
+        if not valid:
+            continue
+        if stamp not in answered:
+            errors.append(None)
+            continue
+        trans_m, rot_rad = pose_error(T_groundtruth_map @ answered[stamp], T_true)
+        errors.append((trans_m, float(np.degrees(rot_rad))))
+    return errors, how

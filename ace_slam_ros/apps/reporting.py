@@ -1,0 +1,125 @@
+"""What a command leaves behind for people: its output folder, tables, one-line errors."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import AceSlamError
+
+#: (label, value, unit, remark) of one line of a table; a value of None is shown as a dash.
+Row = tuple[str, float | int | None, str, str]
+
+
+class OutputError(AceSlamError):
+    """A folder for results cannot be made or written."""
+
+
+def prepare_out_folder(path: Path) -> Path:
+    """Make the folder for results and prove that it can be written; return it resolved.
+
+    A folder that exists is reused, so that a command can be repeated: its results are replaced.
+
+    Raises:
+        OutputError: it is a file, lies below one, or cannot be written.
+    """
+    path = Path(path).expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except FileExistsError:
+        raise OutputError(f"--out {path} is a file: give a folder") from None
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to --out {path}: {error.strerror}: give a folder you can write to"
+        ) from error
+    return path.resolve()
+
+
+def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> str:
+    """Align rows for a terminal, two spaces in."""
+    from ..evaluation.tables import format_table
+
+    return textwrap.indent(format_table(rows, header), "  ")
+
+
+def centimetres(value_m: float | None) -> float | None:
+    """Metres to centimetres in steps of 0.1 mm, None stays None."""
+    return None if value_m is None else round(100.0 * value_m, 2)
+
+
+def megabytes(count: float | None) -> float | None:
+    """Bytes to 10^6 bytes, None stays None."""
+    return None if count is None else round(count / 1e6, 3)
+
+
+def percent(part: float, whole: float) -> str:
+    """Format a part of a whole."""
+    return f"{100.0 * part / whole:.1f} %" if whole else ""
+
+
+def run_rows(summary: dict[str, Any]) -> list[Row]:
+    """Return the table of a run; `summary` is what its `summary.json` holds."""
+    frames, latency = summary["frames"], summary["latency_ms"]
+    ate = summary["ate_rmse_m"]
+    rows: list[Row] = [
+        ("ATE", centimetres(ate), "cm",
+         "RMSE after alignment" if ate is not None else "no ground truth in the source")]
+    if ate is not None:
+        rows += [
+            ("raw ATE", centimetres(summary["raw_ate_rmse_m"]), "cm", "scene coordinates alone"),
+            ("RPE", centimetres(summary["rpe_trans_m_per_s"]), "cm/s", "drift"),
+        ]
+    rows += [
+        (name, summary[name], "", percent(summary[name], frames) if name != "frames" else "")
+        for name in ("frames", "tracked", "lost", "skipped", "rejected")]
+    rows += [
+        ("rate", _rounded(summary["fps"], 1), "Hz",
+         f"{summary['realtime_factor'] or 0.0:.2f} x real time"),
+        ("latency p50", _rounded(latency["p50"], 1), "ms", "image pair to pose"),
+        ("latency p95", _rounded(latency["p95"], 1), "ms", ""),
+        ("map", megabytes(summary["map_bytes"]), "MB", "head weights"),
+        ("keyframes", megabytes(summary["keyframe_bytes"]), "MB",
+         f"{summary['keyframes']} of them"),
+        ("memory", _rounded(summary["peak_rss_mb"], 0), "MB", f"peak; device {summary['device']}"),
+    ]
+    return rows
+
+
+def relocalize_rows(summary: dict[str, Any]) -> list[Row]:
+    """Return the table of relocalisations; `summary` is what their `summary.json` holds."""
+    latency = summary["latency_ms"]
+    rows: list[Row] = [("queries", summary["queries"], "", summary["mode"])]
+    if summary["median_trans_m"] is None:
+        rows.append(("error", None, "", "no answer, or no ground truth in the source"))
+    else:
+        rows += [
+            ("within 5 cm, 5 deg", round(100.0 * summary["recall_5cm_5deg"], 1), "%", ""),
+            ("within 10 cm, 5 deg", round(100.0 * summary["recall_10cm_5deg"], 1), "%", ""),
+            ("median error", centimetres(summary["median_trans_m"]), "cm", ""),
+            ("median error", round(summary["median_rot_deg"], 2), "deg", ""),
+            ("false accepts", summary["false_accepts"], "", "confident but wrong"),
+        ]
+    rows += [("latency p50", _rounded(latency["p50"], 1), "ms", ""),
+             ("latency p95", _rounded(latency["p95"], 1), "ms", "")]
+    return rows
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def say(*lines: str) -> None:
+    """Print lines of a report and flush them, so that a log file shows them at once."""
+    print(*lines, sep="\n", flush=True)
+
+
+def complain(lines: Iterable[str]) -> None:
+    """Print one-line errors to standard error."""
+    for line in lines:
+        print(f"ace-slam: error: {' '.join(line.split())}", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Every parameter of the core, one frozen and checked dataclass per stage."""

@@ -1,0 +1,98 @@
+"""Declaring parameters: one dataclass field holds default, meaning, unit, range and choices."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import field
+from typing import Any, get_type_hints
+
+import yaml
+
+from ..errors import ConfigError
+
+
+def param(
+    default: Any, doc: str, unit: str = "", low: float | None = None, high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare one parameter: default, one-sentence meaning, unit, inclusive range, choices."""
+    return field(default=default, metadata={
+        "doc": doc, "unit": unit, "low": low, "high": high, "choices": choices,
+    })
+
+
+class Checked:
+    """Base of the configuration sections: checks types, ranges and choices on construction."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            if dataclasses.is_dataclass(hints[item.name]):
+                continue
+            name = f"{type(self).__name__.removesuffix('Config').lower()}.{item.name}"
+            value = _coerce(name, getattr(self, item.name), hints[item.name])
+            object.__setattr__(self, item.name, value)
+            low, high = item.metadata.get("low"), item.metadata.get("high")
+            if (low is not None and value < low) or (high is not None and value > high):
+                raise ConfigError(f"{name}={value} is outside [{low}, {high}]")
+            choices = item.metadata.get("choices")
+            if choices and value not in choices:
+                raise ConfigError(f"{name}={value!r}: choose one of {', '.join(choices)}")
+
+
+def _coerce(name: str, value: Any, kind: Any) -> Any:
+    """Accept what yaml and the command line give for `kind`; refuse everything else."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind in (bool, int, float, str) and type(value) is kind:
+        return value
+    raise ConfigError(f"{name}={value!r}: expected {kind.__name__}, got {type(value).__name__}")
+
+
+def flatten(config: Any) -> dict[str, Any]:
+    """Return all parameters as {dotted name: value}, in declaration order."""
+    flat: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            for sub in dataclasses.fields(value):
+                flat[f"{item.name}.{sub.name}"] = getattr(value, sub.name)
+        else:
+            flat[item.name] = value
+    return flat
+
+
+def describe(config: Any) -> dict[str, dict[str, Any]]:
+    """Return {dotted name: metadata} with doc, unit, low, high and choices."""
+    found: dict[str, dict[str, Any]] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            for sub in dataclasses.fields(value):
+                found[f"{item.name}.{sub.name}"] = dict(sub.metadata)
+        else:
+            found[item.name] = dict(item.metadata)
+    return found
+
+
+def dump_yaml(config: Any) -> str:
+    """Render the configuration as a ROS parameter file with every parameter explained."""
+    notes = describe(config)
+    lines = ["/**:", "  ros__parameters:"]
+    section = ""
+    for name, value in flatten(config).items():
+        head, _, leaf = name.rpartition(".")
+        if head != section:
+            section = head
+            lines.append(f"    {head}:")
+        indent = "      " if head else "    "
+        note = notes[name]
+        unit = f" [{note['unit']}]" if note["unit"] else ""
+        choices = f" ({', '.join(note['choices'])})" if note["choices"] else ""
+        span = ""
+        if note["low"] is not None or note["high"] is not None:
+            span = f" in {note['low']}..{note['high'] if note['high'] is not None else ''}"
+        lines.append(f"{indent}# {note['doc']}{unit}{choices}{span}")
+        text = yaml.safe_dump(value, default_flow_style=True).replace("\n...", "").strip()
+        lines.append(f"{indent}{leaf}: {text}")
+    return "\n".join(lines) + "\n"

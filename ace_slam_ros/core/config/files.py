@@ -1,0 +1,73 @@
+"""Reading a parameter file: ours, and the entries in it that ROS itself takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import ConfigError
+from .sections import SlamConfig
+
+#: First part of the names that ROS gives to every node: no parameters of ours.
+ROS_OWN = ("use_sim_time", "qos_overrides", "start_type_description_service")
+
+
+def load_config(path: Path | None) -> SlamConfig:
+    """Read a yaml file, plain nested sections or a ROS parameter file (`/**: ros__parameters:`).
+
+    Raises:
+        ConfigError: the file is missing, not yaml, or holds an unknown or refused parameter.
+    """
+    values: dict[str, Any] = {}
+    for key, value in _read(path).items():
+        if isinstance(value, dict):
+            values.update({f"{key}.{name}": v for name, v in value.items()})
+        else:
+            values[key] = value
+    try:
+        return SlamConfig().with_values({k: v for k, v in values.items() if not _is_ros_own(k)})
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def load_ros_own(path: Path | None) -> dict[str, Any]:
+    """Return the entries of the same file that are of ROS, such as `qos_overrides`.
+
+    `use_sim_time` is left out: launch and `ace-slam up` have an option for it that counts.
+
+    Raises:
+        ConfigError: the file is missing or not yaml.
+    """
+    return {key: value for key, value in _read(path).items()
+            if _is_ros_own(key) and key != "use_sim_time"}
+
+
+def _is_ros_own(name: str) -> bool:
+    return name.split(".")[0] in ROS_OWN
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    """Return the parameters of a file as they are nested in it."""
+    if path is None:
+        return {}
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read config {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not yaml: {error}") from error
+    tree = {} if tree is None else tree
+    single = [name for name, part in tree.items() if name != "/**" and isinstance(part, dict)
+              and "ros__parameters" in part] if isinstance(tree, dict) else []
+    if single:
+        raise ConfigError(
+            f"{path}: the section '{single[0]}' is for one node, but the nodes must agree: put "
+            "its parameters below `/**: ros__parameters:`")
+    if isinstance(tree, dict) and "/**" in tree:
+        section = tree["/**"] or {}
+        tree = (section.get("ros__parameters") or {}) if isinstance(section, dict) else section
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected sections like `tracker:` with parameters below")
+    return {str(key): value for key, value in tree.items()}

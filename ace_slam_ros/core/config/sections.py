@@ -1,0 +1,317 @@
+"""Every parameter of the system: frozen dataclasses with defaults, units, ranges and meaning.
+
+The yaml files in `config/`, the ROS parameters and the table in the documentation are generated
+from these fields; nothing else holds a default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from ..errors import ConfigError
+from .fields import Checked, flatten, param
+
+
+@dataclass(frozen=True)
+class SensorConfig(Checked):
+    """The depth camera."""
+
+    min_depth_m: float = param(0.3, "nearer depth is ignored", "m", 0.0, 10.0)
+    max_depth_m: float = param(6.0, "farther depth is ignored", "m", 0.1, 100.0)
+    noise_base_m: float = param(
+        0.001, "a in the depth noise model sigma = a + b z^2", "m", 1e-5, 0.1)
+    noise_quadratic: float = param(
+        0.0025, "b in the depth noise model sigma = a + b z^2 (structured light, D435: 0.0025)",
+        "1/m", 0.0, 0.1)
+    pixel_sigma: float = param(
+        1.0, "standard deviation of an image measurement", "px", 0.05, 10.0)
+
+    readout_s: float = param(
+        -1.0, "time from the first row of the colour image to the last (rolling shutter), the "
+        "stamp being that of the first; 0 = all rows at once, negative = measured while tracking",
+        "s", -1.0, 0.1)
+
+    def depth_sigma_m(self, depth_m: Any) -> Any:
+        """Standard deviation of a depth measurement: a + b z^2, for numbers, arrays, tensors."""
+        return self.noise_base_m + self.noise_quadratic * depth_m**2
+
+
+@dataclass(frozen=True)
+class EncoderConfig(Checked):
+    """The frozen image encoder."""
+
+    name: str = param(
+        "tiny", "which encoder: tiny ships with the package, the others need encoder.weights",
+        choices=("tiny", "xfeat", "superpoint", "ace", "dinov2"))
+    weights: str = param("", "path of encoder weights; empty = the weights shipped with it")
+    weights_sha256: str = param(
+        "", "SHA-256 (64 hex digits) that the weights must have; empty = any")
+    codebook: str = param(
+        "", "path of the codebook; empty = beside the weights, where training/build_codebook.py "
+        "writes it")
+    precision: str = param(
+        "auto", "of the encoder's layers; auto = bf16 where the processor computes in it, else "
+        "fp32", choices=("auto", "fp32", "bf16"))
+    threads: int = param(
+        0, "torch threads of the process; 0 = 1 in a ROS node, half the cores in `ace-slam run`",
+        "", 0, 256)
+
+
+@dataclass(frozen=True)
+class FeatureConfig(Checked):
+    """Which cells of the encoder's grid become features."""
+
+    mode: str = param(
+        "dense", "dense: the cells of the grid with most texture; sparse: of these only the ones "
+        "with more texture than their neighbours, or the encoder's own keypoints (superpoint)",
+        choices=("dense", "sparse"))
+    count: int = param(1200, "features per frame at most", "", 50, 20000)
+
+
+@dataclass(frozen=True)
+class HeadConfig(Checked):
+    """The scene head: local affine experts in closed form, or a network trained by replay."""
+
+    type: str = param(
+        "affine", "kind of head of a new map; affine: local affine experts in closed form, "
+        "trimlp: network that votes on three planes (ACE-SLAM), hommlp: network that regresses "
+        "homogeneous points (ACE)", choices=("affine", "trimlp", "hommlp"))
+    experts_per_word: int = param(64, "places one word may stand for (aliasing)", "", 1, 255)
+    max_experts: int = param(
+        29000, "experts at most, 34 bytes each with 8 inputs; beyond, every cubic metre keeps "
+        "those that most keyframes confirmed", "", 100, 1000000)
+    inputs: int = param(
+        8, "principal directions of a descriptor around its word that an expert uses", "", 1, 16)
+    neighbours: int = param(1, "nearest words a feature belongs to", "", 1, 8)
+    ridge: float = param(
+        0.1, "ridge of the expert fit in units of samples of unit variance", "", 1e-6, 100.0)
+    new_expert_m: float = param(
+        0.12, "a sample farther than this from every expert of its word starts another one", "m",
+        0.01, 10.0)
+    hidden_width: int = param(256, "trimlp, hommlp: width of the hidden layers", "", 16, 2048)
+    hidden_layers: int = param(2, "trimlp, hommlp: hidden layers", "", 1, 8)
+    extent_m: float = param(
+        0.0, "trimlp: side of the first grid; 0 = as far as the first keyframe sees", "m", 0.0,
+        1000.0)
+    extent_margin: float = param(
+        0.2, "trimlp: added on every side of the first grid, as a share of it", "", 0.0, 5.0)
+    grid_cells: int = param(
+        10, "trimlp: cells along the longest side of the first grid", "", 2, 128)
+    grid_votes: int = param(
+        1728, "trimlp: cells of the three planes together at most; a grid that grows beyond it "
+        "merges cells in pairs", "", 12, 100000)
+    learning_rate: float = param(0.004, "trimlp, hommlp: step size of Adam", "", 1e-6, 0.1)
+    batch_features: int = param(512, "trimlp, hommlp: features per gradient step", "", 16, 65536)
+    steps_first: int = param(
+        300, "trimlp, hommlp: gradient steps for the first keyframe when time does not count "
+        "(--every-frame)", "", 1, 100000)
+    steps_per_keyframe: int = param(
+        80, "trimlp, hommlp: gradient steps for each further keyframe when time does not count",
+        "", 1, 10000)
+    replay_features: int = param(
+        1200, "trimlp, hommlp: features kept of a keyframe for replay", "", 50, 20000)
+    descriptor_noise: float = param(
+        0.5, "trimlp, hommlp: length of the random vector added to a descriptor (of length 1) in "
+        "training with one keyframe, so that other views are placed as well; 1 / sqrt(n) of it "
+        "with n keyframes", "", 0.0, 5.0)
+    newest_keyframes: int = param(
+        5, "trimlp, hommlp: newest keyframes that are always in the window (W_L)", "", 1, 100)
+    newest_share: float = param(
+        0.3, "trimlp, hommlp: share of the replayed features that the newest keyframes get", "",
+        0.0, 1.0)
+    error_weight: float = param(
+        0.1, "trimlp, hommlp: alpha in the weight 1/|P| + alpha (1 - lambda) of one of |P| "
+        "keyframes, lambda being the share of its features that agree with the head", "",
+        0.0, 100.0)
+
+
+@dataclass(frozen=True)
+class SolverConfig(Checked):
+    """Robust pose from scene coordinates."""
+
+    hypotheses: int = param(128, "3-point hypotheses tried per frame", "", 8, 4096)
+    inlier_m: float = param(
+        0.05, "inlier gate at 1 m before depth noise is added", "m", 0.001, 1.0)
+    min_inliers: int = param(40, "fewer inliers are no pose", "", 6, 10000)
+    min_confidence: float = param(
+        0.05, "a pose with which a smaller share of the features agrees beyond chance is none, "
+        "for tracking, for the end of LOST and for relocalize (whose request may ask for more); "
+        "in unknown places poses reach 0.03", "", 0.01, 1.0)
+
+    def gate_m(self, depth_m: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the inlier gate at depths, before depth noise is added; constant up to 2 m."""
+        return self.inlier_m * np.maximum(1.0, depth_m / 2.0)
+
+
+@dataclass(frozen=True)
+class TrackerConfig(Checked):
+    """Frame-to-map tracking and the state machine."""
+
+    refine: bool = param(True, "refine with image tracks against local keyframes")
+    track_points: int = param(300, "image points followed by the refinement", "", 30, 3000)
+    window: int = param(
+        6, "keyframes around a new one that are adjusted together; 0 = none", "", 0, 30)
+    motion_prior: bool = param(
+        True, "search where odometry or constant velocity predict the camera; false = where it "
+        "was last")
+    min_tracks: int = param(
+        25, "fewer refined inliers and the refinement is not used", "", 6, 1000)
+    surfaces: bool = param(
+        True, "where texture is missing, follow the surfaces of the nearest keyframe instead")
+    frame_budget_ms: float = param(
+        25.0, "time per frame a live tracker keeps to by relocalising only some frames and, if "
+        "that is not enough, refining against one keyframe instead of two; 0 = do all on every "
+        "frame", "ms", 0.0, 10000.0)
+    frame_deadline_ms: float = param(
+        50.0, "time from a frame's arrival by which a live tracker ends its work on it, when "
+        "tracking is sure; what does not fit waits for later frames", "ms", 1.0, 10000.0)
+    lost_after_s: float = param(
+        0.15, "time without any accepted pose until the state is LOST, which the next frame "
+        "declares: at 20 Hz and more within 0.2 s", "s", 0.0, 10.0)
+    segment_after_s: float = param(
+        3.0, "how long a lost camera must have looked at a place with texture and depth that the "
+        "map does not know, without a break, until it goes on there in a new segment of the map, "
+        "which is joined to the rest when a known place is seen; mapping only; 0 = never, wait "
+        "for a known place", "s", 0.0, 3600.0)
+    override_m: float = param(
+        0.15, "a confident scene-coordinate pose this far from the refined one overrides it", "m",
+        0.01, 10.0)
+    override_ratio: float = param(
+        0.5, "inlier ratio that makes a scene-coordinate pose confident", "", 0.05, 1.0)
+
+
+@dataclass(frozen=True)
+class KeyframeConfig(Checked):
+    """When a frame becomes a keyframe."""
+
+    translation_m: float = param(
+        0.10, "distance to the nearest keyframe, at 1 m median scene depth", "m", 0.01, 5.0)
+    rotation_deg: float = param(8.0, "rotation to the nearest keyframe", "deg", 0.5, 90.0)
+    max_count: int = param(400, "keyframes kept by the mapper", "", 10, 5000)
+
+
+@dataclass(frozen=True)
+class MapperConfig(Checked):
+    """The asynchronous mapper."""
+
+    budget_ms: float = param(
+        50.0, "work per cycle before weights are published", "ms", 1.0, 5000.0)
+    pose_graph: bool = param(
+        True, "correct keyframe poses with verified loops; needs gtsam, without it nothing is "
+        "corrected")
+    window_newest: int = param(
+        5, "newest keyframes of a window, for which loops are looked for first (W_L)", "", 1, 100)
+    window_sampled: int = param(5, "other keyframes of a window (W_G)", "", 0, 100)
+    window_error_weight: float = param(
+        0.1, "alpha in the weight 1/|P| + alpha (1 - lambda) of these, lambda being the share of "
+        "a keyframe's features that the head explained", "", 0.0, 100.0)
+    autosave_s: float = param(
+        5.0, "session state is written this often for restart after a crash; 0 = never", "s",
+        0.0, 3600.0)
+
+
+@dataclass(frozen=True)
+class RelocalizerConfig(Checked):
+    """The relocalization service."""
+
+    hypotheses: int = param(512, "3-point hypotheses tried per query", "", 8, 8192)
+    min_confidence_rgb: float = param(
+        0.12, "what solver.min_confidence is for all else, for queries without depth: no distance "
+        "tells places apart that look alike; only higher values than that one count", "",
+        0.01, 1.0)
+    pose_sigma_m: float = param(
+        0.005, "what one frame cannot show of its pose (shutter, colour and depth of different "
+        "instants), added to its covariance", "m", 0.0, 1.0)
+    pose_sigma_deg: float = param(0.3, "the same for the rotation", "deg", 0.0, 45.0)
+    queue: int = param(16, "callers that may wait; more are answered BUSY", "", 1, 1000)
+
+
+@dataclass(frozen=True)
+class RosConfig(Checked):
+    """Frames, transports and publication; used by the ROS nodes alone."""
+
+    map_frame: str = param("map", "frame id of the map")
+    odom_frame: str = param("odom", "frame id of the robot's odometry; empty = none")
+    base_frame: str = param("base_link", "frame id of the robot, whose pose is published")
+    camera_extrinsic: str = param(
+        "", "camera (optical) in base as 'x y z qx qy qz qw'; empty = from TF, else the camera's "
+        "body frame (x forward, z up) is taken as the base")
+    publish_tf: bool = param(True, "broadcast map -> odom, or map -> base without odometry")
+    use_odometry: bool = param(
+        True, "predict the motion with TF odom_frame -> base_frame where it is published")
+    forward_initialpose: bool = param(
+        False, "relocalizer: send each pose found in the newest frame to the topic initialpose, "
+        "as pose of base_frame (for AMCL and for the tracker)")
+    color_transport: str = param("raw", "colour transport", choices=("raw", "compressed"))
+    depth_transport: str = param("raw", "depth transport", choices=("raw", "compressedDepth"))
+    slop_s: float = param(0.02, "largest stamp gap of an image pair", "s", 0.0, 1.0)
+    map_dir: str = param("", "map folder to load at start and to save to; empty = none")
+    mode: str = param("mapping", "mapping or localization (never writes)",
+                      choices=("mapping", "localization"))
+    save_on_exit: bool = param(False, "save the map to map_dir when the mapper shuts down")
+    parent_pid: int = param(0, "exit when this process is gone; 0 = do not watch", "", 0)
+    autostart: bool = param(
+        True, "configure and activate at start; false = wait for a lifecycle manager")
+
+
+@dataclass(frozen=True)
+class SlamConfig(Checked):
+    """The whole configuration."""
+
+    device: str = param("auto", "auto, cpu, cuda or cuda:N")
+    seed: int = param(0, "seed of every random source", "", 0)
+    sensor: SensorConfig = field(default_factory=SensorConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
+    mapper: MapperConfig = field(default_factory=MapperConfig)
+    relocalizer: RelocalizerConfig = field(default_factory=RelocalizerConfig)
+    ros: RosConfig = field(default_factory=RosConfig)
+
+    def with_values(self, values: dict[str, Any]) -> SlamConfig:
+        """Return a copy with dotted keys (`tracker.refine`) replaced.
+
+        Raises:
+            ConfigError: a key is unknown (near matches are named) or a value is refused.
+        """
+        known = flatten(self)
+        result: Any = self
+        for key, value in values.items():
+            if key not in known:
+                raise ConfigError(f"unknown parameter '{key}'{_suggest(key, known)}")
+            section, _, name = key.rpartition(".")
+            if section:
+                part = dataclasses.replace(getattr(result, section), **{name: value})
+                result = dataclasses.replace(result, **{section: part})
+            else:
+                result = dataclasses.replace(result, **{name: value})
+        return result  # type: ignore[no-any-return]
+
+    def with_overrides(self, assignments: list[str]) -> SlamConfig:
+        """Return a copy with command-line assignments (`a.b=v`, v in yaml) applied."""
+        values: dict[str, Any] = {}
+        for text in assignments:
+            key, equals, value = text.partition("=")
+            if not equals:
+                raise ConfigError(f"--set {text!r}: write it as name=value")
+            try:
+                values[key.strip()] = yaml.safe_load(value)
+            except yaml.YAMLError as error:
+                raise ConfigError(f"--set {text!r}: {error}") from error
+        return self.with_values(values)
+
+
+def _suggest(key: str, known: dict[str, Any]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else "; `ace-slam dump-config` lists them all"

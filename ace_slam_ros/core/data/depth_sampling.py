@@ -1,0 +1,70 @@
+"""Depth of a small window when it is one surface: no points in the air at edges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..config.sections import SensorConfig
+from ..geometry.arrays import Float32Array
+
+
+def surface_depth(
+    window_kN: Float32Array, sensor: SensorConfig, least: int, slope: float
+) -> Float32Array:
+    """Mean depth of each of N windows of k pixels.
+
+    Args:
+        window_kN: (k, ...) measured depth in metres, 0 or NaN where there is none.
+        sensor: range and noise.
+        least: fewer pixels in range are no measurement.
+        slope: spread that a slanted surface explains, as a share of the depth.
+
+    Returns:
+        (...) float32 metres, NaN where too little is measured or it spreads by more than slope
+        and four standard deviations of noise.
+    """
+    good = (window_kN >= sensor.min_depth_m) & (window_kN <= sensor.max_depth_m)
+    count = good.sum(axis=0)
+    mean = np.where(good, window_kN, 0).sum(axis=0) / np.maximum(count, 1)
+    low = np.where(good, window_kN, np.inf).min(axis=0)
+    high = np.where(good, window_kN, 0).max(axis=0)
+    spread = slope * mean + 4 * sensor.depth_sigma_m(mean)
+    usable = (count >= least) & (high - low <= spread)
+    return np.where(usable, mean, np.nan).astype(np.float32)
+
+
+def point_depth(
+    depth_m: Float32Array, pixels_n2: Float32Array, sensor: SensorConfig
+) -> Float32Array:
+    """Depth (n,) at pixels: mean of the 3x3 measured pixels if they are one surface, else NaN."""
+    columns = np.rint(pixels_n2[:, 0]).astype(np.int64)
+    rows = np.rint(pixels_n2[:, 1]).astype(np.int64)
+    height, width = depth_m.shape
+    inside = (columns > 0) & (columns < width - 1) & (rows > 0) & (rows < height - 1)
+    columns, rows = np.clip(columns, 1, width - 2), np.clip(rows, 1, height - 2)
+    steps = np.arange(-1, 2)
+    window = depth_m[rows[:, None, None] + steps[:, None], columns[:, None, None] + steps]
+    found = surface_depth(window.reshape(-1, 9).T, sensor, least=5, slope=0.02)
+    return np.where(inside, found, np.float32(np.nan))
+
+
+def cell_depth(depth_m: Float32Array, stride: int, sensor: SensorConfig) -> Float32Array:
+    """Mean depth (h, w) of the 4x4 pixels around each cell centre, NaN unless one surface."""
+    first = stride // 2 - 2
+    h, w = depth_m.shape[0] // stride, depth_m.shape[1] // stride
+    cells = depth_m[: h * stride, : w * stride].reshape(h, stride, w, stride)
+    window = cells[:, first:first + 4, :, first:first + 4].transpose(1, 3, 0, 2).reshape(16, h, w)
+    return surface_depth(window, sensor, least=8, slope=0.03)
+
+
+def pixel_depth(
+    depth_m: Float32Array, pixels_N2: Float32Array, sensor: SensorConfig
+) -> Float32Array:
+    """Mean depth (N,) of the 4x4 pixels around each pixel, NaN unless one surface inside."""
+    padded = np.pad(depth_m, 2)  # no depth outside
+    first = np.floor(pixels_N2).astype(int) + 1  # one before the pixel, plus the padding
+    step = np.arange(4)
+    rows = first[:, 1, None, None] + step[:, None]
+    columns = first[:, 0, None, None] + step[None, :]
+    window_16N = padded[rows, columns].reshape(len(pixels_N2), 16).T
+    return surface_depth(window_16N, sensor, least=8, slope=0.03)

@@ -1,0 +1,62 @@
+"""One synchronised colour + depth image with its camera: what a sensor hands to the core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from ..errors import DataError
+from ..geometry.arrays import Float32Image, UInt8Image
+from .camera import Camera
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera frame.
+
+    Attributes:
+        stamp_ns: acquisition time, integer nanoseconds.
+        image: (H, W, 3) uint8 RGB or (H, W) uint8 grey.
+        depth_m: (H, W) float32 metres along the optical axis, 0 where there is no measurement;
+            None for an RGB-only query.
+        camera: intrinsics of both images (depth registered to colour).
+
+    Raises:
+        DataError: image, depth and camera sizes disagree, or a dtype is wrong.
+    """
+
+    stamp_ns: int
+    image: UInt8Image
+    depth_m: Float32Image | None
+    camera: Camera
+    _cache: dict[str, UInt8Image] = field(
+        default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        size = (self.camera.height, self.camera.width)
+        if self.image.dtype != np.uint8 or self.image.shape[2:] not in ((), (3,)):
+            raise DataError(
+                f"image must be uint8 (H, W) or (H, W, 3), got {self.image.dtype} "
+                f"{self.image.shape}"
+            )
+        if self.image.shape[:2] != size:
+            raise DataError(
+                f"image is {self.image.shape[1]}x{self.image.shape[0]} but camera_info says "
+                f"{size[1]}x{size[0]}: use the camera_info of the same stream"
+            )
+        if self.depth_m is not None and self.depth_m.shape != size:
+            raise DataError(
+                f"depth is {self.depth_m.shape[1]}x{self.depth_m.shape[0]} but colour is "
+                f"{size[1]}x{size[0]}: register depth to colour (align_depth.enable on RealSense)"
+            )
+
+    @property
+    def grey(self) -> UInt8Image:
+        """(H, W) uint8 luminance, computed once."""
+        if self.image.ndim == 2:
+            return self.image
+        if "grey" not in self._cache:
+            self._cache["grey"] = np.asarray(cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY))
+        return self._cache["grey"]

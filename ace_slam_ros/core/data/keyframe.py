@@ -1,0 +1,72 @@
+"""Features of one frame and keyframes: what the tracker extracts and the mapper learns from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..geometry.arrays import Float32Array, Float64Array, Int8Array
+from .camera import Camera
+from .features import Features
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """A frame the mapper learns from: features, camera-frame points and a pose, never an image.
+
+    Attributes:
+        id: unique and increasing within one tracker run.
+        stamp_ns: stamp of the frame.
+        T_map_cam: (4, 4) camera-to-map pose at creation.
+        descriptors_i8_ND: (N, D) int8; scaled to unit norm they are the descriptors.
+        pixels_N2: (N, 2) float32 pixels.
+        points_cam_N3: (N, 3) float32 camera-frame points, metres, all finite.
+        camera: intrinsics.
+        reference: id and pose (this camera in that keyframe's) of the keyframe it was tracked
+            against, as the tracker measured it; None for the first. It stays true when
+            corrections that the tracker does not know yet have moved both.
+    """
+
+    id: int
+    stamp_ns: int
+    T_map_cam: Float64Array
+    descriptors_i8_ND: Int8Array
+    pixels_N2: Float32Array
+    points_cam_N3: Float32Array
+    camera: Camera
+    reference: tuple[int, Float64Array] | None = None
+
+    @staticmethod
+    def from_features(
+        id: int, stamp_ns: int, T_map_cam: Float64Array, features: Features, camera: Camera,
+        reference: tuple[int, Float64Array] | None = None,
+    ) -> Keyframe:
+        """Quantise the features that have depth to eight bits a channel."""
+        good = np.isfinite(features.points_cam_N3).all(axis=1)
+        descriptors = features.descriptors_ND[good]
+        largest = np.abs(descriptors).max(axis=1, keepdims=True, initial=1e-6)
+        scaled = np.rint(descriptors * (127.0 / largest))
+        return Keyframe(
+            id, stamp_ns, np.asarray(T_map_cam, np.float64), scaled.astype(np.int8),
+            features.pixels_N2[good], features.points_cam_N3[good], camera, reference,
+        )
+
+    def pick(self, which_N: npt.NDArray[np.bool_]) -> Keyframe:
+        """Return the keyframe with some of its features, by mask."""
+        return replace(
+            self, descriptors_i8_ND=self.descriptors_i8_ND[which_N],
+            pixels_N2=self.pixels_N2[which_N], points_cam_N3=self.points_cam_N3[which_N])
+
+    def shared_with(self, revision: Keyframe) -> npt.NDArray[np.bool_]:
+        """Return which features (N,) a revision of this keyframe still has."""
+        rows = np.ascontiguousarray(self.pixels_N2).view(np.int64)[:, 0]
+        return np.isin(rows, np.ascontiguousarray(revision.pixels_N2).view(np.int64)[:, 0])
+
+    @property
+    def descriptors_ND(self) -> Float32Array:
+        """(N, D) float32 unit-norm descriptors."""
+        values = self.descriptors_i8_ND.astype(np.float32)
+        norms = np.linalg.norm(values, axis=1, keepdims=True)
+        return np.asarray(values / np.maximum(norms, 1e-6), np.float32)

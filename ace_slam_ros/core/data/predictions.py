@@ -1,0 +1,20 @@
+"""Scene coordinates as heads predict them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..geometry.arrays import Float32Array
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scene coordinates of N features, several hypotheses each.
+
+    Attributes:
+        coords_map_NS3: (N, S, 3) float32 metres in the map frame.
+        sigma_m_NS: (N, S) float32 standard deviation per axis, metres; inf where there is none.
+    """
+
+    coords_map_NS3: Float32Array
+    sigma_m_NS: Float32Array

@@ -1,0 +1,119 @@
+"""What an encoder is to the rest of the system: grey image in, unit-norm descriptors out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import EncoderError
+from ..runtime.steps import Parts
+from .codebook import Codebook
+
+UInt8Image = npt.NDArray[np.uint8]
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """What an encoder declares of itself.
+
+    Attributes:
+        name: as the parameter `encoder.name` has it.
+        stride: pixels per cell of the descriptor grid.
+        dimension: descriptor width.
+        receptive_field_px: side of the image window that a descriptor sees; None = whole image.
+        size_multiple: image sides are padded to multiples of this.
+        normalisation: what is done to grey values before the first layer.
+        licence: of the published weights.
+        restricted: whether that licence forbids commercial use.
+
+    Raises:
+        EncoderError: the stride is odd or below four: texture and depth of a cell are taken from
+            an even number of pixels around its centre.
+    """
+
+    name: str
+    stride: int
+    dimension: int
+    receptive_field_px: int | None
+    size_multiple: int
+    normalisation: str
+    licence: str
+    restricted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stride % 2 or self.stride < 4:
+            raise EncoderError(
+                f"encoder '{self.name}' has a stride of {self.stride} pixels: features need an "
+                "even one of at least 4")
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """Points an encoder chose itself, best first.
+
+    Attributes:
+        pixels_N2: (N, 2) float32 pixels.
+        descriptors_ND: (N, D) float32 unit norm.
+    """
+
+    pixels_N2: Float32Array
+    descriptors_ND: Float32Array
+
+
+class Encoder(ABC):
+    """A loaded encoder with the codebook that belongs to it.
+
+    Attributes:
+        spec: what it declares of itself.
+        hash: first 16 hex digits of the SHA-256 over weights and codebook; maps record it.
+        codebook: words and projection for the heads, the same for every scene.
+        device: where the network and the codebook live.
+    """
+
+    def __init__(
+        self, spec: EncoderSpec, content_hash: str, codebook: Codebook, device: torch.device
+    ) -> None:
+        self.spec, self.hash, self.device = spec, content_hash, device
+        self.codebook = codebook.to(device)
+
+    @property
+    def name(self) -> str:
+        """Which encoder."""
+        return self.spec.name
+
+    @property
+    def stride(self) -> int:
+        """Pixels per cell."""
+        return self.spec.stride
+
+    @property
+    def dimension(self) -> int:
+        """Descriptor width."""
+        return self.spec.dimension
+
+    @abstractmethod
+    def describe(self, grey_HW: UInt8Image) -> Tensor:
+        """Return (h, w, D) float32 unit-norm descriptors of a grey image, on `device`.
+
+        h = H // stride, w = W // stride. Cell (i, j) describes the image around pixel
+        (s j + (s - 1) / 2, s i + (s - 1) / 2) for a stride s.
+        """
+
+    def describe_in_parts(self, grey_HW: UInt8Image) -> Parts[Tensor]:
+        """Do as `describe`, with pauses."""
+        yield from ()
+        return self.describe(grey_HW)
+
+    def keypoints(self, grey_HW: UInt8Image) -> Keypoints | None:
+        """Return the points the encoder detects; None when it has no detector of its own."""
+        return None
+
+    def warm_up(self, width: int = 640, height: int = 480) -> None:
+        """Run once so that the first frame does not pay for kernel selection."""
+        self.describe(np.zeros((height, width), np.uint8))

@@ -1,0 +1,1 @@
+"""Encoders of other people, run with weights that the user brings."""

@@ -1,0 +1,1 @@
+"""Rigid-body math and array types; imports nothing else of this package."""

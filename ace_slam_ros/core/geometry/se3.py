@@ -1,0 +1,103 @@
+"""Rigid-body geometry: poses as 4x4 float64 camera-to-map matrices, quaternions xyzw."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from .arrays import Float64Array
+
+#: Rotation from the optical frame (x right, y down, z forward) to the body frame of REP 103
+#: (x forward, y left, z up): p_body = R_body_optical @ p_optical.
+R_BODY_OPTICAL_33: Float64Array = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], np.float64)
+
+
+def make_pose(R_33: Float64Array, t_3: Float64Array) -> Float64Array:
+    """Return the 4x4 pose of a rotation matrix (3, 3) and a translation (3,) in metres."""
+    T_44 = np.eye(4)
+    T_44[:3, :3] = R_33
+    T_44[:3, 3] = t_3
+    return T_44
+
+
+def invert_pose(T_44: Float64Array) -> Float64Array:
+    """Return the inverse of a rigid 4x4 pose."""
+    R_33 = T_44[:3, :3].T
+    return make_pose(R_33, -R_33 @ T_44[:3, 3])
+
+
+def transform_points(T_44: Float64Array, points_N3: Float64Array) -> Float64Array:
+    """Apply a 4x4 pose to points (N, 3)."""
+    return points_N3 @ T_44[:3, :3].T + T_44[:3, 3]
+
+
+def pose_from_quaternion(t_3: Float64Array, q_xyzw_4: Float64Array) -> Float64Array:
+    """Return the 4x4 pose of a translation (3,) metres and a quaternion (4,) in xyzw order."""
+    return make_pose(Rotation.from_quat(q_xyzw_4).as_matrix(), np.asarray(t_3, np.float64))
+
+
+def quaternion_from_pose(T_44: Float64Array) -> Float64Array:
+    """Return the unit quaternion (4,) xyzw, w >= 0, of a 4x4 pose."""
+    q_xyzw_4 = Rotation.from_matrix(T_44[:3, :3]).as_quat()  # of either sign in older SciPy
+    return np.asarray(np.copysign(1.0, q_xyzw_4[3]) * q_xyzw_4)
+
+
+def exp_se3(xi_6: Float64Array) -> Float64Array:
+    """Exponential of a twist (6,): translation part first (metres), then rotation (radians)."""
+    omega = np.asarray(xi_6[3:], np.float64)
+    angle = float(np.linalg.norm(omega))
+    W = np.array([
+        [0.0, -omega[2], omega[1]], [omega[2], 0.0, -omega[0]], [-omega[1], omega[0], 0.0]
+    ])
+    if angle < 1e-8:
+        a, b, c = 1.0, 0.5, 1.0 / 6.0
+    else:
+        a = np.sin(angle) / angle
+        b = (1.0 - np.cos(angle)) / angle**2
+        c = (1.0 - a) / angle**2
+    V_33 = np.eye(3) + b * W + c * (W @ W)
+    return make_pose(np.eye(3) + a * W + b * (W @ W), V_33 @ np.asarray(xi_6[:3], np.float64))
+
+
+def pose_errors_in_map(T_N44: Float64Array, T_true_N44: Float64Array) -> Float64Array:
+    """Translation and rotation errors (N, 6) along and about the axes of the map."""
+    rotation_N33 = T_N44[:, :3, :3] @ np.swapaxes(T_true_N44[:, :3, :3], 1, 2)
+    return np.concatenate([T_N44[:, :3, 3] - T_true_N44[:, :3, 3],
+                           Rotation.from_matrix(rotation_N33).as_rotvec()], axis=1)
+
+
+def log_se3(T_44: Float64Array) -> Float64Array:
+    """Logarithm of a rigid pose: twist (6,), translation part first, inverse of `exp_se3`."""
+    omega = Rotation.from_matrix(T_44[:3, :3]).as_rotvec()
+    angle = float(np.linalg.norm(omega))
+    W = np.array([
+        [0.0, -omega[2], omega[1]], [omega[2], 0.0, -omega[0]], [-omega[1], omega[0], 0.0]
+    ])
+    if angle < 1e-8:
+        V_inv = np.eye(3) - 0.5 * W + W @ W / 12.0
+    else:
+        half = 0.5 * angle
+        V_inv = np.eye(3) - 0.5 * W + (1.0 - half / np.tan(half)) / angle**2 * (W @ W)
+    return np.concatenate([V_inv @ T_44[:3, 3], omega])
+
+
+def cross_matrices(v_n3: Float64Array) -> Float64Array:
+    """Return (n, 3, 3) matrices with M @ w = v x w."""
+    M = np.zeros((len(v_n3), 3, 3))
+    M[:, 0, 1], M[:, 0, 2] = -v_n3[:, 2], v_n3[:, 1]
+    M[:, 1, 0], M[:, 1, 2] = v_n3[:, 2], -v_n3[:, 0]
+    M[:, 2, 0], M[:, 2, 1] = -v_n3[:, 1], v_n3[:, 0]
+    return M
+
+
+def rotation_angle_rad(R_33: Float64Array) -> float:
+    """Angle of a rotation matrix in radians, in [0, pi]."""
+    return float(np.linalg.norm(Rotation.from_matrix(R_33).as_rotvec()))
+
+
+def pose_error(T_a_44: Float64Array, T_b_44: Float64Array) -> tuple[float, float]:
+    """Distance between two poses: (translation in metres, rotation in radians)."""
+    translation_m = float(np.linalg.norm(T_a_44[:3, 3] - T_b_44[:3, 3]))
+    return translation_m, rotation_angle_rad(T_a_44[:3, :3].T @ T_b_44[:3, :3])
+
+

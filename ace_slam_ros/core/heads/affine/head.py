@@ -1,0 +1,120 @@
+"""The affine head: local linear experts on a fixed codebook.
+
+A descriptor falls on its nearest codebook words; each word owns up to S experts, one per place
+it stands for; an expert maps the whitened difference between descriptor and word to a 3-D point.
+`AffineHead` predicts from frozen weights, which `AffineLearner` (affine_learner.py) makes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...data.predictions import Predictions
+from ...encoders.codebook import Codebook
+from ...errors import MapError
+from ...geometry.arrays import Float32Array
+
+HEAD_TYPE = "affine"
+#: Steps of a rounded slope and offset.
+SLOPE_LEVELS, OFFSET_LEVELS = 127.0, 32767.0
+
+
+def encode_words(
+    descriptors_ND: Tensor, codebook: Codebook, neighbours: int, inputs: int
+) -> tuple[Tensor, Tensor]:
+    """Return nearest words (N, k) int64 and expert inputs (N, k, P + 1), the last one being 1."""
+    words_Nk = codebook.nearest(descriptors_ND, neighbours)
+    seen, centres = descriptors_ND @ codebook.projection_DP, codebook.projected_KP[words_Nk]
+    projected = (seen[:, None] - centres)[..., :inputs]
+    return words_Nk, torch.cat([projected, torch.ones_like(projected[..., :1])], dim=-1)
+
+
+class ExpertIndex:
+    """Which experts each word has."""
+
+    def __init__(self, word_E: Tensor, words: int) -> None:
+        """Index experts by their words; `words` is the size of the codebook."""
+        self._expert_E = torch.argsort(word_E, stable=True)
+        self.count_K = torch.bincount(word_E, minlength=words)
+        self._start_K = torch.cumsum(self.count_K, 0) - self.count_K
+
+    def of(self, words_n: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """List the experts of n words: (which word (M,), its slot (M,), the expert (M,))."""
+        count_n = self.count_K[words_n]
+        owner = torch.repeat_interleave(torch.arange(len(words_n), device=words_n.device), count_n)
+        before = torch.cumsum(count_n, 0) - count_n
+        slot = torch.arange(len(owner), device=words_n.device) - before[owner]
+        return owner, slot, self._expert_E[self._start_K[words_n][owner] + slot]
+
+
+def predict_experts(
+    words_Nk: Tensor, z_NkP: Tensor, index: ExpertIndex, W_EP3: Tensor, sigma_E: Tensor,
+    origin_E3: Tensor | None = None,
+) -> Predictions:
+    """Return what every expert of every word says; S = k x most experts of one of the words."""
+    count, neighbours = words_Nk.shape
+    owner, slot, expert = index.of(words_Nk.reshape(-1))
+    if len(owner) == 0:
+        return no_predictions(count)
+    z_M = z_NkP.reshape(count * neighbours, -1)[owner]
+    coords_M3 = torch.einsum("mp,mpx->mx", z_M, W_EP3[expert])
+    if origin_E3 is not None:
+        coords_M3 += origin_E3[expert]
+    width = int(slot.max()) + 1
+    coords = torch.zeros(count * neighbours, width, 3, device=z_M.device)
+    sigma = torch.full((count * neighbours, width), torch.inf, device=z_M.device)
+    coords[owner, slot], sigma[owner, slot] = coords_M3, sigma_E[expert]
+    return Predictions(coords.reshape(count, -1, 3).cpu().numpy(),
+                       sigma.reshape(count, -1).cpu().numpy())
+
+
+def no_predictions(count: int) -> Predictions:
+    """Return `count` features without any hypothesis."""
+    return Predictions(np.zeros((count, 1, 3), np.float32),
+                       np.full((count, 1), np.inf, np.float32))
+
+
+class AffineHead:
+    """Frozen experts: what tracker and relocalizer use and what a map stores."""
+
+    head_type = HEAD_TYPE
+    takes_segments = True
+
+    def __init__(self, tensors: dict[str, Tensor], codebook: Codebook, device: torch.device,
+                 neighbours: int) -> None:
+        """Unpack weights.
+
+        Raises:
+            MapError: a tensor is missing or does not fit the codebook.
+        """
+        self._codebook = codebook
+        self._neighbours = neighbours
+        try:
+            count_K = tensors["count"].to(torch.int64)
+            scale_E = tensors["slope_scale"].float()
+            slopes = tensors["slopes"].float() * (scale_E / SLOPE_LEVELS)[:, None, None]
+            offset = tensors["offset"].float() * tensors["offset_step"] + tensors["offset_centre"]
+            sigma_E = tensors["sigma"].float()
+        except KeyError as error:
+            raise MapError(f"head weights lack {error}: save the map again") from error
+        self._inputs = slopes.shape[1]
+        if (self._inputs > codebook.projection_DP.shape[1] or int(count_K.sum()) != len(slopes)
+                or len(count_K) != len(codebook.words_KD)):
+            raise MapError("head weights do not fit the encoder's codebook")
+        self._weights_EP3 = torch.cat([slopes, offset[:, None]], dim=1).to(device)
+        self._sigma_E = sigma_E.to(device)
+        word_E = torch.repeat_interleave(torch.arange(len(count_K)), count_K)
+        self._index = ExpertIndex(word_E.to(device), len(count_K))
+        self._device = device
+        self.expert_count = len(slopes)
+
+    @torch.inference_mode()
+    def predict(self, descriptors_ND: Float32Array) -> Predictions:
+        """Return all hypotheses of each descriptor."""
+        if len(descriptors_ND) == 0 or self.expert_count == 0:
+            return no_predictions(len(descriptors_ND))
+        d = torch.from_numpy(np.ascontiguousarray(descriptors_ND)).to(self._device)
+        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours, self._inputs)
+        return predict_experts(words_Nk, z_NkP, self._index, self._weights_EP3, self._sigma_E)

@@ -1,0 +1,1 @@
+"""Heads that are networks, trained by replay: TriMLP (ACE-SLAM) and HomMLP (ACE)."""

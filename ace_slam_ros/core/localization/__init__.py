@@ -1,0 +1,1 @@
+"""Pose from scene coordinates alone: hypotheses, proposals, RGB-D and RGB solvers."""

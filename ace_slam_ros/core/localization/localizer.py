@@ -1,0 +1,62 @@
+"""Describes frames and solves their pose from scene coordinates alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..config.sections import SlamConfig
+from ..data.features import Features
+from ..data.frame import Frame
+from ..data.poses import PoseEstimate
+from ..data.submaps import split
+from ..encoders.base import Encoder
+from ..encoders.extraction import extract_in_parts
+from ..heads.base import SceneHead
+from ..runtime.steps import Parts, at_once
+from .rgbd import solve_rgbd
+
+
+class Localiser:
+    """Encoder, head and solver, as the tracker uses them.
+
+    Attributes:
+        head: the scene head, None before the first.
+        segments: those of its map that are not joined yet.
+        confidence: inlier ratio and count of the last frame that was localised, 0 without pose.
+    """
+
+    def __init__(self, config: SlamConfig, encoder: Encoder) -> None:
+        self._config, self._encoder = config, encoder
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the map."""
+        self.head: SceneHead | None = None
+        self.segments: tuple[int, ...] = ()
+        self.confidence = (0.0, 0)
+        self._rng = np.random.default_rng(self._config.seed)
+
+    def describe(self, frame: Frame) -> Features:
+        """Return what the head can tell places by."""
+        return at_once(self.describe_in_parts(frame))
+
+    def describe_in_parts(self, frame: Frame) -> Parts[Features]:
+        """Do as `describe`, with the pauses of the encoder."""
+        return extract_in_parts(
+            self._encoder, frame, self._config.features, self._config.sensor)
+
+    def localise(
+        self, features: Features, segment: int, everywhere: bool
+    ) -> PoseEstimate | None:
+        """Solve the pose; a camera tracked in a segment is sought there, or in all of them."""
+        found: list[PoseEstimate | None] = []
+        if self.head is not None:
+            predictions = self.head.predict(features.descriptors_ND)
+            parts = split(predictions, segment, self.segments, everywhere)
+            found = [solve_rgbd(
+                features, part, self._config.solver, self._config.sensor, self._rng)
+                for part in parts]
+        best = max((raw for raw in found if raw is not None), key=lambda raw: raw.confidence,
+                   default=None)
+        self.confidence = (0.0, 0) if best is None else (best.inlier_ratio, best.inlier_count)
+        return best

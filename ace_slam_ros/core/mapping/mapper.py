@@ -1,0 +1,277 @@
+"""The mapper: keyframes in, head weights out; it owns the map and its files."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import uuid
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ... import __version__
+from ..config.sections import SlamConfig
+from ..data.keyframe import Keyframe
+from ..data.trajectory import Trajectory
+from ..encoders.base import Encoder
+from ..errors import MapError
+from ..geometry.arrays import Float32Array, Float64Array
+from ..geometry.se3 import transform_points
+from ..heads.factory import make_learner
+from ..heads.payload import HeadInfo, pack_head, pack_poses, read_info, unpack_tensors
+from ..maps.manifest import MapManifest
+from ..maps.map_folder import load_map, save_map
+from .graph_refinement import PoseRefinement
+from .keyframe_buffer import KeyframeBuffer
+from .keyframe_sampling import explained_share
+
+log = logging.getLogger(__name__)
+
+
+#: Steps of pose refinement per keyframe in runs whose result must not depend on time.
+_STEPS_PER_KEYFRAME = 4
+
+
+class Mapper:
+    """Learns the scene head from keyframes and corrects their poses.
+
+    Not thread-safe: one thread calls it. Memory is bounded by `keyframe.max_count`: beyond it
+    the keyframe goes that `KeyframeBuffer` says, what it taught the head stays.
+    """
+
+    def __init__(self, config: SlamConfig, encoder: Encoder, *, map_id: str | None = None) -> None:
+        self._config, self._encoder = config, encoder
+        self._begin(map_id or uuid.uuid4().hex[:12])
+
+    def _begin(self, map_id: str, head_type: str | None = None) -> None:
+        self.map_id = map_id
+        self._learner = make_learner(self._config, self._encoder, head_type)
+        self._buffer = KeyframeBuffer(self._config.keyframe.max_count)
+        self._refinement = PoseRefinement(self._config, self._buffer)
+        self._queue: deque[Keyframe] = deque()
+        self._next_id = 0
+        self._owed_steps = 0
+        self._corrections = 0
+
+    @property
+    def keyframe_count(self) -> int:
+        """Keyframes held."""
+        return len(self._buffer)
+
+    @property
+    def keyframe_poses(self) -> dict[int, Float64Array]:
+        """Present poses of the keyframes: id -> T_map_cam (4, 4)."""
+        return self._buffer.poses
+
+    @property
+    def wants_work(self) -> bool:
+        """Whether `work` may still improve the map; False when it would do nothing."""
+        return (bool(self._queue) or self._learner.wants_work or self._refinement.wants_work
+                or self._refinement.joiner.wants_work)
+
+    @property
+    def backlog(self) -> int:
+        """Keyframes waiting to be learned."""
+        return len({k.id for k in self._queue if k.id not in self._buffer})
+
+    def add_keyframe(self, keyframe: Keyframe, map_id: str) -> bool:
+        """Queue a keyframe; another `map_id` starts a new, empty map. False if it is no use.
+
+        One that is known already, of the same stamp and with fewer features, is a revision: what
+        the lost features taught is unlearned.
+        """
+        if map_id != self.map_id:
+            log.info("new map %s", map_id)
+            self._begin(map_id)
+        if len(keyframe.points_cam_N3) == 0:
+            return False
+        known = self._known(keyframe.id)
+        if known is not None and not (known.stamp_ns == keyframe.stamp_ns
+                                      and len(known.pixels_N2) > len(keyframe.pixels_N2)):
+            log.debug("keyframe %d is in the map already: ignored", keyframe.id)
+            return False
+        if keyframe.descriptors_i8_ND.shape[1] != self._encoder.dimension:
+            log.warning("keyframe %d has descriptors of another encoder: ignored", keyframe.id)
+            return False
+        self._queue.append(keyframe)
+        self._next_id = max(self._next_id, keyframe.id + 1)
+        return True
+
+    def _known(self, identifier: int) -> Keyframe | None:
+        """The newest state of a keyframe that is held or waits."""
+        waiting = next((k for k in reversed(self._queue) if k.id == identifier), None)
+        if waiting is None and identifier in self._buffer:
+            return self._buffer.keyframe(identifier)
+        return waiting
+
+    def work(self, budget_s: float) -> bool:
+        """Learn queued keyframes, then improve what is there, until the budget is spent.
+
+        With an infinite budget the work is counted, not timed: it ends when the keyframes learned
+        so far have had the steps they are owed, so that runs repeat exactly. With a finite one it
+        goes on in later calls, as long as `wants_work`.
+
+        Returns:
+            True when the head changed.
+        """
+        end = time.perf_counter() + budget_s
+        changed = self._observe_queued(end)
+        changed = self._learner.work(end - time.perf_counter()) or changed
+        if not self._queue:
+            changed = self._join_segments(end) or changed
+            changed = self._refine_poses(end) or changed
+        return changed
+
+    def _observe_queued(self, end: float) -> bool:
+        """Hand queued keyframes to the learner until the time `end`; True when there were any."""
+        changed = False
+        while self._queue:
+            keyframe = self._queue.popleft()
+            if keyframe.id in self._buffer:
+                self._revise(keyframe)
+                changed = True
+                continue
+            T_map_cam = self._refinement.place(keyframe)
+            self._hold(keyframe, T_map_cam)
+            predictions = self._learner.predict(keyframe.descriptors_ND)
+            self._refinement.window.note(keyframe.id, explained_share(
+                keyframe, T_map_cam, predictions, self._config.solver))
+            self._learner.observe(keyframe, T_map_cam)
+            self._refinement.add(keyframe)
+            self._owed_steps += _STEPS_PER_KEYFRAME
+            changed = True
+            if time.perf_counter() >= end:
+                break
+        return changed
+
+    def _revise(self, keyframe: Keyframe) -> None:
+        """Unlearn what a keyframe has lost."""
+        kept_N = self._buffer.keyframe(keyframe.id).shared_with(keyframe)
+        self._buffer.revise(keyframe)
+        self._learner.revise(keyframe, self._buffer.pose(keyframe.id), kept_N)
+
+    def _hold(self, keyframe: Keyframe, T_map_cam: Float64Array) -> None:
+        """Put a keyframe into the buffer; the one that leaves for it is forgotten everywhere."""
+        victim = self._buffer.add(keyframe, T_map_cam)
+        if victim is not None:
+            self._learner.forget(victim)
+            self._refinement.forget(victim)
+
+    def _join_segments(self, end: float) -> bool:
+        """Look for where new keyframes show another segment; True when one was joined."""
+        joiner, joined = self._refinement.joiner, False
+        while joiner.wants_work:
+            join = joiner.search(self._learner.predict)
+            if join is not None:
+                moved = {i: join.T_44 @ self._buffer.pose(i)
+                         for i in self._buffer.of_segment(join.segment)}
+                log.info("segment %d is joined: %d keyframes", join.segment, len(moved))
+                self._learner.move_segment(join.segment, join.T_44, moved)
+                self._buffer.move(moved)
+                self._refinement.joined(join.edges)
+                self._corrections += 1
+                joined = True
+            if time.perf_counter() >= end:
+                break
+        return joined
+
+    def _refine_poses(self, end: float) -> bool:
+        """Look for loops and correct the keyframes; True when the head changed."""
+        timed = math.isfinite(end)
+        while self._refinement.wants_work and (timed or self._owed_steps > 0):
+            self._refinement.step()
+            self._owed_steps = max(0, self._owed_steps - 1)
+            if timed and time.perf_counter() >= end:
+                break
+        corrected = self._refinement.correction()
+        if corrected is None:
+            return False
+        self.move_keyframes(corrected)
+        return True
+
+    def move_keyframes(self, poses: dict[int, Float64Array]) -> None:
+        """Correct keyframe poses (id -> T_map_cam) and re-target the head exactly."""
+        known = {i: T for i, T in poses.items() if i in self._buffer}
+        self._buffer.move(known)
+        self._learner.retarget(known)
+        self._corrections += 1
+
+    def export_head(self) -> bytes:
+        """Return the head weights as the blob that a tracker takes, with corrected poses."""
+        return self._pack_head(self._buffer.poses if self._corrections else {})
+
+    def _pack_head(self, poses: dict[int, Float64Array]) -> bytes:
+        return pack_head(self._learner.export() | pack_poses(poses), HeadInfo(
+            self.map_id, self._encoder.hash, self._learner.head_type, len(self._buffer),
+            self._next_id, self._corrections, tuple(n for n in self._buffer.segments if n)))
+
+    def _placed(self) -> list[int]:
+        """Ids of the keyframes whose place in the map is known."""
+        return self._buffer.of_segment(self._buffer.segments[0]) if len(self._buffer) else []
+
+    def keyframe_trajectory(self) -> Trajectory:
+        """Return the keyframe poses in stamp order, without those in unjoined segments."""
+        by_stamp = {self._buffer.keyframe(i).stamp_ns: self._buffer.pose(i)
+                    for i in self._placed()}
+        stamps = sorted(by_stamp)
+        poses = np.stack([by_stamp[s] for s in stamps]) if stamps else np.empty((0, 4, 4))
+        return Trajectory(np.array(stamps, np.int64), poses)
+
+    def map_points(self, limit: int = 20000) -> Float32Array:
+        """Return (N, 3) float32 map points of the keyframes' features, thinned to `limit`.
+
+        Those in unjoined segments are not among them.
+        """
+        if not len(self._buffer):
+            return np.empty((0, 3), np.float32)
+        points = np.concatenate([
+            transform_points(
+                self._buffer.pose(i), self._buffer.keyframe(i).points_cam_N3.astype(np.float64))
+            for i in self._placed()])
+        step = -(-len(points) // limit)
+        return points[::step].astype(np.float32)
+
+    def save(self, path: Path, T_groundtruth_map: Float64Array | None = None) -> MapManifest:
+        """Write the map folder.
+
+        Raises:
+            MapError: nothing is mapped yet, or the folder cannot be written.
+        """
+        self.work(float("inf"))
+        if not len(self._buffer):
+            raise MapError("nothing is mapped yet: show the camera a textured place with depth")
+        keyframes = [replace(k, T_map_cam=self._buffer.pose(k.id), reference=None)
+                     for k in self._buffer.keyframes]
+        points = self.map_points()
+        low, high = points.min(axis=0), points.max(axis=0)
+        manifest = MapManifest(
+            map_id=self.map_id, encoder_name=self._encoder.name, encoder_hash=self._encoder.hash,
+            head_type=self._learner.head_type, camera=keyframes[-1].camera,
+            frame_id=self._config.ros.map_frame,
+            bounds_m=((float(low[0]), float(low[1]), float(low[2])),
+                      (float(high[0]), float(high[1]), float(high[2]))),
+            software_version=__version__, T_groundtruth_map=T_groundtruth_map)
+        return save_map(
+            path, manifest, self._pack_head({}), keyframes, self._refinement.graph.edges)
+
+    def load(self, path: Path) -> None:
+        """Continue the map in a folder; what was mapped before is dropped.
+
+        Raises:
+            MapError: the folder is no map, damaged, of another encoder, or holds no keyframes.
+        """
+        stored = load_map(path, encoder_hash=self._encoder.hash)
+        if stored.keyframes is None:
+            raise MapError(f"{path} holds no keyframes, so it can only be localised in: "
+                           "use mode localization")
+        info = read_info(stored.head)
+        self._begin(stored.manifest.map_id, info.head)
+        for keyframe in stored.keyframes:
+            self._hold(keyframe, keyframe.T_map_cam)
+            self._learner.observe(keyframe, keyframe.T_map_cam)
+        self._refinement.restore(stored.edges)
+        self._next_id = info.next_keyframe
+        self._learner.restore(unpack_tensors(stored.head))

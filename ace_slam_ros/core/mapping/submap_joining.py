@@ -1,0 +1,160 @@
+"""Where a segment of the map belongs: found by relocalising its keyframes in the other segments.
+
+Between segments nothing limits what a look-alike place may pretend: no way was measured there, by
+which drift could be told from error. So a join needs more proof than a loop: two keyframes with
+different views, each aligned directly with a keyframe of the other segment, that agree within
+drift; and each of them seen in one place of that segment alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config.sections import SlamConfig
+from ..data.edge import Edge
+from ..data.features import Features
+from ..data.keyframe import Keyframe
+from ..data.poses import PoseEstimate
+from ..data.predictions import Predictions
+from ..data.submaps import only_segment
+from ..geometry.arrays import Float32Array, Float64Array
+from ..geometry.se3 import exp_se3, invert_pose, log_se3, transform_points
+from ..localization.rgbd import solve_rgbd
+from .keyframe_buffer import KeyframeBuffer
+from .loop_closure import LARGEST_VIEW_DISTANCE, LoopFinder, view_distances, within_drift
+
+log = logging.getLogger(__name__)
+
+#: Keyframes of another segment that one is aligned with.
+_TRIES = 2
+#: Share of the features that must agree, each way. What places have in common that look alike
+#: (doors, lamps, floor) is up to two fifths of a view (five rendered corridors), the rest is
+#: their own.
+_LEAST_INLIERS = 0.5
+#: Two views this far apart (translation over depth plus 1.5 x radians) are two witnesses: a fifth
+#: of the depth, or eight degrees.
+_LEAST_APART = 0.2
+#: A second place where half as many features agree is as good as the first.
+_LOOK_ALIKE = 0.5
+#: Hypotheses this near to the first place belong to it.
+_SAME_PLACE_M = 0.3
+
+
+@dataclass(frozen=True)
+class Join:
+    """A segment whose place is known.
+
+    Attributes:
+        segment: the one that moves.
+        T_44: its motion, T_map_cam becomes T_44 @ T_map_cam.
+        edges: the proof, as edges of the pose graph.
+    """
+
+    segment: int
+    T_44: Float64Array
+    edges: list[Edge]
+
+
+class SegmentJoiner:
+    """Tries each new keyframe in all segments but its own."""
+
+    def __init__(self, config: SlamConfig, buffer: KeyframeBuffer, loops: LoopFinder) -> None:
+        self._config, self._buffer, self._loops = config, buffer, loops
+        self._open: dict[int, None] = {}
+        self._proven: list[Edge] = []
+
+    @property
+    def wants_work(self) -> bool:
+        """Whether there are keyframes to try."""
+        return bool(self._open)
+
+    def add(self, identifier: int) -> None:
+        """Take up a new keyframe, when there are other segments than its own."""
+        if len(self._buffer.segments) > 1:
+            self._open[identifier] = None
+
+    def forget(self, identifier: int) -> None:
+        """Drop a keyframe."""
+        self._open.pop(identifier, None)
+        self._proven = [e for e in self._proven if identifier not in (e.a, e.b)]
+
+    def search(self, predict: Callable[[Float32Array], Predictions]) -> Join | None:
+        """Try the oldest open keyframe; `predict` are the scene coordinates of all segments."""
+        identifier = next(iter(self._open))
+        del self._open[identifier]
+        keyframe = self._buffer.keyframe(identifier)
+        others = [n for n in self._buffer.segments if n != self._buffer.segment(identifier)]
+        predictions = predict(keyframe.descriptors_ND) if others else None
+        for other in others:
+            assert predictions is not None
+            found = self._locate(keyframe, only_segment(predictions, other))
+            if found is None:
+                continue
+            for candidate in self._nearest(other, keyframe, found.T_map_cam):
+                edge = self._loops.prove(candidate, identifier, _LEAST_INLIERS)
+                join = None if edge is None else self._agreed(edge)
+                if join is not None:
+                    return join
+        return None
+
+    def _locate(self, keyframe: Keyframe, predictions: Predictions) -> PoseEstimate | None:
+        """Relocalise a keyframe in one segment; None where it fits nowhere, or in two places."""
+        features = Features(keyframe.descriptors_ND, keyframe.pixels_N2, keyframe.points_cam_N3)
+
+        def solve(part: Predictions) -> PoseEstimate | None:
+            return solve_rgbd(
+                features, part, self._config.solver, self._config.sensor,
+                np.random.default_rng(self._config.seed), self._config.relocalizer.hypotheses)
+
+        found = solve(predictions)
+        if found is None:
+            return None
+        placed = transform_points(found.T_map_cam, keyframe.points_cam_N3.astype(np.float64))
+        gap_m = np.linalg.norm(predictions.coords_map_NS3 - placed[:, None], axis=2)
+        elsewhere = np.where(gap_m < _SAME_PLACE_M, np.inf, predictions.sigma_m_NS)
+        second = solve(Predictions(predictions.coords_map_NS3, elsewhere.astype(np.float32)))
+        if second is not None and second.inlier_count > _LOOK_ALIKE * found.inlier_count:
+            log.info("keyframe %d fits two places of another segment", keyframe.id)
+            return None
+        return found
+
+    def _nearest(self, segment: int, keyframe: Keyframe, T_map_cam: Float64Array) -> list[int]:
+        """Return the keyframes of a segment with the most similar views to one at a pose."""
+        members = self._buffer.of_segment(segment)
+        poses = np.stack([self._buffer.pose(i) for i in members])
+        distance = view_distances(poses, T_map_cam, keyframe)
+        return [members[n] for n in np.argsort(distance, kind="stable")[:_TRIES]
+                if distance[n] < LARGEST_VIEW_DISTANCE]
+
+    def _agreed(self, edge: Edge) -> Join | None:
+        """Return the join that an edge and an earlier one prove together."""
+        if self._buffer.segment(edge.a) > self._buffer.segment(edge.b):
+            edge = edge.reversed()
+        pair = (self._buffer.segment(edge.a), self._buffer.segment(edge.b))
+        join = None
+        T_44 = self._motion(edge)
+        for other in self._proven:
+            if (self._buffer.segment(other.a), self._buffer.segment(other.b)) != pair:
+                continue
+            believed = invert_pose(self._buffer.pose(other.a)) @ T_44 @ self._buffer.pose(other.b)
+            way_m = self._loops.way_between_m(edge.b, other.b)
+            if self._apart(edge.b, other.b) and within_drift(other.T_a_b, believed, way_m):
+                middle = exp_se3(0.5 * log_se3(self._motion(other) @ invert_pose(T_44)))
+                join = Join(pair[1], middle @ T_44, [other, edge])
+                break
+        self._proven.append(edge)
+        return join
+
+    def _motion(self, edge: Edge) -> Float64Array:
+        """Motion (4, 4) of the segment of b that makes an edge true."""
+        return self._buffer.pose(edge.a) @ edge.T_a_b @ invert_pose(self._buffer.pose(edge.b))
+
+    def _apart(self, a: int, b: int) -> bool:
+        """Whether two keyframes of one segment show different things."""
+        distance = view_distances(
+            self._buffer.pose(a)[None], self._buffer.pose(b), self._buffer.keyframe(b))
+        return bool(distance[0] > _LEAST_APART)

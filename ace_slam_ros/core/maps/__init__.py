@@ -1,0 +1,1 @@
+"""Maps on disk: manifest, folder, keyframe file."""

@@ -1,0 +1,138 @@
+"""Residuals of followed points in one frame, their derivatives by its pose, normal equations.
+
+Arrays are laid out by component, (3, n) and (6, 3, n): numpy works fastest on long rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config.sections import SensorConfig
+from ..data.camera import Camera
+from ..geometry.arrays import Float64Array
+
+#: Nearer points are not projected.
+NEAREST_M = 0.05
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """Followed points in one frame.
+
+    Attributes:
+        points_map_n3: (n, 3) map points, metres.
+        pixels_n2: (n, 2) float64 where they were found.
+        depth_m_n: (n,) measured depth there, NaN where unknown.
+        unsure_map_n3: (n, 3) one standard deviation of the points, which is along the line of
+            sight they were first seen on, by the sensor's model; None = points are exact.
+    """
+
+    points_map_n3: Float64Array
+    pixels_n2: Float64Array
+    depth_m_n: Float64Array
+    unsure_map_n3: Float64Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels_n2)
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """Residuals at a pose, in standard deviations.
+
+    Attributes:
+        z_n: (n,) depth of the points in the camera, metres.
+        r_3n: residuals u, v, z; z is 0 where the depth is unknown.
+        J_63n: their derivatives by a left twist of T_cam_map.
+        off_3n: what one standard deviation of the points adds to them; None = points are exact.
+    """
+
+    z_n: Float64Array
+    r_3n: Float64Array
+    J_63n: Float64Array
+    off_3n: Float64Array | None
+
+
+class TrackResiduals:
+    """What followed points tell of a pose.
+
+    Args:
+        seen: points and where they were found.
+        camera: intrinsics.
+        sensor: noise of pixels and depth.
+
+    Attributes:
+        has_depth_n: (n,) bool.
+    """
+
+    def __init__(self, seen: Sightings, camera: Camera, sensor: SensorConfig) -> None:
+        unsure = seen.unsure_map_n3
+        self._points_3n = np.ascontiguousarray(seen.points_map_n3.T)
+        self._unsure_3n = None if unsure is None else np.ascontiguousarray(unsure.T)
+        self._principal_21 = np.array([[camera.cx], [camera.cy]])
+        self._pixel_sigma = sensor.pixel_sigma
+        self.see_at(seen.pixels_n2)
+        self._focal = camera.fx / sensor.pixel_sigma, camera.fy / sensor.pixel_sigma
+        sigma = sensor.depth_sigma_m(seen.depth_m_n)
+        self.has_depth_n = np.isfinite(sigma)
+        self._sharpness_n = np.where(self.has_depth_n, 1.0 / sigma, 0.0)
+        self._depth_n = np.where(self.has_depth_n, seen.depth_m_n, 0.0)
+
+    def see_at(self, pixels_n2: Float64Array) -> None:
+        """Take the points as found at other pixels (n, 2)."""
+        self._offset_2n = (self._principal_21 - pixels_n2.T) / self._pixel_sigma
+
+    def at(self, T_cam_map: Float64Array) -> Linearised:
+        """Return residuals and derivatives at a pose."""
+        R = T_cam_map[:3, :3]
+        x, y, ahead = R @ self._points_3n + T_cam_map[:3, 3:]
+        z = np.maximum(ahead, NEAREST_M)
+        uz, vz = self._focal[0] / z, self._focal[1] / z
+        r = np.empty((3, len(x)))
+        r[:2] = (uz * x, vz * y)
+        r[:2] += self._offset_2n
+        sharp = self._sharpness_n
+        r[2] = (z - self._depth_n) * sharp
+        along_u, along_v = -uz * x / z, -vz * y / z
+        J = np.zeros((6, 3, len(x)))  # d by the point, then the point times d
+        J[0, 0], J[1, 1], J[2] = uz, vz, (along_u, along_v, sharp)
+        J[3] = (y * along_u, y * along_v - ahead * vz, y * sharp)
+        J[4] = (ahead * uz - x * along_u, -x * along_v, -x * sharp)
+        J[5, 0], J[5, 1] = -y * uz, x * vz
+        off = None
+        if self._unsure_3n is not None:
+            of_x, of_y, of_z = R @ self._unsure_3n
+            off = np.stack([uz * of_x + along_u * of_z, vz * of_y + along_v * of_z, sharp * of_z])
+        return Linearised(ahead, r, J, off)
+
+
+def normal_equations(
+    at: Linearised, weight_3n: Float64Array, robust_n: Float64Array, share: float = 1.0
+) -> tuple[Float64Array, Float64Array]:
+    """Sum up H (6, 6) and g (6,) of points that are themselves not exact.
+
+    A point that is nearer or farther than believed is seen elsewhere, along one line: residuals
+    across that line tell the pose better than those along it. The inverse of the covariance of a
+    point's three residuals is that of a diagonal matrix plus one of rank one (Sherman-Morrison).
+
+    Args:
+        at: residuals and derivatives.
+        weight_3n: of each residual by its own noise, times the robust weight.
+        robust_n: that robust weight.
+        share: standard deviations of the points over those of `at`.
+    """
+    rows = at.J_63n.reshape(6, -1)
+    weighted_rows = (at.J_63n * weight_3n).reshape(6, -1)
+    H = weighted_rows @ rows.T
+    g = weighted_rows @ at.r_3n.reshape(-1)
+    if at.off_3n is not None:
+        off = share * at.off_3n
+        weighted = weight_3n * off
+        robust = np.where(robust_n > 0.0, robust_n, 1.0)  # what is cut off has no weight anyway
+        common = 1.0 / (robust + (weighted * off).sum(axis=0))
+        shared = (at.J_63n * weighted).sum(axis=1)
+        H -= (shared * common) @ shared.T
+        g -= shared @ (common * (weighted * at.r_3n).sum(axis=0))
+    return H, g

@@ -1,0 +1,1 @@
+"""The machine: device, threads, priority, memory, folders; nothing of SLAM."""

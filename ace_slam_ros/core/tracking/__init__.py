@@ -1,0 +1,1 @@
+"""The tracker and its policies: pose selection, scheduling, keyframes, moving objects."""

@@ -1,0 +1,195 @@
+"""What other views saw through: points that stand where there was air belong to movers.
+
+No class of things is known: a person, a chair being moved and a door are alike. A new keyframe is
+held against the views before it, and then watched for as long: somebody who walks away is known
+as a mover only afterwards, and then the keyframe is revised. So it is when its corners move where
+nothing farther was ever seen. Other points stay; the robust solvers take care of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..config.sections import SensorConfig
+from ..data.camera import Camera
+from ..data.frame import Frame
+from ..data.keyframe import Keyframe
+from ..geometry.arrays import Float32Array, Float64Array
+from ..geometry.se3 import invert_pose, transform_points
+from ..odometry.corners import CornerMotion
+
+Int32Array = npt.NDArray[np.int32]
+
+#: The window of 3 x 3 samples spans 12 px: a pose error of a degree, less than an arm at 2 m.
+_STEP_PX = 4
+#: Views this far apart in time, for this long: a walking person (1 m/s) leaves the width of an arm
+#: in an interval and its own width in a second; it may stand or turn for two.
+_INTERVAL_NS, _VIEWS = 100_000_000, 30
+_WATCHED_NS = _INTERVAL_NS * _VIEWS
+#: Background must be farther than the point by this share of its depth (the scale error of depth
+#: cameras that are not calibrated) and this many standard deviations of the depth noise.
+_FARTHER_SHARE, _FARTHER_SIGMAS = 0.02, 5.0
+#: Of the views that see a place, so many must see through it: where something stands, the rim of
+#: its depth is torn and lets single views through.
+_LEAST_THROUGH = 0.2
+#: A view that sees through more of a keyframe has a wrong pose.
+_MOST_SHARE = 0.5
+#: A revision says at least so much, and a keyframe gets one a second at most: it costs the
+#: mapper as much as a keyframe.
+_LEAST_NEWS, _REVISION_INTERVAL_NS = 4, 1_000_000_000
+
+
+@dataclass(frozen=True)
+class _View:
+    """Nearest depth (h, w) around every fourth pixel, 0 where any of it is unknown."""
+
+    stamp_ns: int
+    T_cam_map: Float64Array
+    nearest_hw: Float32Array
+    camera: Camera
+
+
+@dataclass
+class _Watched:
+    """A keyframe as the mapper has it, and its map points (N, 3).
+
+    `through_N` and `there_N` count the views that saw something farther where a point is, and
+    those that saw something there.
+    """
+
+    keyframe: Keyframe
+    points_map_N3: Float64Array
+    through_N: Int32Array
+    there_N: Int32Array
+    told_ns: int
+
+    @property
+    def stands_N(self) -> npt.NDArray[np.bool_]:
+        """Which points nothing speaks against."""
+        return _stands(self.through_N, self.there_N)
+
+    def pick(self, which_N: npt.NDArray[np.bool_]) -> None:
+        """Keep some of the points."""
+        self.keyframe = self.keyframe.pick(which_N)
+        self.points_map_N3 = self.points_map_N3[which_N]
+        self.through_N, self.there_N = self.through_N[which_N], self.there_N[which_N]
+
+
+class SeenThrough:
+    """Depth of recent frames, coarse, against which the points of keyframes are held."""
+
+    def __init__(self, sensor: SensorConfig) -> None:
+        self._sensor = sensor
+        self._views: deque[_View] = deque(maxlen=_VIEWS)
+        self._watched: list[_Watched] = []
+
+    def clear(self) -> None:
+        """Forget all views and keyframes."""
+        self._views.clear()
+        self._watched.clear()
+
+    def move(self, T_44: Float64Array) -> None:
+        """Follow a correction of the map: T_map_cam of the recent frames becomes T_44 @ it."""
+        back = invert_pose(T_44)
+        moved = [_View(v.stamp_ns, v.T_cam_map @ back, v.nearest_hw, v.camera)
+                 for v in self._views]
+        self._views = deque(moved, maxlen=_VIEWS)
+        for watched in self._watched:
+            watched.points_map_N3 = transform_points(T_44, watched.points_map_N3)
+
+    def add(self, frame: Frame, T_map_cam: Float64Array) -> bool:
+        """Remember a frame, unless the last one is too recent, and test keyframes against it.
+
+        Returns:
+            Whether the frame says something new.
+        """
+        if frame.depth_m is None or (
+                self._views and 0 <= frame.stamp_ns - self._views[-1].stamp_ns < _INTERVAL_NS):
+            return False
+        sampled = np.ascontiguousarray(frame.depth_m[_STEP_PX // 2::_STEP_PX,
+                                                     _STEP_PX // 2::_STEP_PX])
+        nearest = np.asarray(cv2.erode(sampled, np.ones((3, 3), np.uint8)), np.float32)
+        view = _View(frame.stamp_ns, invert_pose(T_map_cam), nearest, frame.camera)
+        self._views.append(view)
+        for watched in self._watched:
+            if abs(frame.stamp_ns - watched.keyframe.stamp_ns) <= _WATCHED_NS:
+                self._count(view, watched.points_map_N3, watched.through_N, watched.there_N)
+        return True
+
+    def standing(self, points_map_N3: Float64Array) -> npt.NDArray[np.bool_]:
+        """Return the points (N, 3) that no view so far speaks against."""
+        return _stands(*self._counts(points_map_N3))
+
+    def watch(self, keyframe: Keyframe) -> Keyframe:
+        """Return a new keyframe without the features that earlier views speak against; watch it.
+
+        Later views speak in `revision`.
+        """
+        points = transform_points(keyframe.T_map_cam, keyframe.points_cam_N3.astype(np.float64))
+        watched = _Watched(keyframe, points, *self._counts(points), keyframe.stamp_ns)
+        watched.pick(watched.stands_N)
+        self._watched.append(watched)
+        return watched.keyframe
+
+    def revision(
+        self, now_ns: int, corner_motion: Callable[[int], CornerMotion | None] | None = None
+    ) -> Keyframe | None:
+        """Return a watched keyframe with fewer features than it had, if one is due.
+
+        Args:
+            now_ns: stamp of the newest frame.
+            corner_motion: tells by the id of a keyframe what became of its corners, if known.
+        """
+        for watched in list(self._watched):
+            over = not 0 <= now_ns - watched.keyframe.stamp_ns <= _WATCHED_NS
+            if over:
+                self._watched.remove(watched)
+            if not over and now_ns - watched.told_ns < _REVISION_INTERVAL_NS:
+                continue
+            watched.told_ns = now_ns
+            stands_N = watched.stands_N
+            motion = None if corner_motion is None else corner_motion(watched.keyframe.id)
+            if motion is not None:
+                stands_N &= ~motion.moving_near(watched.keyframe.points_cam_N3)
+            if (~stands_N).sum() >= _LEAST_NEWS:
+                watched.pick(stands_N)
+                return watched.keyframe
+        return None
+
+    def _counts(self, points_map_N3: Float64Array) -> tuple[Int32Array, Int32Array]:
+        """Count the views (N,) that see through points, and those that see something there."""
+        through_N = np.zeros(len(points_map_N3), np.int32)
+        there_N = np.zeros(len(points_map_N3), np.int32)
+        for view in self._views:
+            self._count(view, points_map_N3, through_N, there_N)
+        return through_N, there_N
+
+    def _count(
+        self, view: _View, points_map_N3: Float64Array, through_N: Int32Array, there_N: Int32Array
+    ) -> None:
+        """Count what a view says of points, unless it contradicts too many to be right."""
+        in_cam = transform_points(view.T_cam_map, points_map_N3)
+        z = in_cam[:, 2]
+        ahead = np.flatnonzero(z > self._sensor.min_depth_m)
+        cell = np.floor(view.camera.project(in_cam[ahead]) / _STEP_PX).astype(np.int64)
+        height, width = view.nearest_hw.shape
+        inside = ((cell >= 0) & (cell < (width, height))).all(axis=1)
+        index, cell = ahead[inside], cell[inside]
+        seen, z = view.nearest_hw[cell[:, 1], cell[:, 0]], z[index]
+        unsure = _FARTHER_SHARE * z + _FARTHER_SIGMAS * self._sensor.depth_sigma_m(z)
+        through = seen > z + unsure
+        if through.sum() <= _MOST_SHARE * len(index):
+            through_N[index] += through
+            there_N[index] += np.abs(seen - z) <= unsure
+
+
+def _stands(through_N: Int32Array, there_N: Int32Array) -> npt.NDArray[np.bool_]:
+    """Which points nothing speaks against, by the numbers of views."""
+    return np.asarray(
+        (through_N == 0) | (through_N < _LEAST_THROUGH * (through_N + there_N)))

@@ -1,0 +1,1 @@
+"""Trajectories against ground truth: errors, summaries, tables, plots."""

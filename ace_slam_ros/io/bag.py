@@ -1,0 +1,289 @@
+"""rosbag2 reader (mcap, sqlite3): indexes stamps first, then streams image pairs."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.data.camera import Camera
+from ..core.data.trajectory import Trajectory
+from ..core.errors import CalibrationError, DataError
+from ..core.geometry.arrays import Float64Array, UInt8Image
+from ..core.geometry.se3 import pose_from_quaternion
+from .bag_topics import COMPRESSED, Topics, choose_topics, no_depth_message
+from .calibration import camera_from_info
+from .depth import decode_compressed_depth, depth_array
+from .images import check_complete, decode_image
+from .pairs import Int64Array, PairReader, PairSource, associate
+
+try:
+    from rosbags.interfaces import Connection
+    from rosbags.rosbag2 import Reader
+    from rosbags.typesys import Stores, get_typestore
+except ImportError as missing:  # rosdep does not know it
+    raise DataError(f"bags need the package rosbags: pip install rosbags ({missing})") from missing
+
+TYPES = get_typestore(Stores.ROS2_JAZZY)
+
+#: Bags hold depth in millimetres or metres.
+_DEPTH_SCALE = 1000.0
+
+#: (stamp of the header, time of recording), both ns: finds a message again.
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What one pass over a bag leaves behind: keys of the images, calibration, poses."""
+
+    color: list[Key]
+    depth: list[Key]
+    info: bytes | None
+    poses: list[bytes]
+
+
+class BagSource(PairSource):
+    """A rosbag2 folder, or a single .mcap or .db3 file.
+
+    Args:
+        path: the bag.
+        require_depth: deliver only frames with usable depth.
+        slop_ns: largest stamp gap of a pair.
+        color_topic: Image or CompressedImage; None = by name.
+        depth_topic: the same for depth.
+        info_topic: CameraInfo of the colour stream; None = the colour topic's sibling.
+        groundtruth_topic: PoseStamped of the camera's optical frame.
+
+    Raises:
+        DataError: the bag is damaged or empty, or colour, depth or camera_info are missing.
+        CalibrationError: camera_info holds no usable calibration.
+    """
+
+    def __init__(
+        self, path: Path, *, require_depth: bool = True, slop_ns: int = 20_000_000,
+        color_topic: str | None = None, depth_topic: str | None = None,
+        info_topic: str | None = None, groundtruth_topic: str | None = None,
+    ) -> None:
+        super().__init__(path, require_depth)
+        self.depth_scale = _DEPTH_SCALE
+        wanted = {
+            "color": color_topic, "depth": depth_topic, "info": info_topic,
+            "groundtruth": groundtruth_topic,
+        }
+        with _open(path) as reader:
+            self.types = {c.topic: c.msgtype for c in reader.connections if c.msgcount}
+            self.topics = self._choose(wanted)
+            index = self._scan(reader)
+        self.raw_camera = self._camera(index.info)
+        self.camera = self.raw_camera.without_distortion()
+        self.groundtruth = _trajectory(index.poses)
+        self._pair(index, slop_ns)
+
+    def _choose(self, wanted: dict[str, str | None]) -> Topics:
+        if not self.types:
+            raise DataError(f"{self.path} holds no messages: record the camera's topics again")
+        try:
+            topics = choose_topics(self.types, wanted)
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}") from error
+        if self.require_depth and topics.depth is None:
+            raise DataError(f"{self.path}: {no_depth_message(self.types)}")
+        return topics
+
+    def _scan(self, reader: Reader) -> _Index:
+        """Read the bag once and keep stamps, the first calibration and the poses."""
+        index = _Index([], [], None, [])
+        info: bytes | None = None
+        topics = self.topics
+        for topic, time_ns, raw in _messages(self.path, reader, [
+            topics.color, topics.depth, topics.info, topics.groundtruth
+        ]):
+            if topic == topics.color:
+                index.color.append((_header_stamp(raw, time_ns), time_ns))
+            elif topic == topics.depth:
+                index.depth.append((_header_stamp(raw, time_ns), time_ns))
+            elif topic == topics.groundtruth:
+                index.poses.append(raw)
+            elif info is None:
+                info = raw
+        return _Index(index.color, index.depth, info, index.poses)
+
+    def _camera(self, raw: bytes | None) -> Camera:
+        if raw is None:
+            raise DataError(f"{self.path}: no message on {self.topics.info}")
+        info = _decode(raw, "sensor_msgs/msg/CameraInfo")
+        k, d, model = list(info.k), list(info.d), str(info.distortion_model)
+        if "image_rect" in self.topics.color:
+            # An image_rect topic is straightened already: its pinhole is P, without distortion.
+            k, d, model = [*info.p[0:3], *info.p[4:7], *info.p[8:11]], [], "plumb_bob"
+        roi = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
+        try:
+            return camera_from_info(
+                info.width, info.height, k, d, model, info.binning_x, info.binning_y, roi)
+        except CalibrationError as error:
+            raise CalibrationError(f"{self.path}: {self.topics.info}: {error}") from error
+
+    def _pair(self, index: _Index, slop_ns: int) -> None:
+        color, depth = _increasing(index.color), _increasing(index.depth)
+        color_ns = np.array([key[0] for key in color], np.int64)
+        depth_ns = np.array([key[0] for key in depth], np.int64)
+        partner = associate(color_ns, depth_ns, slop_ns)
+        rows = np.arange(len(color))
+        if self.require_depth:
+            rows = rows[partner >= 0]
+            for i in np.flatnonzero(partner < 0):
+                self.skips.add(
+                    "colour without depth", f"{self.path.name}: no depth within "
+                    f"{slop_ns / 1e6:g} ms of a colour image", int(color_ns[i]), logging.INFO)
+        if len(rows) == 0:
+            raise DataError(
+                f"no usable image pair in {self.path}: none of {len(color)} messages on "
+                f"{self.topics.color} and {len(depth)} on {self.topics.depth} lie within "
+                f"{slop_ns / 1e6:g} ms"
+            )
+        self.stamps_ns: Int64Array = color_ns[rows]
+        self._color: list[Key] = [color[i] for i in rows]
+        self._depth: list[Key | None] = [
+            depth[j] if (j := partner[i]) >= 0 else None for i in rows
+        ]
+
+    def _readers(self, start: int, stop: int) -> Iterator[PairReader]:
+        """Read the bag forwards; messages wait in memory only until their partner arrives."""
+        missing = {("color", self._color[i]): i for i in range(start, stop)}
+        missing.update(
+            {("depth", key): i for i in range(start, stop) if (key := self._depth[i])})
+        if not missing:
+            return
+        times = [key[1] for _, key in missing]
+        waiting: dict[int, dict[str, bytes]] = {}
+        current = start
+        with _open(self.path) as reader:
+            for topic, time_ns, raw in _messages(
+                self.path, reader, [self.topics.color, self.topics.depth],
+                max(min(times) - 1, 0), max(times) + 1,  # rosbags 0.11.0 left out the start itself
+            ):
+                role = "color" if topic == self.topics.color else "depth"
+                found = missing.pop((role, (_header_stamp(raw, time_ns), time_ns)), None)
+                if found is None:
+                    continue
+                waiting.setdefault(found, {})[role] = raw
+                while current in waiting and len(waiting[current]) == self._parts(current):
+                    yield self._reader(current, **waiting.pop(current))
+                    current += 1
+        if current != stop:
+            raise DataError(f"{self.path} changed while it was read: open it again")
+
+    def _parts(self, index: int) -> int:
+        return 1 if self._depth[index] is None else 2
+
+    def _reader(self, index: int, color: bytes, depth: bytes | None = None) -> PairReader:
+        key = self._depth[index] or self._color[index]
+        read_depth = None if depth is None else partial(self._read_depth, depth)
+        return PairReader(index, key[0], partial(self._read_color, color), read_depth)
+
+    def _read_color(self, raw: bytes) -> tuple[bytes | UInt8Image, str]:
+        kind = self.types[self.topics.color]
+        message = _decode(raw, kind)
+        if kind == COMPRESSED:
+            data = message.data.tobytes()
+            check_complete(data)
+            return data, str(message.format)
+        return decode_image(
+            message.data, message.encoding, message.width, message.height, message.step,
+            message.is_bigendian,
+        ), ""
+
+    def _read_depth(self, raw: bytes) -> npt.NDArray[Any]:
+        kind = self.types[self.topics.depth or ""]
+        message = _decode(raw, kind)
+        if kind == COMPRESSED:
+            return decode_compressed_depth(message.data, message.format)[0]
+        return depth_array(
+            message.data, message.encoding, message.width, message.height, message.step,
+            message.is_bigendian,
+        )
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Reader]:
+    reader = None
+    try:
+        reader = Reader(path)
+        reader.open()
+    except Exception as error:  # damaged files surface as many types from the parsers below
+        raise _damaged(path, error) from error
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def _messages(
+    path: Path, reader: Reader, topics: list[str | None], start_ns: int | None = None,
+    stop_ns: int | None = None,
+) -> Iterator[tuple[str, int, bytes]]:
+    """Yield (topic, time of recording ns, CDR bytes) in order of recording."""
+    connections: list[Connection] = [c for c in reader.connections if c.topic in topics]
+    try:
+        for connection, time_ns, raw in reader.messages(connections, start_ns, stop_ns):
+            yield connection.topic, time_ns, raw
+    except Exception as error:  # as in `_open`
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DataError(
+        f"{path} is not a readable rosbag2 ({reason}): if recording was cut off, repair it with "
+        "`ros2 bag reindex` or `mcap recover`"
+    )
+
+
+def _decode(raw: bytes, kind: str) -> Any:
+    try:
+        return TYPES.deserialize_cdr(raw, kind)
+    except Exception as error:  # a damaged message can break the generated parser anywhere
+        raise DataError(f"damaged {kind} message: {error}") from error
+
+
+def _header_stamp(raw: bytes, time_ns: int) -> int:
+    """Stamp of the leading std_msgs/Header; the time of recording when the driver sets none."""
+    if len(raw) < 12:
+        return time_ns
+    seconds, rest = struct.unpack_from("<iI" if raw[1] else ">iI", raw, 4)
+    return int(seconds) * 1_000_000_000 + int(rest) or time_ns
+
+
+def _increasing(keys: list[Key]) -> list[Key]:
+    """Sort by stamp; of a repeated stamp the first recorded counts."""
+    unique: dict[int, Key] = {}
+    for key in keys:
+        unique.setdefault(key[0], key)
+    return [unique[stamp] for stamp in sorted(unique)]
+
+
+def _trajectory(messages: list[bytes]) -> Trajectory | None:
+    poses: dict[int, Float64Array] = {}
+    for raw in messages:
+        message = _decode(raw, "geometry_msgs/msg/PoseStamped")
+        stamp = message.header.stamp
+        p, q = message.pose.position, message.pose.orientation
+        values = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
+        if np.isfinite(values).all() and np.any(values[3:]):
+            poses.setdefault(
+                stamp.sec * 1_000_000_000 + stamp.nanosec,
+                pose_from_quaternion(values[:3], values[3:]),
+            )
+    if not poses:
+        return None
+    stamps = sorted(poses)
+    return Trajectory(np.array(stamps, np.int64), np.stack([poses[s] for s in stamps]))

@@ -1,0 +1,123 @@
+"""Cameras from calibration data: ROS `CameraInfo` fields and `camera.yaml` files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ..core.data.camera import Camera
+from ..core.errors import CalibrationError
+
+#: Stored depth units per metre of the TUM benchmark.
+TUM_DEPTH_SCALE = 5000.0
+
+_EXAMPLE = (
+    "{width: 640, height: 480, fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5, "
+    "distortion_model: plumb_bob, d: [0, 0, 0, 0, 0], depth_scale: 5000.0}"
+)
+
+
+def camera_from_info(
+    width: int, height: int, k: Sequence[float], d: Sequence[float], distortion_model: str,
+    binning_x: int = 0, binning_y: int = 0, roi: tuple[int, int, int, int] = (0, 0, 0, 0),
+) -> Camera:
+    """Make the camera of the images that belong to a `CameraInfo`.
+
+    Args:
+        width: full sensor width in pixels.
+        height: full sensor height in pixels.
+        k: 9 numbers of the row-major calibration matrix.
+        d: lens distortion coefficients.
+        distortion_model: what they mean, see `Camera`.
+        binning_x: pixels merged per column; 0 means 1.
+        binning_y: pixels merged per row; 0 means 1.
+        roi: (x_offset, y_offset, width, height) in full-resolution pixels; all 0 = full.
+
+    Returns:
+        The camera of the delivered image: cropped to the region of interest, then binned.
+
+    Raises:
+        CalibrationError: the intrinsics are zero, not finite or incomplete.
+    """
+    if len(k) != 9 or not np.any(np.asarray(k, np.float64)):
+        raise CalibrationError(
+            "camera_info holds no calibration (K is all zero): calibrate the camera, or set the "
+            "driver's camera_info_url"
+        )
+    camera = Camera(
+        int(width), int(height), float(k[0]), float(k[4]), float(k[2]), float(k[5]),
+        tuple(float(v) for v in d), distortion_model,
+    )
+    x_offset, y_offset, roi_width, roi_height = (int(v) for v in roi)
+    camera = replace(
+        camera, width=roi_width or camera.width, height=roi_height or camera.height,
+        cx=camera.cx - x_offset, cy=camera.cy - y_offset,
+    )
+    bin_x, bin_y = max(int(binning_x), 1), max(int(binning_y), 1)
+    return replace(
+        camera, width=camera.width // bin_x, height=camera.height // bin_y,
+        fx=camera.fx / bin_x, fy=camera.fy / bin_y,
+        cx=(camera.cx + 0.5) / bin_x - 0.5, cy=(camera.cy + 0.5) / bin_y - 0.5,
+    )
+
+
+def read_camera_yaml(path: Path) -> tuple[Camera, float]:
+    """Read a `camera.yaml`: (camera with distortion, stored depth units per metre).
+
+    Raises:
+        CalibrationError: the file is missing, not yaml, or a value is missing or impossible.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise CalibrationError(
+            f"{path} is missing: write the colour camera's calibration there, e.g. {_EXAMPLE}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CalibrationError(f"cannot read {path}: {error}") from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise CalibrationError(f"{path} is not yaml: {reason}") from error
+    if not isinstance(tree, dict):
+        raise CalibrationError(f"{path} holds no calibration, write e.g. {_EXAMPLE}")
+    values: dict[str, float] = {}
+    for key in ("width", "height", "fx", "fy", "cx", "cy", "depth_scale"):
+        values[key] = _number(path, tree, key)
+    try:
+        coefficients = tuple(float(v) for v in tree.get("d") or ())
+        camera = Camera(
+            int(values["width"]), int(values["height"]), values["fx"], values["fy"],
+            values["cx"], values["cy"], coefficients, str(tree.get("distortion_model") or ""),
+        )
+    except (TypeError, ValueError) as error:
+        raise CalibrationError(f"{path}: d must be a list of numbers ({error})") from error
+    except CalibrationError as error:
+        raise CalibrationError(f"{path}: {error}") from error
+    if not (np.isfinite(values["depth_scale"]) and values["depth_scale"] > 0.0):
+        raise CalibrationError(f"{path}: depth_scale={values['depth_scale']} is not positive")
+    return camera, values["depth_scale"]
+
+
+def _number(path: Path, tree: dict[str, Any], key: str) -> float:
+    default = TUM_DEPTH_SCALE if key == "depth_scale" else None
+    value = tree.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CalibrationError(f"{path}: '{key}' must be a number, as in {_EXAMPLE}")
+    if key in ("width", "height") and value != round(min(max(value, 0), 1e6)):
+        raise CalibrationError(f"{path}: {key}={value} is no image size in pixels")
+    return float(value)
+
+
+def write_camera_yaml(path: Path, camera: Camera, depth_scale: float) -> None:
+    """Write a `camera.yaml` that `read_camera_yaml` reads back exactly."""
+    tree = {
+        "width": camera.width, "height": camera.height, "fx": camera.fx, "fy": camera.fy,
+        "cx": camera.cx, "cy": camera.cy, "distortion_model": camera.distortion_model,
+        "d": list(camera.distortion), "depth_scale": depth_scale,
+    }
+    path.write_text(yaml.safe_dump(tree, sort_keys=False, default_flow_style=None))

@@ -1,0 +1,183 @@
+"""Depth images from bytes: units by encoding, and the `compressedDepth` codec."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import DataError
+from ..core.geometry.arrays import Float32Image
+from .images import Buffer, byte_view, decode_file, encode_png, image_array
+
+#: What `decode_depth` understands, as shown to users.
+DEPTH_ENCODINGS = "16UC1 or mono16 (millimetres), 32FC1 (metres)"
+
+_HEADER = struct.Struct("<iff")  # compression format, then the two quantisation parameters
+_INVERSE_DEPTH = 1
+
+
+def decode_depth(
+    array: npt.NDArray[Any], encoding: str, scale: float | None = None
+) -> Float32Image:
+    """Convert stored depth to metres.
+
+    Args:
+        array: (H, W) uint16 or float32 as stored.
+        encoding: 16UC1, mono16 or 32FC1.
+        scale: stored units per metre of the integer encodings, default 1000 (millimetres; the
+            TUM benchmark's PNG files hold 5000 per metre).
+
+    Returns:
+        (H, W) float32 metres, 0 where there is no measurement (0, negative, NaN, infinite).
+
+    Raises:
+        DataError: another encoding, dtype or shape.
+    """
+    key = encoding.lower()
+    wanted = {"16uc1": np.uint16, "mono16": np.uint16, "32fc1": np.float32}.get(key)
+    if wanted is None or array.dtype != wanted or array.ndim != 2:
+        raise DataError(
+            f"depth encoding '{encoding}' ({array.dtype}, shape {array.shape}) is not supported: "
+            f"publish {DEPTH_ENCODINGS}"
+        )
+    if wanted is np.uint16:
+        return np.asarray(array, np.float32) / np.float32(scale or 1000.0)
+    depth_m = np.array(array, np.float32)
+    depth_m[~(np.isfinite(depth_m) & (depth_m > 0.0))] = 0.0
+    return depth_m
+
+
+def decode_depth_image(
+    data: Buffer, encoding: str, width: int, height: int, step: int = 0,
+    is_bigendian: bool | int = False,
+) -> Float32Image:
+    """Decode a raw depth image message to metres (H, W), 0 = missing.
+
+    Raises:
+        DataError: the encoding is no depth encoding, or `data` is too short.
+    """
+    return decode_depth(depth_array(data, encoding, width, height, step, is_bigendian), encoding)
+
+
+def depth_array(
+    data: Buffer, encoding: str, width: int, height: int, step: int = 0,
+    is_bigendian: bool | int = False,
+) -> npt.NDArray[Any]:
+    """View a raw depth image message as its stored values (H, W), uint16 or float32.
+
+    Raises:
+        DataError: the encoding is no depth encoding, or `data` is too short.
+    """
+    if encoding.lower() not in ("16uc1", "mono16", "32fc1"):
+        raise DataError(
+            f"depth encoding '{encoding}' is not supported: publish {DEPTH_ENCODINGS}")
+    return image_array(data, encoding, width, height, step, is_bigendian)
+
+
+def depth_to_stored(
+    depth_m: npt.NDArray[np.float32], depth_scale: float
+) -> npt.NDArray[np.uint16]:
+    """Round metres (H, W) to stored uint16 units; what does not fit 16 bits becomes missing."""
+    units = np.rint(np.asarray(depth_m, np.float64) * depth_scale)
+    with np.errstate(invalid="ignore"):
+        fits = (units > 0.0) & (units <= 65535.0)
+    return np.where(fits, units, 0.0).astype(np.uint16)
+
+
+def has_depth(depth_m: Float32Image) -> bool:
+    """Tell whether any pixel holds a measurement."""
+    return bool(np.any(depth_m > 0.0))
+
+
+def decode_depth_png(data: Buffer) -> npt.NDArray[np.uint16]:
+    """Decode a 16-bit single-channel PNG to its stored values (H, W).
+
+    Raises:
+        DataError: truncated, damaged, 8-bit or coloured.
+    """
+    array = decode_file(data, cv2.IMREAD_UNCHANGED)
+    if array.dtype != np.uint16 or array.ndim != 2:
+        channels = 1 if array.ndim == 2 else array.shape[2]
+        raise DataError(
+            f"depth image has {array.dtype.itemsize * 8} bits and {channels} channel(s): depth "
+            "must be a 16-bit single-channel PNG"
+        )
+    return array
+
+
+def decode_compressed_depth(data: Buffer, format: str = "") -> tuple[npt.NDArray[Any], str]:
+    """Decode a `compressedDepth` message, or a 16-bit PNG sent through `compressed`.
+
+    Args:
+        data: 12 bytes of quantisation header and a PNG; or a bare PNG.
+        format: the message's format, such as "16UC1; compressedDepth png".
+
+    Returns:
+        (array (H, W), encoding): uint16 with "16UC1", or float32 metres with "32FC1" where NaN
+        marks missing values. `decode_depth` turns both into metres.
+
+    Raises:
+        DataError: truncated or damaged, RVL compression, or no depth encoding.
+
+    Source: wire format of image_transport_plugins/compressed_depth_image_transport.
+    """
+    encoding = format.split(";")[0].strip() or "16UC1"
+    if "compresseddepth" not in format.lower():
+        return decode_depth_png(data), "16UC1"
+    if "rvl" in format.lower():
+        raise DataError(
+            "compressedDepth with RVL compression is not supported: set the publisher's "
+            "compressedDepth format parameter to png"
+        )
+    view = byte_view(data)
+    if len(view) <= _HEADER.size:
+        raise DataError(f"compressedDepth message of {len(view)} bytes is truncated")
+    _, quant_a, quant_b = _HEADER.unpack(view[:_HEADER.size])
+    stored = decode_depth_png(view[_HEADER.size:])
+    if encoding.upper() in ("16UC1", "MONO16"):
+        return stored, "16UC1"
+    if encoding.upper() != "32FC1":
+        raise DataError(
+            f"compressedDepth of encoding '{encoding}' is not supported: publish "
+            f"{DEPTH_ENCODINGS}"
+        )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        depth_m = np.float32(quant_a) / (stored.astype(np.float32) - np.float32(quant_b))
+    depth_m[stored == 0] = np.nan
+    return depth_m, "32FC1"
+
+
+def encode_compressed_depth(
+    array: npt.NDArray[Any], encoding: str, *, max_depth_m: float = 10.0,
+    quantization: float = 100.0,
+) -> tuple[bytes, str]:
+    """Encode stored depth for a `compressedDepth` topic.
+
+    Args:
+        array: (H, W) uint16 for 16UC1 (lossless), float32 metres for 32FC1.
+        encoding: 16UC1 or 32FC1.
+        max_depth_m: farther 32FC1 depth becomes missing.
+        quantization: 32FC1 is stored as inverse depth; the step at depth z is about
+            z^2 / (quantization * (quantization + 1)) metres.
+
+    Returns:
+        (data, format) of the message.
+
+    Raises:
+        DataError: the encoding or dtype is none of the two.
+    """
+    decode_depth(array[:0], encoding)  # refuses wrong dtypes and encodings
+    if array.dtype == np.uint16:
+        return _HEADER.pack(0, 0.0, 0.0) + encode_png(array), "16UC1; compressedDepth png"
+    quant_a = quantization * (quantization + 1.0)
+    quant_b = 1.0 - quant_a / max_depth_m
+    valid = np.isfinite(array) & (array > 0.0) & (array <= max_depth_m)
+    inverse = np.zeros(array.shape, np.float64)
+    inverse[valid] = np.rint(quant_a / array[valid].astype(np.float64) + quant_b)
+    inverse[inverse > 65535.0] = 0.0  # nearer than the 16 bits reach
+    header = _HEADER.pack(_INVERSE_DEPTH, quant_a, quant_b)
+    return header + encode_png(inverse.astype(np.uint16)), "32FC1; compressedDepth png"

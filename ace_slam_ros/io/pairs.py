@@ -1,0 +1,256 @@
+"""Pairs of colour and depth: association by stamp, decoding, rectification, skipping."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..core.data.camera import Camera, nearest_map, rectification_maps
+from ..core.data.frame import Frame
+from ..core.data.trajectory import Trajectory, stamp_to_text
+from ..core.errors import DataError
+from ..core.geometry.arrays import Float32Image, UInt8Image
+from .depth import decode_depth, has_depth
+from .images import check_complete, decode_compressed_image
+from .source import SkipLog
+
+Int64Array = npt.NDArray[np.int64]
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """One pair as recorded: distorted, colour still compressed where it was recorded so.
+
+    Attributes:
+        stamp_ns, depth_stamp_ns: stamps of colour and depth.
+        color: JPEG or PNG bytes, or a decoded image ((H, W, 3) RGB or (H, W) grey uint8).
+        color_format: the ROS `format` of the bytes; empty for a decoded image.
+        depth: (H, W) stored values, uint16 or float32 metres; None without depth.
+        depth_scale: stored units per metre of uint16 depth.
+    """
+
+    stamp_ns: int
+    depth_stamp_ns: int
+    color: bytes | UInt8Image
+    color_format: str
+    depth: npt.NDArray[Any] | None
+    depth_scale: float
+
+    def image(self) -> UInt8Image:
+        """Return the colour image decoded, still distorted."""
+        if isinstance(self.color, bytes):
+            return decode_compressed_image(self.color, self.color_format)
+        return self.color
+
+    def depth_m(self) -> Float32Image | None:
+        """Return depth in metres (H, W), 0 = missing, still distorted."""
+        if self.depth is None:
+            return None
+        encoding = "16UC1" if self.depth.dtype == np.uint16 else "32FC1"
+        return decode_depth(self.depth, encoding, self.depth_scale)
+
+
+class Unusable(DataError):
+    """One pair cannot be used; `reason` groups the skips."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep the reason beside the message."""
+        super().__init__(message)
+        self.reason = reason
+
+
+def associate(color_ns: Int64Array, depth_ns: Int64Array, slop_ns: int) -> Int64Array:
+    """Pair stamps one to one, closest pairs first.
+
+    Args:
+        color_ns: (N,) increasing stamps.
+        depth_ns: (M,) increasing stamps.
+        slop_ns: largest gap of a pair, inclusive.
+
+    Returns:
+        (N,) index of the depth image of each colour image, -1 = none.
+    """
+    first = np.searchsorted(depth_ns, color_ns - slop_ns, side="left")
+    last = np.searchsorted(depth_ns, color_ns + slop_ns, side="right")
+    candidates = sorted(
+        (abs(int(depth_ns[j]) - int(color_ns[i])), i, j)
+        for i in range(len(color_ns)) for j in range(int(first[i]), int(last[i]))
+    )
+    partner = np.full(len(color_ns), -1, np.int64)
+    taken: set[int] = set()
+    for _, i, j in candidates:
+        if partner[i] < 0 and j not in taken:
+            partner[i] = j
+            taken.add(j)
+    return partner
+
+
+def rectify(
+    camera: Camera, image: UInt8Image, depth_m: Float32Image | None
+) -> tuple[UInt8Image, Float32Image | None]:
+    """Undistort a pair onto the camera's own pinhole; depth by nearest neighbour.
+
+    Interpolating depth would invent surfaces between foreground and background, and shrink depth
+    at holes. Pixels without a source are black, with depth 0.
+    """
+    if not camera.is_distorted:
+        return image, depth_m
+    map_xy, map_fraction = rectification_maps(camera)
+    straight = np.asarray(cv2.remap(image, map_xy, map_fraction, cv2.INTER_LINEAR), np.uint8)
+    if depth_m is None:
+        return straight, None
+    moved = cv2.remap(depth_m, nearest_map(camera), None, cv2.INTER_NEAREST)  # type: ignore[call-overload]
+    return straight, np.asarray(moved, np.float32)
+
+
+@dataclass(frozen=True)
+class PairReader:
+    """How to read one pair: both functions raise DataError when the image is damaged.
+
+    Attributes:
+        index: position in `stamps_ns`.
+        depth_stamp_ns: stamp of the depth image, of the colour image without one.
+        color: returns (bytes or decoded image, ROS format of the bytes).
+        depth: returns the stored depth values; None without a depth image.
+    """
+
+    index: int
+    depth_stamp_ns: int
+    color: Callable[[], tuple[bytes | UInt8Image, str]]
+    depth: Callable[[], npt.NDArray[Any]] | None
+
+
+class PairSource(ABC):
+    """Base of the readers: subclasses index the pairs and read one; this class makes frames.
+
+    Attributes: those of `Source`, and
+        depth_scale: stored units per metre of uint16 depth.
+    """
+
+    name: str
+    path: Path
+    camera: Camera
+    raw_camera: Camera
+    groundtruth: Trajectory | None
+    stamps_ns: Int64Array
+    depth_scale: float
+
+    def __init__(self, path: Path, require_depth: bool) -> None:
+        """Remember where the sequence lies and what a usable frame is."""
+        self.path = path
+        self.name = path.resolve().stem if path.is_file() else path.resolve().name
+        self.require_depth = require_depth
+        self.skips = SkipLog()
+
+    @abstractmethod
+    def _readers(self, start: int, stop: int) -> Iterator[PairReader]:
+        """Yield the pairs start..stop-1 in stamp order, without decoding them."""
+
+    def __len__(self) -> int:
+        """Return the number of synchronised pairs."""
+        return len(self.stamps_ns)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield usable frames in stamp order; DataError when the whole sequence holds none."""
+        return self._usable(self._frame, 0, len(self))
+
+    def raw_frames(self, start: int = 0, stop: int | None = None) -> Iterator[RawFrame]:
+        """Yield the readable pairs start..stop-1 as recorded; DataError when there is none."""
+        stop = len(self) if stop is None else min(stop, len(self))
+        return self._usable(self._raw_frame, start, stop)
+
+    def __getitem__(self, index: int) -> Frame:
+        """Return the frame of one pair; DataError when it is not usable."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"pair {index} of {len(self)}")
+        index %= len(self)
+        for reader in self._readers(index, index + 1):
+            return self._frame(reader)
+        raise DataError(f"{self.path}: pair {index} can no longer be read")
+
+    def _usable(
+        self, make: Callable[[PairReader], Made], start: int, stop: int
+    ) -> Iterator[Made]:
+        delivered = 0
+        for reader in self._readers(start, stop):
+            try:
+                made = make(reader)
+            except DataError as error:
+                reason = error.reason if isinstance(error, Unusable) else "unreadable pair"
+                self.skips.add(reason, str(error), int(self.stamps_ns[reader.index]))
+                continue
+            delivered += 1
+            yield made
+        if not delivered:
+            raise DataError(
+                f"no usable image pair in {self.path}: {self.skips.total} skipped: "
+                f"{self.skips.summary()}"
+            )
+
+    def _raw_frame(self, reader: PairReader) -> RawFrame:
+        """Read one pair; sizes are checked, colour bytes only for completeness."""
+        size = (self.raw_camera.height, self.raw_camera.width)
+        stamp_ns = int(self.stamps_ns[reader.index])
+        label = f"{self.path.name} at {stamp_to_text(stamp_ns)} s"
+        with _unusable("damaged colour image", label):
+            color, color_format = reader.color()
+            if isinstance(color, bytes):
+                check_complete(color)
+        if not isinstance(color, bytes):
+            _check_size("colour image", label, color.shape, size)
+        depth = None
+        try:
+            if reader.depth is not None:
+                with _unusable("damaged depth image", label):
+                    depth = reader.depth()
+                _check_size("depth image", label, depth.shape, size)
+        except Unusable as error:
+            if self.require_depth:
+                raise
+            self.skips.add(error.reason, str(error), stamp_ns)
+            depth = None
+        return RawFrame(
+            stamp_ns, reader.depth_stamp_ns, color, color_format, depth, self.depth_scale)
+
+    def _frame(self, reader: PairReader) -> Frame:
+        """Read, decode and rectify one pair."""
+        raw = self._raw_frame(reader)
+        label = f"{self.path.name} at {stamp_to_text(raw.stamp_ns)} s"
+        with _unusable("damaged colour image", label):
+            image = raw.image()
+        _check_size(
+            "colour image", label, image.shape, (self.raw_camera.height, self.raw_camera.width))
+        depth_m = raw.depth_m()
+        if depth_m is not None and not has_depth(depth_m):
+            depth_m = None
+        if self.require_depth and depth_m is None:
+            raise Unusable("no usable depth", f"{label}: depth is zero or NaN everywhere")
+        image, depth_m = rectify(self.raw_camera, image, depth_m)
+        return Frame(raw.stamp_ns, image, depth_m, self.camera)
+
+
+@contextmanager
+def _unusable(reason: str, label: str) -> Iterator[None]:
+    """Turn a DataError into a counted reason and say which pair it was."""
+    try:
+        yield
+    except DataError as error:
+        raise Unusable(reason, f"{label}: {error}") from error
+
+
+def _check_size(what: str, label: str, shape: tuple[int, ...], size: tuple[int, int]) -> None:
+    if shape[:2] != size:
+        raise Unusable(
+            f"{what} of another size",
+            f"{label}: {what} is {shape[1]}x{shape[0]} but the camera is {size[1]}x{size[0]}: "
+            "register depth to colour and use the calibration of the colour stream",
+        )

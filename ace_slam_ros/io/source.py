@@ -1,0 +1,86 @@
+"""What every recorded sequence offers, and how to open one: TUM folder or rosbag2."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.data.camera import Camera
+from ..core.data.frame import Frame
+from ..core.data.trajectory import Trajectory
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class SkipLog:
+    """Frames left out: how many for which reason, logged once per reason.
+
+    Attributes:
+        first: reason -> message of the first frame skipped for it.
+    """
+
+    first: dict[str, str] = field(default_factory=dict)
+    _reason_by_stamp: dict[int, str] = field(default_factory=dict, repr=False)
+
+    def add(self, reason: str, message: str, stamp_ns: int, level: int = logging.WARNING) -> None:
+        """Count the frame at `stamp_ns`; a second pass over the same frame counts once."""
+        self._reason_by_stamp[stamp_ns] = reason
+        if reason not in self.first:
+            self.first[reason] = message
+            log.log(level, "skipped: %s (further cases are only counted)", message)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of skipped frames by reason."""
+        return dict(Counter(self._reason_by_stamp.values()))
+
+    @property
+    def total(self) -> int:
+        """Number of skipped frames."""
+        return len(self._reason_by_stamp)
+
+    def summary(self) -> str:
+        """Say all reasons in one line: `3 x reason (first message); ...`."""
+        parts = (f"{n} x {r} ({self.first[r]})" for r, n in self.counts.items())
+        return "; ".join(parts) or "none"
+
+
+class Source(Protocol):
+    """A recorded RGB-D sequence.
+
+    Attributes:
+        name: short name for titles.
+        path: where it lies.
+        camera: undistorted camera that the frames carry.
+        raw_camera: camera of the images as recorded, with lens distortion.
+        groundtruth: camera poses (optical frame) in the ground-truth frame, or None.
+        stamps_ns: (N,) int64 stamps of the synchronised pairs, increasing.
+        skips: frames left out so far.
+    """
+
+    name: str
+    path: Path
+    camera: Camera
+    raw_camera: Camera
+    groundtruth: Trajectory | None
+    stamps_ns: npt.NDArray[np.int64]
+    skips: SkipLog
+
+    def __len__(self) -> int:
+        """Return the number of synchronised pairs, usable or not."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield usable frames lazily in stamp order, rectified; may be repeated."""
+
+    def __getitem__(self, index: int) -> Frame:
+        """Return one pair's frame; DataError when it is not usable."""
+
+

@@ -1,0 +1,1 @@
+"""Camera topics to frames: pairing of color and depth, extrinsic."""

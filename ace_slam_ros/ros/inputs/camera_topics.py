@@ -1,0 +1,133 @@
+"""Subscriptions to the camera's topics, and what goes wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+from rclpy.qos import qos_policy_name_from_kind
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from ...core.config.sections import RosConfig
+from ...core.errors import ConfigError
+from ..qos import sensor_qos
+from .synchroniser import ImagePair, Synchroniser
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # its name in ROS 2 Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+
+_QOS_EXAMPLE = "{reliability: reliable, history: keep_last, depth: 5}"
+_CLOCK_GAP_NS = 10_000_000_000
+
+
+class ImageInputs:
+    """Subscribes to colour, depth and camera_info and pairs them; QoS can be overridden.
+
+    Args:
+        on_pair, on_jump: see `Synchroniser`; called in the executor's thread.
+    """
+
+    def __init__(
+        self, node: Node, config: RosConfig, on_pair: Callable[[ImagePair], None],
+        on_jump: Callable[[], None] | None = None,
+    ) -> None:
+        self._node = node
+        self.synchroniser = Synchroniser(round(config.slop_s * 1e9), on_pair, on_jump)
+        color, depth = (node.resolve_topic_name(n) for n in ("rgb/image", "depth/image"))
+        color += "/compressed" if config.color_transport == "compressed" else ""
+        depth += "/compressedDepth" if config.depth_transport == "compressedDepth" else ""
+        self.topics = {
+            "color": color, "depth": depth, "info": node.resolve_topic_name("rgb/camera_info")}
+        kinds: dict[str, Any] = {
+            "color": CompressedImage if config.color_transport != "raw" else Image,
+            "depth": CompressedImage if config.depth_transport != "raw" else Image,
+            "info": CameraInfo,
+        }
+        receive = {
+            "color": self.synchroniser.add_color, "depth": self.synchroniser.add_depth,
+            "info": self.synchroniser.add_info,
+        }
+        self.incompatible: dict[str, str] = {}
+
+        def receiver(name: str) -> Callable[[Any], None]:
+            def take(msg: Any) -> None:
+                self.incompatible.pop(name, None)  # somebody who fits publishes now
+                receive[name](msg)
+            return take
+
+        self._subscriptions: list[Any] = []
+        for name, topic in self.topics.items():
+            try:
+                self._subscriptions.append(node.create_subscription(
+                    kinds[name], topic, receiver(name), sensor_qos(),
+                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                    event_callbacks=SubscriptionEventCallbacks(
+                        incompatible_qos=self._refused(name))))
+            except (RuntimeError, TypeError, ParameterException) as error:
+                self.close()
+                raise ConfigError(
+                    f"qos_overrides.{topic}.subscription: {error}; write {_QOS_EXAMPLE}"
+                ) from error
+        self._tell_unused_overrides()
+
+    def _tell_unused_overrides(self) -> None:
+        """Warn of QoS overrides that change nothing here: another topic, another policy."""
+        unused = [name for name in self._node._parameter_overrides  # no public access exists
+                  if name.startswith("qos_overrides.") and not self._node.has_parameter(name)]
+        if unused:
+            self._node.get_logger().warning(
+                f"no effect on the images of this node: {', '.join(unused)}; its topics are "
+                f"{', '.join(self.topics.values())}, each with a subscription {_QOS_EXAMPLE}")
+
+    def _refused(self, name: str) -> Callable[[Any], None]:
+        def remember(event: Any) -> None:
+            policy = qos_policy_name_from_kind(event.last_policy_kind)
+            topic = self.topics[name]
+            offers = ", ".join(
+                f"{i.node_namespace.rstrip('/')}/{i.node_name} offers "
+                f"{i.qos_profile.reliability.name}/{i.qos_profile.durability.name}"
+                for i in self._node.get_publishers_info_by_topic(topic))
+            mine = self._subscriptions[list(self.topics).index(name)].qos_profile
+            asks = f"{mine.reliability.name}/{mine.durability.name} ({policy} does not fit)"
+            text = (
+                f"{topic}: {offers or 'a publisher'}, but "
+                f"{self._node.get_fully_qualified_name()} asks for {asks}: set "
+                f"qos_overrides.{topic}.subscription.* or the publisher's QoS")
+            if text != self.incompatible.get(name):
+                self._node.get_logger().error(text)
+            self.incompatible[name] = text
+        return remember
+
+    def problem(self) -> str:
+        """Say why no pairs arrive; empty when they do."""
+        return self.synchroniser.explain(self.topics)
+
+    def clock_problem(self, now_ns: int) -> str:
+        """Say that stamps and the node's clock differ; empty when they do not."""
+        newest = self.synchroniser.streams["color"].last_stamp_ns
+        if newest and abs(now_ns - newest) > _CLOCK_GAP_NS:
+            return ("image stamps are more than 10 s from the clock: synchronise the clocks, or "
+                    "play bags with --clock and set use_sim_time")
+        return ""
+
+    def values(self, now_ns: int) -> dict[str, Any]:
+        """Return rates and counts for diagnostics."""
+        found: dict[str, Any] = {}
+        for name, statistics in self.synchroniser.streams.items():
+            found[f"{name}_hz"] = statistics.rate_hz(now_ns)
+            found[f"{name}_received"] = statistics.count
+        gap_s = self.synchroniser.nearest_gap_s()
+        found |= {"pairs": self.synchroniser.pairs, "time_jumps": self.synchroniser.jumps,
+                  "nearest_gap_s": "unknown" if gap_s is None else gap_s}
+        return found
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)

@@ -1,0 +1,218 @@
+"""Images, cameras, keyframes and clouds between ROS messages and core types."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from builtin_interfaces.msg import Time as TimeMsg
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_msgs.msg import Header
+
+from ...core.data.camera import Camera
+from ...core.data.frame import Frame
+from ...core.data.keyframe import Keyframe
+from ...core.errors import DataError
+from ...core.geometry.arrays import Float32Image, UInt8Image
+from ...io.calibration import camera_from_info
+from ...io.depth import decode_compressed_depth, decode_depth, decode_depth_image, has_depth
+from ...io.images import COLOR_ENCODINGS, decode_compressed_image, decode_image
+from ...io.pairs import rectify
+from ...msg import Keyframe as KeyframeMsg
+from .compat import make_cloud, other_encoding
+from .poses import pose_from_msg, pose_to_msg
+
+_NS = 1_000_000_000
+#: A median depth outside of this is a wrong unit: no camera of this kind sees so near or so far.
+_NEAREST_M, _FARTHEST_M = 0.05, 60.0
+
+
+def stamp_to_ns(stamp: TimeMsg) -> int:
+    """Return a message stamp as integer nanoseconds."""
+    return int(stamp.sec) * _NS + int(stamp.nanosec)
+
+
+def ns_to_stamp(stamp_ns: int) -> TimeMsg:
+    """Return integer nanoseconds as a message stamp."""
+    return TimeMsg(sec=stamp_ns // _NS, nanosec=stamp_ns % _NS)
+
+
+def make_header(stamp_ns: int, frame_id: str) -> Header:
+    """Return a header."""
+    return Header(stamp=ns_to_stamp(stamp_ns), frame_id=frame_id)
+
+
+def byte_array(values: npt.NDArray[Any] | bytes) -> array[int]:
+    """Copy to the one type that message fields of bytes take without a loop over elements."""
+    out = array("B")
+    view: Any = np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values
+    out.frombytes(memoryview(view).cast("B"))
+    return out
+
+
+def image_from_msg(msg: Image | CompressedImage) -> UInt8Image:
+    """Decode a colour message to (H, W, 3) RGB or (H, W) grey uint8.
+
+    Raises:
+        DataError: unknown encoding, truncated or damaged data.
+    """
+    data = np.frombuffer(msg.data, np.uint8)
+    if isinstance(msg, CompressedImage):
+        return decode_compressed_image(data, msg.format)
+    try:
+        return decode_image(
+            data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
+    except DataError:
+        known = {name.lower() for name in COLOR_ENCODINGS}
+        found = None if msg.encoding.lower() in known else other_encoding(msg)
+        if found is None:
+            raise
+        return found
+
+
+def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
+    """Decode a depth message to (H, W) float32 metres, 0 = missing.
+
+    Raises:
+        DataError: no depth encoding, truncated or damaged data.
+    """
+    data = np.frombuffer(msg.data, np.uint8)
+    if isinstance(msg, CompressedImage):
+        return decode_depth(*decode_compressed_depth(data, msg.format))
+    return decode_depth_image(
+        data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
+
+
+def unit_problem(depth_m: Float32Image, encoding: str) -> str:
+    """Say that a depth image (H, W) holds numbers of another unit; empty when they make sense.
+
+    A sixteenth of the rows and columns is looked at.
+    """
+    some = depth_m[::16, ::16]
+    known = some[some > 0.0]
+    if not known.size:
+        return ""
+    median_m = float(np.median(known))
+    if _NEAREST_M <= median_m <= _FARTHEST_M:
+        return ""
+    seems = "millimetres" if median_m > _FARTHEST_M else "metres"
+    return (f"median depth {median_m:.4g} m as {encoding}: the values look like {seems}; 16UC1 "
+            "holds millimetres, 32FC1 metres: correct the publisher")
+
+
+def camera_from_msg(msg: CameraInfo) -> Camera:
+    """Make the camera of a CameraInfo message, region of interest and binning applied.
+
+    Raises:
+        CalibrationError: the intrinsics are missing or impossible.
+    """
+    roi = msg.roi
+    return camera_from_info(
+        msg.width, msg.height, msg.k, msg.d, msg.distortion_model, msg.binning_x, msg.binning_y,
+        (roi.x_offset, roi.y_offset, roi.width, roi.height),
+    )
+
+
+def frame_from_msgs(
+    color: Image | CompressedImage, depth: Image | CompressedImage | None, info: CameraInfo,
+    require_depth: bool = True,
+) -> Frame:
+    """Decode and rectify one pair.
+
+    Raises:
+        DataError: a message cannot be decoded, sizes disagree, or no pixel has depth.
+    """
+    camera = camera_from_msg(info)
+    stamp_ns = stamp_to_ns(color.header.stamp)
+    depth_m = None if depth is None else depth_from_msg(depth)
+    distorted = Frame(stamp_ns, image_from_msg(color), depth_m, camera)
+    if require_depth and (depth_m is None or not has_depth(depth_m)):
+        raise DataError(
+            "the depth image holds no measurement: check the sensor's range and that its depth "
+            "stream is on")
+    if depth_m is not None and (wrong := unit_problem(depth_m, getattr(depth, "encoding", ""))):
+        raise DataError(wrong)
+    if not camera.is_distorted:
+        return distorted
+    image, depth_m = rectify(camera, distorted.image, distorted.depth_m)
+    return Frame(stamp_ns, image, depth_m, camera.without_distortion())
+
+
+def image_to_msg(image: npt.NDArray[Any], stamp_ns: int, frame_id: str) -> Image:
+    """Make an Image of RGB or grey uint8, uint16 depth in millimetres or float32 metres."""
+    kinds = {("uint8", 2): "mono8", ("uint8", 3): "rgb8", ("uint16", 2): "16UC1",
+             ("float32", 2): "32FC1"}
+    encoding = kinds.get((image.dtype.name, image.ndim))
+    if encoding is None:
+        raise DataError(f"no image encoding for {image.dtype} of shape {image.shape}")
+    height, width = image.shape[:2]
+    return Image(
+        header=make_header(stamp_ns, frame_id), height=height, width=width, encoding=encoding,
+        is_bigendian=0, step=image.strides[0] if image.flags.c_contiguous else
+        width * image.itemsize * (3 if image.ndim == 3 else 1), data=byte_array(image),
+    )
+
+
+def camera_to_msg(camera: Camera, stamp_ns: int, frame_id: str) -> CameraInfo:
+    """Make a CameraInfo message; `p` is the pinhole that rectification leads to."""
+    return CameraInfo(
+        header=make_header(stamp_ns, frame_id), width=camera.width, height=camera.height,
+        distortion_model=camera.distortion_model, d=[float(d) for d in camera.distortion],
+        k=camera.K_33.ravel().tolist(), r=np.eye(3).ravel().tolist(),
+        p=np.hstack([camera.K_33, np.zeros((3, 1))]).ravel().tolist(),
+    )
+
+
+def keyframe_to_msg(
+    keyframe: Keyframe, map_id: str, encoder_hash: str, map_frame: str
+) -> KeyframeMsg:
+    """Pack a keyframe; arrays go as little-endian bytes."""
+    camera = keyframe.camera
+    reference_id, T_reference_cam = keyframe.reference or (0, np.eye(4))
+    return KeyframeMsg(
+        header=make_header(keyframe.stamp_ns, map_frame), map_id=map_id, id=keyframe.id,
+        pose=pose_to_msg(keyframe.T_map_cam), has_reference=keyframe.reference is not None,
+        reference_id=reference_id, reference_pose=pose_to_msg(T_reference_cam),
+        encoder_hash=encoder_hash,
+        count=len(keyframe.pixels_N2), dimension=keyframe.descriptors_i8_ND.shape[1],
+        descriptors=byte_array(keyframe.descriptors_i8_ND),
+        pixels=byte_array(keyframe.pixels_N2.astype("<f4")),
+        points=byte_array(keyframe.points_cam_N3.astype("<f4")),
+        fx=camera.fx, fy=camera.fy, cx=camera.cx, cy=camera.cy,
+        width=camera.width, height=camera.height,
+    )
+
+
+def keyframe_from_msg(msg: KeyframeMsg) -> Keyframe:
+    """Unpack a keyframe.
+
+    Raises:
+        DataError: array lengths do not fit the counts, or numbers are not finite.
+    """
+    count, dimension = int(msg.count), int(msg.dimension)
+    lengths = (len(msg.descriptors), len(msg.pixels), len(msg.points))
+    if lengths != (count * dimension, count * 8, count * 12):
+        raise DataError(
+            f"keyframe {msg.id}: arrays of {lengths} bytes do not hold {count} features of "
+            f"dimension {dimension}: run the same version in all nodes")
+    pixels = np.frombuffer(msg.pixels, "<f4").reshape(count, 2).astype(np.float32)
+    points = np.frombuffer(msg.points, "<f4").reshape(count, 3).astype(np.float32)
+    if not (np.isfinite(pixels).all() and np.isfinite(points).all()):
+        raise DataError(f"keyframe {msg.id}: points are not finite")
+    reference = ((int(msg.reference_id), pose_from_msg(msg.reference_pose))
+                 if msg.has_reference else None)
+    return Keyframe(
+        int(msg.id), stamp_to_ns(msg.header.stamp), pose_from_msg(msg.pose),
+        np.frombuffer(msg.descriptors, np.int8).reshape(count, dimension).copy(),
+        pixels, points,
+        Camera(int(msg.width), int(msg.height), msg.fx, msg.fy, msg.cx, msg.cy), reference,
+    )
+
+
+def cloud_to_msg(
+    points_N3: npt.NDArray[np.float32], stamp_ns: int, frame_id: str
+) -> PointCloud2:
+    """Make a PointCloud2 of points (N, 3) metres."""
+    return make_cloud(make_header(stamp_ns, frame_id), points_N3)

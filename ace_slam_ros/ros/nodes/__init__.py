@@ -1,0 +1,1 @@
+"""The tracker, mapper and relocalizer nodes, and the viewer."""

@@ -1,0 +1,242 @@
+"""The mapper node: keyframes in; head weights, map points, keyframe poses and saved maps out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from ...core.errors import AceSlamError, ConfigError, DataError, MapError
+from ...core.heads.factory import head_capacity_bytes
+from ...core.mapping.mapper import Mapper
+from ...core.maps.manifest import MapManifest
+from ...core.maps.map_folder import load_map
+from ...msg import Keyframe as KeyframeMsg
+from ...srv import LoadMap, SaveMap
+from ...weights_ipc.writer import WeightsWriter
+from ..messages.conversions import keyframe_from_msg
+from ..outputs.diagnostics import Report
+from ..outputs.map_topics import MapOutput
+from ..qos import keyframe_qos
+from ..weights.link import Heartbeat, weights_schema
+from ..weights.map_follower import MapFollower
+from ..weights.session import CrashedMap, Session
+from .base import SlamNode
+
+_QUEUE = 100
+_IDLE_S = 0.2
+
+
+class MapperNode(SlamNode):
+    """Feeds `core.mapper.Mapper` with keyframes and publishes what it learns."""
+
+    def __init__(self) -> None:
+        super().__init__("mapper")
+
+    def setup(self) -> None:
+        """Take the segment, restore a map, make publishers and services."""
+        ros = self.config.ros
+        self._localization_only = ros.mode == "localization"
+        if self._localization_only and not ros.map_dir:
+            raise ConfigError("ros.mode=localization needs ros.map_dir (map:= in launch files)")
+        schema = weights_schema(self.encoder)
+        self._mapper = Mapper(self.config, self.encoder)
+        self._follower = MapFollower(self._mapper.map_id)
+        self._keyframes, self._trouble = 0, ""
+        self._queue: deque[KeyframeMsg] = deque(maxlen=_QUEUE)
+        self._counts = {"keyframes_received": 0, "keyframes_refused": 0, "keyframes_dropped": 0}
+        period_s = 0.0 if self._localization_only else self.config.mapper.autosave_s
+        self._session = Session(self.segment, schema, period_s, f"{ros.mode} {ros.map_dir}")
+        crashed = self._session.crashed(self._localization_only)
+        self._writer = WeightsWriter(
+            self.segment, head_capacity_bytes(self.config, self.encoder), schema)
+        self._heartbeat = Heartbeat(self._writer)
+        try:
+            self._restore(crashed)
+        except Exception:
+            self._close_segment()
+            raise
+        self._output = MapOutput(self, ros.map_frame)
+        self._own_services = [
+            self.create_service(kind, name, self.guarded_service(handler),
+                                callback_group=self.reentrant)
+            for kind, name, handler in (
+                (SaveMap, "save_map", self._save_map), (LoadMap, "load_map", self._load_map))
+        ]
+
+    def _close_segment(self) -> None:
+        self._heartbeat.stop()
+        self._writer.close()
+
+    def start(self) -> Callable[[], None]:
+        """Subscribe to keyframes; the middleware replays the last ones, of whatever map."""
+        if self._keyframes:
+            self._follower.hold()
+        self._subscription = self.create_subscription(
+            KeyframeMsg, "keyframe", self._receive, keyframe_qos())
+        return self._step
+
+    def pause_work(self) -> None:
+        """Unsubscribe."""
+        self.destroy_subscription(self._subscription)
+
+    def teardown(self) -> None:
+        """Save when asked to, and release the segment."""
+        ros = self.config.ros
+        if not self._localization_only and self._keyframes:
+            try:
+                self.get_logger().info(
+                    f"saved {self._save(ros.map_dir).keyframes} keyframes" if ros.save_on_exit
+                    else "what was mapped since save_map is dropped; ros.save_on_exit keeps it")
+            except AceSlamError as error:
+                self.get_logger().error(f"the map is not saved: {error}")
+        for service in self._own_services:
+            self.destroy_service(service)
+        self._output.close()
+        self._close_segment()
+        self._session.remove(saved_map=ros.mode == "mapping")
+
+    def _restore(self, crashed: CrashedMap | None) -> None:
+        """Load the map of a crashed session, else the one asked for."""
+        if crashed is not None:
+            self._writer.write(crashed.head)  # at once: loading learns the map anew and takes time
+            try:
+                self._switch_map(crashed.path, crashed.localization_only)
+                self.get_logger().info(
+                    f"resumed map {self._follower.current} after a crash: "
+                    f"{self._keyframes} keyframes, version {self._writer.version}")
+                return
+            except MapError as error:
+                self.get_logger().error(f"the last session cannot be resumed: {error}")
+        map_dir = Path(self.config.ros.map_dir).expanduser()
+        if self.config.ros.map_dir and (self._localization_only or map_dir.exists()):
+            self._load(map_dir)
+            self.get_logger().info(f"loaded {map_dir}: {self._keyframes} keyframes")
+        elif self.config.ros.map_dir:
+            self.get_logger().info(f"no map at {map_dir}: a new one begins, save_map writes it")
+
+    def _load(self, path: Path) -> None:
+        """Load and publish a map; one without keyframes can only be localised in."""
+        stored = load_map(path, encoder_hash=self.encoder.hash)
+        if stored.keyframes is not None or not self._localization_only:
+            self._mapper.load(path)
+        self._keyframes = stored.manifest.keyframes
+        self._queue.clear()
+        self._writer.write(
+            stored.head if self._localization_only else self._mapper.export_head())
+        self._follower.move_to(stored.manifest.map_id)
+
+    # Callbacks, in the executor's thread --------------------------------------------------------
+
+    def _receive(self, msg: KeyframeMsg) -> None:
+        self._counts["keyframes_received"] += 1
+        if not self._localization_only:
+            if len(self._queue) == _QUEUE:
+                self._counts["keyframes_dropped"] += 1
+                self.log_once("queue", f"{_QUEUE} keyframes wait: older ones are dropped (now "
+                                       "counted only); saving or loading takes long, or no CPU")
+            self._queue.append(msg)
+            self.worker.notify()
+
+    async def _save_map(
+        self, request: SaveMap.Request, response: SaveMap.Response
+    ) -> SaveMap.Response:
+        if self._localization_only:
+            raise MapError("localization never writes: ros.mode=mapping, or load_map without "
+                           "localization_only, makes the map one that can be saved")
+        manifest = await self.in_worker(lambda: self._save(request.path))
+        response.success, response.path = True, str(self._map_folder(request.path))
+        response.map_bytes, response.keyframe_bytes = manifest.map_bytes, manifest.keyframe_bytes
+        response.keyframes = manifest.keyframes
+        response.message = f"{manifest.keyframes} keyframes written to {response.path}"
+        return response
+
+    async def _load_map(
+        self, request: LoadMap.Request, response: LoadMap.Response
+    ) -> LoadMap.Response:
+        path = self._map_folder(request.path)
+        await self.in_worker(lambda: self._open(path, request.localization_only))
+        response.map_id, response.keyframes = self._follower.current, self._keyframes
+        response.success, response.weights_version = True, self._writer.version
+        response.message = f"loaded {path}" + (
+            ", it will not be changed" if self._localization_only else "")
+        return response
+
+    # Worker thread ------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        batch = [self._queue.popleft() for _ in range(len(self._queue))]
+        for msg in batch:
+            # Replayed keyframes may hold a map between two runs of the current one.
+            if msg.map_id in (batch[-1].map_id, self._follower.current):
+                self._add(msg)
+        more = self._learn(self.config.mapper.budget_ms * 1e-3)
+        # Saving learns all that is left: not while there is much of it.
+        if not (self._localization_only or self._mapper.backlog) and self._mapper.keyframe_count:
+            self._session.save_when_due(
+                (self._mapper.map_id, self._writer.version), self._mapper.save)
+        if self._mapper.keyframe_count:
+            self._output.show(self._mapper, self._writer.version)
+        if not (self._queue or more):
+            self.worker.wait(_IDLE_S)
+
+    def _learn(self, budget_s: float) -> bool:
+        """Learn and improve for a time, publish the head if it changed; True if more is to do."""
+        if not self._localization_only and self._mapper.work(budget_s):
+            self._writer.write(self._mapper.export_head())
+        return not self._localization_only and self._mapper.wants_work
+
+    def _add(self, msg: KeyframeMsg) -> None:
+        """Hand one keyframe to the core unless it is of a map that was left."""
+        try:
+            if msg.encoder_hash != self.encoder.hash:
+                raise DataError(
+                    f"keyframes come from encoder {msg.encoder_hash}, this node has "
+                    f"{self.encoder.hash}: start all nodes with the same encoder parameters")
+            keyframe = keyframe_from_msg(msg)
+            if self._follower.accepts(msg.map_id):
+                self._mapper.add_keyframe(keyframe, msg.map_id)
+                self._keyframes = self._mapper.keyframe_count + self._mapper.backlog
+            self._trouble = ""
+        except AceSlamError as error:
+            self._counts["keyframes_refused"] += 1
+            self._trouble = str(error)
+            self.log_once(type(error).__name__, f"keyframe refused: {error} (now counted only)")
+
+    def _open(self, path: Path, localization_only: bool) -> None:
+        self._switch_map(path, localization_only)
+        self._session.note_loaded(path, self._follower.current, self._localization_only)
+
+    def _switch_map(self, path: Path, localization_only: bool) -> None:
+        before = self._localization_only
+        self._localization_only = localization_only or self.config.ros.mode == "localization"
+        try:
+            self._load(path)
+        except AceSlamError:
+            self._localization_only = before
+            raise
+
+    def _map_folder(self, path: str) -> Path:
+        chosen = path or self.config.ros.map_dir
+        if not chosen:
+            raise MapError("no folder given: fill in path, or set ros.map_dir")
+        return Path(chosen).expanduser().resolve()
+
+    def _save(self, path: str) -> MapManifest:
+        self._learn(float("inf"))  # `Mapper.save` would learn as well, and publish nothing
+        if not self._mapper.keyframe_count:
+            raise MapError("the map is empty: move the camera until keyframes arrive, then save")
+        return self._mapper.save(self._map_folder(path))
+
+    def report(self) -> Report:
+        """Describe the map and its sources."""
+        report = Report(values=self._counts | {
+            "map_id": self._follower.current, "keyframes": self._keyframes,
+            "backlog": self._mapper.backlog + len(self._queue),
+            "weights_version": self._writer.version,
+            "mode": "localization" if self._localization_only else "mapping"})
+        report.error(self._trouble)
+        report.warn(self._session.problem)
+        if not self._keyframes:
+            report.warn("no keyframes yet: is the tracker running and seeing the camera?")
+        return report

@@ -1,0 +1,244 @@
+"""The tracker node: image pairs in; pose, odometry, path, status, TF and keyframes out.
+
+`pose`, `odometry`, `path` and TF are of `ros.base_frame` in `ros.map_frame`; `status.raw_pose` and
+`keyframe.pose` are of the camera's optical frame in the map. The map's origin is the first base
+pose. Where the camera's place on the robot is unknown, its body frame (x forward, y left, z up)
+is taken as the base, so that z points up in the map.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from std_srvs.srv import SetBool, Trigger
+
+from ...core.errors import AceSlamError, DataError
+from ...core.geometry.arrays import Float64Array
+from ...core.geometry.se3 import invert_pose
+from ...core.tracking.tracker import Tracker, TrackerState, TrackResult
+from ...msg import Keyframe as KeyframeMsg
+from ...msg import SlamStatus
+from ..inputs.camera_topics import ImageInputs
+from ..inputs.extrinsic import Extrinsic
+from ..inputs.synchroniser import ImagePair
+from ..messages.conversions import frame_from_msgs, keyframe_to_msg
+from ..messages.poses import base_covariance, pose_from_msg
+from ..outputs.diagnostics import Report
+from ..outputs.pose_topics import PoseOutput
+from ..outputs.status_topic import StatusOutput
+from ..qos import keyframe_qos, reliable_qos
+from ..tf.factory import make_transforms
+from ..weights.link import WeightsLink, weights_schema
+from .base import SlamNode
+from .worker import NewestSlot
+
+
+class TrackerNode(SlamNode):
+    """Feeds `core.tracker.Tracker` with the newest image pair and publishes its results."""
+
+    def __init__(self) -> None:
+        super().__init__("tracker")
+
+    def setup(self) -> None:
+        """Make publishers, services and the link to the weights."""
+        self._slot: NewestSlot[ImagePair] = NewestSlot()
+        self._actions: deque[Callable[[Tracker], None]] = deque()
+        self._tracker: Tracker | None = None
+        self._paused = False
+        self._status = StatusOutput(self, self.config.ros.map_frame)
+        self._last: TrackResult | None = None
+        self._trouble = ""
+        self._link = WeightsLink(
+            self.segment, weights_schema(self.encoder),
+            lambda text: self.log_once(text, f"weights ignored: {text}"))
+        self._transforms = make_transforms(self)
+        self._extrinsic = Extrinsic(self, self.config.ros, self._transforms)
+        self._output = PoseOutput(self, self.config.ros, self._transforms)
+        self._keyframes = self.create_publisher(KeyframeMsg, "keyframe", keyframe_qos())
+        self._entities: list[Any] = [
+            self.create_service(Trigger, "reset", self.guarded_service(self._reset)),
+            self.create_service(SetBool, "pause", self.guarded_service(self._pause))]
+
+    def start(self) -> Callable[[], None]:
+        """Subscribe."""
+        self._inputs = ImageInputs(self, self.config.ros, self._slot.put, self._time_jump)
+        self._initial = self.create_subscription(
+            PoseWithCovarianceStamped, "initialpose", self._initialpose, reliable_qos())
+        return self._step
+
+    def pause_work(self) -> None:
+        """Unsubscribe."""
+        self._inputs.close()
+        self.destroy_subscription(self._initial)
+        self._slot.clear()
+        self._output.interrupt()
+
+    def teardown(self) -> None:
+        """Drop what `setup` made."""
+        for service in self._entities:
+            self.destroy_service(service)
+        self.destroy_publisher(self._keyframes)
+        for part in (self._status, self._output, self._transforms, self._link):
+            part.close()
+        self._tracker = None
+
+    # Callbacks, in the executor's thread: they only leave work for the worker -----------------
+
+    def _time_jump(self) -> None:
+        self.get_logger().warning("stamps went back (a bag loop?): queues and motion are cleared")
+        self._slot.clear()
+        self._transforms.clear()
+        self._output.interrupt()
+        self._actions.append(self._clear_motion)
+
+    def _initialpose(self, msg: PoseWithCovarianceStamped) -> None:
+        frame, expected = msg.header.frame_id, self.config.ros.map_frame
+        try:
+            if frame not in ("", expected):
+                raise DataError(f"it is in frame '{frame}', not '{expected}'")
+            T_map_base = pose_from_msg(msg.pose.pose)
+        except AceSlamError as error:
+            self.get_logger().warning(f"initialpose ignored: {error}")
+            return
+        self._actions.append(lambda tracker: tracker.set_prior(T_map_base @ self._T_base_cam))
+
+    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._actions.append(self._start_map)
+        response.success, response.message = True, "a new map starts with the next frame"
+        return response
+
+    def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._paused = request.data
+        response.success, response.message = True, "paused" if request.data else "running"
+        return response
+
+    # Worker thread ------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        pair = self._slot.take(0.1)
+        if pair is None:
+            return
+        if self._paused:
+            self._output.interrupt()
+            self._say(pair, SlamStatus.PAUSED, "paused by the pause service")
+            return
+        try:
+            result = self._track(pair)
+        except Exception as error:  # whatever goes wrong with a frame, the next one may be good
+            self._reject(pair, error)
+            return
+        if result is not None:
+            self._publish(pair, result)
+
+    def _reject(self, pair: ImagePair, error: Exception) -> None:
+        """Count a frame that could not be used, and say why."""
+        self._status.rejected += 1
+        if isinstance(error, AceSlamError):
+            self._trouble = f"frame rejected: {error}"
+            self.log_once(self._trouble, f"{self._trouble} (further ones are only counted)")
+        else:
+            self._trouble = f"frame rejected, unexpected {type(error).__name__}: {error}"
+            self.log_exception("tracking")
+        self._output.interrupt()
+        state = int(SlamStatus.INIT)
+        if self._tracker is not None:
+            self._tracker.missed(pair.stamp_ns)  # a camera that delivers rubbish is LOST in time
+            state = self._status.state_in_map(self._tracker.state)
+        self._say(pair, state, self._trouble)
+
+    def _track(self, pair: ImagePair) -> TrackResult | None:
+        """Run the core on one pair; None while the camera's place is not known yet."""
+        if self._tracker is not None:
+            self._act(self._tracker)  # first: a reset looks for the camera's place again
+        frame_id, base = pair.color.header.frame_id, self.config.ros.base_frame
+        T_base_cam = self._extrinsic.at(frame_id, pair.stamp_ns)
+        if T_base_cam is None:
+            self._status.waited += 1
+            self._say(pair, SlamStatus.INIT, f"waiting for TF {base} -> {frame_id}")
+            return None
+        frame = frame_from_msgs(pair.color, pair.depth, pair.info)
+        self._trouble, self._T_base_cam = "", T_base_cam
+        if self._tracker is None:
+            self._tracker = Tracker(self.config, self.encoder, live=True)
+            self._act(self._tracker)
+        self._tracker.set_first_pose(T_base_cam)
+        self._update_head(self._tracker)
+        self._tracker.set_odometry(self._output.camera_in_odometry(pair.stamp_ns, T_base_cam))
+        late_ms = (time.monotonic_ns() - pair.arrival_ns) * 1e-6
+        return self._tracker.process(frame, lambda *posed: self._answer(pair, *posed), late_ms)
+
+    def _act(self, tracker: Tracker) -> None:
+        while self._actions:
+            self._actions.popleft()(tracker)
+
+    def _clear_motion(self, tracker: Tracker) -> None:
+        tracker.clear_motion()
+        self._output.interrupt()  # the frame that was worked on during the jump may have set it
+
+    def _start_map(self, tracker: Tracker) -> None:
+        tracker.reset()
+        self._extrinsic.forget()
+        self._output.new_map()
+
+    def _update_head(self, tracker: Tracker) -> None:
+        before, corrections = tracker.map_id, tracker.corrections
+        update = self._link.take(tracker.set_head)
+        if update is not None and tracker.map_id != before:
+            self._output.new_map()
+        elif tracker.corrections != corrections:
+            self._output.map_moved()
+
+    def _answer(
+        self, pair: ImagePair, T_map_cam: Float64Array, covariance_66: Float64Array | None
+    ) -> None:
+        """Publish a pose, once per image pair and as soon as it is known."""
+        if self._status.answer(pair):
+            T_map_base = T_map_cam @ invert_pose(self._T_base_cam)
+            self._output.publish(
+                pair.stamp_ns, T_map_base, base_covariance(covariance_66, T_map_cam, T_map_base))
+
+    def _publish(self, pair: ImagePair, result: TrackResult) -> None:
+        self._last = result
+        if result.T_map_cam is not None and result.state == TrackerState.TRACKING:
+            self._answer(pair, result.T_map_cam, result.covariance_66)
+        elif result.state == TrackerState.LOST:
+            self._output.interrupt()
+        self._say(pair, self._status.state_in_map(result.state, result), result.reason, result)
+        for keyframe in result.for_mapper if self._tracker is not None else ():
+            self._keyframes.publish(keyframe_to_msg(
+                keyframe, self._tracker.map_id, self.encoder.hash, self.config.ros.map_frame))
+
+    def _say(
+        self, pair: ImagePair, state: int, reason: str, result: TrackResult | None = None
+    ) -> None:
+        self._status.received = self._inputs.synchroniser.pairs
+        self._status.replaced = self._slot.replaced
+        self._status.publish(
+            pair, state, self._tracker.map_id if self._tracker else "", reason, result)
+
+    def report(self) -> Report:
+        """Describe input, tracking and weights."""
+        report, segment = Report(), self._link.status()
+        report.values = self._inputs.values(time.monotonic_ns()) | self._status.values() | {
+            "weights_version": self._link.version, "weights_age_s": segment.heartbeat_age_s,
+            **self._output.values(), "extrinsic": self._extrinsic.source}
+        if self._tracker is not None:
+            report.values |= self._tracker.gave_up
+        silence = self._inputs.problem()
+        report.error(silence)
+        if silence:
+            self.get_logger().warning(silence, throttle_duration_sec=5.0)
+        for text in (*self._inputs.incompatible.values(), self._output.problem()):
+            report.error(text)
+        report.warn(self._trouble)
+        report.warn(self._status.problem())
+        report.warn(self._extrinsic.problem())
+        report.warn(self._link.problem or ("" if segment.writer_alive else segment.message))
+        if self._last is not None:
+            report.warn(self._last.reason)
+        report.warn(self._inputs.clock_problem(self.get_clock().now().nanoseconds))
+        return report

@@ -1,0 +1,190 @@
+"""Shows a running system in rerun: `ace-slam up --view`, or a process of its own.
+
+`python -m ace_slam_ros.ros.nodes.viewer [TARGET] --ros-args ...` takes the nodes' parameters.
+It only listens, and computes the predicted coordinates itself: it cannot hold up the nodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path as FilePath
+
+import numpy as np
+import rclpy
+from nav_msgs.msg import Path
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import PointCloud2
+
+from ...core.config.sections import SlamConfig
+from ...core.encoders.loading import load_encoder
+from ...core.errors import AceSlamError
+from ...core.heads.base import SceneHead
+from ...core.heads.factory import load_head
+from ...core.runtime.device import choose_device, set_threads
+from ...core.tracking.tracker import TrackerState
+from ...msg import SlamStatus
+from ...viewer.rerun_view import RerunView
+from ...viewer.target import connect
+from ...weights_ipc.layout import segment_name
+from ..inputs.camera_topics import ImageInputs
+from ..inputs.extrinsic import Extrinsic
+from ..inputs.synchroniser import ImagePair
+from ..messages.conversions import frame_from_msgs, stamp_to_ns
+from ..messages.poses import pose_from_msg
+from ..parameters import declare_parameters
+from ..process.signals import stop_event
+from ..qos import latched_qos, reliable_qos
+from ..tf.factory import make_transforms
+from ..weights.link import WeightsLink, weights_schema
+from .worker import NewestSlot
+
+log = logging.getLogger(__name__)
+#: Pictures per second that are drawn.
+_RATE_HZ = 10.0
+_NAMES = {int(state): state.name for state in TrackerState} | {SlamStatus.PAUSED: "PAUSED"}
+
+
+class ViewerNode(Node):
+    """Listens to the camera and the nodes and draws the newest of everything."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__("viewer")
+        self.config: SlamConfig = declare_parameters(self)
+        set_threads(1)
+        self._encoder = load_encoder(self.config.encoder, choose_device(self.config.device))
+        self._link = WeightsLink(
+            segment_name(self.get_namespace()), weights_schema(self._encoder))
+        self._head: SceneHead | None = None
+        self._transforms = make_transforms(self)
+        self._extrinsic = Extrinsic(self, self.config.ros, self._transforms, tell=False)
+        self._pairs: NewestSlot[ImagePair] = NewestSlot()
+        self._status: NewestSlot[SlamStatus] = NewestSlot()
+        self._paths: NewestSlot[Path] = NewestSlot()
+        self._points: NewestSlot[PointCloud2] = NewestSlot()
+        self._inputs = ImageInputs(self, self.config.ros, self._pairs.put)
+        for kind, name, slot, qos in (
+            (SlamStatus, "status", self._status, reliable_qos()),
+            (Path, "path", self._paths, latched_qos()),
+            (PointCloud2, "map_points", self._points, latched_qos()),
+        ):
+            self.create_subscription(kind, name, slot.put, qos)
+        self._view = RerunView(
+            connect(target), self.config, self._encoder, z_up=True)
+        self._camera_frame = ""
+
+    def draw(self) -> None:
+        """Draw what is new; in the drawing thread."""
+        self._link.take(self._take_head)
+        if (pair := self._pairs.take(0.05)) is not None:
+            self._draw_pair(pair)
+        if (status := self._status.take(0.0)) is not None:
+            self._view.state(
+                _NAMES.get(status.state, "?"), status.inlier_ratio, status.processing_ms,
+                status.reason)
+        if (path := self._paths.take(0.0)) is not None and path.poses:
+            self._draw_path(path)
+        if (points := self._points.take(0.0)) is not None:
+            self._view.map_points(
+                np.frombuffer(points.data, "<f4").reshape(-1, points.point_step // 4)[:, :3])
+
+    def _take_head(self, payload: bytes, version: int) -> None:
+        self._head, _ = load_head(payload, self._encoder, self.config)
+
+    def _draw_pair(self, pair: ImagePair) -> None:
+        frame = frame_from_msgs(pair.color, pair.depth, pair.info)
+        self._view.at(frame.stamp_ns)
+        self._view.frame(frame)
+        self._view.coordinates(frame, self._head)
+        self._camera_frame = pair.color.header.frame_id
+
+    def _draw_path(self, path: Path) -> None:
+        """Draw the base's path, and the camera at its end."""
+        self._view.trajectory(np.array(
+            [(p.pose.position.x, p.pose.position.y, p.pose.position.z) for p in path.poses]))
+        newest = path.poses[-1]
+        T_base_cam = self._extrinsic.at(
+            self._camera_frame, stamp_to_ns(newest.header.stamp))
+        if T_base_cam is not None:
+            self._view.camera_pose(pose_from_msg(newest.pose) @ T_base_cam)
+
+    def close(self) -> None:
+        """Unsubscribe and hand over what was drawn."""
+        self._inputs.close()
+        self._transforms.close()
+        self._link.close()
+        self._view.close()
+
+
+def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(prog="viewer", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("target", nargs="?", default="", help="FILE.rrd, an address, or a window")
+    parser.add_argument("--parent-pid", type=int, default=0, help="end when this process does")
+    args, ros = parser.parse_known_args(argv)
+    if ros and ros[0] != "--ros-args":
+        parser.error(f"unrecognized arguments: {' '.join(ros)}")
+    return args, ros
+
+
+def _run(args: argparse.Namespace, stop: threading.Event) -> None:
+    node = ViewerNode(args.target)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        try:
+            while not stop.is_set():
+                executor.spin_once(timeout_sec=0.1)
+        except ExternalShutdownException:
+            stop.set()
+
+    spinner = threading.Thread(target=spin, name="listen", daemon=True)
+    spinner.start()
+    try:
+        while not stop.wait(1.0 / _RATE_HZ):
+            if args.parent_pid and os.getppid() != args.parent_pid:
+                break
+            try:
+                node.draw()
+            except AceSlamError as error:
+                log.warning("not drawn: %s", error)
+    finally:
+        stop.set()
+        spinner.join(2.0)
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Show the system until told to stop; exit code 0 done, 2 it cannot be shown."""
+    args, ros = _arguments(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("ace_slam_ros").setLevel(logging.INFO)  # not what libraries have to say
+    with stop_event() as stop:
+        rclpy.init(args=ros or None, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            _run(args, stop)
+            return 0
+        except AceSlamError as error:
+            log.error("viewer: %s", error)
+            return 2
+        finally:
+            rclpy.try_shutdown()
+
+
+def viewer_command(target: str, params: FilePath, namespace_arguments: Sequence[str]) -> list[str]:
+    """Return the command that shows the nodes started with the parameter file `params`."""
+    return [sys.executable, "-m", "ace_slam_ros.ros.nodes.viewer", *([target] if target else []),
+            "--parent-pid", str(os.getpid()), "--ros-args", "--params-file", str(params),
+            *namespace_arguments]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

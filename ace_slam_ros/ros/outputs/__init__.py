@@ -1,0 +1,1 @@
+"""What the nodes publish: poses, status, map, diagnostics."""

@@ -1,0 +1,152 @@
+"""What the player sends: a bag's messages as recorded bytes, a TUM folder's made on the fly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from rosbags.rosbag2 import Reader
+from sensor_msgs.msg import CompressedImage
+
+from ...core.errors import DataError
+from ...io.bag import BagSource
+from ...io.bag_topics import CAMERA_INFO, COMPRESSED, IMAGE
+from ...io.open_source import open_source
+from ...io.pairs import RawFrame
+from ...io.tum import TumSource
+from ..messages.conversions import byte_array, camera_to_msg, image_to_msg, make_header
+
+COLOR, DEPTH, INFO, GROUNDTRUTH = "rgb/image", "depth/image", "rgb/camera_info", "groundtruth"
+_TF = "tf2_msgs/msg/TFMessage"
+_OPTICAL_FRAME = "camera_color_optical_frame"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One message: when it was recorded, our topic name, CDR bytes or a message object."""
+
+    time_ns: int
+    topic: str
+    data: Any
+
+
+class Playlist(Protocol):
+    """A recorded sequence as messages for the nodes.
+
+    Attributes:
+        types: our topic name -> message type such as "sensor_msgs/msg/Image".
+        color_transport, depth_transport: as the parameters `ros.color_transport` and
+            `ros.depth_transport` name them.
+        pairs: synchronised image pairs in it.
+        duration_s: from the first to the last pair.
+    """
+
+    types: dict[str, str]
+    color_transport: str
+    depth_transport: str
+    pairs: int
+    duration_s: float
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the messages in order of time; may be repeated."""
+
+
+def open_playlist(path: Path, color_transport: str = "raw") -> Playlist:
+    """Open a TUM folder or a rosbag2 for playing.
+
+    Args:
+        path: the sequence.
+        color_transport: of a TUM folder, raw or compressed; a bag is sent as it was recorded.
+
+    Raises:
+        DataError: nothing that can be played lies there.
+    """
+    source = open_source(path)
+    if isinstance(source, BagSource):
+        return BagPlaylist(source)
+    if isinstance(source, TumSource):
+        return TumPlaylist(source, color_transport)
+    raise DataError(f"{path}: only TUM folders and rosbag2 can be played")
+
+
+class BagPlaylist:
+    """The camera's topics of a bag under our names, bytes as recorded, with TF."""
+
+    def __init__(self, source: BagSource) -> None:
+        self._path = source.path
+        self.pairs, self.duration_s = len(source), _duration_s(source.stamps_ns)
+        topics, types = source.topics, source.types
+        assert topics.depth is not None  # `open_source` refuses a bag without depth
+        self.color_transport = "compressed" if types[topics.color] == COMPRESSED else "raw"
+        self.depth_transport = "compressedDepth" if types[topics.depth] == COMPRESSED else "raw"
+        self._names = {
+            topics.color: with_transport(COLOR, self.color_transport),
+            topics.depth: with_transport(DEPTH, self.depth_transport),
+            topics.info: INFO,
+        }
+        if topics.groundtruth:
+            self._names[topics.groundtruth] = GROUNDTRUTH
+        self._names.update({topic: topic for topic, kind in types.items() if kind == _TF})
+        self.types = {ours: types[theirs] for theirs, ours in self._names.items()}
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the messages in order of recording."""
+        with Reader(self._path) as reader:
+            chosen = [c for c in reader.connections if c.topic in self._names]
+            for connection, time_ns, raw in reader.messages(chosen):
+                yield Item(time_ns, self._names[connection.topic], bytes(raw))
+
+
+class TumPlaylist:
+    """A TUM folder as messages: colour decoded (raw) or as its files, depth in metres."""
+
+    def __init__(self, source: TumSource, color_transport: str) -> None:
+        self._source = source
+        self.pairs, self.duration_s = len(source), _duration_s(source.stamps_ns)
+        self.color_transport, self.depth_transport = color_transport, "raw"
+        self.types = {
+            INFO: CAMERA_INFO,
+            with_transport(COLOR, color_transport):
+                COMPRESSED if color_transport == "compressed" else IMAGE,
+            DEPTH: IMAGE,
+        }
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield calibration, colour and depth of each usable pair in order of their stamps."""
+        camera = self._source.raw_camera
+        for raw in self._source.raw_frames():
+            depth_m = raw.depth_m()
+            assert depth_m is not None  # `open_source` leaves out frames without depth
+            # Metres keep the 0.2 mm steps of TUM files, which millimetres would round away.
+            depth = image_to_msg(depth_m, raw.depth_stamp_ns, _OPTICAL_FRAME)
+            info = camera_to_msg(camera, raw.stamp_ns, _OPTICAL_FRAME)
+            items = [
+                Item(raw.stamp_ns, INFO, info), self._color(raw),
+                Item(raw.depth_stamp_ns, DEPTH, depth),
+            ]
+            yield from sorted(items, key=lambda item: item.time_ns)
+
+    def _color(self, raw: RawFrame) -> Item:
+        topic = with_transport(COLOR, self.color_transport)
+        if self.color_transport == "compressed":
+            assert isinstance(raw.color, bytes)  # files are not decoded until asked
+            header = make_header(raw.stamp_ns, _OPTICAL_FRAME)
+            data = byte_array(raw.color)
+            return Item(
+                raw.stamp_ns, topic,
+                CompressedImage(header=header, format=raw.color_format, data=data))
+        message = image_to_msg(raw.image(), raw.stamp_ns, _OPTICAL_FRAME)
+        return Item(raw.stamp_ns, topic, message)
+
+
+def with_transport(topic: str, transport: str) -> str:
+    """Return the name of a topic's image_transport variant."""
+    return topic if transport == "raw" else f"{topic}/{transport}"
+
+
+def _duration_s(stamps_ns: npt.NDArray[np.int64]) -> float:
+    return float(stamps_ns[-1] - stamps_ns[0]) * 1e-9

@@ -1,0 +1,1 @@
+"""Processes: starting nodes, signals, groups of nodes, environment, logging."""

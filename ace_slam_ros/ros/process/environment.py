@@ -1,0 +1,35 @@
+"""Environment variables of a node process, set before torch and rclpy load."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ...core.runtime.library_threads import calm_library_threads
+
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
+
+def find_config(name: str) -> Path | None:
+    """Find a file of `config/`: in a source tree, an ament prefix or a Python prefix."""
+    prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    folders = [
+        Path(__file__).resolve().parents[3] / "config",
+        *(p / "share" / "ace_slam_ros" / "config" for p in [*prefixes, Path(sys.prefix)]),
+    ]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    return None
+
+
+def prepare_environment() -> None:
+    """Set what the user has not set: calm library threads and the FastDDS image profile.
+
+    FastDDS loses images with its default shared-memory segment.
+    """
+    calm_library_threads()
+    profile = find_config("fastdds.xml")
+    if profile is not None and not any(name in os.environ for name in PROFILE_VARIABLES):
+        os.environ[PROFILE_VARIABLES[0]] = str(profile)

@@ -1,0 +1,58 @@
+"""Starts a node by its name: `python -m ace_slam_ros.ros.process.start NODE`.
+
+Nothing here imports torch: that takes seconds, in which the process already joins the graph.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+from ...core.runtime.priority import MAPPER_NICENESS, give_way
+from .run_node import leave, run_node
+
+#: name -> (module, class, niceness: where processors are short, the tracker goes first).
+NODES = {
+    "tracker": ("tracker_node", "TrackerNode", 0),
+    "mapper": ("mapper_node", "MapperNode", MAPPER_NICENESS),
+    "relocalizer": ("relocalizer_node", "RelocalizerNode", 0),
+}
+
+
+def start(name: str, arguments: list[str] | None = None) -> NoReturn:
+    """Run a node until it is told to stop.
+
+    Args:
+        name: a key of `NODES`.
+        arguments: command line behind the program, default that of this process.
+    """
+    module, kind, niceness = NODES[name]
+
+    def load() -> Any:
+        return getattr(import_module(f".{module}", __package__), kind)
+
+    if niceness:
+        give_way(niceness)
+    leave(run_node(load, [sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]))
+
+
+def tracker() -> NoReturn:
+    """Run the tracker node."""
+    start("tracker")
+
+
+def mapper() -> NoReturn:
+    """Run the mapper node."""
+    start("mapper")
+
+
+def relocalizer() -> NoReturn:
+    """Run the relocalizer node."""
+    start("relocalizer")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in NODES:
+        sys.exit(f"which node? one of: {', '.join(NODES)}")
+    start(sys.argv[1], sys.argv[2:])

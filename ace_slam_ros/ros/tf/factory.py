@@ -1,0 +1,50 @@
+"""Which source of transforms is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rclpy.node import Node
+
+from ...core.geometry.arrays import Float64Array
+from .interface import StampedTransform, Transforms, Watcher
+from .tf2 import Tf2Transforms
+from .topics import TopicTransforms
+
+
+class NoTransforms:
+    """No TF messages are installed (tf2_msgs is not on PyPI): topics carry the poses alone."""
+
+    available = False
+    watcher: Watcher | None = None
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array | None:
+        """Know nothing."""
+        return None
+
+    def send(self, transforms: Sequence[StampedTransform]) -> None:
+        """Send nothing."""
+
+    def clear(self) -> None:
+        """Forget nothing."""
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def make_transforms(node: Node) -> Transforms:
+    """Return the best of tf2_ros, plain topics and nothing that this installation has."""
+    try:
+        return Tf2Transforms(node)
+    except (ImportError, AttributeError):
+        pass
+    try:
+        return TopicTransforms(node)
+    except ImportError:
+        return NoTransforms()
+
+
+def others_publish_tf(node: Node, transforms: Transforms) -> bool:
+    """Tell whether somebody else broadcasts transforms, so that waiting for one makes sense."""
+    return transforms.available and (
+        node.count_publishers("/tf") > 1 or node.count_publishers("/tf_static") > 0)

@@ -1,0 +1,69 @@
+"""Transforms through tf2_ros."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.time import Time
+
+from ...core.geometry.arrays import Float64Array
+from ..messages.poses import transform_from_msg
+from .interface import StampedTransform, Watcher
+
+
+class Tf2Transforms:
+    """tf2_ros."""
+
+    available = True
+
+    def __init__(self, node: Node) -> None:
+        self.watcher: Watcher | None = None
+        self._tf2 = importlib.import_module("tf2_ros")
+        self._buffer = self._watched_buffer(node)
+        self._listener = self._tf2.TransformListener(self._buffer, node)
+        self._broadcaster = self._tf2.TransformBroadcaster(node)
+
+    def _watched_buffer(self, node: Node) -> Any:
+        """Make a buffer that shows the watcher what its listener hears."""
+        transforms = self
+
+        class WatchedBuffer(self._tf2.Buffer):  # type: ignore[misc,name-defined]
+            """Tells before it stores."""
+
+            def set_transform(self, transform: Any, authority: str) -> None:
+                if transforms.watcher is not None:
+                    transforms.watcher.heard(transform, False)
+                super().set_transform(transform, authority)
+
+            def set_transform_static(self, transform: Any, authority: str) -> None:
+                if transforms.watcher is not None:
+                    transforms.watcher.heard(transform, True)
+                super().set_transform_static(transform, authority)
+
+        return WatchedBuffer(node=node)
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array | None:
+        """Return T_target_source at a stamp, None when unknown."""
+        try:
+            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
+        except self._tf2.TransformException:
+            return None
+        return transform_from_msg(found.transform)
+
+    def send(self, transforms: Sequence[StampedTransform]) -> None:
+        """Broadcast."""
+        messages = [t.to_msg() for t in transforms]
+        if self.watcher is not None:
+            self.watcher.sent(messages)
+        self._broadcaster.sendTransform(messages)
+
+    def clear(self) -> None:
+        """Forget moving transforms; tf2 keeps static ones."""
+        self._buffer.clear()
+
+    def close(self) -> None:
+        """Drop the listener's subscriptions."""
+        self._listener.unregister()

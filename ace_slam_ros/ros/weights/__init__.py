@@ -1,0 +1,1 @@
+"""Head weights and sessions between the nodes."""

@@ -1,0 +1,118 @@
+"""Head weights between the nodes: what the segment holds, and which keyframes count."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...core.encoders.base import Encoder
+from ...core.errors import AceSlamError, MapError, SegmentError
+from ...core.heads.payload import PAYLOAD_SCHEMA, read_info
+from ...weights_ipc.reader import SegmentStatus, WeightsReader
+from ...weights_ipc.writer import WeightsWriter
+
+
+def weights_schema(encoder: Encoder) -> str:
+    """Describe what the segment's payload is; nodes that disagree must not read each other.
+
+    The type of head is not part of it: every payload names its own.
+    """
+    return f"{PAYLOAD_SCHEMA} {encoder.name} {encoder.hash}"
+
+
+class Heartbeat:
+    """Says once a second that the writer lives, also while its owner loads a large map.
+
+    Readers in another container can judge the writer by this alone.
+    """
+
+    PERIOD_S = 1.0
+
+    def __init__(self, writer: WeightsWriter) -> None:
+        self._writer, self._stopping = writer, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self.PERIOD_S):
+            self._writer.heartbeat()
+
+    def stop(self) -> None:
+        """End; the writer may be closed afterwards."""
+        self._stopping.set()
+        self._thread.join()
+
+
+@dataclass(frozen=True)
+class HeadUpdate:
+    """New weights."""
+
+    version: int
+    payload: bytes
+    map_id: str
+
+
+class WeightsLink:
+    """A node's reading end of the segment; problems are kept as text for diagnostics.
+
+    Args:
+        segment: name of the weights segment.
+        schema: of its payload.
+        on_refused: told why weights were refused.
+    """
+
+    def __init__(
+        self, segment: str, schema: str, on_refused: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self._on_refused = on_refused
+        self._reader = WeightsReader(segment, schema)
+        # Readers belong to one thread: diagnostics ask from the executor's, weights go to the
+        # worker's.
+        self._status_reader = WeightsReader(segment, schema)
+        self.version = 0
+        self._unreadable = self._refusal = ""
+
+    @property
+    def problem(self) -> str:
+        """Why the newest weights are not in use; empty when they are."""
+        return self._unreadable or self._refusal
+
+    def take(self, accept: Callable[[bytes, int], None]) -> HeadUpdate | None:
+        """Hand weights newer than the last ones to `accept(payload, version)`.
+
+        Returns what was taken, None when nothing is new or it was refused, by an AceSlamError of
+        `accept`. Never waits.
+        """
+        update = self._poll()
+        if update is None:
+            return None
+        try:
+            accept(update.payload, update.version)
+        except AceSlamError as error:
+            self._refusal = str(error)  # until a later version is accepted
+            self._on_refused(self._refusal)
+            return None
+        self._refusal = ""
+        return update
+
+    def _poll(self) -> HeadUpdate | None:
+        try:
+            found = self._reader.read(self.version)
+            update = None if found is None else HeadUpdate(*found, read_info(found[1]).map_id)
+        except (SegmentError, MapError) as error:
+            self._unreadable = str(error)
+            return None
+        self._unreadable = ""
+        if update is not None:
+            self.version = update.version
+        return update
+
+    def status(self) -> SegmentStatus:
+        """Describe the segment; from another thread than `poll`."""
+        return self._status_reader.status()
+
+    def close(self) -> None:
+        """Detach from the segment."""
+        self._reader.close()
+        self._status_reader.close()

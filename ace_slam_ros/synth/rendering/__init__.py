@@ -1,0 +1,1 @@
+"""The renderer: meshes, light, textures, pictures."""

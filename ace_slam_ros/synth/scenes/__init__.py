@@ -1,0 +1,1 @@
+"""What stands in the worlds: rooms, corridors, furniture, people."""

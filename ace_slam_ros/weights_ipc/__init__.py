@@ -1,0 +1,1 @@
+"""Head weights in shared memory: one writer, many readers, never torn."""
