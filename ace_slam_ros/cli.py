@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `ace-slam dump-config | head` is no failure
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except Exception as error:  # the last line of defence: one line, details on request
+    except Exception as error:  # the last line of defense: one line, details on request
         logging.getLogger(__name__).debug("unexpected failure", exc_info=True)
         complain([
             f"unexpected {type(error).__name__}: {error} (--log-level debug shows where)"])
@@ -105,7 +105,7 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     _add_view(run)
 
     query = add(
-        "relocalize", _relocalize, "localise every frame of a sequence in a saved map, no prior",
+        "relocalize", _relocalize, "localize every frame of a sequence in a saved map, no prior",
         configured)
     query.add_argument("map", type=Path, metavar="MAP", help="folder written by `ace-slam run`")
     query.add_argument("source", type=Path, metavar="SOURCE", help=_SOURCE_HELP)
@@ -129,7 +129,7 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
         "--transport", default="raw", choices=("raw", "compressed"), help="of images in the bag")
     convert.add_argument(
         "--depth-encoding", default="auto", choices=("auto", "16UC1", "32FC1"),
-        help="of the bag; auto: millimetres where that is exact, else metres")
+        help="of the bag; auto: millimeters where that is exact, else meters")
     convert.add_argument("--start", type=float, metavar="S", help="leave out what comes earlier")
     convert.add_argument("--stop", type=float, metavar="S", help="leave out what comes later")
 
@@ -162,7 +162,7 @@ def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
         "source", type=Path, nargs="?", metavar="SOURCE",
         help=f"{_SOURCE_HELP}; default: a synthetic room, rendered on first use")
     demo.add_argument("--out", type=Path, metavar="DIR", default=Path("out/demo"))
-    demo.add_argument("--seed", type=int, default=0, help="of the places to relocalise at")
+    demo.add_argument("--seed", type=int, default=0, help="of the places to relocalize at")
 
 
 def _add_doctor(add: Any, configured: argparse.ArgumentParser) -> None:

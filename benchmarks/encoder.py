@@ -1,4 +1,4 @@
-"""Encoders compared: matching accuracy, relocalisation with known poses, time per image.
+"""Encoders compared: matching accuracy, relocalization with known poses, time per image.
 
     python benchmarks/encoder.py --data DIR --weights DIR --out FILE.json [--quick]
 
@@ -34,7 +34,7 @@ from known_poses import (  # noqa: E402
     even_odd,
     first_last,
     recorded_frames,
-    relocalise,
+    relocalize,
     rendered_frames,
 )
 from matching import (  # noqa: E402
@@ -43,7 +43,7 @@ from matching import (  # noqa: E402
     matching_accuracy,
     orb_cells,
     sift_cells,
-    summarise,
+    summarize,
     worst_margin,
 )
 from report import Report, interleaved_ms, parser, say, sequences  # noqa: E402
@@ -71,7 +71,7 @@ class Plan:
     """How much is measured.
 
     Attributes:
-        every: which frames relocalisation learns and queries, of recorded and rendered ones.
+        every: which frames relocalization learns and queries, of recorded and rendered ones.
         match_every: which frames are paired.
         pairs: pairs drawn of each bin of baselines.
         rounds: timing rounds.
@@ -162,7 +162,7 @@ def _match(
     for contender in contenders:
         say(f"matching {name}: {contender.name}")
         scores[contender.name] = matching_accuracy(contender, first, second, pairs, sensor)
-    table = summarise(scores)
+    table = summarize(scores)
     report.figures.setdefault("matching", {})[name] = {
         "bins": table, "left_out": [b for b in pairs if b not in table]}
     for contender in contenders:
@@ -174,31 +174,31 @@ def _match(
             report.at_least(f"matching, {name}: least lead over {contender.name}", lead, 0.0)
 
 
-def measure_relocalisation(
+def measure_relocalization(
     report: Report, encoders: dict[str, Encoder], recorded: dict[str, Path], day: World,
     evening: World, plan: Plan,
 ) -> None:
     """(b) The default head with known poses: even to odd, first to last, day to evening."""
-    config, figures = SlamConfig(), report.figures.setdefault("relocalisation", {})
+    config, figures = SlamConfig(), report.figures.setdefault("relocalization", {})
     for name, path in recorded.items():
         frames = list(recorded_frames(path, plan.every))
         for who, encoder in encoders.items():
-            say(f"relocalising {name}: {who}")
+            say(f"relocalizing {name}: {who}")
             views = describe(frames, extractor(encoder, config))
             learn = affine(config, encoder.codebook)
             for split in (even_odd, first_last):
-                figures.setdefault(name, {}).setdefault(split.__name__, {})[who] = relocalise(
+                figures.setdefault(name, {}).setdefault(split.__name__, {})[who] = relocalize(
                     learn, *split(views), config).figures()
     lit = figures.setdefault("room learned by day, queried in the evening", {})
     by_day = list(rendered_frames(day, plan.every + 1))
     by_night = list(rendered_frames(evening, plan.every + 1))
     for who, encoder in encoders.items():
-        say(f"relocalising across the light change: {who}")
+        say(f"relocalizing across the light change: {who}")
         learned: list[PosedFeatures] = describe(by_day, extractor(encoder, config))
         queried = describe(by_night, extractor(encoder, config))
-        lit[who] = relocalise(
+        lit[who] = relocalize(
             affine(config, encoder.codebook), learned, queried, config).figures()
-    _check_relocalisation(report, figures)
+    _check_relocalization(report, figures)
 
 
 def extractor(encoder: Encoder, config: SlamConfig) -> Any:
@@ -209,10 +209,10 @@ def extractor(encoder: Encoder, config: SlamConfig) -> Any:
     return extract
 
 
-def _check_relocalisation(report: Report, figures: dict[str, Any]) -> None:
+def _check_relocalization(report: Report, figures: dict[str, Any]) -> None:
     reference = figures.get(_REFERENCE)
     if reference is None:
-        report.missing(f"sequence {_REFERENCE}: its bars on relocalisation are not checked")
+        report.missing(f"sequence {_REFERENCE}: its bars on relocalization are not checked")
     else:
         odd, last = reference["even_odd"], reference["first_last"]
         report.at_least(f"{_REFERENCE}, odd frames: share within 5 cm and 5 deg",
@@ -309,7 +309,7 @@ def main() -> int:
     command.add_argument("--weights", type=Path, help="folder of third-party weights")
     command.add_argument("--codebooks", type=Path, help="default: 'codebooks' beside --out")
     command.add_argument("--every", type=int, default=Plan.every,
-                         help="relocalise every n-th frame")
+                         help="relocalize every n-th frame")
     command.add_argument("--quick", action="store_true", help="a rough look in two minutes")
     args = command.parse_args()
     torch.set_num_threads(1)
@@ -321,13 +321,13 @@ def main() -> int:
     encoders = {n: load_encoder(c, _CPU) for n, c in configs.items()}
     report.figures.update(quick=args.quick, every=plan.every, encoders={
         n: {"hash": e.hash, "dimension": e.dimension, "stride": e.stride,
-            "receptive_field_px": e.spec.receptive_field_px, "licence": e.spec.licence}
+            "receptive_field_px": e.spec.receptive_field_px, "license": e.spec.license}
         for n, e in encoders.items()})
     recorded = with_groundtruth(args.data, report)
     day, evening = make_world("room", 0), make_world("lighting", 0)
-    measure_time(report, configs, next(rendered_frames(day)).frame.grey, plan)
+    measure_time(report, configs, next(rendered_frames(day)).frame.gray, plan)
     measure_matching(report, encoders, recorded, day, evening, plan)
-    measure_relocalisation(report, encoders, recorded, day, evening, plan)
+    measure_relocalization(report, encoders, recorded, day, evening, plan)
     return report.finish(args.out)
 
 

@@ -46,7 +46,7 @@ WORLDS = ("room", "corridor")
 #: The sequence that the bars of the default head are for.
 BAR_SEQUENCE = "tum_fr1_xyz"
 FEATURES, RETARGETED = 1200, 200
-#: Share of the corridor's frames that are its first metres.
+#: Share of the corridor's frames that are its first meters.
 FIRST_SHARE = 0.12
 
 
@@ -184,17 +184,17 @@ def _times_and_retargeting(
 
 
 def _forgetting(views: list[PosedFeatures], setting: Setting, report: Report) -> None:
-    """Relocalisation in the first metres of the corridor, right after them and after its end."""
+    """Relocalization in the first meters of the corridor, right after them and after its end."""
     found = {h: forgetting(setting, h, views, FIRST_SHARE) for h in HEADS}
     report.figures["corridor_first_metres"] = found
     default = found[setting.config.head.type]
     now, later = default["right_after"], default["after_the_end"]
-    report.at_least("corridor's first metres: recall after its end minus right after",
+    report.at_least("corridor's first meters: recall after its end minus right after",
                     later["recall_10cm_5deg"] - now["recall_10cm_5deg"], -0.02)
     change = None
     if now["median_cm"] is not None and later["median_cm"] is not None:
         change = later["median_cm"] - now["median_cm"]
-    report.at_most("corridor's first metres: median after its end minus right after, cm",
+    report.at_most("corridor's first meters: median after its end minus right after, cm",
                    change, 0.1)
 
 
@@ -213,7 +213,7 @@ def _gpu(views: list[PosedFeatures], report: Report) -> None:
         network.observe(keyframe, keyframe.T_map_cam)
     head, rng = setting.frozen(default)[0], np.random.default_rng(0)
 
-    def localise() -> None:
+    def localize() -> None:
         view = views[int(rng.integers(len(views)))]
         solve_rgbd(view.features, head.predict(view.features.descriptors_ND), config.solver,
                    config.sensor, rng)
@@ -222,11 +222,11 @@ def _gpu(views: list[PosedFeatures], report: Report) -> None:
         network.steps(100)
         torch.cuda.synchronize()
 
-    spent = interleaved_ms({"localise": localise, "steps": hundred_steps}, rounds=30)
+    spent = interleaved_ms({"localize": localize, "steps": hundred_steps}, rounds=30)
     steps_per_s = 100 / (spent["steps"] * 1e-3)
-    report.figures["gpu"] = {"predict_and_pose_ms": spent["localise"],
+    report.figures["gpu"] = {"predict_and_pose_ms": spent["localize"],
                              "trimlp_steps_per_s_batch_2048": steps_per_s}
-    report.at_most("GPU: prediction and pose, ms", spent["localise"], 1.0)
+    report.at_most("GPU: prediction and pose, ms", spent["localize"], 1.0)
     report.at_least("GPU: TriMLP steps per second, batch 2,048", steps_per_s, 2000.0)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from known_poses import PosedFeatures, Relocalisations, relocalise
+from known_poses import PosedFeatures, Relocalizations, relocalize
 from report import interleaved_ms
 
 from ace_slam_ros.core.config.sections import SlamConfig
@@ -39,15 +39,15 @@ class Setting:
         return make_learner(config, self.encoder, head_type)
 
     def frozen(self, learner: HeadLearner) -> tuple[SceneHead, int]:
-        """Return the head as a robot loads it, and the bytes it needs to localise."""
+        """Return the head as a robot loads it, and the bytes it needs to localize."""
         blob = pack_head(learner.export(), HeadInfo(
             "benchmark", self.encoder.hash, learner.head_type, 0, 0))
         return load_head(blob, self.encoder, self.config)[0], len(blob)
 
 
-def query(setting: Setting, head: SceneHead, queried: Sequence[PosedFeatures]) -> Relocalisations:
-    """Relocalise frames in a head that is learned already."""
-    return relocalise(lambda _: head, queried[:1], queried, setting.config)
+def query(setting: Setting, head: SceneHead, queried: Sequence[PosedFeatures]) -> Relocalizations:
+    """Relocalize frames in a head that is learned already."""
+    return relocalize(lambda _: head, queried[:1], queried, setting.config)
 
 
 def coordinate_error_cm(head: SceneHead, queried: Sequence[PosedFeatures]) -> float:
@@ -136,7 +136,7 @@ def retargeting(setting: Setting, head_type: str, views: Sequence[PosedFeatures]
 
 def forgetting(setting: Setting, head_type: str, views: Sequence[PosedFeatures], share: float
                ) -> dict[str, Any]:
-    """Return relocalisation in the first part of a journey right after it, and after the end.
+    """Return relocalization in the first part of a journey right after it, and after the end.
 
     Even frames are learned, odd ones are asked. A head that works by steps does those it is owed.
     """

@@ -1,4 +1,4 @@
-"""Scene heads with known camera poses: learn from some frames, relocalise the others.
+"""Scene heads with known camera poses: learn from some frames, relocalize the others.
 
 Shared by the benchmarks of encoders and heads, so that both mean the same by every figure. A head
 enters as a function `learn` from keyframes to something with `predict`.
@@ -125,13 +125,13 @@ def affine(config: SlamConfig, codebook: Codebook) -> Learn:
         learner = AffineLearner(config.head, config.sensor, codebook, _CPU)
         for keyframe in keyframes:
             learner.observe(keyframe, keyframe.T_map_cam)
-        return AffineHead(learner.export(), codebook, _CPU, config.head.neighbours)
+        return AffineHead(learner.export(), codebook, _CPU, config.head.neighbors)
 
     return learn
 
 
 @dataclass(frozen=True)
-class Relocalisations:
+class Relocalizations:
     """Queries against a head that knows nothing of their poses.
 
     Attributes:
@@ -171,11 +171,11 @@ class Relocalisations:
         }
 
 
-def relocalise(
+def relocalize(
     learn: Learn, learned: Sequence[PosedFeatures], queried: Sequence[PosedFeatures],
     config: SlamConfig, seed: int = 0,
-) -> Relocalisations:
-    """Learn a head from frames at their true poses and relocalise other frames in it.
+) -> Relocalizations:
+    """Learn a head from frames at their true poses and relocalize other frames in it.
 
     Args:
         learn: makes a head of keyframes.
@@ -208,7 +208,7 @@ def relocalise(
             error_m, error_rad = pose_error(found.T_map_cam, view.T_map_cam)
             rows.append((error_m, np.degrees(error_rad), found.inlier_ratio, near))
     columns = np.array(rows, np.float64).T
-    return Relocalisations(
+    return Relocalizations(
         *columns, learn_ms=1e3 * learn_s / len(learned), predict_ms=1e3 * predict_s / len(queried),
         solve_ms=1e3 * solve_s / len(queried))
 

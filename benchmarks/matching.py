@@ -1,6 +1,6 @@
-"""Does a cell find its place in another image? Nearest neighbours scored with depth and poses.
+"""Does a cell find its place in another image? Nearest neighbors scored with depth and poses.
 
-A cell counts as found when its nearest neighbour among all cells with depth of the other image
+A cell counts as found when its nearest neighbor among all cells with depth of the other image
 lies within 5 cm of the true 3-D point. No head and no solver is involved.
 """
 
@@ -22,7 +22,7 @@ from ace_slam_ros.core.data.depth_sampling import cell_depth
 from ace_slam_ros.core.geometry.arrays import Float64Array, UInt8Image
 from ace_slam_ros.core.geometry.se3 import invert_pose, pose_error, transform_points
 
-#: Bins of the baseline between two views: distance in metres, angle in degrees.
+#: Bins of the baseline between two views: distance in meters, angle in degrees.
 DISTANCE_EDGES_M = (0.0, 0.25, 0.5, 1.0, 2.0)
 ANGLE_EDGES_DEG = (0.0, 15.0, 30.0, 45.0)
 LEAST_PAIRS, LEAST_CELLS = 5, 100
@@ -32,7 +32,7 @@ Describe = Callable[[UInt8Image], Tensor]
 
 @dataclass(frozen=True)
 class Contender:
-    """Describes cells of `stride` pixels: grey image -> (h, w, D) grid of unit norm."""
+    """Describes cells of `stride` pixels: gray image -> (h, w, D) grid of unit norm."""
 
     name: str
     describe: Describe
@@ -90,7 +90,7 @@ def matching_accuracy(
     def prepare(
         views: Sequence[PosedFrame], wanted: set[int]
     ) -> tuple[dict[int, Tensor], dict[int, _Cells]]:
-        grids = {i: contender.describe(views[i].frame.grey).cpu() for i in sorted(wanted)}
+        grids = {i: contender.describe(views[i].frame.gray).cpu() for i in sorted(wanted)}
         return grids, {i: _cells(views[i], grids[i], contender.stride, sensor) for i in grids}
 
     used = [p for chosen in pairs.values() for p in chosen]
@@ -139,7 +139,7 @@ def share_found(
     return float(np.mean(error < NEAR_M))
 
 
-def summarise(scores: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float | int]]:
+def summarize(scores: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float | int]]:
     """Turn {contender: {bin: shares}} into {bin: {pairs, contender: mean}} without thin bins."""
     table: dict[str, dict[str, float | int]] = {}
     for name in next(iter(scores.values()), {}):
@@ -162,21 +162,21 @@ def worst_margin(
     return float(leads[worst]), worst
 
 
-def sift_cells(grey_HW: UInt8Image, stride: int = 8, size_px: float = 16.0) -> Tensor:
-    """RootSIFT at cell centres, of fixed orientation and size: (h, w, 128)."""
-    points, h, w = _cell_keypoints(grey_HW, stride, size_px)
-    _, found = cv2.SIFT_create().compute(grey_HW, points)
+def sift_cells(gray_HW: UInt8Image, stride: int = 8, size_px: float = 16.0) -> Tensor:
+    """RootSIFT at cell centers, of fixed orientation and size: (h, w, 128)."""
+    points, h, w = _cell_keypoints(gray_HW, stride, size_px)
+    _, found = cv2.SIFT_create().compute(gray_HW, points)
     root = np.sqrt(found / np.maximum(found.sum(axis=1, keepdims=True), 1e-6))
     return torch.from_numpy(root.reshape(h, w, -1).astype(np.float32))
 
 
-def orb_cells(grey_HW: UInt8Image, stride: int = 8, size_px: float = 31.0) -> Tensor:
-    """ORB at cell centres as +-1/16: products order like Hamming distances; (h, w, 256).
+def orb_cells(gray_HW: UInt8Image, stride: int = 8, size_px: float = 31.0) -> Tensor:
+    """ORB at cell centers as +-1/16: products order like Hamming distances; (h, w, 256).
 
     Cells whose patch leaves the image have no descriptor: zero.
     """
-    points, h, w = _cell_keypoints(grey_HW, stride, size_px)
-    kept, found = cv2.ORB_create(edgeThreshold=0).compute(grey_HW, points)
+    points, h, w = _cell_keypoints(gray_HW, stride, size_px)
+    kept, found = cv2.ORB_create(edgeThreshold=0).compute(gray_HW, points)
     grid = np.zeros((h, w, 256), np.float32)
     where = np.array([p.pt for p in kept])
     column, row = np.rint((where - (stride - 1) / 2) / stride).astype(int).T
@@ -185,9 +185,9 @@ def orb_cells(grey_HW: UInt8Image, stride: int = 8, size_px: float = 31.0) -> Te
 
 
 def _cell_keypoints(
-    grey_HW: UInt8Image, stride: int, size_px: float
+    gray_HW: UInt8Image, stride: int, size_px: float
 ) -> tuple[list[cv2.KeyPoint], int, int]:
-    h, w = grey_HW.shape[0] // stride, grey_HW.shape[1] // stride
-    centre = (stride - 1) / 2
-    return [cv2.KeyPoint(x * stride + centre, y * stride + centre, size_px, 0)
+    h, w = gray_HW.shape[0] // stride, gray_HW.shape[1] // stride
+    center = (stride - 1) / 2
+    return [cv2.KeyPoint(x * stride + center, y * stride + center, size_px, 0)
             for y in range(h) for x in range(w)], h, w

@@ -152,8 +152,8 @@ def _check(report: Report, found: list[Sequence]) -> None:
     errors = [m["every_frame"].get("nees") for ms in by_world.values() for m in ms]
     if errors:
         middle = None if None in errors else float(np.median(errors))
-        report.at_most("normalised error squared over its expectation", middle, 2.0)
-        report.at_least("normalised error squared over its expectation", middle, 0.5)
+        report.at_most("normalized error squared over its expectation", middle, 2.0)
+        report.at_least("normalized error squared over its expectation", middle, 0.5)
     check(report, report.figures.get("ablations", {}))
     if "repeatable" in report.figures:
         report.at_least("every frame twice is identical", float(report.figures["repeatable"]), 1.0)

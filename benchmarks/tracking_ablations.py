@@ -1,6 +1,6 @@
 """Ablations of the tracking benchmark: what each component is worth, over worlds and seeds.
 
-Two runs differ by chance as well (other keyframes, other luck with a drift of millimetres), so
+Two runs differ by chance as well (other keyframes, other luck with a drift of millimeters), so
 that a component is judged by the median over all its sequences.
 """
 
@@ -33,7 +33,7 @@ class Ablation:
         recorded: whether recorded sequences count as well.
         figure: `ate_m`, error of the poses as they were answered, or `map_ate_m`, error of the
             map's keyframes at the end.
-        every: which colour images are used, 3 = every third.
+        every: which color images are used, 3 = every third.
         why: the reason for the setting.
     """
 
@@ -89,7 +89,7 @@ def ablate(
     found: list[Sequence], measured: dict[str, dict[str, Any]], results: Runs, cache: Path,
     report: Report,
 ) -> dict[str, dict[str, Any]]:
-    """Run all ablations; returns by name what `summarised` tells, and every run by title.
+    """Run all ablations; returns by name what `summarized` tells, and every run by title.
 
     Args:
         found: all sequences; each ablation takes those that suit it.
@@ -117,7 +117,7 @@ def check(report: Report, table: dict[str, dict[str, Any]]) -> None:
         report.at_least(f"ablation '{name}': median ratio of errors", row["ratio"], 1.0)
 
 
-def summarised(runs: dict[str, Ablated]) -> dict[str, Any]:
+def summarized(runs: dict[str, Ablated]) -> dict[str, Any]:
     """Median ratio, its range, and the lost frames of several runs; None when a run failed."""
     ratios = [r.ratio for r in runs.values()]
     whole = all(ratio is not None for ratio in ratios)
@@ -168,7 +168,7 @@ def _ablated(
             _with_extras(whole, sequence, results.folder / folder, ablation.figure),
             _with_extras(without, sequence, results.folder / f"{title}{suffix}.{label}",
                          ablation.figure), ablation.figure)
-    return {**summarised(runs), "figure": ablation.figure, "every": ablation.every,
+    return {**summarized(runs), "figure": ablation.figure, "every": ablation.every,
             "why": ablation.why}
 
 

@@ -43,7 +43,7 @@ def _section(result: dict[str, Any], picture: str) -> list[str]:
         + (" First frames of each sequence only." if figures["quick"] else ""), "",
         "Error after rigid alignment to ground truth; *raw* are the poses from scene coordinates "
         "alone, *map* the keyframes in the end, after all corrections; NEES is the error squared, "
-        "normalised by the reported covariance, over its expectation (1 is calibrated); the truth "
+        "normalized by the reported covariance, over its expectation (1 is calibrated); the truth "
         "of recorded sequences counts as exact to 5 mm and 0.3 deg per axis. "
         f"torch and the other libraries alone take {figures['torch_baseline_rss_mb']:.0f} MB of "
         "the peak memory.", "",
@@ -138,16 +138,16 @@ def _plot(figures: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(9.0, 1.6 + 0.28 * max(4, len(titles))), layout="constrained")
     error, latency = figure.subplots(1, 2, sharey=True)
     places = range(len(titles))
-    for shift, mode, colour in ((-0.2, "every_frame", "#2b6cb0"), (0.2, "realtime", "#f2a65a")):
+    for shift, mode, color in ((-0.2, "every_frame", "#2b6cb0"), (0.2, "realtime", "#f2a65a")):
         measured = [figures["sequences"][t][mode] for t in titles]
         at = [p + shift for p in places]
-        error.barh(at, [100 * (m.get("ate_m") or 0.0) for m in measured], 0.38, color=colour,
+        error.barh(at, [100 * (m.get("ate_m") or 0.0) for m in measured], 0.38, color=color,
                    label=mode.replace("_", " "))
         if mode == "realtime":
             p50 = [m.get("p50_ms") or 0.0 for m in measured]
             p95 = [m.get("p95_ms") or 0.0 for m in measured]
             latency.barh(list(places), p95, 0.5, color="#f9d8b0", label="p95")
-            latency.barh(list(places), p50, 0.5, color=colour, label="p50")
+            latency.barh(list(places), p50, 0.5, color=color, label="p50")
     error.set_yticks(list(places), titles)
     error.invert_yaxis()
     error.set_xlabel("ATE, cm")

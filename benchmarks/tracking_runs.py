@@ -94,7 +94,7 @@ def shortened(name: str, folder: Path, frames: int | None, cache: Path) -> Seque
 
 
 def thinned(sequence: Sequence, every: int, cache: Path) -> Sequence:
-    """Return a copy of a sequence's list of colour images with every `every`-th one."""
+    """Return a copy of a sequence's list of color images with every `every`-th one."""
     target = cache / f"{sequence.path.name}_every_{every}"
     return Sequence(sequence.name, sequence.seed, _relisted(
         sequence.path, target, lambda number, _: number % every == 0, ("rgb.txt",)))

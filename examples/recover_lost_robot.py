@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Recovers a robot that lost its place: asks where it is, tells its localisation, goes on.
+"""Recovers a robot that lost its place: asks where it is, tells its localization, goes on.
 
     python3 examples/recover_lost_robot.py --ros-args -p goal:="2.0 1.0 0.0"
 
 Runs beside the nodes of ace_slam_ros, in the style of nav2's BasicNavigator. Where nav2 is
-installed the current task is cancelled, the robot turns when one view is not enough, and the goal
+installed the current task is canceled, the robot turns when one view is not enough, and the goal
 is pursued again; without nav2 it recovers all the same. While the tracker is LOST it publishes no
 pose, so that nothing here has to filter wrong ones.
 """
@@ -49,7 +49,7 @@ class RecoveryResult(enum.Enum):
 
     RECOVERED = "the robot knows where it is"
     NO_SERVICE = "the relocalize service is not there: is the relocalizer running?"
-    STILL_LOST = "no view was recognised: drive to a place that is in the map"
+    STILL_LOST = "no view was recognized: drive to a place that is in the map"
 
 
 class RobotRecovery(Node):
@@ -141,11 +141,11 @@ class RobotRecovery(Node):
     def recover(
         self, timeout_s: float = 30.0, turn: Callable[[], None] = lambda: None
     ) -> RecoveryResult:
-        """Ask until a view is recognised and the tracker follows.
+        """Ask until a view is recognized and the tracker follows.
 
         Args:
             timeout_s: give up after this time.
-            turn: shows the camera another view; called after each view that is not recognised.
+            turn: shows the camera another view; called after each view that is not recognized.
         """
         deadline_s = time.monotonic() + timeout_s
         result = RecoveryResult.NO_SERVICE
@@ -156,7 +156,7 @@ class RobotRecovery(Node):
             result = RecoveryResult.STILL_LOST
             if not answer.success:
                 self.get_logger().info(
-                    f"not recognised: {answer.message}", throttle_duration_sec=5.0)
+                    f"not recognized: {answer.message}", throttle_duration_sec=5.0)
                 turn()
                 self.spin(RETRY_S)
                 continue
@@ -164,7 +164,7 @@ class RobotRecovery(Node):
             if self.spin(2.0, lambda: self.is_tracking):
                 p = answer.pose.pose.pose.position
                 self.get_logger().info(
-                    f"recognised at {p.x:.2f} {p.y:.2f} {p.z:.2f}, confidence "
+                    f"recognized at {p.x:.2f} {p.y:.2f} {p.z:.2f}, confidence "
                     f"{answer.inlier_ratio:.2f}")
                 return RecoveryResult.RECOVERED
         return result

@@ -19,7 +19,7 @@ def generate_launch_description() -> LaunchDescription:
     """Include slam.launch.py with the map and the parameters of localization."""
     share = Path(get_package_share_directory("ace_slam_ros"))
     arguments = [
-        DeclareLaunchArgument("map", description="map folder to localise in (required)"),
+        DeclareLaunchArgument("map", description="map folder to localize in (required)"),
         DeclareLaunchArgument(
             "params_file", default_value=str(share / "config" / "localization.yaml"),
             description="ROS parameter file"),

@@ -73,9 +73,9 @@ def training_pictures(folder: Path) -> list[np.ndarray]:
     pictures: list[np.ndarray] = list(np.load(folder / "pictures.npy", mmap_mode="r"))
     for path in sorted((folder / "worlds").glob("*.npz")):
         with np.load(path) as stored:
-            grey = stored["grey"]
-        edge = (grey.shape[2] - grey.shape[1]) // 2
-        pictures += list(grey[:, :, edge:edge + grey.shape[1]])
+            gray = stored["gray"]
+        edge = (gray.shape[2] - gray.shape[1]) // 2
+        pictures += list(gray[:, :, edge:edge + gray.shape[1]])
     return pictures
 
 
@@ -115,23 +115,23 @@ def collect(
 
 
 def spherical_kmeans(data_ND: Tensor, words: int, rounds: int, seed: int) -> Tensor:
-    """Return (words, D) unit-norm centres; empty words restart at random samples."""
+    """Return (words, D) unit-norm centers; empty words restart at random samples."""
     generator = torch.Generator().manual_seed(seed)
-    centres = data_ND[torch.randperm(len(data_ND), generator=generator)[:words].to(data_ND.device)]
+    centers = data_ND[torch.randperm(len(data_ND), generator=generator)[:words].to(data_ND.device)]
     for _ in tqdm(range(rounds), desc="k-means", disable=None):
-        label = nearest(data_ND, centres)
-        sums = torch.zeros_like(centres).index_add_(0, label, data_ND)
+        label = nearest(data_ND, centers)
+        sums = torch.zeros_like(centers).index_add_(0, label, data_ND)
         count = torch.bincount(label, minlength=words)
         restart = data_ND[torch.randint(len(data_ND), (words,), generator=generator)
                           .to(data_ND.device)]
         sums = torch.where(count[:, None] > 0, sums, restart)
-        centres = torch.nn.functional.normalize(sums, dim=1)
-    return centres
+        centers = torch.nn.functional.normalize(sums, dim=1)
+    return centers
 
 
-def nearest(data_ND: Tensor, centres_KD: Tensor) -> Tensor:
-    """Return the most similar centre (N,) of each row."""
-    return torch.cat([(part @ centres_KD.T).argmax(1) for part in data_ND.split(16384)])
+def nearest(data_ND: Tensor, centers_KD: Tensor) -> Tensor:
+    """Return the most similar center (N,) of each row."""
+    return torch.cat([(part @ centers_KD.T).argmax(1) for part in data_ND.split(16384)])
 
 
 def build_codebook(

@@ -1,4 +1,4 @@
-"""Export a trained encoder: fold the normalisation, store fp16 safetensors, plot the curves."""
+"""Export a trained encoder: fold the normalization, store fp16 safetensors, plot the curves."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from recipe import Recipe
 from safetensors.torch import save_file
 
-from ace_slam_ros.core.encoders.network import fold_normalisation
+from ace_slam_ros.core.encoders.network import fold_normalization
 from ace_slam_ros.core.encoders.tiny import EncoderNetwork
 
 
 def export_encoder(network: EncoderNetwork, recipe: Recipe, path: Path) -> None:
     """Write the inference weights (fp16) with the recipe as metadata."""
-    folded = fold_normalisation(copy.deepcopy(network).cpu())
+    folded = fold_normalization(copy.deepcopy(network).cpu())
     tensors = {name: value.detach().half().contiguous() for name, value
                in folded.state_dict().items()}
     temporary = path.with_suffix(".tmp")

@@ -60,7 +60,7 @@ def against_cells(
     h, w = map_bDhw.shape[2:]
     stride = 8.0
     ys, xs = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-    centres = torch.stack([xs, ys], -1).reshape(-1, 2).to(queries_bND) * stride + (stride - 1) / 2
+    centers = torch.stack([xs, ys], -1).reshape(-1, 2).to(queries_bND) * stride + (stride - 1) / 2
     similarity = queries_bND @ map_bDhw.flatten(2)
-    near = torch.cdist(true_bN2, centres.expand(len(true_bN2), -1, -1)) < exclude_px
+    near = torch.cdist(true_bN2, centers.expand(len(true_bN2), -1, -1)) < exclude_px
     return similarity.masked_fill(near, float("-inf"))

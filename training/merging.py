@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ace_slam_ros.core.encoders.network import normalise
+from ace_slam_ros.core.encoders.network import normalize
 from ace_slam_ros.core.encoders.orientations import REGIONS, oriented_gradients
 from ace_slam_ros.core.encoders.tiny import DIMENSION, LEARNED, WHITENED, EncoderNetwork
 
@@ -29,13 +29,13 @@ def fit_merging(network: EncoderNetwork, batches: Iterable[Tensor], seed: int) -
 
     Args:
         network: with trained learned features.
-        batches: (B, 1, H, W) float32 grey images 0..255.
+        batches: (B, 1, H, W) float32 gray images 0..255.
         seed: of the cells drawn.
     """
     rng = np.random.default_rng([seed, 6])
     learned, roots = [], []
     for images in batches:
-        image = normalise(images)
+        image = normalize(images)
         both = torch.cat([network.learned(image), _root_histograms(network, image)], dim=1)
         cells = both.permute(0, 2, 3, 1).flatten(1, 2)
         for view in cells:
@@ -43,18 +43,18 @@ def fit_merging(network: EncoderNetwork, batches: Iterable[Tensor], seed: int) -
             learned.append(drawn[:, :LEARNED])
             roots.append(drawn[:, LEARNED:])
     learned_NL, roots_NR = torch.cat(learned), torch.cat(roots)
-    whiten_RW, centre_R = _principal(roots_NR, WHITENED, _HISTOGRAM_POWER)
+    whiten_RW, center_R = _principal(roots_NR, WHITENED, _HISTOGRAM_POWER)
     for layer, part in zip((network.near, network.wide), whiten_RW.chunk(2), strict=True):
         layer.project.weight.copy_(part.T.reshape(layer.project.weight.shape))
-    network.centre.copy_(centre_R @ whiten_RW)
-    edges_NW = F.normalize((roots_NR - centre_R) @ whiten_RW, dim=1)
+    network.centre.copy_(center_R @ whiten_RW)
+    edges_NW = F.normalize((roots_NR - center_R) @ whiten_RW, dim=1)
     both_NM = torch.cat([learned_NL, edges_NW], dim=1)
-    merge_MD, centre_M = _principal(both_NM, DIMENSION, _MERGED_POWER)
+    merge_MD, center_M = _principal(both_NM, DIMENSION, _MERGED_POWER)
     for merge, rows in ((network.merge_learned, merge_MD[:LEARNED]),
                         (network.merge_edges, merge_MD[LEARNED:])):
         merge.weight.copy_(rows.T[:, :, None, None])
     assert network.merge_learned.bias is not None
-    network.merge_learned.bias.copy_(-centre_M @ merge_MD)
+    network.merge_learned.bias.copy_(-center_M @ merge_MD)
 
 
 def _root_histograms(network: EncoderNetwork, image_b1HW: Tensor) -> Tensor:
@@ -71,8 +71,8 @@ def _root_histograms(network: EncoderNetwork, image_b1HW: Tensor) -> Tensor:
 def _principal(data_ND: Tensor, kept: int, power: float) -> tuple[Tensor, Tensor]:
     """Return the (D, kept) directions of largest variance, scaled, and the mean (D,)."""
     mean = data_ND.mean(dim=0)
-    centred = (data_ND - mean).double()
-    values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    centered = (data_ND - mean).double()
+    values, vectors = torch.linalg.eigh(centered.T @ centered / len(centered))
     values, vectors = values.flip(0)[:kept], vectors.flip(1)[:, :kept]
     # the sign of an eigenvector is free: fixed here, for the same weights everywhere
     vectors = vectors * vectors.sum(dim=0).sign()

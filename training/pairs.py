@@ -19,8 +19,8 @@ class Pair:
     """Two square views and where pixels of the first lie in the second.
 
     Attributes:
-        image_a, image_b: (V, V) uint8 grey.
-        pixels_a_N2, pixels_b_N2: float32, pixel centres at integers.
+        image_a, image_b: (V, V) uint8 gray.
+        pixels_a_N2, pixels_b_N2: float32, pixel centers at integers.
         valid_N: False where the pixel is not visible in the second view.
     """
 
@@ -41,8 +41,8 @@ def random_homography(rng: np.random.Generator, base: int, view: int) -> Float64
     A[:2, :2] += rng.normal(0, 0.06, (2, 2))
     P = np.eye(3)
     P[2, :2] = rng.normal(0, 0.0007, 2)
-    to_centre = np.array([[1, 0, -base / 2], [0, 1, -base / 2], [0, 0, 1.0]])
-    H = P @ A @ to_centre
+    to_center = np.array([[1, 0, -base / 2], [0, 1, -base / 2], [0, 0, 1.0]])
+    H = P @ A @ to_center
     reach = max(base * scale - view, 20) * 0.3
     shift = rng.uniform(-reach, reach, 2)
     return np.array([[1, 0, view / 2 + shift[0]], [0, 1, view / 2 + shift[1]], [0, 0, 1.0]]) @ H
@@ -60,8 +60,8 @@ def blob(rng: np.random.Generator, size: int) -> UInt8Image:
     corners = int(rng.integers(4, 10))
     angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
     radii = rng.uniform(0.08, 0.3) * size * rng.uniform(0.5, 1.2, corners)
-    centre = rng.uniform(0.15, 0.85, 2) * size
-    outline = np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None] + centre
+    center = rng.uniform(0.15, 0.85, 2) * size
+    outline = np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None] + center
     mask = np.zeros((size, size), np.uint8)
     cv2.fillPoly(mask, [outline.astype(np.int32)], 255, cv2.LINE_AA)
     return mask

@@ -1,4 +1,4 @@
-"""What light, lens, sensor and compression do to an image: random changes of one grey view."""
+"""What light, lens, sensor and compression do to an image: random changes of one gray view."""
 
 from __future__ import annotations
 

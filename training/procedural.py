@@ -13,7 +13,7 @@ _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_T
           cv2.FONT_HERSHEY_SCRIPT_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX)
 
 
-def coloured_noise(
+def colored_noise(
     rng: np.random.Generator, size: int, exponent: float
 ) -> npt.NDArray[np.float32]:
     """Gaussian noise with spectrum 1/f^exponent, zero mean, unit variance, (size, size)."""
@@ -55,25 +55,25 @@ def _texture(
 
 
 def _shape_mask(
-    rng: np.random.Generator, size: int, centre: npt.NDArray[np.float64], radius: float
+    rng: np.random.Generator, size: int, center: npt.NDArray[np.float64], radius: float
 ) -> UInt8Image:
     """Return a (size, size) uint8 anti-aliased mask of a random shape."""
     mask = np.zeros((size, size), np.uint8)
     kind = rng.choice(4, p=[0.2, 0.35, 0.3, 0.15])
-    cx, cy = (int(v * 16) for v in centre)
+    cx, cy = (int(v * 16) for v in center)
     if kind == 0:
         cv2.circle(mask, (cx, cy), int(radius * 16), 255, -1, cv2.LINE_AA, 4)
     elif kind == 1:  # rotated rectangle, often elongated
         half = np.array([radius, radius * np.exp(rng.uniform(-1.8, 0))])
         a = rng.uniform(0, np.pi) if rng.random() < 0.6 else rng.choice([0.0, np.pi / 2])
         R = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
-        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half @ R.T + centre
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half @ R.T + center
         cv2.fillConvexPoly(mask, (corners * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
     elif kind == 2:
         n = int(rng.integers(3, 9))
         angles = np.sort(rng.uniform(0, 2 * np.pi, n))
         radii = radius * rng.uniform(0.4, 1.2, n)
-        corners = np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None] + centre
+        corners = np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None] + center
         cv2.fillPoly(mask, [(corners * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     else:
         axes = (int(radius * 16), int(radius * 16 * rng.uniform(0.25, 1)))
@@ -103,18 +103,18 @@ def _marks(rng: np.random.Generator, image: npt.NDArray[np.float32]) -> None:
 
 
 def noise_bank(rng: np.random.Generator, count: int, size: int) -> list[npt.NDArray[np.float32]]:
-    """Return `count` coloured-noise fields to cut textures from."""
-    return [coloured_noise(rng, size, rng.uniform(0.3, 1.8)) for _ in range(count)]
+    """Return `count` colored-noise fields to cut textures from."""
+    return [colored_noise(rng, size, rng.uniform(0.3, 1.8)) for _ in range(count)]
 
 
 def dead_leaves(
     rng: np.random.Generator, bank: list[npt.NDArray[np.float32]], size: int = 320
 ) -> UInt8Image:
-    """Render one (size, size) grey image of overlapping shapes with power-law sizes.
+    """Render one (size, size) gray image of overlapping shapes with power-law sizes.
 
     Args:
         rng: the only source of randomness.
-        bank: coloured-noise fields of at least (size, size), see `noise_bank`.
+        bank: colored-noise fields of at least (size, size), see `noise_bank`.
         size: side in pixels.
     """
     image = _texture(rng, bank, size)
@@ -122,13 +122,13 @@ def dead_leaves(
     for _ in range(int(rng.integers(60, 220))):
         u = rng.random()  # sizes follow p(r) ~ r^-2, big shapes drawn first fill the scene
         radius = 1.0 / (u / smallest + (1 - u) / largest)
-        centre = rng.uniform(-0.1, 1.1, 2) * size
-        x0, y0 = np.maximum((centre - 1.5 * radius - 2).astype(int), 0)
-        x1, y1 = np.minimum((centre + 1.5 * radius + 2).astype(int), size)
+        center = rng.uniform(-0.1, 1.1, 2) * size
+        x0, y0 = np.maximum((center - 1.5 * radius - 2).astype(int), 0)
+        x1, y1 = np.minimum((center + 1.5 * radius + 2).astype(int), size)
         side = int(max(x1 - x0, y1 - y0))
         if x1 <= x0 or y1 <= y0:
             continue
-        mask = _shape_mask(rng, side, centre - (x0, y0), radius)[: y1 - y0, : x1 - x0]
+        mask = _shape_mask(rng, side, center - (x0, y0), radius)[: y1 - y0, : x1 - x0]
         alpha = mask.astype(np.float32) * np.float32(1 / 255)
         window = image[y0:y1, x0:x1]
         fill = _texture(rng, bank, max(side, 8))[: y1 - y0, : x1 - x0]

@@ -10,7 +10,7 @@ class Stage:
     """One part of the training, with a learning-rate cycle of its own.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimizer steps.
         pairs: view pairs per step.
         view: side of a view in pixels.
         learning_rate: peak of the one-cycle schedule.

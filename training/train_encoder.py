@@ -4,7 +4,7 @@
     python training/train_encoder.py --out out/encoder --device cuda
 
 Running it again continues from the last checkpoint. The result, `encoder.safetensors` (fp16,
-normalisation folded away), goes to `ace_slam_ros/core/encoders/assets/`;
+normalization folded away), goes to `ace_slam_ros/core/encoders/assets/`;
 then run `build_codebook.py`.
 """
 
@@ -33,7 +33,7 @@ from losses import contrastive_loss, sample  # noqa: E402
 from merging import fit_merging  # noqa: E402
 from recipe import Recipe, Stage  # noqa: E402
 
-from ace_slam_ros.core.encoders.network import normalise  # noqa: E402
+from ace_slam_ros.core.encoders.network import normalize  # noqa: E402
 from ace_slam_ros.core.encoders.tiny import EncoderNetwork  # noqa: E402
 
 #: Batches made ahead of the training.
@@ -53,7 +53,7 @@ def train_step(
     pixels_b = torch.from_numpy(batch["pixels_b"]).to(device)
     valid = torch.from_numpy(batch["valid"]).to(device) > 0
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        maps = network.learned(normalise(images))
+        maps = network.learned(normalize(images))
     map_a, map_b = maps.float().chunk(2)
     return contrastive_loss(
         sample(map_a, pixels_a, stage.view), sample(map_b, pixels_b, stage.view),
@@ -77,11 +77,11 @@ def validate(
 def start_stage(
     network: EncoderNetwork, recipe: Recipe, stage: Stage
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
-    """Return a fresh optimiser and its schedule for a stage."""
-    optimiser = torch.optim.AdamW(
+    """Return a fresh optimizer and its schedule for a stage."""
+    optimizer = torch.optim.AdamW(
         network.parameters(), stage.learning_rate, weight_decay=recipe.weight_decay)
-    return optimiser, torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, stage.learning_rate, total_steps=stage.steps, pct_start=0.08)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, stage.learning_rate, total_steps=stage.steps, pct_start=0.08)
 
 
 def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True) -> Path:
@@ -93,7 +93,7 @@ def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True
     prepare(recipe, out, max(1, os.cpu_count() or 1))
     torch.manual_seed(recipe.seed)
     network = EncoderNetwork(mirrored=False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser, schedule = start_stage(network, recipe, recipe.stages[0])
+    optimizer, schedule = start_stage(network, recipe, recipe.stages[0])
     first, log = 0, []
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
@@ -103,9 +103,9 @@ def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True
         network.load_state_dict(state["network"])
         first, log = state["step"], state["log"]
         stage, begin = recipe.at(first)
-        optimiser, schedule = start_stage(network, recipe, stage)
+        optimizer, schedule = start_stage(network, recipe, stage)
         if first > begin:
-            optimiser.load_state_dict(state["optimiser"])
+            optimizer.load_state_dict(state["optimizer"])
             schedule.load_state_dict(state["schedule"])
     with batch_workers(recipe, out, worker_count(device.type)) as workers:
         held_out = [workers.submit(draw, VALIDATION + k).result() for k in range(8)]
@@ -116,15 +116,15 @@ def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True
         for step in bar:
             stage, begin = recipe.at(step)
             if step == begin and step > 0:
-                optimiser, schedule = start_stage(network, recipe, stage)
+                optimizer, schedule = start_stage(network, recipe, stage)
             batch = queue.popleft().result()
             if step + _AHEAD < recipe.steps:
                 queue.append(workers.submit(draw, step + _AHEAD))
             loss, accuracy = train_step(network, batch, recipe, stage, device)
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
+            optimizer.step()
             schedule.step()
             if step % 50 == 49 or step + 1 == recipe.steps:
                 log.append([step + 1, loss.item(), accuracy.item()])
@@ -134,7 +134,7 @@ def train(recipe: Recipe, out: Path, device: torch.device, progress: bool = True
                 temporary = checkpoint.with_suffix(".tmp")
                 torch.save({
                     "recipe": _plain(recipe), "network": network.state_dict(),
-                    "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(),
+                    "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
                     "step": step + 1, "log": log,
                 }, temporary)
                 temporary.replace(checkpoint)

@@ -25,13 +25,13 @@ _DEPTH_STEP = 2  # depth is kept at half the resolution
 
 @dataclass(frozen=True)
 class Shots:
-    """Frames of one scene: (F, 480, 640) uint8, (F, 240, 320) metres, camera poses, partners.
+    """Frames of one scene: (F, 480, 640) uint8, (F, 240, 320) meters, camera poses, partners.
 
     Attributes:
         partners_P2: (P, 2) pairs of frames that see enough of the same surfaces.
     """
 
-    grey_FHW: UInt8Image
+    gray_FHW: UInt8Image
     depth_m_Fhw: npt.NDArray[np.float16]
     T_world_cam_F44: Float64Array
     partners_P2: npt.NDArray[np.int64]
@@ -43,17 +43,17 @@ def render_scene(number: int, path: Path) -> Path:
     if path.exists():
         return path
     names = SCENES[number % len(SCENES)]
-    grey, depth, poses = [], [], []
+    gray, depth, poses = [], [], []
     for name in names:
         world = make_world(name, FIRST_SEED + number)
         step = world.default_frames * len(names) // 72
         for item in world.frames(start=number % step, step=step):
-            grey.append(item.frame.grey)
+            gray.append(item.frame.gray)
             depth.append(item.clean_depth_m[::_DEPTH_STEP, ::_DEPTH_STEP].astype(np.float16))
             poses.append(item.T_world_cam_44)
     temporary = path.with_suffix(".tmp.npz")
     depths_Fhw, poses_F44 = np.stack(depth), np.stack(poses)
-    np.savez(temporary, grey=np.stack(grey), depth=depths_Fhw, poses=poses_F44,
+    np.savez(temporary, gray=np.stack(gray), depth=depths_Fhw, poses=poses_F44,
              partners=partners(depths_Fhw, poses_F44))
     temporary.replace(path)
     return path
@@ -73,7 +73,7 @@ def render_scenes(folder: Path, count: int, workers: int) -> list[Path]:
 def load_shots(path: Path) -> Shots:
     """Read a rendered scene."""
     with np.load(path) as stored:
-        return Shots(stored["grey"], stored["depth"], stored["poses"], stored["partners"])
+        return Shots(stored["gray"], stored["depth"], stored["poses"], stored["partners"])
 
 
 def partners(
@@ -114,15 +114,15 @@ def visible(
     return pixels, inside & (np.abs(z - local[:, 2]) < 0.01 + 0.015 * local[:, 2])
 
 
-def _window(rng: np.random.Generator, centre_2: Float64Array, view: int) -> Float64Array:
-    """Return (3, 3) mapping frame pixels to a view: a turned, zoomed window near `centre_2`."""
+def _window(rng: np.random.Generator, center_2: Float64Array, view: int) -> Float64Array:
+    """Return (3, 3) mapping frame pixels to a view: a turned, zoomed window near `center_2`."""
     zoom = np.exp(rng.uniform(np.log(0.75), np.log(1.5)))
     angle = np.deg2rad(rng.normal(0, 10))
     c, s = np.cos(angle) * zoom, np.sin(angle) * zoom
     R = np.array([[c, -s], [s, c]])
     target = view / 2 + rng.uniform(-0.25, 0.25, 2) * view
     out = np.eye(3)
-    out[:2, :2], out[:2, 2] = R, target - R @ centre_2
+    out[:2, :2], out[:2, 2] = R, target - R @ center_2
     return out
 
 
@@ -135,7 +135,7 @@ def world_pair(rng: np.random.Generator, shots: Shots, view: int, count: int) ->
     M_a, M_b = _window(rng, anchor_a[pick], view), _window(rng, anchor_b[pick], view)
     images = [
         photometric(rng, cv2.warpAffine(
-            shots.grey_FHW[k], M[:2], (view, view), flags=cv2.INTER_AREA,
+            shots.gray_FHW[k], M[:2], (view, view), flags=cv2.INTER_AREA,
             borderMode=cv2.BORDER_REFLECT_101))
         for k, M in ((a, M_a), (b, M_b))]
     margin = 8.0

@@ -10,11 +10,11 @@ from ..core.data.submaps import segment_of
 from ..core.data.trajectory import Trajectory
 from ..core.geometry.arrays import Float64Array
 from ..core.tracking.tracker import TrackResult
-from ..evaluation.trajectory_error import normalised_error_squared
+from ..evaluation.trajectory_error import normalized_error_squared
 from ..viewer.rerun_view import View
 
-#: Of recorded ground truth, metres and radians per axis: marker noise, hand-eye calibration and
-#: the synchronisation of clocks. The errors of all good trackers of TUM fr1 end there.
+#: Of recorded ground truth, meters and radians per axis: marker noise, hand-eye calibration and
+#: the synchronization of clocks. The errors of all good trackers of TUM fr1 end there.
 MOCAP_SIGMA = (0.005, float(np.radians(0.3)))
 
 
@@ -50,7 +50,7 @@ class RunLog:
         poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
         return Trajectory(np.array([s for s, _ in found], np.int64), poses)
 
-    def normalised_errors(self, groundtruth: Trajectory) -> dict[str, float]:
+    def normalized_errors(self, groundtruth: Trajectory) -> dict[str, float]:
         """Return the mean squared pose error over its covariance and its expectation.
 
         `pose` takes the truth for exact, as in rendered sequences; `pose_mocap` for as exact as
@@ -59,5 +59,5 @@ class RunLog:
         posed = [r for r in self.results if r.has_map_pose]
         covariances = np.array([r.covariance_66 for r in posed]).reshape(-1, 6, 6)
         estimate = self.trajectory(lambda r: r.T_map_cam)
-        return {name: normalised_error_squared(estimate, covariances, groundtruth, sigma)
+        return {name: normalized_error_squared(estimate, covariances, groundtruth, sigma)
                 for name, sigma in (("pose", (0.0, 0.0)), ("pose_mocap", MOCAP_SIGMA))}

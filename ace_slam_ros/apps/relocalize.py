@@ -45,7 +45,7 @@ def relocalize_sequence(
     relocalizer = Relocalizer(config, encoder)
     relocalizer.set_head(stored.head, 1)
     stamps, answers = [], []
-    for frame in tqdm(source, total=len(source), desc="relocalising", unit="frame",
+    for frame in tqdm(source, total=len(source), desc="relocalizing", unit="frame",
                       disable=not progress):
         query = Frame(frame.stamp_ns, frame.image, None, frame.camera) if rgb_only else frame
         stamps.append(frame.stamp_ns)

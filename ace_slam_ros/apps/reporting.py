@@ -48,8 +48,8 @@ def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> str:
     return textwrap.indent(format_table(rows, header), "  ")
 
 
-def centimetres(value_m: float | None) -> float | None:
-    """Metres to centimetres in steps of 0.1 mm, None stays None."""
+def centimeters(value_m: float | None) -> float | None:
+    """Meters to centimeters in steps of 0.1 mm, None stays None."""
     return None if value_m is None else round(100.0 * value_m, 2)
 
 
@@ -68,12 +68,12 @@ def run_rows(summary: dict[str, Any]) -> list[Row]:
     frames, latency = summary["frames"], summary["latency_ms"]
     ate = summary["ate_rmse_m"]
     rows: list[Row] = [
-        ("ATE", centimetres(ate), "cm",
+        ("ATE", centimeters(ate), "cm",
          "RMSE after alignment" if ate is not None else "no ground truth in the source")]
     if ate is not None:
         rows += [
-            ("raw ATE", centimetres(summary["raw_ate_rmse_m"]), "cm", "scene coordinates alone"),
-            ("RPE", centimetres(summary["rpe_trans_m_per_s"]), "cm/s", "drift"),
+            ("raw ATE", centimeters(summary["raw_ate_rmse_m"]), "cm", "scene coordinates alone"),
+            ("RPE", centimeters(summary["rpe_trans_m_per_s"]), "cm/s", "drift"),
         ]
     rows += [
         (name, summary[name], "", percent(summary[name], frames) if name != "frames" else "")
@@ -92,7 +92,7 @@ def run_rows(summary: dict[str, Any]) -> list[Row]:
 
 
 def relocalize_rows(summary: dict[str, Any]) -> list[Row]:
-    """Return the table of relocalisations; `summary` is what their `summary.json` holds."""
+    """Return the table of relocalizations; `summary` is what their `summary.json` holds."""
     latency = summary["latency_ms"]
     rows: list[Row] = [("queries", summary["queries"], "", summary["mode"])]
     if summary["median_trans_m"] is None:
@@ -101,7 +101,7 @@ def relocalize_rows(summary: dict[str, Any]) -> list[Row]:
         rows += [
             ("within 5 cm, 5 deg", round(100.0 * summary["recall_5cm_5deg"], 1), "%", ""),
             ("within 10 cm, 5 deg", round(100.0 * summary["recall_10cm_5deg"], 1), "%", ""),
-            ("median error", centimetres(summary["median_trans_m"]), "cm", ""),
+            ("median error", centimeters(summary["median_trans_m"]), "cm", ""),
             ("median error", round(summary["median_rot_deg"], 2), "deg", ""),
             ("false accepts", summary["false_accepts"], "", "confident but wrong"),
         ]

@@ -1,4 +1,4 @@
-"""The pipeline without ROS: run a recorded sequence through tracker and mapper, or relocalise it.
+"""The pipeline without ROS: run a recorded sequence through tracker and mapper, or relocalize it.
 
 `--every-frame` runs tracker and mapper in turn on one thread and is deterministic; `--realtime`
 plays the recording at its own speed, with the mapper in a thread beside the tracker.
@@ -52,7 +52,7 @@ def run_sequence(
         config: all parameters.
         out: existing folder for the results.
         realtime: play at the recording's speed, newest frame wins; else every frame in turn.
-        map_dir: a map to continue (or to localise in, `ros.mode=localization`).
+        map_dir: a map to continue (or to localize in, `ros.mode=localization`).
         progress: show a progress bar.
         view: show the run, see `view.open_view`; None = do not.
 
@@ -62,7 +62,7 @@ def run_sequence(
         ConfigError: localization without a map.
     """
     if config.ros.mode == "localization" and map_dir is None:
-        raise ConfigError("ros.mode=localization needs a map to localise in: give --map")
+        raise ConfigError("ros.mode=localization needs a map to localize in: give --map")
     set_threads(config.encoder.threads or _half_the_cores())
     device = choose_device(config.device)
     encoder = load_encoder(config.encoder, device)
@@ -287,7 +287,7 @@ def _write_results(
         result = absolute_trajectory_error(estimate, source.groundtruth)
         ate, T_groundtruth_map = result.rmse_m, result.T_groundtruth_map
         raw_ate = absolute_trajectory_error(raw, source.groundtruth).rmse_m
-        nees = run.normalised_errors(source.groundtruth)
+        nees = run.normalized_errors(source.groundtruth)
         rpe = relative_pose_error(estimate, source.groundtruth).trans_rmse_m_per_s
         if result.pairs < 3:
             T_groundtruth_map = None
@@ -305,7 +305,7 @@ def _write_results(
         fps=len(run.results) / elapsed_s, realtime_factor=duration_s / elapsed_s,
         map_bytes=manifest.map_bytes, keyframe_bytes=manifest.keyframe_bytes,
         peak_rss_mb=peak_rss_mb(), weights_version=run.results[-1].weights_version,
-        initialised_at_frame=run.first_tracked, device=str(encoder.device),
+        initialized_at_frame=run.first_tracked, device=str(encoder.device),
         config=flatten(config), version=__version__,
         extra={"nees": nees, "gave_up": run.gave_up, "stages_ms": _median_stages(run),
                "skips": source.skips.counts, "unjoined": run.unjoined})

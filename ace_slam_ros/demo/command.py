@@ -40,7 +40,7 @@ def run_demo(source: Path | None, out: Path, *, seed: int = 0, log_level: str = 
     Args:
         source: TUM folder or rosbag2; None = the synthetic room, rendered on first use.
         out: folder for trajectory.png, map/, summary.json, trajectories and logs/.
-        seed: of the choice of places to relocalise at.
+        seed: of the choice of places to relocalize at.
         log_level: of the nodes' log files.
 
     Returns:
@@ -74,7 +74,7 @@ def run_demo(source: Path | None, out: Path, *, seed: int = 0, log_level: str = 
     except LiveFailure as error:
         complain([f"{error} (logs in {out / 'logs'})"])
         return 1
-    summary = _summarise(opened, result)
+    summary = _summarize(opened, result)
     _save(opened, result, summary, out)
     return _conclude(opened, result, summary, limits, out)
 
@@ -86,7 +86,7 @@ def _describe(source: Source) -> str:
             f"{seconds:.1f} s, {truth} ground truth")
 
 
-def _summarise(source: Source, result: LiveResult) -> RunSummary:
+def _summarize(source: Source, result: LiveResult) -> RunSummary:
     """Return the figures in the form of `ace-slam run`'s, with what only a live run has."""
     ate = raw_ate = rpe = float("nan")
     if source.groundtruth is not None:
@@ -104,7 +104,7 @@ def _summarise(source: Source, result: LiveResult) -> RunSummary:
         map_bytes=int(saved.map_bytes), keyframe_bytes=int(saved.keyframe_bytes),
         peak_rss_mb=sum(result.memory_mb.values()),
         weights_version=int(status.weights_version),
-        initialised_at_frame=_first_frame(source, result),
+        initialized_at_frame=_first_frame(source, result),
         device=str(choose_device(result.config.device)), config=flatten(result.config),
         version=__version__,
         extra={
@@ -140,7 +140,7 @@ def _conclude(
     """Print tables and checks; return the exit code."""
     against = "ground truth" if source.groundtruth is not None else "the tracked trajectory"
     say("", "Live run", table(result_rows(summary)), "",
-        f"Relocalisation without prior, error against {against}",
+        f"Relocalization without prior, error against {against}",
         table(answer_rows(result.answers, int(source.stamps_ns[0])), ANSWER_HEADER), "", "Checks")
     found = checks(summary, result.answers, limits)
     say(table([["pass" if check.passed else "FAIL", check.name, check.detail] for check in found]))

@@ -76,12 +76,12 @@ class LiveResult:
         latencies_ms: of every processed frame.
         wall_s: from the first to the last status.
         player: report of the player.
-        sent: colour images it sent.
+        sent: color images it sent.
         saved: answer of the mapper to `save_map`.
         memory_mb: peak resident memory of each node.
         cpu_s: processor time each node used, its start included.
         tracker_cpu_ms: processor time of the tracker per processed frame.
-        answers, positions: relocalisations and (answer in map, reference) positions in metres.
+        answers, positions: relocalizations and (answer in map, reference) positions in meters.
         duration_s: length of the recording.
         config: what the nodes ran with.
     """
@@ -111,7 +111,7 @@ class LiveRun:
         out: folder that gets `map/` and `logs/`.
         stop: ends everything when set.
         log_level: of the nodes.
-        seed: of the choice of places to relocalise at.
+        seed: of the choice of places to relocalize at.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Answer:
-    """One relocalisation of the demonstration.
+    """One relocalization of the demonstration.
 
     Attributes:
         stamp: of the frame, nanoseconds.
@@ -81,7 +81,7 @@ class Reference:
     """Where the camera truly was, in the frame of the ground truth.
 
     Without ground truth the tracked trajectory takes its place: then the errors say how well
-    relocalisation agrees with tracking. With it, the map is aligned by whole poses: positions
+    relocalization agrees with tracking. With it, the map is aligned by whole poses: positions
     alone leave the rotation open when the camera hardly moved.
     """
 
@@ -100,13 +100,13 @@ class Reference:
         return np.asarray(self._truth.at(np.array([stamp_ns]))[0][0])
 
     def error(self, stamp_ns: int, T_map_cam: Float64Array) -> tuple[float, float]:
-        """Return the error of a pose: (metres, degrees)."""
-        metres, radians = pose_error(self.pose(stamp_ns), self._T_truth_map @ T_map_cam)
-        return metres, float(np.degrees(radians))
+        """Return the error of a pose: (meters, degrees)."""
+        meters, radians = pose_error(self.pose(stamp_ns), self._T_truth_map @ T_map_cam)
+        return meters, float(np.degrees(radians))
 
 
 def _align_poses(estimate: Trajectory, groundtruth: Trajectory) -> Float64Array:
-    """Return T_truth_map (4, 4) that brings camera centres and points 1 m off them together."""
+    """Return T_truth_map (4, 4) that brings camera centers and points 1 m off them together."""
     true_N44, valid_N = groundtruth.at(estimate.stamps_ns)
     if not valid_N.any():
         return np.eye(4)
@@ -120,7 +120,7 @@ def choose_places(
     stamps_ns: Sequence[int], keyframe_stamps: set[int], reference: Reference, count: int,
     seed: int,
 ) -> list[int]:
-    """Choose frames to relocalise: random, one from each `count`-th part of the sequence.
+    """Choose frames to relocalize: random, one from each `count`-th part of the sequence.
 
     Frames with a reference pose that were no keyframe come first: the map has not learnt them.
 
@@ -149,7 +149,7 @@ def checks(summary: RunSummary, answers: Sequence[Answer], limits: Limits) -> li
     if limits.relocalizations is not None:
         good = sum(answer.good for answer in answers)
         found.append(Check(
-            "relocalisation",
+            "relocalization",
             f"{good} of {len(answers)} within {100 * GOOD_TRANS_M:g} cm and {GOOD_ROT_DEG:g} deg, "
             f"at least {limits.relocalizations}", good >= limits.relocalizations))
     if limits.tracked_share is not None:
@@ -180,7 +180,7 @@ def result_rows(summary: RunSummary) -> list[Row]:
 
 
 def answer_rows(answers: Sequence[Answer], start_ns: int) -> list[list[str]]:
-    """Return the table of relocalisations, under `ANSWER_HEADER`."""
+    """Return the table of relocalizations, under `ANSWER_HEADER`."""
     rows = []
     for number, answer in enumerate(answers, 1):
         said = "ok" if answer.good else answer.message or "off"

@@ -28,9 +28,9 @@ _PROCESSES = 2
 _CHUNK = 20
 _JPEG_QUALITY = 88
 _COLOR_FORMAT = "rgb8; jpeg compressed bgr8"
-_MILLIMETRES = 1000.0
+_MILLIMETERS = 1000.0
 
-#: (stamp ns, JPEG, depth (H, W) millimetres) as a worker hands a frame over.
+#: (stamp ns, JPEG, depth (H, W) millimeters) as a worker hands a frame over.
 Rendered = tuple[int, bytes, npt.NDArray[np.uint16]]
 
 
@@ -66,7 +66,7 @@ def room_bag(folder: Path, frames: int = FRAMES) -> Path:
             _rendered(frames), total=frames, unit="frame", desc="  rendering the room",
             dynamic_ncols=True, mininterval=0.5)
         for stamp_ns, color, depth_mm in bar:
-            depth_m = depth_mm.astype(np.float32) / np.float32(_MILLIMETRES)
+            depth_m = depth_mm.astype(np.float32) / np.float32(_MILLIMETERS)
             writer.add(stamp_ns, color, depth_m, color_format=_COLOR_FORMAT)
     return bag
 
@@ -106,7 +106,7 @@ def _render(turn: tuple[int, int]) -> list[Rendered]:
         depth_m = item.frame.depth_m
         assert depth_m is not None
         color = encode_jpeg(item.frame.image, _JPEG_QUALITY)
-        made.append((item.frame.stamp_ns, color, depth_to_stored(depth_m, _MILLIMETRES)))
+        made.append((item.frame.stamp_ns, color, depth_to_stored(depth_m, _MILLIMETERS)))
     return made
 
 

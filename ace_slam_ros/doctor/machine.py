@@ -35,7 +35,7 @@ ROS_LIBRARIES = {
 }
 #: Three publishers of images with the shipped FastDDS profile, and the weights.
 SHARED_MEMORY_BYTES = 128 << 20
-#: One 640x480 colour image and its depth; the kernel's default holds a fifth of one.
+#: One 640x480 color image and its depth; the kernel's default holds a fifth of one.
 SOCKET_BUFFER_BYTES = 2 << 20
 
 

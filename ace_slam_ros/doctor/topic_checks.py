@@ -131,11 +131,11 @@ def stamps(heard: Heard, system: LiveSystem) -> list[Finding]:
         if not simulated:
             found.append(problem(
                 heard.topic, f"stamps are {gap_ns * 1e-9:.0f} s from this machine's clock",
-                "synchronise the clocks (chrony); play bags with --clock and use_sim_time:=true"))
+                "synchronize the clocks (chrony); play bags with --clock and use_sim_time:=true"))
     elif gap_ns < -_FUTURE_NS:
         found.append(problem(
             heard.topic, f"stamps lie {-gap_ns * 1e-9:.2f} s in the future: the camera's clock is "
-            "ahead", "synchronise the clocks (chrony), or let the driver use system time"))
+            "ahead", "synchronize the clocks (chrony), or let the driver use system time"))
     return found
 
 
@@ -183,7 +183,7 @@ def content(stream: str, heard: Heard) -> list[Finding]:
         depth_m = depth_from_msg(heard.last)
     except AceSlamError as error:
         fix = "publish rgb8, bgr8 or mono8" if stream == COLOR else (
-            "publish registered depth as 16UC1 (millimetres) or 32FC1 (metres)")
+            "publish registered depth as 16UC1 (millimeters) or 32FC1 (meters)")
         if stream == INFO:
             fix = "calibrate the camera (`ros2 run camera_calibration cameracalibrator`)"
         return [problem(heard.topic, str(error), fix)]
@@ -201,7 +201,7 @@ def content(stream: str, heard: Heard) -> list[Finding]:
 
 
 def pairing(heard: dict[str, Heard], slop_s: float) -> list[Finding]:
-    """Judge colour, depth and calibration together."""
+    """Judge color, depth and calibration together."""
     color, depth, info = heard[COLOR], heard[DEPTH], heard[INFO]
     if not (color.stamps_ns and depth.stamps_ns):
         return []
@@ -209,8 +209,8 @@ def pairing(heard: dict[str, Heard], slop_s: float) -> list[Finding]:
     frames = [next(iter(h.frames)) for h in (color, depth)]
     if frames[0] != frames[1]:
         found.append(problem(
-            "depth registration", f"colour is in frame '{frames[0]}', depth in '{frames[1]}': "
-            "depth must be registered to colour", REALSENSE))
+            "depth registration", f"color is in frame '{frames[0]}', depth in '{frames[1]}': "
+            "depth must be registered to color", REALSENSE))
     sizes = {h.topic: (h.last.width, h.last.height) for h in (color, depth)
              if hasattr(h.last, "width")}
     if len(set(sizes.values())) > 1:
@@ -223,7 +223,7 @@ def pairing(heard: dict[str, Heard], slop_s: float) -> list[Finding]:
             found.append(problem(
                 info.topic, f"is of a {size[0]}x{size[1]} camera, the image has "
                 f"{color.last.width}x{color.last.height}",
-                "remap rgb/camera_info to the info beside the colour image"))
+                "remap rgb/camera_info to the info beside the color image"))
     return [*found, *sync_gap(color, depth, slop_s)]
 
 
@@ -234,7 +234,7 @@ def sync_gap(color: Heard, depth: Heard, slop_s: float) -> list[Finding]:
     colors = colors[(colors >= depths[0] - 10**8) & (colors <= depths[-1] + 10**8)]
     if not len(colors):
         return [problem(
-            "sync gap", "colour and depth stamps have no time in common: two clocks",
+            "sync gap", "color and depth stamps have no time in common: two clocks",
             "let the driver stamp both with one clock (global_time_enabled:=true)")]
     after = np.clip(np.searchsorted(depths, colors), 1, max(len(depths) - 1, 1))
     near = depths[np.minimum(after, len(depths) - 1)]
@@ -242,9 +242,9 @@ def sync_gap(color: Heard, depth: Heard, slop_s: float) -> list[Finding]:
     worst_s = float(np.percentile(gaps_ns, 90)) * 1e-9
     if worst_s > slop_s:
         return [problem(
-            "sync gap", f"colour and depth are {worst_s:.3f} s apart (90th percentile), "
+            "sync gap", f"color and depth are {worst_s:.3f} s apart (90th percentile), "
             f"ros.slop_s is {slop_s:g} s",
-            f"turn on the driver's synchronisation (enable_sync:=true), or --set "
+            f"turn on the driver's synchronization (enable_sync:=true), or --set "
             f"ros.slop_s={min(worst_s * 1.3, 1.0):.3f}")]
     return [good("sync gap", f"{worst_s * 1e3:.1f} ms (90th percentile)")]
 

@@ -1,4 +1,4 @@
-"""Pictures of a run: the trajectory from above and from the side, its error, relocalisations."""
+"""Pictures of a run: the trajectory from above and from the side, its error, relocalizations."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def plot_trajectory(
     raw: Trajectory | None = None, title: str = "",
     relocalizations: list[tuple[Float64Array, Float64Array]] | None = None,
 ) -> None:
-    """Draw a run from the two sides with most extent, in metres, to a PNG file.
+    """Draw a run from the two sides with most extent, in meters, to a PNG file.
 
     Args:
         path_png: file to write.
         estimate: camera in map.
-        groundtruth: when given, the estimate is aligned to it (SE(3)) and coloured by its error.
+        groundtruth: when given, the estimate is aligned to it (SE(3)) and colored by its error.
         raw: scene-coordinate poses alone; aligned by themselves.
         title: first line; the error is appended.
-        relocalizations: (estimated, true) positions (3,) metres; estimated ones in map, true
+        relocalizations: (estimated, true) positions (3,) meters; estimated ones in map, true
             ones in the frame of the ground truth (of the map without ground truth).
 
     Raises:
@@ -67,11 +67,11 @@ def plot_trajectory(
     rows = figure.add_gridspec(2, 1, height_ratios=(15, 1))
     drawing, below = figure.add_subfigure(rows[0]), figure.add_subfigure(rows[1])
     views = drawing.subplots(1, 2)
-    colours = None
+    colors = None
     for axes, pair, name in zip(views, _views(basis), ("widest view", "side view"), strict=True):
-        colours = _draw_view(axes, pair, lines, ate, answers)
+        colors = _draw_view(axes, pair, lines, ate, answers)
         axes.set_title(f"{name}: {'xyz'[pair[0]]}-{'xyz'[pair[1]]}", fontsize=10)
-    _finish(drawing, below, colours, title, ate, len(estimate))
+    _finish(drawing, below, colors, title, ate, len(estimate))
     try:
         figure.savefig(path_png, format="png")
     except OSError as error:
@@ -105,19 +105,19 @@ def _draw_view(
     axes: Axes, pair: tuple[int, int], lines: dict[str, tuple[np.ndarray, Float64Array]],
     ate: AteResult | None, answers: list[tuple[Float64Array, Float64Array]],
 ) -> LineCollection | None:
-    """Draw one projection; returns the coloured path, if there is one."""
+    """Draw one projection; returns the colored path, if there is one."""
     a, b = pair
     styles = {"truth": (_TRUTH, 3.0, 0.9, "ground truth"),
               "raw": (_RAW, 0.8, 0.8, "scene coordinates alone")}
-    for key, (colour, width, alpha, label) in styles.items():
+    for key, (color, width, alpha, label) in styles.items():
         if key in lines:
             points = _broken_at_gaps(*lines[key])
-            axes.plot(points[:, a], points[:, b], color=colour, lw=width, alpha=alpha,
+            axes.plot(points[:, a], points[:, b], color=color, lw=width, alpha=alpha,
                       label=label, solid_capstyle="round")
-    coloured = None
+    colored = None
     stamps, points = lines["estimate"]
     if ate is not None and ate.pairs > 1:
-        coloured = _error_path(axes, stamps[ate.paired_N], points[ate.paired_N][:, [a, b]], ate)
+        colored = _error_path(axes, stamps[ate.paired_N], points[ate.paired_N][:, [a, b]], ate)
     else:
         whole = _broken_at_gaps(stamps, points)
         axes.plot(whole[:, a], whole[:, b], color=_ESTIMATE, lw=1.6, label="estimate")
@@ -131,13 +131,13 @@ def _draw_view(
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    return coloured
+    return colored
 
 
 def _error_path(
     axes: Axes, stamps_ns: np.ndarray, points_N2: Float64Array, ate: AteResult
 ) -> LineCollection:
-    """Draw the estimate as a line coloured by its position error in centimetres."""
+    """Draw the estimate as a line colored by its position error in centimeters."""
     from matplotlib.collections import LineCollection
 
     segments = np.stack([points_N2[:-1], points_N2[1:]], axis=1)
@@ -146,7 +146,7 @@ def _error_path(
     path = LineCollection(
         list(segments[together]), cmap="viridis", linewidths=1.8, label="estimate")
     path.set_array(error_cm[together])
-    # One outlier must not make the rest of the path a single colour.
+    # One outlier must not make the rest of the path a single color.
     path.set_clim(0.0, max(float(np.percentile(100.0 * ate.errors_m, 98)), 1e-3))
     axes.add_collection(path)
     axes.autoscale_view()
@@ -156,23 +156,23 @@ def _error_path(
 def _draw_answers(
     axes: Axes, pair: tuple[int, int], answers: list[tuple[Float64Array, Float64Array]]
 ) -> None:
-    """Mark relocalisations: a star at the truth, a cross at the answer, a line between them."""
+    """Mark relocalizations: a star at the truth, a cross at the answer, a line between them."""
     a, b = pair
     for answer, truth in answers:
         good = float(np.linalg.norm(answer - truth)) <= 0.05
         axes.plot([answer[a], truth[a]], [answer[b], truth[b]], color=_WRONG, lw=1.0, zorder=6)
         axes.plot(truth[a], truth[b], zorder=7, **_ASKED)
         axes.plot(answer[a], answer[b], zorder=8, color="black" if good else _WRONG, **_ANSWERED)
-    if answers:  # empty lines for the legend, whatever colour the first answer has
+    if answers:  # empty lines for the legend, whatever color the first answer has
         axes.plot([], [], label="asked here", **_ASKED)
-        axes.plot([], [], label="relocalised (red: > 5 cm off)", color="black", **_ANSWERED)
+        axes.plot([], [], label="relocalized (red: > 5 cm off)", color="black", **_ANSWERED)
 
 
 def _finish(
-    drawing: SubFigure, below: SubFigure, colours: LineCollection | None, title: str,
+    drawing: SubFigure, below: SubFigure, colors: LineCollection | None, title: str,
     ate: AteResult | None, poses: int,
 ) -> None:
-    """Title, one legend below both views, colour bar."""
+    """Title, one legend below both views, color bar."""
     note = f"{poses} poses"
     if ate is not None and ate.pairs:
         note = (f"ATE {100 * ate.rmse_m:.2f} cm rmse, {100 * ate.max_m:.1f} cm max, "
@@ -180,6 +180,6 @@ def _finish(
     drawing.suptitle(f"{title}\n{note}" if title else note, fontsize=12)
     handles, labels = drawing.axes[0].get_legend_handles_labels()
     below.legend(handles, labels, loc="center", ncol=6, frameon=False)
-    if colours is not None:
-        bar = drawing.colorbar(colours, ax=drawing.axes, shrink=0.85, pad=0.01, extend="max")
+    if colors is not None:
+        bar = drawing.colorbar(colors, ax=drawing.axes, shrink=0.85, pad=0.01, extend="max")
         bar.set_label("position error (cm)")

@@ -74,7 +74,7 @@ class RunSummary(_Writable):
         map_bytes, keyframe_bytes: size of the head weights and of the keyframes on disk.
         peak_rss_mb: peak resident memory in 10^6 bytes.
         weights_version: last version the tracker used.
-        initialised_at_frame: index of the first frame with a pose; None when there was none.
+        initialized_at_frame: index of the first frame with a pose; None when there was none.
         device, config, version: torch device, changed or all parameters, software version.
         extra: further keys, written beside the others.
     """
@@ -96,7 +96,7 @@ class RunSummary(_Writable):
     keyframe_bytes: int
     peak_rss_mb: float
     weights_version: int
-    initialised_at_frame: int | None
+    initialized_at_frame: int | None
     device: str
     config: dict[str, Any]
     version: str
@@ -134,10 +134,10 @@ class RelocalizeSummary(_Writable):
 def relocalize_scores(
     errors: Sequence[tuple[float, float] | None],
 ) -> dict[str, Any]:
-    """Recall, medians and false accepts of relocalisation queries.
+    """Recall, medians and false accepts of relocalization queries.
 
     Args:
-        errors: per query (translation in metres, rotation in degrees), None when not answered.
+        errors: per query (translation in meters, rotation in degrees), None when not answered.
 
     Returns:
         Keyword arguments of `RelocalizeSummary`.

@@ -1,4 +1,4 @@
-"""Trajectory errors against ground truth: ATE and RPE in metres, degrees and seconds."""
+"""Trajectory errors against ground truth: ATE and RPE in meters, degrees and seconds."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class RpeResult:
 
 
 def align_se3(estimate_N3: Float64Array, reference_N3: Float64Array) -> Float64Array:
-    """Rigid T (4, 4) that minimises sum |reference - T estimate|^2, without scale.
+    """Rigid T (4, 4) that minimizes sum |reference - T estimate|^2, without scale.
 
     With fewer than three points, or points on a line, the rotation is one of several equally
     good ones; without points T is the identity.
@@ -124,7 +124,7 @@ def relative_pose_error(
         float(np.sqrt(np.mean(np.square(rotation)))), len(translation))
 
 
-def normalised_error_squared(
+def normalized_error_squared(
     estimate: Trajectory, covariances_N66: Float64Array, groundtruth: Trajectory,
     truth_sigma: tuple[float, float] = (0.0, 0.0),
 ) -> float:
@@ -138,7 +138,7 @@ def normalised_error_squared(
         estimate: poses.
         covariances_N66: theirs, map frame, order x y z, rotation about x y z.
         groundtruth: true poses.
-        truth_sigma: standard deviation of the truth itself per axis, metres and radians.
+        truth_sigma: standard deviation of the truth itself per axis, meters and radians.
 
     Returns:
         The mean over all poses with ground truth of e^T C^-1 e / 6; NaN without any.

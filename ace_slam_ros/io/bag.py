@@ -34,7 +34,7 @@ except ImportError as missing:  # rosdep does not know it
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 
-#: Bags hold depth in millimetres or metres.
+#: Bags hold depth in millimeters or meters.
 _DEPTH_SCALE = 1000.0
 
 #: (stamp of the header, time of recording), both ns: finds a message again.
@@ -60,11 +60,11 @@ class BagSource(PairSource):
         slop_ns: largest stamp gap of a pair.
         color_topic: Image or CompressedImage; None = by name.
         depth_topic: the same for depth.
-        info_topic: CameraInfo of the colour stream; None = the colour topic's sibling.
+        info_topic: CameraInfo of the color stream; None = the color topic's sibling.
         groundtruth_topic: PoseStamped of the camera's optical frame.
 
     Raises:
-        DataError: the bag is damaged or empty, or colour, depth or camera_info are missing.
+        DataError: the bag is damaged or empty, or color, depth or camera_info are missing.
         CalibrationError: camera_info holds no usable calibration.
     """
 
@@ -142,8 +142,8 @@ class BagSource(PairSource):
             rows = rows[partner >= 0]
             for i in np.flatnonzero(partner < 0):
                 self.skips.add(
-                    "colour without depth", f"{self.path.name}: no depth within "
-                    f"{slop_ns / 1e6:g} ms of a colour image", int(color_ns[i]), logging.INFO)
+                    "color without depth", f"{self.path.name}: no depth within "
+                    f"{slop_ns / 1e6:g} ms of a color image", int(color_ns[i]), logging.INFO)
         if len(rows) == 0:
             raise DataError(
                 f"no usable image pair in {self.path}: none of {len(color)} messages on "

@@ -1,4 +1,4 @@
-"""Which topics of a bag hold colour, depth, calibration and ground truth."""
+"""Which topics of a bag hold color, depth, calibration and ground truth."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def choose_topics(types: Mapping[str, str], wanted: Mapping[str, str | None]) ->
         wanted: names given by the caller for color, depth, info and groundtruth.
 
     Raises:
-        DataError: no colour or calibration topic, or a wanted one is absent; topics are listed.
+        DataError: no color or calibration topic, or a wanted one is absent; topics are listed.
     """
     for role, name in wanted.items():
         if name and name not in types:
@@ -49,7 +49,7 @@ def choose_topics(types: Mapping[str, str], wanted: Mapping[str, str | None]) ->
     colors = [t for t in images if not _is_depth(t) and not any(w in t for w in _NOT_COLOR)]
     color = wanted.get("color") or min(colors, key=_color_rank, default=None)
     if color is None:
-        raise DataError(f"no colour image topic; {_listing(types)}")
+        raise DataError(f"no color image topic; {_listing(types)}")
     depths = [t for t in images if _is_depth(t) and t != color]
     depth = wanted.get("depth") or min(depths, key=_depth_rank, default=None)
     info = wanted.get("info") or _info_of(color, types)
@@ -66,7 +66,7 @@ def choose_topics(types: Mapping[str, str], wanted: Mapping[str, str | None]) ->
 def no_depth_message(types: Mapping[str, str]) -> str:
     """Say that a bag lacks depth and what to record."""
     return (
-        "no depth image topic: record depth registered to colour (RealSense: "
+        "no depth image topic: record depth registered to color (RealSense: "
         f"align_depth.enable:=true), or name the topic; {_listing(types)}"
     )
 
@@ -96,14 +96,14 @@ def _is_truth(topic: str) -> bool:
 
 
 def _color_rank(topic: str) -> tuple[bool, bool, bool, int, str]:
-    """Order colour topics: a colour name, unrectified, uncompressed, short."""
+    """Order color topics: a color name, unrectified, uncompressed, short."""
     name = topic.lower()
     named = "color" in name or "rgb" in name or "colour" in name
     return (not named, "rect" in name, topic != _base(topic), len(topic), topic)
 
 
 def _depth_rank(topic: str) -> tuple[bool, bool, bool, int, str]:
-    """Order depth topics: registered to colour, unrectified, uncompressed, short."""
+    """Order depth topics: registered to color, unrectified, uncompressed, short."""
     name = topic.lower()
     registered = "aligned" in name or "registered" in name
     return (not registered, "rect" in name, topic != _base(topic), len(topic), topic)

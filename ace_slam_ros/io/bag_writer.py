@@ -50,8 +50,8 @@ class BagWriter:
         camera: camera of the images as written, with its distortion.
         groundtruth: camera poses to store on `/groundtruth`, or None.
         storage: mcap or sqlite3.
-        transport: raw, or compressed (JPEG or PNG colour, compressedDepth).
-        depth_encoding: 16UC1 (millimetres) or 32FC1 (metres).
+        transport: raw, or compressed (JPEG or PNG color, compressedDepth).
+        depth_encoding: 16UC1 (millimeters) or 32FC1 (meters).
         frame_id: optical frame of the images.
         map_frame: frame of the ground truth.
         jpeg_quality: 1..100, for images that come decoded when transport is compressed.
@@ -121,10 +121,10 @@ class BagWriter:
         """Write one pair and its camera_info.
 
         Args:
-            stamp_ns: stamp of the colour image.
+            stamp_ns: stamp of the color image.
             color: JPEG or PNG bytes, passed through by the compressed transport, or an image.
-            depth_m: (H, W) metres, 0 = missing; or None.
-            depth_stamp_ns: stamp of the depth image; None = that of colour.
+            depth_m: (H, W) meters, 0 = missing; or None.
+            depth_stamp_ns: stamp of the depth image; None = that of color.
             color_format: the ROS format of `color` when it is bytes.
         """
         depth_stamp_ns = stamp_ns if depth_stamp_ns is None else depth_stamp_ns
@@ -182,7 +182,7 @@ class BagWriter:
         stored: npt.NDArray[Any]
         if self.depth_encoding == "16UC1":
             stored = depth_to_stored(depth_m, 1000.0)
-        else:  # REP 118: NaN marks missing depth in metres
+        else:  # REP 118: NaN marks missing depth in meters
             stored = np.where(depth_m > 0.0, depth_m, np.float32(np.nan)).astype(np.float32)
         if self.transport == "compressed":
             data, format = encode_compressed_depth(stored, self.depth_encoding)

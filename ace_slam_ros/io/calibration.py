@@ -13,7 +13,7 @@ import yaml
 from ..core.data.camera import Camera
 from ..core.errors import CalibrationError
 
-#: Stored depth units per metre of the TUM benchmark.
+#: Stored depth units per meter of the TUM benchmark.
 TUM_DEPTH_SCALE = 5000.0
 
 _EXAMPLE = (
@@ -67,7 +67,7 @@ def camera_from_info(
 
 
 def read_camera_yaml(path: Path) -> tuple[Camera, float]:
-    """Read a `camera.yaml`: (camera with distortion, stored depth units per metre).
+    """Read a `camera.yaml`: (camera with distortion, stored depth units per meter).
 
     Raises:
         CalibrationError: the file is missing, not yaml, or a value is missing or impossible.
@@ -76,7 +76,7 @@ def read_camera_yaml(path: Path) -> tuple[Camera, float]:
         tree = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise CalibrationError(
-            f"{path} is missing: write the colour camera's calibration there, e.g. {_EXAMPLE}"
+            f"{path} is missing: write the color camera's calibration there, e.g. {_EXAMPLE}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(f"cannot read {path}: {error}") from error

@@ -21,7 +21,7 @@ from .open_source import open_source
 from .pairs import PairSource, RawFrame
 from .tum import TumWriter
 
-_MILLIMETRES = 1000.0
+_MILLIMETERS = 1000.0
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def convert(
 ) -> ConversionReport:
     """Convert a TUM folder to a bag, or a bag to a TUM folder.
 
-    Images stay as recorded: distorted, with their calibration; JPEG and PNG colour is copied byte
-    for byte unless the raw transport asks for pixels. A bag's raw colour becomes PNG.
+    Images stay as recorded: distorted, with their calibration; JPEG and PNG color is copied byte
+    for byte unless the raw transport asks for pixels. A bag's raw color becomes PNG.
 
     Args:
         source: TUM folder or rosbag2.
@@ -96,7 +96,7 @@ def convert(
         encoding: DepthEncoding = "16UC1"
         if depth_encoding != "auto":
             encoding = depth_encoding
-        elif transport == "raw" and reader.depth_scale != _MILLIMETRES:
+        elif transport == "raw" and reader.depth_scale != _MILLIMETERS:
             encoding = "32FC1"
         writer = BagWriter(
             out, reader.raw_camera, groundtruth, storage=storage, transport=transport,
@@ -119,7 +119,7 @@ def _to_bag(writer: BagWriter, frames: Iterator[RawFrame]) -> dict[str, Any]:
             )
             passed &= isinstance(raw.color, bytes)
             if raw.depth is not None and writer.depth_encoding == "16UC1":
-                exact &= _exact(raw, _MILLIMETRES)
+                exact &= _exact(raw, _MILLIMETERS)
     return {
         "kind": "rosbag2", "frames": writer.count, "depth_encoding": writer.depth_encoding,
         "depth_exact": exact and not inverse, "color_passed_through": passed,
@@ -146,7 +146,7 @@ def _to_tum(
 
 
 def _stored(raw: RawFrame, scale: float) -> npt.NDArray[np.uint16] | None:
-    """Return depth (H, W) in units of 1/scale metres, untouched when it has these already."""
+    """Return depth (H, W) in units of 1/scale meters, untouched when it has these already."""
     if raw.depth is None or (raw.depth.dtype == np.uint16 and raw.depth_scale == scale):
         return raw.depth
     depth_m = raw.depth_m()

@@ -14,25 +14,25 @@ from ..core.geometry.arrays import Float32Image
 from .images import Buffer, byte_view, decode_file, encode_png, image_array
 
 #: What `decode_depth` understands, as shown to users.
-DEPTH_ENCODINGS = "16UC1 or mono16 (millimetres), 32FC1 (metres)"
+DEPTH_ENCODINGS = "16UC1 or mono16 (millimeters), 32FC1 (meters)"
 
-_HEADER = struct.Struct("<iff")  # compression format, then the two quantisation parameters
+_HEADER = struct.Struct("<iff")  # compression format, then the two quantization parameters
 _INVERSE_DEPTH = 1
 
 
 def decode_depth(
     array: npt.NDArray[Any], encoding: str, scale: float | None = None
 ) -> Float32Image:
-    """Convert stored depth to metres.
+    """Convert stored depth to meters.
 
     Args:
         array: (H, W) uint16 or float32 as stored.
         encoding: 16UC1, mono16 or 32FC1.
-        scale: stored units per metre of the integer encodings, default 1000 (millimetres; the
-            TUM benchmark's PNG files hold 5000 per metre).
+        scale: stored units per meter of the integer encodings, default 1000 (millimeters; the
+            TUM benchmark's PNG files hold 5000 per meter).
 
     Returns:
-        (H, W) float32 metres, 0 where there is no measurement (0, negative, NaN, infinite).
+        (H, W) float32 meters, 0 where there is no measurement (0, negative, NaN, infinite).
 
     Raises:
         DataError: another encoding, dtype or shape.
@@ -55,7 +55,7 @@ def decode_depth_image(
     data: Buffer, encoding: str, width: int, height: int, step: int = 0,
     is_bigendian: bool | int = False,
 ) -> Float32Image:
-    """Decode a raw depth image message to metres (H, W), 0 = missing.
+    """Decode a raw depth image message to meters (H, W), 0 = missing.
 
     Raises:
         DataError: the encoding is no depth encoding, or `data` is too short.
@@ -81,7 +81,7 @@ def depth_array(
 def depth_to_stored(
     depth_m: npt.NDArray[np.float32], depth_scale: float
 ) -> npt.NDArray[np.uint16]:
-    """Round metres (H, W) to stored uint16 units; what does not fit 16 bits becomes missing."""
+    """Round meters (H, W) to stored uint16 units; what does not fit 16 bits becomes missing."""
     units = np.rint(np.asarray(depth_m, np.float64) * depth_scale)
     with np.errstate(invalid="ignore"):
         fits = (units > 0.0) & (units <= 65535.0)
@@ -97,7 +97,7 @@ def decode_depth_png(data: Buffer) -> npt.NDArray[np.uint16]:
     """Decode a 16-bit single-channel PNG to its stored values (H, W).
 
     Raises:
-        DataError: truncated, damaged, 8-bit or coloured.
+        DataError: truncated, damaged, 8-bit or colored.
     """
     array = decode_file(data, cv2.IMREAD_UNCHANGED)
     if array.dtype != np.uint16 or array.ndim != 2:
@@ -113,12 +113,12 @@ def decode_compressed_depth(data: Buffer, format: str = "") -> tuple[npt.NDArray
     """Decode a `compressedDepth` message, or a 16-bit PNG sent through `compressed`.
 
     Args:
-        data: 12 bytes of quantisation header and a PNG; or a bare PNG.
+        data: 12 bytes of quantization header and a PNG; or a bare PNG.
         format: the message's format, such as "16UC1; compressedDepth png".
 
     Returns:
-        (array (H, W), encoding): uint16 with "16UC1", or float32 metres with "32FC1" where NaN
-        marks missing values. `decode_depth` turns both into metres.
+        (array (H, W), encoding): uint16 with "16UC1", or float32 meters with "32FC1" where NaN
+        marks missing values. `decode_depth` turns both into meters.
 
     Raises:
         DataError: truncated or damaged, RVL compression, or no depth encoding.
@@ -158,11 +158,11 @@ def encode_compressed_depth(
     """Encode stored depth for a `compressedDepth` topic.
 
     Args:
-        array: (H, W) uint16 for 16UC1 (lossless), float32 metres for 32FC1.
+        array: (H, W) uint16 for 16UC1 (lossless), float32 meters for 32FC1.
         encoding: 16UC1 or 32FC1.
         max_depth_m: farther 32FC1 depth becomes missing.
         quantization: 32FC1 is stored as inverse depth; the step at depth z is about
-            z^2 / (quantization * (quantization + 1)) metres.
+            z^2 / (quantization * (quantization + 1)) meters.
 
     Returns:
         (data, format) of the message.

@@ -1,4 +1,4 @@
-"""Colour images from bytes: raw ROS encodings, JPEG and PNG, with damage detected."""
+"""Color images from bytes: raw ROS encodings, JPEG and PNG, with damage detected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LAYOUT: dict[str, tuple[str, int]] = {
     "mono16": ("u2", 1), "16uc1": ("u2", 1), "32fc1": ("f4", 1),
     "yuv422": ("u1", 2), "uyvy": ("u1", 2), "yuv422_yuy2": ("u1", 2), "yuyv": ("u1", 2),
 }
-#: encoding -> OpenCV conversion to RGB; None = already RGB or grey.
+#: encoding -> OpenCV conversion to RGB; None = already RGB or gray.
 _TO_RGB: dict[str, int | None] = {
     "rgb8": None, "mono8": None, "8uc1": None,
     "bgr8": cv2.COLOR_BGR2RGB, "8uc3": cv2.COLOR_BGR2RGB,
@@ -31,7 +31,7 @@ _TO_RGB: dict[str, int | None] = {
     "yuv422": cv2.COLOR_YUV2RGB_UYVY, "uyvy": cv2.COLOR_YUV2RGB_UYVY,
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2, "yuyv": cv2.COLOR_YUV2RGB_YUY2,
 }
-#: Colour encodings `decode_image` understands, in ROS spelling.
+#: Color encodings `decode_image` understands, in ROS spelling.
 COLOR_ENCODINGS = (
     "rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "8UC1", "8UC3", "8UC4", "yuv422",
     "uyvy", "yuv422_yuy2", "yuyv",
@@ -64,7 +64,7 @@ def image_array(
     if layout is None:
         raise DataError(
             f"image encoding '{encoding}' is not supported: publish one of "
-            f"{', '.join(COLOR_ENCODINGS)} for colour, 16UC1 or 32FC1 for depth"
+            f"{', '.join(COLOR_ENCODINGS)} for color, 16UC1 or 32FC1 for depth"
         )
     kind, channels = layout
     flat = data.reshape(-1).view(np.uint8) if isinstance(data, np.ndarray) else np.frombuffer(
@@ -91,21 +91,21 @@ def decode_image(
     data: Buffer, encoding: str, width: int, height: int, step: int = 0,
     is_bigendian: bool | int = False,
 ) -> UInt8Image:
-    """Decode a raw colour or grey image message.
+    """Decode a raw color or gray image message.
 
     Args: as `image_array`.
 
     Returns:
-        (H, W, 3) uint8 RGB, or (H, W) uint8 grey for the mono encodings (mono16 keeps its upper
+        (H, W, 3) uint8 RGB, or (H, W) uint8 gray for the mono encodings (mono16 keeps its upper
         byte).
 
     Raises:
-        DataError: the encoding is no colour encoding, or `data` is too short.
+        DataError: the encoding is no color encoding, or `data` is too short.
     """
     key = encoding.lower()
     if key not in _TO_RGB and key != "mono16":
         raise DataError(
-            f"colour image encoding '{encoding}' is not supported: publish one of "
+            f"color image encoding '{encoding}' is not supported: publish one of "
             f"{', '.join(COLOR_ENCODINGS)}"
         )
     pixels = image_array(data, encoding, width, height, step, is_bigendian)
@@ -115,7 +115,7 @@ def decode_image(
     if code is None:
         return pixels
     if pixels.shape[2:] == (2,) and width % 2:
-        raise DataError(f"{encoding} image of odd width {width}: two pixels share their colour")
+        raise DataError(f"{encoding} image of odd width {width}: two pixels share their color")
     return np.asarray(cv2.cvtColor(pixels, code), np.uint8)
 
 
@@ -191,13 +191,13 @@ def decode_compressed_image(data: Buffer, format: str = "") -> UInt8Image:
         format: the message's format, such as "jpeg" or "rgb8; jpeg compressed bgr8".
 
     Returns:
-        (H, W, 3) uint8 RGB or (H, W) uint8 grey; 16-bit grey keeps its upper byte.
+        (H, W, 3) uint8 RGB or (H, W) uint8 gray; 16-bit gray keeps its upper byte.
 
     Raises:
         DataError: the bytes are truncated, damaged or of another format.
     """
     if "compressedDepth" in format:
-        raise DataError("a compressedDepth message came as colour: check the colour topic")
+        raise DataError("a compressedDepth message came as color: check the color topic")
     pixels = decode_file(data, cv2.IMREAD_ANYCOLOR)
     if pixels.ndim == 2:
         return np.asarray(pixels, np.uint8)
@@ -207,15 +207,15 @@ def decode_compressed_image(data: Buffer, format: str = "") -> UInt8Image:
 
 
 def encode_jpeg(image: UInt8Image, quality: int = 95) -> bytes:
-    """Compress an RGB or grey image to JPEG bytes, `quality` 1..100."""
+    """Compress an RGB or gray image to JPEG bytes, `quality` 1..100."""
     return _encode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def encode_png(image: npt.NDArray[Any]) -> bytes:
-    """Compress an RGB or grey uint8, or a grey uint16 image to PNG bytes, without loss."""
+    """Compress an RGB or gray uint8, or a gray uint16 image to PNG bytes, without loss."""
     if image.dtype == np.uint16 and hasattr(cv2, "IMWRITE_PNG_FILTER"):
-        # Depth cameras quantise: the same few values repeat exactly, and predicting a pixel from
-        # its neighbour would hide that. A third smaller in the same time.
+        # Depth cameras quantize: the same few values repeat exactly, and predicting a pixel from
+        # its neighbor would hide that. A third smaller in the same time.
         return _encode(".png", image, [
             cv2.IMWRITE_PNG_COMPRESSION, 4, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE])
     return _encode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])

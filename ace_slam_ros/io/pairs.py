@@ -1,4 +1,4 @@
-"""Pairs of colour and depth: association by stamp, decoding, rectification, skipping."""
+"""Pairs of color and depth: association by stamp, decoding, rectification, skipping."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class RawFrame:
-    """One pair as recorded: distorted, colour still compressed where it was recorded so.
+    """One pair as recorded: distorted, color still compressed where it was recorded so.
 
     Attributes:
-        stamp_ns, depth_stamp_ns: stamps of colour and depth.
-        color: JPEG or PNG bytes, or a decoded image ((H, W, 3) RGB or (H, W) grey uint8).
+        stamp_ns, depth_stamp_ns: stamps of color and depth.
+        color: JPEG or PNG bytes, or a decoded image ((H, W, 3) RGB or (H, W) gray uint8).
         color_format: the ROS `format` of the bytes; empty for a decoded image.
-        depth: (H, W) stored values, uint16 or float32 metres; None without depth.
-        depth_scale: stored units per metre of uint16 depth.
+        depth: (H, W) stored values, uint16 or float32 meters; None without depth.
+        depth_scale: stored units per meter of uint16 depth.
     """
 
     stamp_ns: int
@@ -46,13 +46,13 @@ class RawFrame:
     depth_scale: float
 
     def image(self) -> UInt8Image:
-        """Return the colour image decoded, still distorted."""
+        """Return the color image decoded, still distorted."""
         if isinstance(self.color, bytes):
             return decode_compressed_image(self.color, self.color_format)
         return self.color
 
     def depth_m(self) -> Float32Image | None:
-        """Return depth in metres (H, W), 0 = missing, still distorted."""
+        """Return depth in meters (H, W), 0 = missing, still distorted."""
         if self.depth is None:
             return None
         encoding = "16UC1" if self.depth.dtype == np.uint16 else "32FC1"
@@ -77,7 +77,7 @@ def associate(color_ns: Int64Array, depth_ns: Int64Array, slop_ns: int) -> Int64
         slop_ns: largest gap of a pair, inclusive.
 
     Returns:
-        (N,) index of the depth image of each colour image, -1 = none.
+        (N,) index of the depth image of each color image, -1 = none.
     """
     first = np.searchsorted(depth_ns, color_ns - slop_ns, side="left")
     last = np.searchsorted(depth_ns, color_ns + slop_ns, side="right")
@@ -97,7 +97,7 @@ def associate(color_ns: Int64Array, depth_ns: Int64Array, slop_ns: int) -> Int64
 def rectify(
     camera: Camera, image: UInt8Image, depth_m: Float32Image | None
 ) -> tuple[UInt8Image, Float32Image | None]:
-    """Undistort a pair onto the camera's own pinhole; depth by nearest neighbour.
+    """Undistort a pair onto the camera's own pinhole; depth by nearest neighbor.
 
     Interpolating depth would invent surfaces between foreground and background, and shrink depth
     at holes. Pixels without a source are black, with depth 0.
@@ -118,7 +118,7 @@ class PairReader:
 
     Attributes:
         index: position in `stamps_ns`.
-        depth_stamp_ns: stamp of the depth image, of the colour image without one.
+        depth_stamp_ns: stamp of the depth image, of the color image without one.
         color: returns (bytes or decoded image, ROS format of the bytes).
         depth: returns the stored depth values; None without a depth image.
     """
@@ -133,7 +133,7 @@ class PairSource(ABC):
     """Base of the readers: subclasses index the pairs and read one; this class makes frames.
 
     Attributes: those of `Source`, and
-        depth_scale: stored units per metre of uint16 depth.
+        depth_scale: stored units per meter of uint16 depth.
     """
 
     name: str
@@ -156,7 +156,7 @@ class PairSource(ABC):
         """Yield the pairs start..stop-1 in stamp order, without decoding them."""
 
     def __len__(self) -> int:
-        """Return the number of synchronised pairs."""
+        """Return the number of synchronized pairs."""
         return len(self.stamps_ns)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -197,16 +197,16 @@ class PairSource(ABC):
             )
 
     def _raw_frame(self, reader: PairReader) -> RawFrame:
-        """Read one pair; sizes are checked, colour bytes only for completeness."""
+        """Read one pair; sizes are checked, color bytes only for completeness."""
         size = (self.raw_camera.height, self.raw_camera.width)
         stamp_ns = int(self.stamps_ns[reader.index])
         label = f"{self.path.name} at {stamp_to_text(stamp_ns)} s"
-        with _unusable("damaged colour image", label):
+        with _unusable("damaged color image", label):
             color, color_format = reader.color()
             if isinstance(color, bytes):
                 check_complete(color)
         if not isinstance(color, bytes):
-            _check_size("colour image", label, color.shape, size)
+            _check_size("color image", label, color.shape, size)
         depth = None
         try:
             if reader.depth is not None:
@@ -225,10 +225,10 @@ class PairSource(ABC):
         """Read, decode and rectify one pair."""
         raw = self._raw_frame(reader)
         label = f"{self.path.name} at {stamp_to_text(raw.stamp_ns)} s"
-        with _unusable("damaged colour image", label):
+        with _unusable("damaged color image", label):
             image = raw.image()
         _check_size(
-            "colour image", label, image.shape, (self.raw_camera.height, self.raw_camera.width))
+            "color image", label, image.shape, (self.raw_camera.height, self.raw_camera.width))
         depth_m = raw.depth_m()
         if depth_m is not None and not has_depth(depth_m):
             depth_m = None
@@ -252,5 +252,5 @@ def _check_size(what: str, label: str, shape: tuple[int, ...], size: tuple[int, 
         raise Unusable(
             f"{what} of another size",
             f"{label}: {what} is {shape[1]}x{shape[0]} but the camera is {size[1]}x{size[0]}: "
-            "register depth to colour and use the calibration of the colour stream",
+            "register depth to color and use the calibration of the color stream",
         )

@@ -62,7 +62,7 @@ class Source(Protocol):
         camera: undistorted camera that the frames carry.
         raw_camera: camera of the images as recorded, with lens distortion.
         groundtruth: camera poses (optical frame) in the ground-truth frame, or None.
-        stamps_ns: (N,) int64 stamps of the synchronised pairs, increasing.
+        stamps_ns: (N,) int64 stamps of the synchronized pairs, increasing.
         skips: frames left out so far.
     """
 
@@ -75,7 +75,7 @@ class Source(Protocol):
     skips: SkipLog
 
     def __len__(self) -> int:
-        """Return the number of synchronised pairs, usable or not."""
+        """Return the number of synchronized pairs, usable or not."""
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield usable frames lazily in stamp order, rectified; may be repeated."""

@@ -87,13 +87,13 @@ class TumSource(PairSource):
             rows = rows[partner >= 0]
             for i in np.flatnonzero(partner < 0):
                 self.skips.add(
-                    "colour without depth",
+                    "color without depth",
                     f"{color_names[i]}: no depth within {slop_ns / 1e6:g} ms", int(color_ns[i]),
                     logging.INFO,
                 )
         if len(rows) == 0:
             raise DataError(
-                f"no usable image pair in {path}: none of {len(color_ns)} colour and "
+                f"no usable image pair in {path}: none of {len(color_ns)} color and "
                 f"{len(depth_ns)} depth stamps lie within {slop_ns / 1e6:g} ms"
             )
         self.stamps_ns = color_ns[rows]
@@ -141,7 +141,7 @@ class TumWriter:
         out: the folder, must not exist.
         camera: camera of the images as written, with its distortion.
         groundtruth: camera poses to store, or None.
-        depth_scale: stored depth units per metre.
+        depth_scale: stored depth units per meter.
 
     Raises:
         DataError: `out` exists or cannot be written.
@@ -165,7 +165,7 @@ class TumWriter:
             write_camera_yaml(self._folder / "camera.yaml", self.camera, self.depth_scale)
             if self.groundtruth is not None:
                 write_tum(self._folder / "groundtruth.txt", self.groundtruth)
-            self._rgb = self._open_listing(stack, "rgb.txt", "colour images")
+            self._rgb = self._open_listing(stack, "rgb.txt", "color images")
             self._depth = self._open_listing(stack, "depth.txt", "depth images")
             self._stack = stack.pop_all()
         return self
@@ -189,10 +189,10 @@ class TumWriter:
         """Write one pair.
 
         Args:
-            stamp_ns: stamp of the colour image.
+            stamp_ns: stamp of the color image.
             color: JPEG or PNG bytes, stored as they are, or an image.
             depth: (H, W) stored values at `depth_scale`, or None.
-            depth_stamp_ns: stamp of the depth image; None = that of colour.
+            depth_stamp_ns: stamp of the depth image; None = that of color.
             jpeg_quality: 1..100 for images; 0 stores PNG without loss.
         """
         if isinstance(color, bytes):
@@ -226,7 +226,7 @@ def write_tum_folder(
         frames: images as `camera` sees them.
         groundtruth: camera poses, or None.
         camera: written to `camera.yaml`.
-        depth_scale: stored depth units per metre.
+        depth_scale: stored depth units per meter.
         jpeg_quality: 1..100; 0 writes PNG without loss.
 
     Returns:

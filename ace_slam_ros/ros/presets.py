@@ -45,7 +45,7 @@ PRESETS = {
         "comparison with the paper (ACE-SLAM, arXiv 2512.14032): its system, with our encoder",
         {
             # Dense features (the default), a network that votes on three planes, and every frame
-            # relocalised without a prior; nothing refines the pose, and late frames are skipped
+            # relocalized without a prior; nothing refines the pose, and late frames are skipped
             # (--realtime does that).
             "head.type": "trimlp",
             "tracker.refine": False,

@@ -32,7 +32,7 @@ class CameraPath:
 
     Attributes:
         times_s: (N,) increasing from 0.
-        states_N6: (N, 6) x, y, z in metres, yaw, pitch (up positive), roll in radians; unwrapped.
+        states_N6: (N, 6) x, y, z in meters, yaw, pitch (up positive), roll in radians; unwrapped.
         tremor: hand tremor.
     """
 
@@ -92,7 +92,7 @@ def spline_path(
     """Run a cubic B-spline through control states and slow it down where it would be too fast.
 
     The curve stays in the convex hull of four consecutive positions. Timing depends only on the
-    neighbourhood, so a longer path begins exactly like a shorter one with the same first knots.
+    neighborhood, so a longer path begins exactly like a shorter one with the same first knots.
     """
     states = _b_spline(knots_K6)
     step = np.diff(states, axis=0)
@@ -134,7 +134,7 @@ def look_at(position_3: Float64Array, target_3: Float64Array) -> tuple[float, fl
 
 
 def wander(
-    rng: np.random.Generator, centre_3: Float64Array, half_3: Float64Array,
+    rng: np.random.Generator, center_3: Float64Array, half_3: Float64Array,
     room_half_2: tuple[float, float], knots: int,
 ) -> Float64Array:
     """Control states of a hand-held camera that looks around a room and comes back often.
@@ -152,7 +152,7 @@ def wander(
         yaw, turned = yaw + direction * step, turned + step
         heading = np.array([np.cos(yaw), np.sin(yaw), 0.0])
         back = -heading * rng.uniform(-0.9, 0.7) + 0.45 * rng.normal(size=3)
-        position = centre_3 + half_3 * np.clip(back, -1, 1)
+        position = center_3 + half_3 * np.clip(back, -1, 1)
         reach = min(room_half_2[0] / max(abs(heading[0]), 1e-6),
                     room_half_2[1] / max(abs(heading[1]), 1e-6))
         target = reach * heading + np.array([0, 0, rng.uniform(0.5, 1.4)])

@@ -38,7 +38,7 @@ class SensorModel:
         exposure: mean brightness gain; `drift` is its relative slow change over time.
         white_balance: gain of red, green and blue.
         shutter_s: exposure time, the length of motion blur.
-        image_noise: standard deviation of image noise in grey levels.
+        image_noise: standard deviation of image noise in gray levels.
         depth_noise_m, depth_noise_per_m: sigma_z = a + b z^2.
         min_depth_m, max_depth_m: range of the depth sensor.
     """
@@ -65,7 +65,7 @@ class Sensor:
         noise = rng.standard_normal((size[0] // 2, size[1] // 2, 3), dtype=np.float32)
         noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), 0.55))
         luma = noise.mean(2, keepdims=True)
-        noise = 0.55 * noise + 0.8 * luma  # demosaicing correlates neighbours and channels
+        noise = 0.55 * noise + 0.8 * luma  # demosaicing correlates neighbors and channels
         self._image_noise = np.rint(noise / noise.std() * model.image_noise).astype(np.int16)
         rng = generator(seed, "depth noise")
         fine = rng.standard_normal(size, dtype=np.float32)

@@ -17,7 +17,7 @@ from ..core.geometry.arrays import Float64Array
 from ..core.geometry.se3 import invert_pose
 from .motion import CameraPath, Limits, Tremor, spline_path, wander
 from .rendering.lighting import Lighting, bake
-from .rendering.render import Facets, Visibility, pack, rasterise, shade
+from .rendering.render import Facets, Visibility, pack, rasterize, shade
 from .rendering.scene import Scene, Surface
 from .rendering.textures import Float32Array, UInt8Image, generator
 from .scenes import corridor, room
@@ -141,7 +141,7 @@ class World:
     def view(self, T_world_cam_44: Float64Array, facets: Facets | None = None) -> View:
         """Render without any sensor effect."""
         facets = self.facets if facets is None else facets
-        visibility = rasterise(facets, T_world_cam_44, self.camera)
+        visibility = rasterize(facets, T_world_cam_44, self.camera)
         return View(shade(facets, visibility, T_world_cam_44, self.camera),
                     _depth_of(visibility), visibility, facets)
 
@@ -170,7 +170,7 @@ class World:
         time_s = number / RATE_HZ
         T_world_cam = path.pose(time_s)
         facets = self.placed(walkers, time_s)
-        visibility = rasterise(facets, T_world_cam, self.camera)
+        visibility = rasterize(facets, T_world_cam, self.camera)
         clean_depth = _depth_of(visibility)
         half = self.sensor.shutter_s / 2
         start, end = path.pose(max(0.0, time_s - half)), path.pose(time_s + half)
@@ -223,6 +223,6 @@ def _path_name(name: str) -> str:
 
 
 def _depth_of(visibility: Visibility) -> Float32Array:
-    """Exact depth (H, W) in metres, 0 where nothing is seen."""
+    """Exact depth (H, W) in meters, 0 where nothing is seen."""
     inverse = visibility.inverse_depth_HW
     return np.divide(1.0, inverse, out=np.zeros_like(inverse), where=inverse > 0)

@@ -69,7 +69,7 @@ def open_view(target: str, config: SlamConfig, encoder: Encoder) -> RerunView:
 class RerunView:
     """Draws what a tracker or the nodes of a running system say.
 
-    Frames: everything below `map` is in map coordinates (metres), `camera` and `coordinates` are
+    Frames: everything below `map` is in map coordinates (meters), `camera` and `coordinates` are
     in pixels. One thread calls it.
     """
 
@@ -166,7 +166,7 @@ class RerunView:
     ) -> None:
         """Draw what the head predicts for a frame, at most twice a second.
 
-        In the image the colour of a feature is its predicted place, in the map the same colour
+        In the image the color of a feature is its predicted place, in the map the same color
         is at that place. With a pose (4, 4) the hypotheses that agree with it are drawn, as the
         solver sees them; without, the surest of each feature, if it is sure at all.
         """
@@ -190,15 +190,15 @@ class RerunView:
         if not len(points):
             return
         colors = self._colors(points)
-        grey = frame.image if frame.image.ndim == 2 else frame.image.mean(axis=2).astype(np.uint8)
-        self._recording.log("coordinates/image", self._picture(grey // 2))
+        gray = frame.image if frame.image.ndim == 2 else frame.image.mean(axis=2).astype(np.uint8)
+        self._recording.log("coordinates/image", self._picture(gray // 2))
         self._recording.log("coordinates/features", self._rerun.Points2D(
             features.pixels_N2[sure], colors=colors, radii=4.0))
         self._recording.log("map/predicted", self._rerun.Points3D(
             points, colors=colors, radii=0.02))
 
     def _colors(self, points_N3: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Colour of places: x, y, z become red, green, blue over the extent seen so far."""
+        """Color of places: x, y, z become red, green, blue over the extent seen so far."""
         if not len(points_N3):
             return np.empty((0, 3), np.uint8)
         low, high = np.percentile(points_N3, (2, 98), axis=0)

@@ -67,7 +67,7 @@ class FixedHeader:
     layout: int = LAYOUT_VERSION
 
     def pack(self) -> bytes:
-        """Serialise with a trailing CRC32."""
+        """Serialize with a trailing CRC32."""
         raw = _FIXED.pack(
             MAGIC, self.layout, PAGE, self.schema_hash, self.capacity, self.pid,
             self.start_ticks, self.pid_namespace, self.lineage, self.base_version)

@@ -57,7 +57,7 @@ def best_error(head, d, x_map):
 
 def test_what_was_seen_is_predicted(codebook):
     rng = np.random.default_rng(0)
-    trained = learner(codebook, neighbours=1)
+    trained = learner(codebook, neighbors=1)
     for k in range(8):
         frame, d, x_map = keyframe(codebook, rng, k, exp_se3(rng.normal(size=6) * 0.1))
         assert trained.observe(frame, frame.T_map_cam) > 380
@@ -67,7 +67,7 @@ def test_what_was_seen_is_predicted(codebook):
 
 def test_sums_equal_brute_force(codebook):
     rng = np.random.default_rng(1)
-    trained = learner(codebook, neighbours=1, new_expert_m=10.0)
+    trained = learner(codebook, neighbors=1, new_expert_m=10.0)
     frames = [keyframe(codebook, rng, k, exp_se3(rng.normal(size=6) * 0.1)) for k in range(3)]
     for frame, _, _ in frames:
         trained.observe(frame, frame.T_map_cam)
@@ -92,7 +92,7 @@ def test_sums_equal_brute_force(codebook):
 def test_a_revision_equals_never_having_seen_what_is_lost(codebook):
     """Half of a keyframe's features are of something that moved: they go in two steps."""
     rng = np.random.default_rng(12)
-    revised, clean = learner(codebook, neighbours=2), learner(codebook, neighbours=2)
+    revised, clean = learner(codebook, neighbors=2), learner(codebook, neighbors=2)
     for k in range(4):
         T = exp_se3(rng.normal(size=6) * 0.1)
         good, _, _ = keyframe(codebook, rng, k, T, count=200)
@@ -156,7 +156,7 @@ def test_forgotten_keyframes_are_not_retargeted(codebook):
 
 def test_experts_are_bounded_and_those_seen_often_stay(codebook):
     rng = np.random.default_rng(7)
-    trained = learner(codebook, neighbours=1, max_experts=400)
+    trained = learner(codebook, neighbors=1, max_experts=400)
     lasting = np.array([0.0, 0, 0])
     for k in range(60):
         offset = lasting if k % 2 else rng.uniform(-1, 1, 3)  # clutter that is seen once
@@ -181,7 +181,7 @@ def test_space_shares_the_experts_fairly():
 
 def test_experts_are_started_as_by_a_plain_loop(codebook):
     rng = np.random.default_rng(8)
-    trained = learner(codebook, neighbours=1, experts_per_word=2, new_expert_m=0.3)
+    trained = learner(codebook, neighbors=1, experts_per_word=2, new_expert_m=0.3)
     frame, _, _ = keyframe(codebook, rng, 0, np.eye(4), count=300)
     spread = frame.points_cam_N3 + rng.choice([0.0, 3.0, 6.0], (300, 1)).astype(np.float32)
     frame = Keyframe(0, 0, np.eye(4), frame.descriptors_i8_ND, frame.pixels_N2, spread, CAMERA)
@@ -201,7 +201,7 @@ def test_experts_are_started_as_by_a_plain_loop(codebook):
 
 def test_one_word_stands_for_several_places(codebook):
     rng = np.random.default_rng(3)
-    trained = learner(codebook, neighbours=1, experts_per_word=3)
+    trained = learner(codebook, neighbors=1, experts_per_word=3)
     for k in range(5):
         for place in range(3):
             frame, _, _ = keyframe(
@@ -215,7 +215,7 @@ def test_one_word_stands_for_several_places(codebook):
 
 def test_sigma_tells_good_experts_from_bad(codebook):
     rng = np.random.default_rng(4)
-    trained = learner(codebook, new_expert_m=10.0, neighbours=1)
+    trained = learner(codebook, new_expert_m=10.0, neighbors=1)
     for k in range(10):
         frame, _, _ = keyframe(codebook, rng, k, np.eye(4))
         noisy = frame.points_cam_N3.copy()

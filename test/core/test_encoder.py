@@ -14,7 +14,7 @@ from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.encoders.extraction import extract_features
 from ace_slam_ros.core.encoders.loading import ASSETS, load_encoder
-from ace_slam_ros.core.encoders.network import fold_normalisation
+from ace_slam_ros.core.encoders.network import fold_normalization
 from ace_slam_ros.core.encoders.tiny import EncoderNetwork
 from ace_slam_ros.core.errors import ConfigError, EncoderError
 
@@ -69,7 +69,7 @@ def test_folding_changes_nothing():
     image = torch.rand(1, 1, 64, 96) * 255
     with torch.inference_mode():
         before = network(image).clone()
-        after = fold_normalisation(network)(image)
+        after = fold_normalization(network)(image)
     assert torch.allclose(before, after, atol=1e-5)
 
 

@@ -74,7 +74,7 @@ def test_every_descriptor_finds_a_shifted_wall(name):
 def test_the_summary_leaves_thin_bins_out():
     scores = {"a": {"near": [0.9] * 6, "far": [0.5] * 3},
               "b": {"near": [0.7] * 6, "far": [0.1] * 3}}
-    table = matching.summarise(scores)
+    table = matching.summarize(scores)
     assert table == {"near": {"pairs": 6, "a": pytest.approx(0.9), "b": pytest.approx(0.7)}}
     assert matching.worst_margin(table, "a", "b") == (pytest.approx(0.2), "near")
     assert matching.worst_margin({}, "a", "b") == (None, "")
@@ -116,15 +116,15 @@ def test_timing_and_report(tmp_path):
     assert 0.99 < written["figures"]["cosine_to_fp32_cpu"]["bf16 on the CPU"]["least"] <= 1.001
 
 
-def test_relocalisation_is_checked_against_the_bars():
+def test_relocalization_is_checked_against_the_bars():
     report = Report("encoder")
     good = {"recall_5cm_5deg": 1.0, "recall_10cm_5deg": 0.9, "inlier_ratio": 0.8,
             "median_cm": 1.0}
     figures = {"tum_fr1_xyz": {s: {"tiny": good, "xfeat": {**good, "inlier_ratio": 0.85}}
                                for s in ("even_odd", "first_last")},
                "room learned by day, queried in the evening": {"tiny": good}}
-    benchmark._check_relocalisation(report, figures)
+    benchmark._check_relocalization(report, figures)
     assert [c.ok for c in report.checks] == [True, False, True, True]
     del figures["tum_fr1_xyz"]
-    benchmark._check_relocalisation(report, figures)
+    benchmark._check_relocalization(report, figures)
     assert "tum_fr1_xyz" in report.absent[0]

@@ -77,7 +77,7 @@ def test_xfeat_runs_end_to_end(room, tmp_path, xfeat, mode):
     assert code in (1, 2)  # the shipped encoder does not understand that map
 
 
-def test_a_wide_encoder_maps_saves_and_relocalises(room, tmp_path):
+def test_a_wide_encoder_maps_saves_and_relocalizes(room, tmp_path):
     """512-D descriptors of a random network: the same view is found again in its own map."""
     torch.manual_seed(0)
     network = AceNetwork()

@@ -17,7 +17,7 @@ from ace_slam_ros.evaluation.plots import plot_trajectory
 from ace_slam_ros.evaluation.trajectory_error import (
     absolute_trajectory_error,
     align_se3,
-    normalised_error_squared,
+    normalized_error_squared,
     relative_pose_error,
 )
 
@@ -187,7 +187,7 @@ def test_picture(tmp_path, case):
     image = cv2.imread(str(path))
     assert image.shape == (660, 1430, 3)
     saturation = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)[..., 1]
-    assert (saturation > 60).sum() > (2000 if case == "all" else 100)  # coloured lines, not blank
+    assert (saturation > 60).sum() > (2000 if case == "all" else 100)  # colored lines, not blank
 
 
 def test_unwritable_picture(tmp_path):
@@ -195,7 +195,7 @@ def test_unwritable_picture(tmp_path):
         plot_trajectory(Path(tmp_path) / "missing" / "a.png", smooth(5))
 
 
-def test_normalised_error_squared_is_one_for_honest_covariances():
+def test_normalized_error_squared_is_one_for_honest_covariances():
     rng = np.random.default_rng(7)
     spread = rng.normal(0, 1, (300, 6, 6)) * (0.01 * np.array([1, 1, 1, 0.3, 0.3, 0.3]))[:, None]
     covariances = spread @ spread.transpose(0, 2, 1) + 1e-6 * np.eye(6)
@@ -209,14 +209,14 @@ def test_normalised_error_squared_is_one_for_honest_covariances():
         found.append(make_pose(turned[:3, :3] @ moved[:3, :3], moved[:3, 3] + error[:3]))
     stamps = np.arange(300) * 33_000_000
     estimate, truth = Trajectory(stamps, np.stack(found)), Trajectory(stamps, np.stack(true))
-    assert 0.7 < normalised_error_squared(estimate, covariances, truth) < 1.4
-    assert normalised_error_squared(estimate, 4 * covariances, truth) < 0.4
-    assert normalised_error_squared(estimate, covariances, truth, (0.1, 0.1)) < 0.1
+    assert 0.7 < normalized_error_squared(estimate, covariances, truth) < 1.4
+    assert normalized_error_squared(estimate, 4 * covariances, truth) < 0.4
+    assert normalized_error_squared(estimate, covariances, truth, (0.1, 0.1)) < 0.1
     far = Trajectory(stamps + 10**12, np.stack(true))
-    assert np.isnan(normalised_error_squared(estimate, covariances, far))
+    assert np.isnan(normalized_error_squared(estimate, covariances, far))
 
 
-def test_normalised_error_squared_of_drift_is_seen_from_where_the_map_began():
+def test_normalized_error_squared_of_drift_is_seen_from_where_the_map_began():
     """A dead-reckoned walk: covariances grow from almost nothing, as the map's frame has it."""
     rng = np.random.default_rng(8)
     step_66 = np.diag([0.003, 0.003, 0.003, 0.001, 0.001, 0.001]) ** 2
@@ -235,6 +235,6 @@ def test_normalised_error_squared_of_drift_is_seen_from_where_the_map_began():
             J_66[:3, 3:] = -np.array([[0, -a[2], a[1]], [a[2], 0, -a[0]], [-a[1], a[0], 0]])
             C = J_66 @ C @ J_66.T + R_66 @ step_66 @ R_66.T
         true, found, covariances = (np.stack(column) for column in zip(*rows, strict=True))
-        ratios.append(normalised_error_squared(
+        ratios.append(normalized_error_squared(
             Trajectory(stamps, found), covariances, Trajectory(stamps, true)))
     assert 0.7 < np.mean(ratios) < 1.4

@@ -26,11 +26,11 @@ def test_mean_cost_keeps_to_the_budget_or_the_head_runs_every_fifteenth_frame(he
     assert mean <= max(30.0, refine_ms + head_ms / 15) + (head_ms + refine_ms) / 50 + 0.5
 
 
-def test_a_quick_machine_relocalises_every_frame():
+def test_a_quick_machine_relocalizes_every_frame():
     assert play(FrameBudget(30.0), 10.0, 5.0, 100)[2] == 100
 
 
-def test_no_budget_and_unsure_tracking_relocalise_every_frame():
+def test_no_budget_and_unsure_tracking_relocalize_every_frame():
     assert play(FrameBudget(0.0), 100.0, 50.0, 60)[2] == 60
     assert play(FrameBudget(30.0), 100.0, 50.0, 60, steady=False)[2] == 60
 
@@ -47,7 +47,7 @@ def test_the_head_sees_fewer_features_when_a_frame_would_pass_its_deadline():
     budget = FrameBudget(30.0, 50.0)
     assert budget.feature_share(38.0) == 1.0, "nothing is measured yet"
     for _ in range(60):
-        budget.took("localise", 24.0 * budget.feature_share(38.0))
+        budget.took("localize", 24.0 * budget.feature_share(38.0))
     assert abs(budget.feature_share(38.0) - 0.5) < 0.02
     assert budget.gave_up["feature_share"] < 0.6 and budget.feature_share(20.0) == 1.0
     assert budget.feature_share(500.0) == 0.25

@@ -20,7 +20,7 @@ _spec.loader.exec_module(scene)
 
 HEADS = ("affine", "trimlp", "hommlp")
 BY_STEPS = ("trimlp", "hommlp")
-#: Median error after learning, metres: the affine head has 128 words for the whole box.
+#: Median error after learning, meters: the affine head has 128 words for the whole box.
 NEAR_M = 0.12
 
 

@@ -77,7 +77,7 @@ def test_tum_without_depth_or_calibration(tum):
     (tum / "depth.txt").rename(tum / "other.txt")
     refused(tum, "depth.txt is missing")
     (tum / "depth.txt").write_text("5.0 depth/a.png\n")
-    refused(tum, "none of 4 colour and 1 depth stamps lie within 20 ms")
+    refused(tum, "none of 4 color and 1 depth stamps lie within 20 ms")
     (tum / "camera.yaml").unlink()
     refused(tum, "camera.yaml is missing: write .*fx: 525", CalibrationError)
 
@@ -99,7 +99,7 @@ def test_damaged_images_are_counted_and_logged_once(tum, caplog):
         assert [f.stamp_ns for f in source] == STAMPS[3:]
         assert [f.stamp_ns for f in source] == STAMPS[3:]
     assert len(source) == 4
-    assert source.skips.counts == {"damaged colour image": 2, "damaged depth image": 1}
+    assert source.skips.counts == {"damaged color image": 2, "damaged depth image": 1}
     assert source.skips.total == 3
     assert len(caplog.records) == 2, "once per reason, not per frame or pass"
     assert "JPEG is truncated" in caplog.text and "PNG is truncated" in caplog.text
@@ -111,7 +111,7 @@ def test_damaged_images_are_counted_and_logged_once(tum, caplog):
 
 
 @pytest.mark.parametrize(("kind", "data", "match"), [
-    ("rgb", b"", "damaged colour image .*holds no bytes"),
+    ("rgb", b"", "damaged color image .*holds no bytes"),
     ("rgb", b"text", "neither JPEG nor PNG"),
     ("depth", encode_png(np.ones((16, 24), np.uint8)), "depth image has 8 bits"),
     ("depth", encode_png(np.ones((16, 24, 3), np.uint8)), r"3 channel\(s\): depth must be a 16"),
@@ -184,7 +184,7 @@ def rewrite(bag, out, edit):
 @pytest.mark.parametrize(("dropped", "match"), [
     (DEPTH_TOPIC, r"no depth image topic: .*align_depth.*topics found: /camera/color/camera_info"),
     (INFO_TOPIC, "no camera_info for /camera/color/image_raw: record /camera/color/camera_info"),
-    (COLOR_TOPIC, r"no colour image topic; topics found: .*\(Image\)"),
+    (COLOR_TOPIC, r"no color image topic; topics found: .*\(Image\)"),
 ])
 def test_bags_without_a_topic(tmp_path, bag, dropped, match):
     refused(rewrite(bag, tmp_path / "other", lambda topic, _: topic != dropped), match)
@@ -236,7 +236,7 @@ def test_bag_with_a_truncated_message(tmp_path, bag):
             writer.write(made[connection.topic], time_ns, raw)
     source = open_source(out)
     assert [f.stamp_ns for f in source] == STAMPS[1:]
-    assert source.skips.counts == {"damaged colour image": 1}
+    assert source.skips.counts == {"damaged color image": 1}
 
 
 def test_types_that_only_look_like_a_camera(tmp_path):
@@ -247,7 +247,7 @@ def test_types_that_only_look_like_a_camera(tmp_path):
             if topic == "/chatter":
                 message = TYPES.types[kind](data="hello")
                 writer.write(connection, 5, TYPES.serialize_cdr(message, kind))
-    refused(tmp_path / "bag", r"no colour image topic; topics found: /chatter \(String\)")
+    refused(tmp_path / "bag", r"no color image topic; topics found: /chatter \(String\)")
 
 
 def test_outputs_that_cannot_be_written(tmp_path, tum, bag):

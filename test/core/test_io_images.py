@@ -38,7 +38,7 @@ def pad_rows(rows: np.ndarray, padding: int, cut_last: bool = False) -> bytes:
 
 @given(sizes, paddings, seeds, st.booleans())
 @settings(max_examples=40, deadline=None)
-def test_colour_encodings_with_padding(size, padding, seed, cut_last):
+def test_color_encodings_with_padding(size, padding, seed, cut_last):
     assume(size != (1, 1))  # OpenCV 4.5.4 converts no single pixel
     height, width = size
     rgb = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
@@ -52,15 +52,15 @@ def test_colour_encodings_with_padding(size, padding, seed, cut_last):
         data = pad_rows(stored, padding, cut_last)
         step = width * stored.shape[2] + padding
         np.testing.assert_array_equal(decode_image(data, encoding, width, height, step), rgb)
-    grey = rgb[..., 0]
-    data = memoryview(pad_rows(grey, padding, cut_last))
+    gray = rgb[..., 0]
+    data = memoryview(pad_rows(gray, padding, cut_last))
     decoded = decode_image(data, "mono8", width, height, width + padding)
-    np.testing.assert_array_equal(decoded, grey)
+    np.testing.assert_array_equal(decoded, gray)
 
 
 @given(sizes, paddings, seeds, st.booleans())
 @settings(max_examples=40, deadline=None)
-def test_wide_elements_honour_byte_order(size, padding, seed, big):
+def test_wide_elements_honor_byte_order(size, padding, seed, big):
     height, width = size
     rng = np.random.default_rng(seed)
     order = ">" if big else "<"
@@ -71,10 +71,10 @@ def test_wide_elements_honour_byte_order(size, padding, seed, big):
     np.testing.assert_allclose(depth_m, units / 1000.0, rtol=1e-6)
     np.testing.assert_array_equal(
         decode_image(data, "mono16", width, height, step, big), units >> 8)
-    metres = rng.uniform(0.1, 9.0, (height, width)).astype(np.float32)
-    data = pad_rows(metres.astype(f"{order}f4"), padding)
+    meters = rng.uniform(0.1, 9.0, (height, width)).astype(np.float32)
+    data = pad_rows(meters.astype(f"{order}f4"), padding)
     depth_m = decode_depth_image(data, "32FC1", width, height, width * 4 + padding, big)
-    np.testing.assert_array_equal(depth_m, metres)
+    np.testing.assert_array_equal(depth_m, meters)
 
 
 @pytest.mark.parametrize(("encoding", "order"), [
@@ -106,9 +106,9 @@ def test_decode_depth_units_and_missing_values():
     units = np.array([[0, 1000, 65535]], np.uint16)
     np.testing.assert_allclose(decode_depth(units, "16UC1"), [[0, 1, 65.535]], rtol=1e-6)
     np.testing.assert_allclose(decode_depth(units, "mono16", 5000), [[0, 0.2, 13.107]], rtol=1e-6)
-    metres = np.array([[np.nan, np.inf, -np.inf, -1.0, 0.0, 2.5]], np.float32)
-    np.testing.assert_array_equal(decode_depth(metres, "32FC1"), [[0, 0, 0, 0, 0, 2.5]])
-    assert np.isnan(metres[0, 0]), "the caller's array is left alone"
+    meters = np.array([[np.nan, np.inf, -np.inf, -1.0, 0.0, 2.5]], np.float32)
+    np.testing.assert_array_equal(decode_depth(meters, "32FC1"), [[0, 0, 0, 0, 0, 2.5]])
+    assert np.isnan(meters[0, 0]), "the caller's array is left alone"
     with pytest.raises(DataError, match="16UC1"):
         decode_depth(units.astype(np.uint8), "16UC1")
     with pytest.raises(DataError, match="16UC1"):
@@ -169,7 +169,7 @@ def test_compressed_depth_errors():
 
 
 @pytest.mark.parametrize("format", ["jpeg", "rgb8; jpeg compressed bgr8", "", "bgr8; png"])
-def test_compressed_colour(format):
+def test_compressed_color(format):
     image = np.zeros((16, 24, 3), np.uint8)
     image[..., 0] = 200
     data = encode_png(image) if "png" in format else encode_jpeg(image)
@@ -177,8 +177,8 @@ def test_compressed_colour(format):
     assert np.abs(decoded.astype(int) - image).max() <= 4
     swapped = decode_compressed_image(data, "rgb8; jpeg compressed rgb8")
     assert swapped[0, 0, 2] > 190, "the publisher's red and blue were never swapped"
-    grey = decode_compressed_image(encode_png(image[..., 0]))
-    np.testing.assert_array_equal(grey, image[..., 0])
+    gray = decode_compressed_image(encode_png(image[..., 0]))
+    np.testing.assert_array_equal(gray, image[..., 0])
 
 
 @given(st.data(), seeds, st.sampled_from(["jpeg", "png"]))

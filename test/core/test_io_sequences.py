@@ -143,7 +143,7 @@ def test_tum_to_bag_and_back(tmp_path, storage, transport, encoding, exact):
     assert (tmp_path / "b" / "metadata.yaml").is_file()
     assert open_source(tmp_path / "b").raw_camera == LENS
     assert open_source(tmp_path / "c").raw_camera == LENS
-    # Millimetres, or the inverse-depth step at 4 m and then the 0.2 mm of the TUM file.
+    # Millimeters, or the inverse-depth step at 4 m and then the 0.2 mm of the TUM file.
     is_metres = to_bag.depth_encoding == "32FC1"
     quantum_m = 0.0 if exact else 4.0**2 / 10100 + 2e-4 if is_metres else 1e-3
     for made in ("b", "c"):
@@ -271,7 +271,7 @@ def test_depth_beyond_the_slop_is_no_pair(tmp_path, small_bag):
     assert len(BagSource(path, slop_ns=0)) == len(frames)
 
 
-def test_sequences_without_depth_serve_colour(tmp_path, small_bag):
+def test_sequences_without_depth_serve_color(tmp_path, small_bag):
     path, frames = small_bag
     blind = rewrite(path, tmp_path / "blind", lambda topic, t, raw: [
         (t, raw)] if topic != DEPTH_TOPIC else [])
@@ -339,7 +339,7 @@ def test_rectification_against_undistorted_points(camera):
         [columns[valid], rows[valid]], 1)
     assert np.abs(error).max() < 0.85, "farther than the nearest pixel, stretched by the lens"
     assert np.abs(error.mean(0)).max() < 0.03, "rounded, not cut off"
-    # Colour: the forward lens model says where each straight pixel comes from.
+    # Color: the forward lens model says where each straight pixel comes from.
     rays = np.stack([
         (columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones((60, 80))
     ], 2).reshape(-1, 1, 3)

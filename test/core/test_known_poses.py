@@ -14,7 +14,7 @@ from known_poses import (  # noqa: E402
     even_odd,
     first_last,
     recorded_frames,
-    relocalise,
+    relocalize,
     rendered_frames,
 )
 
@@ -65,7 +65,7 @@ def test_splits_are_complete_and_disjoint(world):
     assert [v.stamp_ns for v in first_last(views)[1]] == [6, 7, 8, 9]
 
 
-def test_a_true_head_relocalises_and_a_shifted_one_does_not(world):
+def test_a_true_head_relocalizes_and_a_shifted_one_does_not(world):
     points_M3, views = world
     learned, queried = even_odd(views)
     seen = []
@@ -74,13 +74,13 @@ def test_a_true_head_relocalises_and_a_shifted_one_does_not(world):
         seen.extend(keyframes)
         return TrueHead(points_M3)
 
-    found = relocalise(learn, learned, queried, SlamConfig())
+    found = relocalize(learn, learned, queried, SlamConfig())
     assert [k.stamp_ns for k in seen] == [0, 2, 4, 6, 8]
     assert found.error_m_N.max() < 0.01 and found.error_deg_N.max() < 0.5
     figures = found.figures()
     assert figures["recall_5cm_5deg"] == 1.0 and figures["coordinates_within_5cm"] == 1.0
     assert figures["inlier_ratio"] > 0.95 and figures["queries"] == 5
-    shifted = relocalise(
+    shifted = relocalize(
         lambda _: TrueHead(points_M3, offset_m=0.5), learned, queried, SlamConfig()).figures()
     assert shifted["recall_10cm_5deg"] == 0.0 and shifted["coordinates_within_5cm"] == 0.0
     assert shifted["median_cm"] == pytest.approx(50 * np.sqrt(3), rel=0.05)
@@ -90,11 +90,11 @@ def test_no_pose_counts_as_an_error(world):
     _, views = world
     learned, queried = even_odd(views)
     rng = np.random.default_rng(1)
-    figures = relocalise(lambda _: TrueHead(rng.uniform(-5, 5, (300, 3))), learned, queried,
+    figures = relocalize(lambda _: TrueHead(rng.uniform(-5, 5, (300, 3))), learned, queried,
                          SlamConfig()).figures()
     assert figures["recall_10cm_5deg"] == 0.0 and figures["median_cm"] is None
     with pytest.raises(ValueError, match="needed"):
-        relocalise(lambda _: TrueHead(rng), [], queried, SlamConfig())
+        relocalize(lambda _: TrueHead(rng), [], queried, SlamConfig())
 
 
 def test_rendered_frames_are_every_nth_with_their_poses():

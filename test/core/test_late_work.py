@@ -80,13 +80,13 @@ def test_a_head_that_disagrees_sees_the_next_frame_at_once(encoder, frames, monk
     for frame in frames[40:]:
         result = tracker.process(frame, late_ms=NEVER_MS if doubted else 0.0)
         if doubted:
-            assert {"encode", "localise"} <= set(result.stages_ms)
+            assert {"encode", "localize"} <= set(result.stages_ms)
             break
         doubted = result.T_map_cam_raw is not None
     assert doubted
 
 
-def neighbours(frames):
+def neighbors(frames):
     """A local map with two keyframes whose window is not adjusted."""
     local = LocalMap(CONFIG.tracker, CONFIG.sensor)
     assert local.add(0, frames[0], np.eye(4), np.zeros((6, 6)))
@@ -97,19 +97,19 @@ def neighbours(frames):
 
 
 def test_an_adjustment_in_steps_is_the_same(frames):
-    at_once, steps = neighbours(frames), neighbours(frames)
+    at_once, steps = neighbors(frames), neighbors(frames)
     at_once.adjust()
     stages = []
     while steps.next_step:
         stages.append(steps.next_step)
         steps.adjust_step()
     assert stages == ["link", "adjust", "adjust", "adjust"]
-    assert not np.array_equal(steps.pose(1), neighbours(frames).pose(1))
+    assert not np.array_equal(steps.pose(1), neighbors(frames).pose(1))
     assert np.array_equal(at_once.pose(1), steps.pose(1)) and not at_once.next_step
 
 
 def test_a_new_keyframe_takes_over_what_is_left_of_the_adjustment(frames):
-    local, thorough = neighbours(frames), neighbours(frames)
+    local, thorough = neighbors(frames), neighbors(frames)
     thorough.adjust()
     for each in (local, thorough):
         assert each.add(2, frames[6], each.pose(1), np.zeros((6, 6)))
@@ -122,7 +122,7 @@ def test_a_new_keyframe_takes_over_what_is_left_of_the_adjustment(frames):
 
 
 def test_what_an_adjustment_moves_is_less_sure_than_it_was_thought(frames):
-    local = neighbours(frames)
+    local = neighbors(frames)
     before = local.pose(1)
     local.adjust()
     moved_m = local.pose(1)[:3, 3] - before[:3, 3]
@@ -132,7 +132,7 @@ def test_what_an_adjustment_moves_is_less_sure_than_it_was_thought(frames):
 
 def test_a_correction_between_the_steps_is_kept(frames):
     moved = exp_se3(np.array([1.0, 2.0, 3.0, 0.1, 0.2, 0.3]))
-    local, expected = neighbours(frames), neighbours(frames)
+    local, expected = neighbors(frames), neighbors(frames)
     expected.adjust()
     for _ in range(2):
         local.adjust_step()

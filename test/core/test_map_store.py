@@ -185,7 +185,7 @@ def test_other_refusals(folder, tmp_path):
 
 
 def test_keys_of_a_later_minor_version_are_ignored(folder):
-    _edit(folder, format_version="1.7", colour="blue")
+    _edit(folder, format_version="1.7", color="blue")
     assert load_map(folder).manifest.format_version == "1.7"
 
 

@@ -44,7 +44,7 @@ def keyframe(identifier, T_map_cam, points_cam, reference=None):
 
 
 def wall(rng, count=60):
-    """Points of a wall two metres ahead."""
+    """Points of a wall two meters ahead."""
     return np.column_stack([rng.uniform(-1, 1, (count, 2)), np.full(count, 2.0)])
 
 
@@ -56,14 +56,14 @@ def wall(rng, count=60):
 def test_culling_loses_no_cell_while_a_keyframe_is_redundant(seed, capacity, places):
     rng = np.random.default_rng(seed)
     buffer = KeyframeBuffer(capacity, newest=5)
-    centres = rng.uniform(-20, 20, (places, 3))
+    centers = rng.uniform(-20, 20, (places, 3))
     views = [wall(rng) for _ in range(places)]
     for k in range(2 * capacity):
         place = int(rng.integers(places))
         before = buffer.coverage()
         old = buffer.ids[: len(buffer) + 1 - 5]
         sole = [alone(buffer, i) for i in old]
-        victim = buffer.add(keyframe(k, np.eye(4), views[place] + centres[place]), np.eye(4))
+        victim = buffer.add(keyframe(k, np.eye(4), views[place] + centers[place]), np.eye(4))
         after = buffer.coverage()
         assert len(buffer) <= capacity and buffer.ids[-5:] == list(range(max(0, k - 4), k + 1))
         if victim is not None:
@@ -129,7 +129,7 @@ def test_the_explained_share_counts_hypotheses_that_agree():
 
 @pytest.fixture(scope="module")
 def corridor():
-    """Keyframes of a corridor, eight frames (a quarter of a metre) apart, at their true poses."""
+    """Keyframes of a corridor, eight frames (a quarter of a meter) apart, at their true poses."""
     encoder = load_encoder(EncoderConfig(threads=1), torch.device("cpu"))
     world = make_world("corridor", 1)
     made = []
@@ -149,8 +149,8 @@ def test_alignment_measures_what_lies_between(corridor):
         errors.append(pose_error(found.T_a_b, T_true))
         gap = log_se3(found.T_a_b @ invert_pose(T_true))
         squared.append(gap @ np.linalg.solve(found.covariance_66, gap) / 6)
-    metres, radians = np.array(errors).T
-    assert np.median(metres) < 0.015 and metres.max() < 0.04
+    meters, radians = np.array(errors).T
+    assert np.median(meters) < 0.015 and meters.max() < 0.04
     assert np.degrees(np.median(radians)) < 0.4
     assert np.median(squared) < 4.0
     views = [make_view(k, SENSOR) for k in corridor[:2]]
@@ -181,7 +181,7 @@ def test_places_that_look_alike_are_no_loop(corridor):
 
 
 def test_no_wrong_loop_between_doors(corridor):
-    """Whatever the finder proves among keyframes up to three metres apart is true."""
+    """Whatever the finder proves among keyframes up to three meters apart is true."""
     buffer = KeyframeBuffer(50)
     for k in corridor:
         buffer.add(k, k.T_map_cam)
@@ -252,18 +252,18 @@ def test_a_drifted_loop_is_closed_and_wrong_edges_are_rejected():
     graph = PoseGraph()
     for edge in odometry:
         graph.add(edge)
-    alone_ = graph.optimise(drifted)
+    alone_ = graph.optimize(drifted)
     assert worst_m(alone_.poses, drifted) < 1e-6 and alone_.rejected == 0
     for k in range(6):
         graph.add(loop(rng, true, k, 54 + k))
     wrong = [(5, 40, np.eye(4)), (12, 45, exp_se3(np.array([1.0, 0, 0, 0, 0, 0.3])))]
     for a, b, T in wrong:
         graph.add(loop(rng, true, a, b, T))
-    found = graph.optimise(drifted)
+    found = graph.optimize(drifted)
     assert worst_m(drifted, true) > 0.2 and worst_m(found.poses, true) < 0.05
     assert found.rejected == 2 and found.error_after < 0.5 * found.error_before
     assert np.allclose(found.poses[0], drifted[0])
-    again = graph.optimise(drifted)
+    again = graph.optimize(drifted)
     assert all(np.array_equal(found.poses[k], again.poses[k]) for k in true)
 
 
@@ -274,7 +274,7 @@ def test_a_single_wrong_loop_changes_nothing():
     for edge in odometry:
         graph.add(edge)
     graph.add(loop(rng, true, 3, 33, np.eye(4)))
-    found = graph.optimise(drifted)
+    found = graph.optimize(drifted)
     assert found.rejected == 1 and worst_m(found.poses, drifted) < 1e-3
 
 

@@ -61,9 +61,9 @@ def test_votes_equal_a_plain_loop():
             p = (p / p.sum()).reshape(grid.cells[a], grid.cells[b])
             start += size
             for axis, marginal in ((a, p.sum(axis=1)), (b, p.sum(axis=0))):
-                centre = grid.low_m[axis] + (np.arange(grid.cells[axis]) + 0.5) * grid.cell_m[axis]
-                votes[axis].append(marginal @ centre)
-                squares[axis].append(marginal @ centre**2)
+                center = grid.low_m[axis] + (np.arange(grid.cells[axis]) + 0.5) * grid.cell_m[axis]
+                votes[axis].append(marginal @ center)
+                squares[axis].append(marginal @ center**2)
         mean = np.mean(votes, axis=1)
         variance = np.mean(np.mean(squares, axis=1) - mean**2)
         assert np.allclose(coords[n].numpy(), mean, atol=1e-4)

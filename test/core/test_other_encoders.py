@@ -22,7 +22,7 @@ from ace_slam_ros.core.encoders import tiny as tiny_module
 from ace_slam_ros.core.encoders.base import EncoderSpec
 from ace_slam_ros.core.encoders.extraction import extract_features
 from ace_slam_ros.core.encoders.loading import NETWORKS, codebook_path, load_encoder, load_network
-from ace_slam_ros.core.encoders.network import fold_normalisation, sample_grid
+from ace_slam_ros.core.encoders.network import fold_normalization, sample_grid
 from ace_slam_ros.core.encoders.precision import choose_precision
 from ace_slam_ros.core.encoders.published.ace import AceNetwork
 from ace_slam_ros.core.encoders.published.superpoint import SuperPointNetwork
@@ -118,7 +118,7 @@ def test_only_superpoint_finds_keypoints(loaded):
         return
     assert len(found.pixels_N2) > 10
     gaps = np.abs(found.pixels_N2[:, None] - found.pixels_N2[None]).max(axis=2)
-    assert gaps[~np.eye(len(gaps), dtype=bool)].min() > 4  # neighbours are suppressed
+    assert gaps[~np.eye(len(gaps), dtype=bool)].min() > 4  # neighbors are suppressed
     assert found.pixels_N2.min() >= 4 and (found.pixels_N2 < (156, 124)).all()
     assert np.allclose(np.linalg.norm(found.descriptors_ND, axis=1), 1, atol=1e-4)
 
@@ -126,9 +126,9 @@ def test_only_superpoint_finds_keypoints(loaded):
 def test_sampling_between_cells():
     grid = torch.nn.functional.normalize(
         torch.randn(16, 6, 8, generator=torch.Generator().manual_seed(0)), dim=0)
-    centres = torch.tensor([[3.5, 3.5], [8 * 7 + 3.5, 8 * 5 + 3.5], [8 * 2 + 3.5, 8 * 4 + 3.5]])
+    centers = torch.tensor([[3.5, 3.5], [8 * 7 + 3.5, 8 * 5 + 3.5], [8 * 2 + 3.5, 8 * 4 + 3.5]])
     exact = torch.stack([grid[:, 0, 0], grid[:, 5, 7], grid[:, 4, 2]])
-    assert torch.allclose(sample_grid(grid, centres, 8), exact, atol=1e-5)
+    assert torch.allclose(sample_grid(grid, centers, 8), exact, atol=1e-5)
     between = sample_grid(grid, torch.tensor([[7.5, 3.5]]), 8)[0]
     mean = torch.nn.functional.normalize(grid[:, 0, 0] + grid[:, 0, 1], dim=0)
     assert torch.allclose(between, mean, atol=1e-5)
@@ -137,7 +137,7 @@ def test_sampling_between_cells():
 @pytest.mark.parametrize("kind", [EncoderNetwork, XFeatNetwork, SuperPointNetwork, AceNetwork])
 def test_the_declared_receptive_field_is_the_true_one(kind, monkeypatch):
     """With positive weights no path cancels: the gradient of a cell covers what it sees."""
-    monkeypatch.setattr(tiny_module, "normalise", lambda x: x)
+    monkeypatch.setattr(tiny_module, "normalize", lambda x: x)
     network = kind().double().eval()
     if kind is XFeatNetwork:
         network.norm = torch.nn.Identity()
@@ -167,7 +167,7 @@ def test_registry_and_parameter_agree():
     choices = EncoderConfig.__dataclass_fields__["name"].metadata["choices"]
     assert tuple(NETWORKS) == choices
     for name, kind in NETWORKS.items():
-        assert kind.spec.name == name and kind.spec.licence and kind.spec.normalisation
+        assert kind.spec.name == name and kind.spec.license and kind.spec.normalization
     assert {n for n, k in NETWORKS.items() if k.spec.restricted} == {"superpoint", "ace"}
     for stride in (7, 2):
         with pytest.raises(EncoderError, match="even one of at least 4"):
@@ -181,7 +181,7 @@ def test_weights_are_needed_and_never_fetched(tmp_path):
         load_encoder(EncoderConfig(name="ace", weights=str(tmp_path / "none.pt")), CPU)
 
 
-def test_licence_and_hash_are_logged_and_the_hash_is_checked(tmp_path, caplog):
+def test_license_and_hash_are_logged_and_the_hash_is_checked(tmp_path, caplog):
     path = tmp_path / "ace_encoder_pretrained.pt"
     random_weights(AceNetwork(), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -285,7 +285,7 @@ def test_precision_follows_the_processor(monkeypatch):
         assert choose_precision("fp32", CPU) == torch.float32
 
 
-def test_xfeat_folds_its_normalisation_without_change():
+def test_xfeat_folds_its_normalization_without_change():
     torch.manual_seed(1)
     network = XFeatNetwork().eval()
     for module in network.modules():
@@ -295,7 +295,7 @@ def test_xfeat_folds_its_normalisation_without_change():
     image = torch.rand(1, 1, 64, 96) * 255
     with torch.inference_mode():
         before = network(image).clone()
-        assert torch.allclose(before, fold_normalisation(network)(image), atol=1e-5)
+        assert torch.allclose(before, fold_normalization(network)(image), atol=1e-5)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
 
 
@@ -322,8 +322,8 @@ def test_dinov2_weights_go_through_the_loader(tmp_path, prefix):
     network, _ = load_network(EncoderConfig(name="dinov2", weights=str(tmp_path / "w.pth")))
     with torch.inference_mode():
         image = torch.rand(1, 1, 98, 126) * 255
-        colour = (image / 255 - network.mean_13hw) / network.deviation_13hw
-        tokens = published.forward_features(colour)[:, published.num_prefix_tokens:]
+        color = (image / 255 - network.mean_13hw) / network.deviation_13hw
+        tokens = published.forward_features(color)[:, published.num_prefix_tokens:]
         assert torch.allclose(network(image)[0].flatten(1).T,
                               torch.nn.functional.normalize(tokens[0], dim=1), atol=1e-4)
     random_codebook(tmp_path / "c", 384)

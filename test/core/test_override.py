@@ -16,7 +16,7 @@ def at(x_m):
     return T
 
 
-@pytest.mark.parametrize(("gap_m", "ratio", "inliers", "travelled_m", "expected"), [
+@pytest.mark.parametrize(("gap_m", "ratio", "inliers", "traveled_m", "expected"), [
     (0.10, 0.9, HELD, 20.0, False),  # they agree
     (0.60, 0.4, HELD, 20.0, False),  # not sure enough
     (0.60, 0.9, HELD, 20.0, True),  # drift of a long way
@@ -24,10 +24,10 @@ def at(x_m):
     (7.00, 0.9, HELD, 20.0, False),  # the next door
     (7.00, 0.9, BARELY, 20.0, True),  # carried away: image tracks hardly hold
 ])
-def test_override(gap_m, ratio, inliers, travelled_m, expected):
+def test_override(gap_m, ratio, inliers, traveled_m, expected):
     raw = PoseEstimate(at(gap_m), np.eye(6), np.ones(10, bool), ratio, ratio)
     refined = RefinedPose(at(0.0), np.eye(6), inliers, 200)
-    assert overrides(raw, refined, TrackerConfig(), travelled_m) is expected
+    assert overrides(raw, refined, TrackerConfig(), traveled_m) is expected
 
 
 def look(ratio, agreeing, followed):
@@ -60,11 +60,11 @@ def test_a_place_that_looks_alike_is_not_believed_by_luck():
     assert recovery.found(*look(0.4, 106, 200))
 
 
-@pytest.mark.parametrize(("gap_m", "travelled_m", "expected"), [
+@pytest.mark.parametrize(("gap_m", "traveled_m", "expected"), [
     (0.1, 0.0, True), (0.5, 0.0, False),  # a camera does not jump
     (0.5, 20.0, True),  # drift of a long way, which the loop shows
     (2.4, 40.0, False),  # the next door
 ])
-def test_a_camera_just_tracked_is_not_carried_elsewhere(gap_m, travelled_m, expected):
+def test_a_camera_just_tracked_is_not_carried_elsewhere(gap_m, traveled_m, expected):
     raw = PoseEstimate(at(gap_m), np.eye(6), np.ones(10, bool), 0.9, 0.9)
-    assert reachable(raw, at(0.0), TrackerConfig(), travelled_m) is expected
+    assert reachable(raw, at(0.0), TrackerConfig(), traveled_m) is expected

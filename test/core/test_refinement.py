@@ -17,14 +17,14 @@ from ace_slam_ros.core.geometry.se3 import (
     pose_error,
     transform_points,
 )
-from ace_slam_ros.core.odometry.bundle_adjustment import ITERATIONS, Window, iterate, linearise
+from ace_slam_ros.core.odometry.bundle_adjustment import ITERATIONS, Window, iterate, linearize
 from ace_slam_ros.core.odometry.corners import contrast, detect_corners
 from ace_slam_ros.core.odometry.frame_alignment import LocalSight
 from ace_slam_ros.core.odometry.local_map import LocalMap
 from ace_slam_ros.core.odometry.optical_flow import Template, follow
-from ace_slam_ros.core.odometry.pose_optimization import carried, optimise_pose, surprised
+from ace_slam_ros.core.odometry.pose_optimization import carried, optimize_pose, surprised
 from ace_slam_ros.core.odometry.residuals import (
-    Linearised,
+    Linearized,
     Sightings,
     TrackResiduals,
     normal_equations,
@@ -82,7 +82,7 @@ def test_pose_is_found_among_wrong_tracks_and_missing_depth():
     pixels[:60] += rng.uniform(-60, 60, (60, 2))
     depth = in_cam[:, 2] + rng.normal(0, 1, len(points)) * SENSOR.depth_sigma_m(in_cam[:, 2])
     depth[::2] = np.nan
-    found = optimise_pose(np.eye(4), Sightings(points, pixels, depth), CAMERA, SENSOR, 25)
+    found = optimize_pose(np.eye(4), Sightings(points, pixels, depth), CAMERA, SENSOR, 25)
     assert found is not None
     translation_m, rotation_rad = pose_error(found[0].T_map_cam, T_true)
     assert translation_m < 0.003 and rotation_rad < 0.002
@@ -122,13 +122,13 @@ def window(rng, keyframes=4, count=40, noise_px=0.2):
 def test_window_derivatives_are_those_of_the_residuals():
     made, _ = window(np.random.default_rng(2), keyframes=2, count=5)
     sigma = SENSOR.depth_sigma_m(made.depth_m)
-    _, J_host, J_target, J_inverse = linearise(made, CAMERA, SENSOR, sigma)
+    _, J_host, J_target, J_inverse = linearize(made, CAMERA, SENSOR, sigma)
     poses, inverse = made.poses_K44.copy(), made.inverse_n.copy()
     for k in range(2):
         def moved(xi, k=k):
             made.poses_K44 = poses.copy()
             made.poses_K44[k] = poses[k] @ exp_se3(xi)
-            return linearise(made, CAMERA, SENSOR, sigma)[0]
+            return linearize(made, CAMERA, SENSOR, sigma)[0]
 
         host = made.host_n[made.point_m] == k
         expected = np.where(host[:, None, None], J_host, J_target)
@@ -137,7 +137,7 @@ def test_window_derivatives_are_those_of_the_residuals():
 
     def deeper(step):
         made.inverse_n = inverse + step[0]
-        return linearise(made, CAMERA, SENSOR, sigma)[0]
+        return linearize(made, CAMERA, SENSOR, sigma)[0]
 
     assert np.allclose(J_inverse, numeric(deeper, 1)[..., 0], rtol=1e-4, atol=1e-2)
 
@@ -162,7 +162,7 @@ def test_window_agrees_with_a_dense_least_squares_twin():
 
     def cost(x):
         apply(x)
-        r = linearise(twin, CAMERA, SENSOR, sigma)[0]
+        r = linearize(twin, CAMERA, SENSOR, sigma)[0]
         r[:, :2] /= spread
         prior = (twin.inverse_n - 1 / made.measured_n) / (made.sigma_n * twin.inverse_n**2)
         return np.concatenate([r.ravel(), prior])
@@ -194,7 +194,7 @@ def test_the_readout_time_of_the_shutter_is_measured(readout_s):
         swept = sweep(points, pixels, twist, CAMERA)
         seen = Sightings(points, pixels, np.full(len(points), np.nan))
         still = pixels + shutter.readout_s * swept
-        found = optimise_pose(
+        found = optimize_pose(
             np.eye(4), seen, CAMERA, SENSOR, 25, still_n2=lambda _, still=still: still)
         assert found is not None and len(found[2].z_n) == len(points)
         in_cam = transform_points(invert_pose(found[0].T_map_cam), points)
@@ -208,9 +208,9 @@ def test_the_readout_time_of_the_shutter_is_measured(readout_s):
 
 def picture(rng):
     """A picture with texture of several sizes."""
-    grey = sum(cv2.GaussianBlur(rng.normal(0, 1, (480, 640)), (0, 0), s) * s for s in (1, 3, 9))
-    grey = (grey - grey.min()) / (grey.max() - grey.min())
-    return (255 * grey).astype(np.uint8)
+    gray = sum(cv2.GaussianBlur(rng.normal(0, 1, (480, 640)), (0, 0), s) * s for s in (1, 3, 9))
+    gray = (gray - gray.min()) / (gray.max() - gray.min())
+    return (255 * gray).astype(np.uint8)
 
 
 def test_corners_are_followed_through_a_turn():
@@ -260,7 +260,7 @@ def test_nothing_is_followed_into_a_blank_image(value):
 
 def test_the_covariance_of_a_pose_tells_its_error():
     rng = np.random.default_rng(21)
-    sensor, normalised = SensorConfig(), []
+    sensor, normalized = SensorConfig(), []
     for _ in range(60):
         points, pixels = scene(rng)
         T, depth = exp_se3(rng.normal(size=6)), points[:, 2]
@@ -268,12 +268,12 @@ def test_the_covariance_of_a_pose_tells_its_error():
         depth = depth + rng.normal(size=len(depth)) * sensor.depth_sigma_m(depth)
         start = T @ exp_se3(rng.normal(size=6) * 0.005)
         seen = Sightings(transform_points(T, points), noisy, depth)
-        found, *_ = optimise_pose(start, seen, CAMERA, sensor, 25)
+        found, *_ = optimize_pose(start, seen, CAMERA, sensor, 25)
         moved = found.T_map_cam @ invert_pose(T)
         error = np.concatenate([found.T_map_cam[:3, 3] - T[:3, 3],
                                 cv2.Rodrigues(moved[:3, :3])[0].ravel()])
-        normalised.append(error @ np.linalg.inv(found.covariance_66) @ error / 6)
-    assert 0.5 < np.mean(normalised) < 2.0
+        normalized.append(error @ np.linalg.inv(found.covariance_66) @ error / 6)
+    assert 0.5 < np.mean(normalized) < 2.0
 
 
 def narrow_view(rng, sensor, growth, count=120):
@@ -292,14 +292,14 @@ def narrow_view(rng, sensor, growth, count=120):
 @pytest.mark.parametrize("growth", [1.0, 3.0])
 def test_the_covariance_tells_how_noisy_depth_is_here(growth):
     rng = np.random.default_rng(24)
-    sensor, normalised = SensorConfig(), []
+    sensor, normalized = SensorConfig(), []
     for _ in range(60):
         T, seen = narrow_view(rng, sensor, growth)
-        found, *_ = optimise_pose(T, seen, CAMERA, sensor, 25)
+        found, *_ = optimize_pose(T, seen, CAMERA, sensor, 25)
         ahead = T[:3, 2]
         error_m = ahead @ (found.T_map_cam[:3, 3] - T[:3, 3])
-        normalised.append(error_m**2 / (ahead @ found.covariance_66[:3, :3] @ ahead))
-    assert 0.5 < np.mean(normalised) < 2.0
+        normalized.append(error_m**2 / (ahead @ found.covariance_66[:3, :3] @ ahead))
+    assert 0.5 < np.mean(normalized) < 2.0
 
 
 def test_depth_counts_by_how_noisy_it_is_at_its_distance():
@@ -310,7 +310,7 @@ def test_depth_counts_by_how_noisy_it_is_at_its_distance():
     for _ in range(60):
         T, seen = narrow_view(rng, sensor, growth=1.0)
         for n, model in enumerate((sensor, alike)):
-            found, *_ = optimise_pose(T, seen, CAMERA, model, 25)
+            found, *_ = optimize_pose(T, seen, CAMERA, model, 25)
             squares[n] += pose_error(found.T_map_cam, T)[0] ** 2
     assert np.sqrt(squares[0]) < 0.7 * np.sqrt(squares[1])
 
@@ -328,7 +328,7 @@ def test_equations_of_unsure_points_agree_with_dense_covariances():
         W = robust[n] * np.linalg.inv(covariance)
         H += J[n, kept].T @ W @ J[n, kept]
         g += J[n, kept].T @ W @ r[n, kept]
-    at = Linearised(np.ones(20), r.T, J.transpose(2, 1, 0), off.T / 2.0)
+    at = Linearized(np.ones(20), r.T, J.transpose(2, 1, 0), off.T / 2.0)
     weight = (robust[:, None] / own**2).T
     found = normal_equations(at, weight, robust, share=2.0)
     assert np.allclose(found[0], H) and np.allclose(found[1], g)
@@ -338,7 +338,7 @@ def test_equations_of_unsure_points_agree_with_dense_covariances():
 
 def test_how_unsure_points_are_makes_the_pose_better():
     rng = np.random.default_rng(27)
-    squares, normalised = np.zeros(2), []
+    squares, normalized = np.zeros(2), []
     for _ in range(60):
         pixels = rng.uniform((20, 20), (620, 460), (300, 2))
         depth = rng.uniform(1.0, 5.0, 300)
@@ -350,16 +350,16 @@ def test_how_unsure_points_are_makes_the_pose_better():
         seen = CAMERA.project(in_cam) + 0.25 * rng.normal(size=(300, 2))
         measured = in_cam[:, 2] + rng.normal(size=300) * SENSOR.depth_sigma_m(in_cam[:, 2])
         for n, unsure in enumerate((CAMERA.unproject(pixels, sigma), None)):
-            found, *_ = optimise_pose(
+            found, *_ = optimize_pose(
                 T, Sightings(believed, seen, measured, unsure), CAMERA, SENSOR, 25)
             squares[n] += pose_error(found.T_map_cam, T)[0] ** 2
             if unsure is not None:
                 moved = found.T_map_cam @ invert_pose(T)
                 error = np.concatenate([found.T_map_cam[:3, 3] - T[:3, 3],
                                         cv2.Rodrigues(moved[:3, :3])[0].ravel()])
-                normalised.append(error @ np.linalg.inv(found.covariance_66) @ error / 6)
+                normalized.append(error @ np.linalg.inv(found.covariance_66) @ error / 6)
     assert np.sqrt(squares[0]) < 0.9 * np.sqrt(squares[1])
-    assert np.mean(normalised) < 2.0
+    assert np.mean(normalized) < 2.0
 
 
 def test_points_that_many_keyframes_see_are_surer_than_one_measurement():
@@ -408,9 +408,9 @@ def test_corners_that_move_are_known_by_where_they_go():
     assert local.corner_motion(0) is None
     assert local.add(0, Frame(0, picture_HW, depth, CAMERA), np.eye(4), np.zeros((6, 6)))
     for n in range(1, 11):
-        grey = picture_HW.copy()
-        grey[100:380, 200 + 2 * n:420 + 2 * n] = picture_HW[100:380, 200:420]
-        assert local.refine(Frame(n, grey, depth, CAMERA), np.eye(4)) is not None
+        gray = picture_HW.copy()
+        gray[100:380, 200 + 2 * n:420 + 2 * n] = picture_HW[100:380, 200:420]
+        assert local.refine(Frame(n, gray, depth, CAMERA), np.eye(4)) is not None
     motion = local.corner_motion(0)
     assert motion is not None and (motion.followed_n <= 10).all()
     x, y = CAMERA.project(motion.points_cam_n3).T
@@ -423,10 +423,10 @@ def test_corners_that_move_are_known_by_where_they_go():
 
 def test_corners_on_what_moves_are_not_followed():
     rng = np.random.default_rng(23)
-    grey = cv2.GaussianBlur(rng.integers(0, 255, (480, 640), np.uint8), (5, 5), 0)
+    gray = cv2.GaussianBlur(rng.integers(0, 255, (480, 640), np.uint8), (5, 5), 0)
     depth = np.full((480, 640), 3.0, np.float32)
     depth[:, 200:400] = 1.5
-    frame, pose = Frame(0, grey, depth, CAMERA), exp_se3(np.array([0.3, 0, 0.1, 0, 0.4, 0]))
+    frame, pose = Frame(0, gray, depth, CAMERA), exp_se3(np.array([0.3, 0, 0.1, 0, 0.4, 0]))
 
     def standing(points):
         return transform_points(invert_pose(pose), points)[:, 2] > 2.0

@@ -143,7 +143,7 @@ def test_the_velocity_goes_on_through_the_join(kidnapped):
     joined = len(results) - [r.segment for r in results][::-1].index(1)
     believed = invert_pose(kidnapped.truth[joined - 1]) @ kidnapped.truth[joined]
     step = kidnapped.tracker._model
-    assert step.travelled_m < 3.0, "the way to the segment's place is no way of the camera"
+    assert step.traveled_m < 3.0, "the way to the segment's place is no way of the camera"
     before, after = results[joined - 1].T_map_cam, results[joined].T_map_cam
     motion = kidnapped.truth[joined - 1] @ invert_pose(before)  # of the segment, as it truly was
     assert pose_error(invert_pose(motion @ before) @ after, believed)[0] < 0.03
@@ -357,7 +357,7 @@ def test_segments_stay_apart_in_the_graph():
             graph.add(odometry_edge(k - 1, k, step))
     off = exp_se3(np.array([0.48, 0.0, 0.0, 0.0, 0.0, 0.0]))
     graph.add(Edge(0, 5, off, np.diag(np.full(6, 1e-4)), EdgeKind.LOOP))
-    found = graph.optimise(poses).poses
+    found = graph.optimize(poses).poses
     assert pose_error(found[5], poses[5])[0] > 0.003
     assert all(pose_error(found[k], poses[k])[0] < 1e-6 for k in (0, *range(6, 12)))
 

@@ -219,7 +219,7 @@ def test_run_and_relocalize_write_what_they_promise(room, tmp_path):
     assert rgb.mode == "rgb" and rgb.recall_10cm_5deg >= 0.5
 
 
-def test_a_map_is_continued_and_localised_in(mapped, encoder, frames, tmp_path):
+def test_a_map_is_continued_and_localized_in(mapped, encoder, frames, tmp_path):
     mapper, results = mapped
     mapper.save(tmp_path / "map")
     again = Mapper(CONFIG, encoder)

@@ -117,7 +117,7 @@ def test_the_right_pose_is_proposed_among_many_hypotheses(hypotheses):
 def test_covariance_tells_the_error_whatever_experts_claim(claimed):
     """Independent errors here: only the share that real features have in common is too much."""
     rng = np.random.default_rng(11)
-    normalised = []
+    normalized = []
     for _ in range(30):
         T, features, predictions, _ = scene(rng, outliers=0.3)
         told = Predictions(predictions.coords_map_NS3, predictions.sigma_m_NS * claimed)
@@ -125,10 +125,10 @@ def test_covariance_tells_the_error_whatever_experts_claim(claimed):
         moved = found.T_map_cam @ np.linalg.inv(T)
         error = np.concatenate([found.T_map_cam[:3, 3] - T[:3, 3],
                                 Rotation.from_matrix(moved[:3, :3]).as_rotvec()])
-        normalised.append(error @ np.linalg.inv(found.covariance_66) @ error / 6)
+        normalized.append(error @ np.linalg.inv(found.covariance_66) @ error / 6)
         assert np.allclose(found.covariance_66, found.covariance_66.T)
         assert np.linalg.eigvalsh(found.covariance_66).min() > 0
-    assert 0.6 < SHARED_ERRORS * np.mean(normalised) < 1.6
+    assert 0.6 < SHARED_ERRORS * np.mean(normalized) < 1.6
 
 
 def surface(rng, count=600, outliers=0.5, hypotheses=6):

@@ -27,7 +27,7 @@ RUN = RunSummary(
     source="fr1", frames=10, tracked=8, lost=1, skipped=0, rejected=1, keyframes=3,
     ate_rmse_m=0.01, raw_ate_rmse_m=math.nan, rpe_trans_m_per_s=math.nan,
     latency_ms=Latency.of([1.0, 2.0, 3.0]), fps=30.0, realtime_factor=1.0, map_bytes=1000,
-    keyframe_bytes=2000, peak_rss_mb=300.0, weights_version=5, initialised_at_frame=None,
+    keyframe_bytes=2000, peak_rss_mb=300.0, weights_version=5, initialized_at_frame=None,
     device="cpu", config={"seed": np.int64(3), "path": Path("/a")}, version="0.1.0",
     extra={"relocalizations": [{"error_m": np.float32("nan"), "ok": np.bool_(True)}]})
 
@@ -40,7 +40,7 @@ def test_keys_of_a_run(tmp_path):
         "frames", "tracked", "lost", "skipped", "ate_rmse_m", "raw_ate_rmse_m",
         "rpe_trans_m_per_s", "latency_ms", "fps", "realtime_factor", "map_bytes",
         "keyframe_bytes", "peak_rss_mb", "device", "config", "version", "rejected", "keyframes",
-        "weights_version", "source", "initialised_at_frame", "relocalizations"}
+        "weights_version", "source", "initialized_at_frame", "relocalizations"}
     assert found["latency_ms"] == {"p50": 2.0, "p95": pytest.approx(2.9)}
     assert found["raw_ate_rmse_m"] is None and found["ate_rmse_m"] == 0.01
     assert found["config"] == {"seed": 3, "path": "/a"}

@@ -18,7 +18,7 @@ from ace_slam_ros.io.open_source import open_source
 from ace_slam_ros.synth import World, make_world, write_sequence
 from ace_slam_ros.synth.motion import pose_of_state
 from ace_slam_ros.synth.rendering.lighting import bake
-from ace_slam_ros.synth.rendering.render import Facets, MipMap, Visibility, pack, rasterise, shade
+from ace_slam_ros.synth.rendering.render import Facets, MipMap, Visibility, pack, rasterize, shade
 from ace_slam_ros.synth.rendering.scene import Builder, cast_rays
 from ace_slam_ros.synth.rendering.textures import generator, painted
 from ace_slam_ros.synth.scenes.people import build_people
@@ -72,12 +72,12 @@ def test_depth_is_exact_against_brute_force(room, room_geometry, corridor):
     rng = np.random.default_rng(0)
     for world, facets in ((room, room_geometry), (corridor, unlit(corridor))):
         for T_44 in poses_of(world)[[40, 333, 700]]:
-            seen = rasterise(facets, T_44, CAMERA)
+            seen = rasterize(facets, T_44, CAMERA)
             uv = np.stack([rng.integers(0, 640, 300), rng.integers(0, 480, 300)], 1)
             rays = pixel_rays(uv) @ T_44[:3, :3].T
             distance, index = cast_rays(facets.corners_NK3, T_44[:3, 3], rays)
             np.testing.assert_allclose(depth_of(seen)[uv[:, 1], uv[:, 0]], distance, rtol=2e-5)
-            # Coplanar neighbours may share an edge pixel; anywhere else the facet is the same.
+            # Coplanar neighbors may share an edge pixel; anywhere else the facet is the same.
             assert np.mean(seen.facet_HW[uv[:, 1], uv[:, 0]] == index) > 0.99
             assert (seen.facet_HW >= 0).all(), "a hole in the world"
 
@@ -87,21 +87,21 @@ def test_depth_is_exact_against_brute_force(room, room_geometry, corridor):
        st.floats(-0.6, 0.6), st.integers(5, 10))
 def test_polygons_around_the_camera_match_brute_force(x, y, yaw, pitch, roll, sides):
     b = Builder(np.random.default_rng(1), texel_m=0.05)
-    grey = painted((120.0, 120.0, 120.0))
-    b.prism((0.3, 1.9, 0.2), (0.3, 0.7), 1.5, sides, grey, grey)
-    b.prism((-1.8, -0.4, -0.3), (0.5, 0.2), 1.2, sides, grey, grey)
-    b.box((0, 0, -1.2), (9.0, 9.0, 0.4), grey, "t")
+    gray = painted((120.0, 120.0, 120.0))
+    b.prism((0.3, 1.9, 0.2), (0.3, 0.7), 1.5, sides, gray, gray)
+    b.prism((-1.8, -0.4, -0.3), (0.5, 0.2), 1.2, sides, gray, gray)
+    b.box((0, 0, -1.2), (9.0, 9.0, 0.4), gray, "t")
     scene = b.build()
     camera = Camera(64, 48, 40.0, 40.0, 31.5, 23.5)
     facets = pack(scene.surfaces, [s.albedo for s in scene.surfaces])
     T_44 = pose_of_state(np.array([x, y, 0.6, yaw, pitch, roll]))
-    seen = rasterise(facets, T_44, camera)
+    seen = rasterize(facets, T_44, camera)
     v, u = np.mgrid[0:48, 0:64]
     rays = pixel_rays(np.stack([u.ravel(), v.ravel()], 1), camera) @ T_44[:3, :3].T
     distance, _ = cast_rays(facets.corners_NK3, T_44[:3, 3], rays)
     expected = np.where(np.isfinite(distance), distance, 0).reshape(48, 64)
     wrong = np.abs(depth_of(seen) - expected) > 1e-4 * np.maximum(expected, 1)
-    assert wrong.sum() <= 2  # pixel centres that lie on an edge to the last bit
+    assert wrong.sum() <= 2  # pixel centers that lie on an edge to the last bit
 
 
 def test_image_and_depth_of_two_poses_agree(room):
@@ -130,9 +130,9 @@ def test_image_and_depth_of_two_poses_agree(room):
 def test_depth_noise_follows_the_model(room, room_geometry):
     model = SensorModel()
     sensor = Sensor(model, CAMERA, SEED)
-    scaled, depths, neighbours = [], [], []
+    scaled, depths, neighbors = [], [], []
     for number, T_44 in enumerate(poses_of(room, 125)):
-        seen = rasterise(room_geometry, T_44, CAMERA)
+        seen = rasterize(room_geometry, T_44, CAMERA)
         clean = depth_of(seen)
         measured = sensor.measure(clean, room_geometry, seen, number)
         keep = (measured > 0) & (clean < 4.8)
@@ -141,7 +141,7 @@ def test_depth_noise_follows_the_model(room, room_geometry):
         scaled.append(error[keep])
         depths.append(clean[keep])
         both = keep[:, 1:] & keep[:, :-1]
-        neighbours.append((error[:, 1:] * error[:, :-1])[both].mean())
+        neighbors.append((error[:, 1:] * error[:, :-1])[both].mean())
         assert measured.max() <= model.max_depth_m
         assert not ((measured > 0) & (clean > 5.2)).any()
     error, depth = np.concatenate(scaled), np.concatenate(depths)
@@ -149,18 +149,18 @@ def test_depth_noise_follows_the_model(room, room_geometry):
         part = error[(depth > low) & (depth < high)]
         assert len(part) > 20_000
         assert abs(part.mean()) < 0.05 and 0.93 < part.std() < 1.07
-    assert 0.1 < np.mean(neighbours) < 0.8, "noise is a little correlated"
+    assert 0.1 < np.mean(neighbors) < 0.8, "noise is a little correlated"
 
 
 def test_depth_steps_and_shadow_beside_a_near_object():
     b = Builder(np.random.default_rng(0), texel_m=0.02)
-    grey = painted((128.0, 128.0, 128.0))
+    gray = painted((128.0, 128.0, 128.0))
     with b.frame(0, 3.0, 0, np.pi):  # a wall 3 m in front of a camera that looks along +y
-        b.wall_panel(-4, -3, 8, 6, grey)
+        b.wall_panel(-4, -3, 8, 6, gray)
     with b.frame(0, 1.0, 0, np.pi):
-        b.wall_panel(-0.1, -0.1, 0.2, 0.2, grey)
+        b.wall_panel(-0.1, -0.1, 0.2, 0.2, gray)
     facets = pack(b.surfaces, [s.albedo for s in b.surfaces])
-    seen = rasterise(facets, pose_of_state(np.array([0, 0, 0, np.pi / 2, 0, 0])), CAMERA)
+    seen = rasterize(facets, pose_of_state(np.array([0, 0, 0, np.pi / 2, 0, 0])), CAMERA)
     clean = depth_of(seen)
     quiet = SensorModel(depth_noise_m=0.0, depth_noise_per_m=0.0)
     valid = np.stack([
@@ -231,7 +231,7 @@ def test_lighting_is_the_same_room_in_another_light(room, room_geometry):
     assert len(evening.scene.surfaces) == len(room.scene.surfaces)
     other = unlit(evening)
     for T_44 in poses_of(room, 250):
-        a, b = rasterise(room_geometry, T_44, CAMERA), rasterise(other, T_44, CAMERA)
+        a, b = rasterize(room_geometry, T_44, CAMERA), rasterize(other, T_44, CAMERA)
         np.testing.assert_array_equal(a.inverse_depth_HW, b.inverse_depth_HW)
         np.testing.assert_array_equal(
             shade(room_geometry, a, T_44, CAMERA), shade(other, b, T_44, CAMERA))
@@ -257,15 +257,15 @@ def test_movers_cover_up_to_two_fifths_and_the_twin_has_none():
     for number in range(0, world.default_frames, 25):
         time_s = number / RATE_HZ
         placed = facets.moved(np.concatenate([w.parts(time_s) for w in walkers]))
-        seen = rasterise(placed, path.pose(time_s), CAMERA)
+        seen = rasterize(placed, path.pose(time_s), CAMERA)
         moving = placed.part_N[seen.facet_HW] >= 0
         share.append(moving.mean())
         assert (depth_of(seen)[moving] > 0.4).all()
     assert 0.1 < np.mean(share) < 0.35 and 0.3 < np.max(share) < 0.42
     np.testing.assert_array_equal(path.pose(9.0), twin.path().pose(9.0))
-    still = rasterise(unlit(twin), path.pose(2.0), CAMERA)
+    still = rasterize(unlit(twin), path.pose(2.0), CAMERA)
     placed = facets.moved(np.concatenate([w.parts(2.0) for w in walkers]))
-    seen = rasterise(placed, path.pose(2.0), CAMERA)
+    seen = rasterize(placed, path.pose(2.0), CAMERA)
     background = placed.part_N[seen.facet_HW] < 0
     np.testing.assert_array_equal(depth_of(seen)[background], depth_of(still)[background])
 
@@ -288,7 +288,7 @@ def test_motion_is_hand_held_and_keeps_its_distance(name, room, corridor):
 
 def test_views_have_depth_in_range(room, room_geometry, corridor):
     for world, facets in ((room, room_geometry), (corridor, unlit(corridor))):
-        depths = [depth_of(rasterise(facets, T, CAMERA)) for T in poses_of(world, 90)]
+        depths = [depth_of(rasterize(facets, T, CAMERA)) for T in poses_of(world, 90)]
         in_range = np.array([np.mean((d > 0.4) & (d < 5)) for d in depths])
         assert in_range.mean() > 0.8 and in_range.min() > 0.5
         assert all(0.8 < d.mean() < 4.2 for d in depths)
@@ -300,8 +300,8 @@ def test_every_view_has_texture(room):
     for number, T_44 in enumerate(poses_of(room, 75)):
         view = room.view(T_44)
         image = sensor.expose(view.image, facet_edges(view.visibility.facet_HW), number, 0.0)
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        corners = cv2.goodFeaturesToTrack(grey, 500, 0.02, 8)
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        corners = cv2.goodFeaturesToTrack(gray, 500, 0.02, 8)
         cells = {(int(x) // 160, int(y) // 160) for x, y in corners.reshape(-1, 2)}
         assert len(corners) > 120 and len(cells) >= 7
 

@@ -53,8 +53,8 @@ def test_odometry_predicts_the_motion(tracker):
 def test_a_camera_that_is_held_is_answered_before_the_head_runs(tracker, monkeypatch):
     held = RefinedPose(MOVE, np.eye(6), inliers=60, tracks=100)
     monkeypatch.setattr(tracker._local, "refine", lambda *a, **k: held)
-    order, described = [], tracker._localiser.describe
-    monkeypatch.setattr(tracker._localiser, "describe",
+    order, described = [], tracker._localizer.describe
+    monkeypatch.setattr(tracker._localizer, "describe",
                         lambda frame: order.append("head") or described(frame))
     result = tracker.process(make_frame(1), lambda pose, _: order.append(pose))
     assert order[0] is MOVE and order[1] == "head" and len(order) == 2
@@ -75,7 +75,7 @@ def test_a_correction_is_no_motion():
     model.moved(100_000_000, exp_se3(np.array([0.01, 0, 0, 0, 0, 0])))
     model.moved(200_000_000, exp_se3(np.array([5.0, 0, 0, 0, 0, 0])), corrected=True)
     assert np.allclose(model.predict(300_000_000)[:3, 3], [5.01, 0, 0])
-    assert model.travelled_m == pytest.approx(0.01)
+    assert model.traveled_m == pytest.approx(0.01)
 
 
 def test_where_a_camera_was_lost_is_known_for_a_second_and_follows_corrections():

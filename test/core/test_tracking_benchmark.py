@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from report import Report  # noqa: E402
-from tracking_ablations import ABLATIONS, ablate, check, compared, summarised  # noqa: E402
+from tracking_ablations import ABLATIONS, ablate, check, compared, summarized  # noqa: E402
 from tracking_report import _ablations  # noqa: E402
 from tracking_runs import Runs, Sequence, first_lost_s, map_ate_m, shortened, thinned  # noqa: E402
 
@@ -49,7 +49,7 @@ def sequence(tmp_path):
 def test_a_component_is_judged_by_the_median_of_its_runs():
     runs = {str(n): compared(went(0.01), went(ate), "ate_m")
             for n, ate in enumerate((0.008, 0.011, 0.5))}
-    row = summarised(runs)
+    row = summarized(runs)
     assert row["ratio"] == pytest.approx(1.1) and row["ratios"] == pytest.approx((0.8, 50.0))
     report = Report("tracking")
     check(report, {"no window": row, "no graph": {**row, "ratio": 0.99}})
@@ -59,7 +59,7 @@ def test_a_component_is_judged_by_the_median_of_its_runs():
 def test_a_lost_run_is_told_as_lost_and_is_worse_than_any_error():
     run = compared(went(0.01), went(0.002, lost=40) | {"lost_at_s": 1.5}, "ate_m")
     assert run.ratio == math.inf and run.without_m == 0.002
-    row = {**summarised({"room_1": run, "room_2": compared(went(0.01), went(0.012), "ate_m")}),
+    row = {**summarized({"room_1": run, "room_2": compared(went(0.01), went(0.012), "ate_m")}),
            "figure": "ate_m", "why": ""}
     page = "\n".join(_ablations({"ablations": {"no motion prior": row}}))
     assert "1.00 → 0.20, lost 40 of 100 frames, first at 1.5 s" in page
@@ -70,7 +70,7 @@ def test_a_lost_run_is_told_as_lost_and_is_worse_than_any_error():
 
 def test_a_run_that_fails_is_no_worth_of_the_component():
     failed = compared(went(0.01), {"failed": "Traceback\nKeyError: 15"}, "ate_m")
-    row = {**summarised({"a": failed, "b": compared(went(0.01), went(0.02), "ate_m")}),
+    row = {**summarized({"a": failed, "b": compared(went(0.01), went(0.02), "ate_m")}),
            "figure": "ate_m", "why": ""}
     assert row["ratio"] is None
     report = Report("tracking")

@@ -19,7 +19,7 @@ from procedural import dead_leaves, noise_bank  # noqa: E402
 from recipe import Recipe, Stage  # noqa: E402
 from train_encoder import train  # noqa: E402
 
-from ace_slam_ros.core.encoders.network import fold_normalisation, normalise
+from ace_slam_ros.core.encoders.network import fold_normalization, normalize
 from ace_slam_ros.core.encoders.tiny import EncoderNetwork  # noqa: E402
 from ace_slam_ros.synth.worlds import CAMERA, make_world  # noqa: E402
 
@@ -31,7 +31,7 @@ def pool():
 
 
 def brightest(image):
-    """Centre (x, y) of the only spot of an otherwise dark image, or None."""
+    """Center (x, y) of the only spot of an otherwise dark image, or None."""
     found = np.argwhere(image > 80)[:, ::-1]
     if len(found) == 0 or np.ptp(found, axis=0).max() > 30:  # not in view, or mirrored too
         return None
@@ -81,7 +81,7 @@ def test_world_correspondences_agree_with_the_exact_geometry():
     items = list(world.frames(24, start=0, step=12))
     depth = np.stack([i.clean_depth_m[::2, ::2] for i in items]).astype(np.float16)
     poses = np.stack([i.T_world_cam_44 for i in items])
-    shots = worlds.Shots(np.stack([i.frame.grey for i in items]), depth, poses,
+    shots = worlds.Shots(np.stack([i.frame.gray for i in items]), depth, poses,
                          worlds.partners(depth, poses))
     assert {(0, 1), (1, 0)} == set(map(tuple, shots.partners_P2.tolist()))
     pixels = np.random.default_rng(0).uniform(20, 460, (200, 2))
@@ -141,7 +141,7 @@ def test_a_miniature_training_improves_and_resumes(tmp_path):
     assert state["step"] == 40
     assert state["log"][-1][3] > 4 / (3 * 64)  # untrained: one of all cells
     path = train(recipe, tmp_path, torch.device("cpu"), progress=False)  # nothing left to do
-    network = fold_normalisation(EncoderNetwork())
+    network = fold_normalization(EncoderNetwork())
     network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     assert path.stat().st_size < 2_000_000
     views = torch.from_numpy(Data(recipe, tmp_path).batch(7)["images"])
@@ -160,7 +160,7 @@ def test_merging_makes_both_descriptors_count_the_same():
         dead_leaves(np.random.default_rng([1, k]), bank, 128) for k in range(24)
     ])[:, None].astype(np.float32))
     fit_merging(network, views.split(6), seed=0)
-    image = normalise(views)
+    image = normalize(views)
     with torch.inference_mode():
         learned, edges = network.learned(image), network.edges(image)
         merged = network(views)

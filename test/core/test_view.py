@@ -75,11 +75,11 @@ def test_a_run_is_recorded(tmp_path):
         assert entity in told.stdout, told.stdout[-2000:] + told.stderr[-500:]
 
 
-def test_colours_follow_places(tmp_path):
+def test_colors_follow_places(tmp_path):
     pytest.importorskip("rerun", reason="rerun-sdk is not installed (optional)")
     shown = view.RerunView(None, SlamConfig(), None)
     line = np.linspace([0, 0, 0], [4, 2, 1], 50)
     colors = shown._colors(line)
     assert colors.shape == (50, 3) and (np.diff(colors.astype(int), axis=0) >= 0).all()
-    assert np.array_equal(shown._colors(line[10:20]), colors[10:20]), "a place keeps its colour"
+    assert np.array_equal(shown._colors(line[10:20]), colors[10:20]), "a place keeps its color"
     assert shown._colors(np.empty((0, 3))).shape == (0, 3)

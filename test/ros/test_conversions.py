@@ -105,7 +105,7 @@ def test_velocity_of_a_turning_drive():
 
 
 @pytest.mark.parametrize("image", [IMAGE, IMAGE[..., 0], np.asfortranarray(IMAGE), IMAGE[:, ::2]])
-def test_colour_round_trip(image):
+def test_color_round_trip(image):
     msg = image_to_msg(image, 123456789012, "cam")
     assert np.array_equal(image_from_msg(msg), image)
     assert (stamp_to_ns(msg.header.stamp), msg.header.frame_id) == (123456789012, "cam")
@@ -122,9 +122,9 @@ def test_padded_rows_and_bgr():
 def test_depth_encodings():
     expected = DEPTH_MM.astype(np.float32) / 1000
     assert np.array_equal(depth_from_msg(image_to_msg(DEPTH_MM, 1, "cam")), expected)
-    metres = expected.copy()
-    metres[0, :3] = [np.nan, np.inf, -1.0]
-    found = depth_from_msg(image_to_msg(metres, 1, "cam"))
+    meters = expected.copy()
+    meters[0, :3] = [np.nan, np.inf, -1.0]
+    found = depth_from_msg(image_to_msg(meters, 1, "cam"))
     assert not found[0, :3].any() and np.array_equal(found[1:], expected[1:])
     big = image_to_msg(DEPTH_MM, 1, "cam")
     big.is_bigendian, big.data = 1, byte_array(DEPTH_MM.byteswap())
@@ -204,8 +204,8 @@ def test_cloud_bytes():
 
 
 @pytest.mark.parametrize(("depth", "words"), [
-    (np.full((24, 32), 1500.0, np.float32), "look like millimetres"),
-    (np.full((24, 32), 2, np.uint16), "look like metres"),
+    (np.full((24, 32), 1500.0, np.float32), "look like millimeters"),
+    (np.full((24, 32), 2, np.uint16), "look like meters"),
 ])
 def test_depth_of_another_unit_is_refused(depth, words):
     color, info = image_to_msg(IMAGE, 1, "c"), camera_to_msg(CAMERA, 1, "c")

@@ -36,7 +36,7 @@ def test_only_what_nobody_holds_is_removed(tmp_path):
     assert remove_dead_segments(tmp_path / "nowhere") == 0
 
 
-def test_a_real_participant_is_recognised(tmp_path):
+def test_a_real_participant_is_recognized(tmp_path):
     """FastDDS names and locks its segments as this module believes."""
     code = ("import ace_slam_ros.ros, rclpy, sys\nrclpy.init()\nn = rclpy.create_node('holder')\n"
             "print('up', flush=True)\nsys.stdin.read()")

@@ -45,7 +45,7 @@ def _demo(*arguments: object) -> subprocess.CompletedProcess[str]:
         capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-def test_demo_maps_relocalises_and_saves(tmp_path: Path) -> None:
+def test_demo_maps_relocalizes_and_saves(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = _demo(_bag(tmp_path / "bag"), "--out", out)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -48,7 +48,7 @@ def _summary(**changes: object) -> RunSummary:
         "keyframes": 9, "ate_rmse_m": 0.01, "raw_ate_rmse_m": 0.02, "rpe_trans_m_per_s": 0.01,
         "latency_ms": Latency(20.0, 30.0), "fps": 30.0, "realtime_factor": 1.0,
         "map_bytes": 800_000, "keyframe_bytes": 1, "peak_rss_mb": 1.0, "weights_version": 5,
-        "initialised_at_frame": 0, "device": "cpu", "config": {}, "version": "0",
+        "initialized_at_frame": 0, "device": "cpu", "config": {}, "version": "0",
         "extra": {"undelivered": 0, "tracker_cpu_ms": 31.0,
                   "weights_versions": {"tracker": 5, "relocalizer": 6}},
     }
@@ -60,8 +60,8 @@ def test_reference_undoes_any_map_frame(twist: list[float]) -> None:
     truth = _walk()
     T_44 = exp_se3(np.array(twist))
     reference = Reference(_moved(truth, T_44), truth)
-    metres, degrees = reference.error(int(STAMPS[40]), T_44 @ truth.T_map_cam_N44[40])
-    assert metres < 1e-9 and degrees < 1e-5
+    meters, degrees = reference.error(int(STAMPS[40]), T_44 @ truth.T_map_cam_N44[40])
+    assert meters < 1e-9 and degrees < 1e-5
 
 
 def test_reference_measures_a_wrong_pose() -> None:
@@ -69,8 +69,8 @@ def test_reference_measures_a_wrong_pose() -> None:
     reference = Reference(truth, truth)
     offset = make_pose(exp_se3(np.array([0, 0, 0, 0, 0, math.radians(2.0)]))[:3, :3],
                        np.array([0.03, 0.0, 0.0]))
-    metres, degrees = reference.error(int(STAMPS[40]), truth.T_map_cam_N44[40] @ offset)
-    assert metres == pytest.approx(0.03, abs=1e-6) and degrees == pytest.approx(2.0, abs=1e-4)
+    meters, degrees = reference.error(int(STAMPS[40]), truth.T_map_cam_N44[40] @ offset)
+    assert meters == pytest.approx(0.03, abs=1e-6) and degrees == pytest.approx(2.0, abs=1e-4)
 
 
 def test_rotation_is_fixed_even_when_the_camera_hardly_moved() -> None:
@@ -125,7 +125,7 @@ def test_checks_pass_and_fail() -> None:
     assert all(check.passed for check in checks(_summary(), answers, limits))
     bad = checks(_summary(ate_rmse_m=0.026, lost=20), answers[1:], limits)
     assert [c.name for c in bad if not c.passed] == [
-        "trajectory", "relocalisation", "tracked share"]
+        "trajectory", "relocalization", "tracked share"]
 
 
 def test_nothing_tracked_fails_whatever_the_limits() -> None:

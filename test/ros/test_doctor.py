@@ -114,11 +114,11 @@ def test_a_good_camera_is_good():
 
 
 def test_units_frames_sizes_and_gap():
-    metres_as_millimetres = np.full((120, 160), 1500.0, np.float32)
-    with camera("/bad", depth=metres_as_millimetres, depth_frame="depth_optical_frame",
+    metres_as_millimeters = np.full((120, 160), 1500.0, np.float32)
+    with camera("/bad", depth=metres_as_millimeters, depth_frame="depth_optical_frame",
                 depth_late_s=0.012, hz=20.0):
         found = look("/bad", **{"ros.slop_s": 0.005})
-    assert "values look like millimetres" in found["/bad/depth/image", PROBLEM]
+    assert "values look like millimeters" in found["/bad/depth/image", PROBLEM]
     assert "align_depth" in found["depth registration", PROBLEM]
     assert "ros.slop_s=0.0" in found["sync gap", PROBLEM]
     assert ("/bad/rgb/image", GOOD) in found

@@ -97,11 +97,11 @@ def test_a_lost_robot_is_recovered(example, context, monkeypatch):
         assert recovery.spin(20.0, lambda: recovery.lost_for_s() > 0.05)
         turned = []
         assert recovery.recover(turn=lambda: turned.append(1)) is example.RecoveryResult.RECOVERED
-        assert len(turned) == 2, "it turns after each view that is not recognised"
+        assert len(turned) == 2, "it turns after each view that is not recognized"
         assert recovery.is_tracking and recovery.lost_for_s() == 0.0
         guess = robot.guesses[-1]
         assert guess.header.frame_id == "map" and guess.header.stamp.sec == 7
-        # a rotation error of the camera moves the base, which is half a metre away
+        # a rotation error of the camera moves the base, which is half a meter away
         assert guess.pose.covariance[0] > 1.1e-4
     finally:
         recovery.close()

@@ -131,9 +131,9 @@ def test_stamps_far_from_the_clock_are_told(graph):
     inputs = ImageInputs(make("tracker"), RosConfig(), lambda pair: None)
     now_ns = 10**18
     assert not inputs.clock_problem(now_ns), "nothing has arrived"
-    inputs.synchroniser.add_color(Image(header=make_header(now_ns - 9 * 10**9, "c")))
+    inputs.synchronizer.add_color(Image(header=make_header(now_ns - 9 * 10**9, "c")))
     assert not inputs.clock_problem(now_ns)
-    inputs.synchroniser.add_color(Image(header=make_header(now_ns + 11 * 10**9, "c")))
+    inputs.synchronizer.add_color(Image(header=make_header(now_ns + 11 * 10**9, "c")))
     assert "use_sim_time" in inputs.clock_problem(now_ns)
 
 

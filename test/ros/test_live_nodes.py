@@ -69,8 +69,8 @@ def test_tracks_and_maps(system):
     system.probe.spin_until(lambda: len(system.probe.odometry) >= len(POSES), "odometry")
     pose = system.probe.pose_of(status)
     assert pose.header.frame_id == "map"
-    metres, radians = pose_error(pose_from_msg(pose.pose.pose), expected_base(POSES[-1]))
-    assert metres < 0.03 and radians < 0.03
+    meters, radians = pose_error(pose_from_msg(pose.pose.pose), expected_base(POSES[-1]))
+    assert meters < 0.03 and radians < 0.03
     # status.raw_pose is of the camera: base and camera differ by the optical rotation alone
     raw, T_world_cam = raws[-1]
     assert pose_error(raw, expected_base(T_world_cam) @ T_BODY_OPTICAL)[1] < 0.05
@@ -99,8 +99,8 @@ def test_relocalizes_from_image_and_newest_frame(system):
             answer = system.probe.call("relocalize", request)
         assert answer.success and answer.reason == Relocalize.Response.OK, answer.message
         T_map_cam = pose_from_msg(answer.pose.pose.pose)
-        metres, radians = pose_error(T_map_cam, T_BODY_OPTICAL @ POSES[9])
-        assert metres < 0.05 and radians < 0.05
+        meters, radians = pose_error(T_map_cam, T_BODY_OPTICAL @ POSES[9])
+        assert meters < 0.05 and radians < 0.05
         assert answer.weights_version > 1 and answer.latency_ms > 0
         assert answer.pose.header.frame_id == "map"
     newest = system.probe.call("relocalize", Relocalize.Request())
@@ -195,8 +195,8 @@ def test_a_bag_in_a_loop_is_tracked_each_time(system):
             states.append(system.show(T_world_cam))
         assert [s.state for s in states][-1] == SlamStatus.TRACKING
         assert states[-1].map_id == before.map_id
-        metres, _ = pose_error(found_pose(system, states[-1]), expected_base(POSES[13]))
-        assert metres < 0.05
+        meters, _ = pose_error(found_pose(system, states[-1]), expected_base(POSES[13]))
+        assert meters < 0.05
 
 
 def test_two_namespaces_do_not_disturb_each_other(system, tmp_path):
@@ -246,8 +246,8 @@ def test_save_reset_load(system):
     assert system.probe.call("reset", Trigger.Request()).success
     new = system.show(POSES[6])
     assert new.map_id != old.map_id and new.state == SlamStatus.TRACKING
-    metres, _ = pose_error(found_pose(system, new), np.eye(4))
-    assert metres < 0.01, "a new map starts at the origin"
+    meters, _ = pose_error(found_pose(system, new), np.eye(4))
+    assert meters < 0.01, "a new map starts at the origin"
     status = system.show(POSES[6])
     deadline = time.monotonic() + PATIENCE_S
     while status.weights_version <= new.weights_version and time.monotonic() < deadline:
@@ -261,8 +261,8 @@ def test_save_reset_load(system):
     assert status.map_id == old.map_id
     while status.state != SlamStatus.TRACKING and time.monotonic() < deadline:
         status = system.show(POSES[6])
-    metres, _ = pose_error(found_pose(system, status), expected_base(POSES[6]))
-    assert metres < 0.05
+    meters, _ = pose_error(found_pose(system, status), expected_base(POSES[6]))
+    assert meters < 0.05
 
 
 def test_map_services_explain_refusals(system):
@@ -303,8 +303,8 @@ def test_tracker_killed_and_restarted_finds_the_map(system):
     system.nodes["tracker"].wait_for(", segment ")
     status = [system.show(T) for T in POSES[8:11]][-1]
     assert (status.state, status.map_id) == (SlamStatus.TRACKING, before.map_id)
-    metres, _ = pose_error(found_pose(system, status), expected_base(POSES[10]))
-    assert metres < 0.05
+    meters, _ = pose_error(found_pose(system, status), expected_base(POSES[10]))
+    assert meters < 0.05
 
 
 def test_signals_end_cleanly(system):

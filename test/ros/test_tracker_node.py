@@ -16,7 +16,7 @@ from ace_slam_ros.core.data.submaps import explain, first_pose
 from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, make_pose
 from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.msg import SlamStatus
-from ace_slam_ros.ros.inputs.synchroniser import ImagePair
+from ace_slam_ros.ros.inputs.synchronizer import ImagePair
 from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
 from ace_slam_ros.ros.nodes import base as node_base
 from ace_slam_ros.ros.nodes.tracker import TrackerNode

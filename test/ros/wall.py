@@ -19,18 +19,18 @@ _WALLS = [
 
 
 def _texture(seed: int) -> np.ndarray:
-    """Random shapes and noise of several sizes: something to recognise everywhere."""
+    """Random shapes and noise of several sizes: something to recognize everywhere."""
     rng = np.random.default_rng(seed)
     image = np.full((1000, 1750, 3), 128, np.uint8)
     for size in np.geomspace(250, 12, 1500):
-        centre = (int(rng.integers(0, 1750)), int(rng.integers(0, 1000)))
+        center = (int(rng.integers(0, 1750)), int(rng.integers(0, 1000)))
         axes = (int(size * rng.uniform(0.3, 1)) + 1, int(size * rng.uniform(0.3, 1)) + 1)
         color = tuple(int(c) for c in rng.integers(20, 235, 3))
         if rng.random() < 0.5:
-            cv2.ellipse(image, centre, axes, float(rng.uniform(0, 180)), 0, 360, color, -1)
+            cv2.ellipse(image, center, axes, float(rng.uniform(0, 180)), 0, 360, color, -1)
         else:
-            corner = (centre[0] + axes[0], centre[1] + axes[1])
-            cv2.rectangle(image, centre, corner, color, -1)
+            corner = (center[0] + axes[0], center[1] + axes[1])
+            cv2.rectangle(image, center, corner, color, -1)
     noise = cv2.resize(rng.normal(0, 14, (500, 875, 3)).astype(np.float32), (1750, 1000))
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
@@ -43,7 +43,7 @@ class Wall:
         self._rng = np.random.default_rng(seed)
 
     def look(self, T_world_cam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (RGB image, uint16 depth in millimetres)."""
+        """Return (RGB image, uint16 depth in millimeters)."""
         T_cam_world = invert_pose(T_world_cam)
         v, u = np.mgrid[0:CAMERA.height, 0:CAMERA.width].astype(np.float64)
         rays = np.stack([(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy,

@@ -33,7 +33,7 @@ class SensorConfig(Checked):
         1.0, "standard deviation of an image measurement", "px", 0.05, 10.0)
 
     readout_s: float = param(
-        -1.0, "time from the first row of the colour image to the last (rolling shutter), the "
+        -1.0, "time from the first row of the color image to the last (rolling shutter), the "
         "stamp being that of the first; 0 = all rows at once, negative = measured while tracking",
         "s", -1.0, 0.1)
 
@@ -69,7 +69,7 @@ class FeatureConfig(Checked):
 
     mode: str = param(
         "dense", "dense: the cells of the grid with most texture; sparse: of these only the ones "
-        "with more texture than their neighbours, or the encoder's own keypoints (superpoint)",
+        "with more texture than their neighbors, or the encoder's own keypoints (superpoint)",
         choices=("dense", "sparse"))
     count: int = param(1200, "features per frame at most", "", 50, 20000)
 
@@ -84,11 +84,11 @@ class HeadConfig(Checked):
         "homogeneous points (ACE)", choices=("affine", "trimlp", "hommlp"))
     experts_per_word: int = param(64, "places one word may stand for (aliasing)", "", 1, 255)
     max_experts: int = param(
-        29000, "experts at most, 34 bytes each with 8 inputs; beyond, every cubic metre keeps "
+        29000, "experts at most, 34 bytes each with 8 inputs; beyond, every cubic meter keeps "
         "those that most keyframes confirmed", "", 100, 1000000)
     inputs: int = param(
         8, "principal directions of a descriptor around its word that an expert uses", "", 1, 16)
-    neighbours: int = param(1, "nearest words a feature belongs to", "", 1, 8)
+    neighbors: int = param(1, "nearest words a feature belongs to", "", 1, 8)
     ridge: float = param(
         0.1, "ridge of the expert fit in units of samples of unit variance", "", 1e-6, 100.0)
     new_expert_m: float = param(
@@ -165,7 +165,7 @@ class TrackerConfig(Checked):
     surfaces: bool = param(
         True, "where texture is missing, follow the surfaces of the nearest keyframe instead")
     frame_budget_ms: float = param(
-        25.0, "time per frame a live tracker keeps to by relocalising only some frames and, if "
+        25.0, "time per frame a live tracker keeps to by relocalizing only some frames and, if "
         "that is not enough, refining against one keyframe instead of two; 0 = do all on every "
         "frame", "ms", 0.0, 10000.0)
     frame_deadline_ms: float = param(
@@ -226,7 +226,7 @@ class RelocalizerConfig(Checked):
         "tells places apart that look alike; only higher values than that one count", "",
         0.01, 1.0)
     pose_sigma_m: float = param(
-        0.005, "what one frame cannot show of its pose (shutter, colour and depth of different "
+        0.005, "what one frame cannot show of its pose (shutter, color and depth of different "
         "instants), added to its covariance", "m", 0.0, 1.0)
     pose_sigma_deg: float = param(0.3, "the same for the rotation", "deg", 0.0, 45.0)
     queue: int = param(16, "callers that may wait; more are answered BUSY", "", 1, 1000)
@@ -248,7 +248,7 @@ class RosConfig(Checked):
     forward_initialpose: bool = param(
         False, "relocalizer: send each pose found in the newest frame to the topic initialpose, "
         "as pose of base_frame (for AMCL and for the tracker)")
-    color_transport: str = param("raw", "colour transport", choices=("raw", "compressed"))
+    color_transport: str = param("raw", "color transport", choices=("raw", "compressed"))
     depth_transport: str = param("raw", "depth transport", choices=("raw", "compressedDepth"))
     slop_s: float = param(0.02, "largest stamp gap of an image pair", "s", 0.0, 1.0)
     map_dir: str = param("", "map folder to load at start and to save to; empty = none")

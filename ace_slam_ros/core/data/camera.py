@@ -89,7 +89,7 @@ class Camera:
         return replace(self, distortion=(), distortion_model="plumb_bob")
 
     def scaled(self, factor: float) -> Camera:
-        """Return the camera of an image resized by `factor` (pixel centres at integers)."""
+        """Return the camera of an image resized by `factor` (pixel centers at integers)."""
         return replace(
             self,
             width=round(self.width * factor), height=round(self.height * factor),
@@ -98,13 +98,13 @@ class Camera:
         )
 
     def unproject(self, uv_N2: Float64Array, depth_m_N: Float64Array) -> Float64Array:
-        """Lift undistorted pixels (N, 2) with depth (N,) metres to camera-frame points (N, 3)."""
+        """Lift undistorted pixels (N, 2) with depth (N,) meters to camera-frame points (N, 3)."""
         x = (uv_N2[:, 0] - self.cx) / self.fx * depth_m_N
         y = (uv_N2[:, 1] - self.cy) / self.fy * depth_m_N
         return np.stack([x, y, depth_m_N], axis=1)
 
     def project(self, points_cam_N3: Float64Array) -> Float64Array:
-        """Project camera-frame points (N, 3) metres to undistorted pixels (N, 2)."""
+        """Project camera-frame points (N, 3) meters to undistorted pixels (N, 2)."""
         z = points_cam_N3[:, 2]
         return np.stack(
             [self.fx * points_cam_N3[:, 0] / z + self.cx,

@@ -14,13 +14,13 @@ def surface_depth(
     """Mean depth of each of N windows of k pixels.
 
     Args:
-        window_kN: (k, ...) measured depth in metres, 0 or NaN where there is none.
+        window_kN: (k, ...) measured depth in meters, 0 or NaN where there is none.
         sensor: range and noise.
         least: fewer pixels in range are no measurement.
         slope: spread that a slanted surface explains, as a share of the depth.
 
     Returns:
-        (...) float32 metres, NaN where too little is measured or it spreads by more than slope
+        (...) float32 meters, NaN where too little is measured or it spreads by more than slope
         and four standard deviations of noise.
     """
     good = (window_kN >= sensor.min_depth_m) & (window_kN <= sensor.max_depth_m)
@@ -49,7 +49,7 @@ def point_depth(
 
 
 def cell_depth(depth_m: Float32Array, stride: int, sensor: SensorConfig) -> Float32Array:
-    """Mean depth (h, w) of the 4x4 pixels around each cell centre, NaN unless one surface."""
+    """Mean depth (h, w) of the 4x4 pixels around each cell center, NaN unless one surface."""
     first = stride // 2 - 2
     h, w = depth_m.shape[0] // stride, depth_m.shape[1] // stride
     cells = depth_m[: h * stride, : w * stride].reshape(h, stride, w, stride)

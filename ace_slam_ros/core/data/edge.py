@@ -61,7 +61,7 @@ def odometry_edge(
 ) -> Edge:
     """Return the edge of a relative pose that the tracker estimated.
 
-    Its noise: hundreds of corners, followed to a fraction of a pixel, leave two millimetres; what
+    Its noise: hundreds of corners, followed to a fraction of a pixel, leave two millimeters; what
     they share (calibration, depth bias) is a percent of the step, the drift of a fair tracker.
     """
     step_m = float(np.linalg.norm(T_a_b[:3, 3]))

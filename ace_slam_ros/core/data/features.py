@@ -17,7 +17,7 @@ class Features:
     Attributes:
         descriptors_ND: (N, D) float32, unit norm.
         pixels_N2: (N, 2) float32 undistorted pixel of each feature.
-        points_cam_N3: (N, 3) float32 camera-frame points in metres; NaN rows where the frame has
+        points_cam_N3: (N, 3) float32 camera-frame points in meters; NaN rows where the frame has
             no depth (RGB-only queries).
     """
 

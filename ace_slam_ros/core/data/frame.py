@@ -1,4 +1,4 @@
-"""One synchronised colour + depth image with its camera: what a sensor hands to the core."""
+"""One synchronized color + depth image with its camera: what a sensor hands to the core."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Frame:
 
     Attributes:
         stamp_ns: acquisition time, integer nanoseconds.
-        image: (H, W, 3) uint8 RGB or (H, W) uint8 grey.
-        depth_m: (H, W) float32 metres along the optical axis, 0 where there is no measurement;
+        image: (H, W, 3) uint8 RGB or (H, W) uint8 gray.
+        depth_m: (H, W) float32 meters along the optical axis, 0 where there is no measurement;
             None for an RGB-only query.
-        camera: intrinsics of both images (depth registered to colour).
+        camera: intrinsics of both images (depth registered to color).
 
     Raises:
         DataError: image, depth and camera sizes disagree, or a dtype is wrong.
@@ -48,15 +48,15 @@ class Frame:
             )
         if self.depth_m is not None and self.depth_m.shape != size:
             raise DataError(
-                f"depth is {self.depth_m.shape[1]}x{self.depth_m.shape[0]} but colour is "
-                f"{size[1]}x{size[0]}: register depth to colour (align_depth.enable on RealSense)"
+                f"depth is {self.depth_m.shape[1]}x{self.depth_m.shape[0]} but color is "
+                f"{size[1]}x{size[0]}: register depth to color (align_depth.enable on RealSense)"
             )
 
     @property
-    def grey(self) -> UInt8Image:
+    def gray(self) -> UInt8Image:
         """(H, W) uint8 luminance, computed once."""
         if self.image.ndim == 2:
             return self.image
-        if "grey" not in self._cache:
-            self._cache["grey"] = np.asarray(cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY))
-        return self._cache["grey"]
+        if "gray" not in self._cache:
+            self._cache["gray"] = np.asarray(cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY))
+        return self._cache["gray"]

@@ -22,7 +22,7 @@ class Keyframe:
         T_map_cam: (4, 4) camera-to-map pose at creation.
         descriptors_i8_ND: (N, D) int8; scaled to unit norm they are the descriptors.
         pixels_N2: (N, 2) float32 pixels.
-        points_cam_N3: (N, 3) float32 camera-frame points, metres, all finite.
+        points_cam_N3: (N, 3) float32 camera-frame points, meters, all finite.
         camera: intrinsics.
         reference: id and pose (this camera in that keyframe's) of the keyframe it was tracked
             against, as the tracker measured it; None for the first. It stays true when
@@ -43,7 +43,7 @@ class Keyframe:
         id: int, stamp_ns: int, T_map_cam: Float64Array, features: Features, camera: Camera,
         reference: tuple[int, Float64Array] | None = None,
     ) -> Keyframe:
-        """Quantise the features that have depth to eight bits a channel."""
+        """Quantize the features that have depth to eight bits a channel."""
         good = np.isfinite(features.points_cam_N3).all(axis=1)
         descriptors = features.descriptors_ND[good]
         largest = np.abs(descriptors).max(axis=1, keepdims=True, initial=1e-6)

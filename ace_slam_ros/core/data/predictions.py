@@ -12,8 +12,8 @@ class Predictions:
     """Scene coordinates of N features, several hypotheses each.
 
     Attributes:
-        coords_map_NS3: (N, S, 3) float32 metres in the map frame.
-        sigma_m_NS: (N, S) float32 standard deviation per axis, metres; inf where there is none.
+        coords_map_NS3: (N, S, 3) float32 meters in the map frame.
+        sigma_m_NS: (N, S) float32 standard deviation per axis, meters; inf where there is none.
     """
 
     coords_map_NS3: Float32Array

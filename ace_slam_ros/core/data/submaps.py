@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..geometry.arrays import Float64Array
 from .predictions import Predictions
 
-#: Twice as far as a map reaches to any side; a head of that many metres still stores offsets of
+#: Twice as far as a map reaches to any side; a head of that many meters still stores offsets of
 #: its experts in steps of 3 mm.
 SPACING_M = 200.0
 #: Unjoined segments at most: every further one makes those steps coarser.

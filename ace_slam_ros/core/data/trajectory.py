@@ -42,7 +42,7 @@ class Trajectory:
 
         Args:
             stamps_ns: (M,) int64 query stamps.
-            max_gap_ns: a query is invalid when both neighbours are further apart than twice this
+            max_gap_ns: a query is invalid when both neighbors are further apart than twice this
                 and neither lies within it, or when it lies outside the trajectory by more.
 
         Returns:
@@ -75,7 +75,7 @@ class Trajectory:
 
 
 def read_tum(path: Path) -> Trajectory:
-    """Read a trajectory in TUM format (`stamp tx ty tz qx qy qz qw`, seconds and metres).
+    """Read a trajectory in TUM format (`stamp tx ty tz qx qy qz qw`, seconds and meters).
 
     Raises:
         DataError: the file is missing or a line does not hold eight finite numbers.

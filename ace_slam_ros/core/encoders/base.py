@@ -1,4 +1,4 @@
-"""What an encoder is to the rest of the system: grey image in, unit-norm descriptors out."""
+"""What an encoder is to the rest of the system: gray image in, unit-norm descriptors out."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class EncoderSpec:
         dimension: descriptor width.
         receptive_field_px: side of the image window that a descriptor sees; None = whole image.
         size_multiple: image sides are padded to multiples of this.
-        normalisation: what is done to grey values before the first layer.
-        licence: of the published weights.
-        restricted: whether that licence forbids commercial use.
+        normalization: what is done to gray values before the first layer.
+        license: of the published weights.
+        restricted: whether that license forbids commercial use.
 
     Raises:
         EncoderError: the stride is odd or below four: texture and depth of a cell are taken from
-            an even number of pixels around its centre.
+            an even number of pixels around its center.
     """
 
     name: str
@@ -42,8 +42,8 @@ class EncoderSpec:
     dimension: int
     receptive_field_px: int | None
     size_multiple: int
-    normalisation: str
-    licence: str
+    normalization: str
+    license: str
     restricted: bool = False
 
     def __post_init__(self) -> None:
@@ -98,19 +98,19 @@ class Encoder(ABC):
         return self.spec.dimension
 
     @abstractmethod
-    def describe(self, grey_HW: UInt8Image) -> Tensor:
-        """Return (h, w, D) float32 unit-norm descriptors of a grey image, on `device`.
+    def describe(self, gray_HW: UInt8Image) -> Tensor:
+        """Return (h, w, D) float32 unit-norm descriptors of a gray image, on `device`.
 
         h = H // stride, w = W // stride. Cell (i, j) describes the image around pixel
         (s j + (s - 1) / 2, s i + (s - 1) / 2) for a stride s.
         """
 
-    def describe_in_parts(self, grey_HW: UInt8Image) -> Parts[Tensor]:
+    def describe_in_parts(self, gray_HW: UInt8Image) -> Parts[Tensor]:
         """Do as `describe`, with pauses."""
         yield from ()
-        return self.describe(grey_HW)
+        return self.describe(gray_HW)
 
-    def keypoints(self, grey_HW: UInt8Image) -> Keypoints | None:
+    def keypoints(self, gray_HW: UInt8Image) -> Keypoints | None:
         """Return the points the encoder detects; None when it has no detector of its own."""
         return None
 

@@ -17,7 +17,7 @@ class Codebook:
     Attributes:
         words_KD: (K, D) float32 unit-norm words.
         projection_DP: (D, P) float32 whitened principal directions of descriptor minus word.
-        coarse_GD: (G, D) float32 unit-norm centres of groups of words.
+        coarse_GD: (G, D) float32 unit-norm centers of groups of words.
         projected_KP: (K, P) float32 words in the projected directions.
     """
 
@@ -38,15 +38,15 @@ class Codebook:
         return Codebook(self.words_KD.to(device), self.projection_DP.to(device),
                         self.coarse_GD.to(device))
 
-    def nearest(self, descriptors_ND: Tensor, neighbours: int) -> Tensor:
-        """Return the nearest words (N, neighbours) int64, nearest first.
+    def nearest(self, descriptors_ND: Tensor, neighbors: int) -> Tensor:
+        """Return the nearest words (N, neighbors) int64, nearest first.
 
         On a CPU only the words of the four nearest groups are looked at: a sixteenth of the work
         of `nearest_exhaustive`, and the same first word for three of four descriptors. A GPU
         finishes the whole product sooner than the many small ones.
         """
         if descriptors_ND.is_cuda:
-            return self.nearest_exhaustive(descriptors_ND, neighbours)
+            return self.nearest_exhaustive(descriptors_ND, neighbors)
         d_ND = descriptors_ND.numpy()
         groups = len(self._coarse_GD)
         probes = min(_PROBES, groups)
@@ -54,14 +54,14 @@ class Codebook:
         order_M = np.argsort(group_M.reshape(-1), kind="stable")
         queries_MD = d_ND[order_M // probes]
         ends = np.cumsum(np.bincount(group_M.reshape(-1), minlength=groups))
-        values = np.full((len(order_M), neighbours), -2.0, np.float32)
-        slots = np.zeros((len(order_M), neighbours), np.int64)
+        values = np.full((len(order_M), neighbors), -2.0, np.float32)
+        slots = np.zeros((len(order_M), neighbors), np.int64)
         rows_M = np.arange(len(order_M))
         first, word = 0, 0
         for end, word_end in zip(ends, self._ends, strict=True):
             if end > first and word_end > word:
                 similarity = queries_MD[first:end] @ self._sorted_KD[word:word_end].T
-                found = min(neighbours, word_end - word)
+                found = min(neighbors, word_end - word)
                 if found == 1:  # the usual case, without a sort
                     slot = similarity.argmax(axis=1)
                     values[first:end, 0] = similarity[rows_M[:end - first], slot]
@@ -75,10 +75,10 @@ class Codebook:
         back[order_M] = rows_M
         values = values[back].reshape(len(d_ND), -1)
         slots = slots[back].reshape(len(d_ND), -1)
-        best = (values.argmax(axis=1)[:, None] if neighbours == 1
-                else np.argsort(-values, axis=1, kind="stable")[:, :neighbours])
+        best = (values.argmax(axis=1)[:, None] if neighbors == 1
+                else np.argsort(-values, axis=1, kind="stable")[:, :neighbors])
         return torch.from_numpy(self._order_K[np.take_along_axis(slots, best, axis=1)])
 
-    def nearest_exhaustive(self, descriptors_ND: Tensor, neighbours: int) -> Tensor:
+    def nearest_exhaustive(self, descriptors_ND: Tensor, neighbors: int) -> Tensor:
         """Slow twin of `nearest` that looks at every word."""
-        return (descriptors_ND @ self.words_KD.T).topk(neighbours, dim=1).indices
+        return (descriptors_ND @ self.words_KD.T).topk(neighbors, dim=1).indices

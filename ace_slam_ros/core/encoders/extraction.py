@@ -24,12 +24,12 @@ def extract_features(
 
     Args:
         encoder: the frozen encoder.
-        frame: colour and depth; without depth all cells qualify and points are NaN.
+        frame: color and depth; without depth all cells qualify and points are NaN.
         features: how many and which cells.
         sensor: depth range and noise.
 
     Returns:
-        At most `features.count` features: cell centres in row-major order of the grid, or, when
+        At most `features.count` features: cell centers in row-major order of the grid, or, when
         sparse and the encoder has a detector of its own, its keypoints, best first.
     """
     return at_once(extract_in_parts(encoder, frame, features, sensor))
@@ -40,10 +40,10 @@ def extract_in_parts(
 ) -> Parts[Features]:
     """Do as `extract_features`, with the pauses of the encoder."""
     if features.mode == "sparse":
-        keypoints = encoder.keypoints(frame.grey)
+        keypoints = encoder.keypoints(frame.gray)
         if keypoints is not None:
             return _keypoint_features(keypoints, frame, features.count, sensor)
-    grid_hwD = yield from encoder.describe_in_parts(frame.grey)
+    grid_hwD = yield from encoder.describe_in_parts(frame.gray)
     return _cell_features(grid_hwD, encoder.stride, frame, features, sensor)
 
 
@@ -52,7 +52,7 @@ def _cell_features(
 ) -> Features:
     """Choose cells by their texture and depth."""
     h, w = int(grid_hwD.shape[0]), int(grid_hwD.shape[1])
-    score_hw = texture(frame.grey, stride)[:h, :w]
+    score_hw = texture(frame.gray, stride)[:h, :w]
     if frame.depth_m is None:
         depth_hw = np.full((h, w), np.nan, np.float32)
         usable_hw = np.ones((h, w), bool)
@@ -61,8 +61,8 @@ def _cell_features(
         usable_hw = np.isfinite(depth_hw)
     chosen = choose_cells(score_hw, usable_hw, features)
     rows, columns = np.divmod(chosen, w)
-    centre = (stride - 1) / 2
-    pixels_N2 = np.stack([columns * stride + centre, rows * stride + centre], 1).astype(np.float32)
+    center = (stride - 1) / 2
+    pixels_N2 = np.stack([columns * stride + center, rows * stride + center], 1).astype(np.float32)
     points_N3 = lift(frame.camera, pixels_N2, depth_hw.reshape(-1)[chosen])
     flat_ND = grid_hwD.reshape(h * w, -1)
     index = np.ascontiguousarray(chosen)
@@ -91,9 +91,9 @@ def lift(camera: Camera, pixels_N2: Float32Array, depth_m_N: Float32Array) -> Fl
         pixels_N2.astype(np.float64), depth_m_N.astype(np.float64)).astype(np.float32)
 
 
-def texture(grey_HW: npt.NDArray[np.uint8], stride: int) -> Float32Array:
+def texture(gray_HW: npt.NDArray[np.uint8], stride: int) -> Float32Array:
     """Return (H // stride, W // stride) float32: smaller structure-tensor eigenvalue per cell."""
-    small = cv2.resize(grey_HW, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(gray_HW, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     score = cv2.cornerMinEigenVal(small, blockSize=5, ksize=3)
     block = stride // 2
     h, w = score.shape[0] // block, score.shape[1] // block
@@ -107,7 +107,7 @@ def choose_cells(
     """Return flat indices of the chosen cells, ascending.
 
     dense: the cells with most texture.
-    sparse: of these only the ones with more texture than their eight neighbours.
+    sparse: of these only the ones with more texture than their eight neighbors.
     """
     h, w = score_hw.shape
     score = np.where(usable_hw, score_hw, -1.0).astype(np.float32)

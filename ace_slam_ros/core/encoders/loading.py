@@ -72,8 +72,8 @@ def load_network(config: EncoderConfig) -> tuple[GridNetwork, bytes]:
     state = parse_tensors(path, blob)
     network = fit(kind.for_weights(state), state, path)
     log.log(logging.WARNING if network.spec.restricted else logging.INFO,
-            "encoder %s: weights %s, SHA-256 %s, licence: %s", network.spec.name, path, digest,
-            network.spec.licence)
+            "encoder %s: weights %s, SHA-256 %s, license: %s", network.spec.name, path, digest,
+            network.spec.license)
     return network, blob
 
 
@@ -87,8 +87,8 @@ def weights_path(config: EncoderConfig) -> Path:
         return Path(config.weights)
     if config.name != EncoderNetwork.spec.name:
         raise EncoderError(
-            f"encoder.name={config.name} does not ship with the package (licence: "
-            f"{NETWORKS[config.name].spec.licence}): give the path of its weights as "
+            f"encoder.name={config.name} does not ship with the package (license: "
+            f"{NETWORKS[config.name].spec.license}): give the path of its weights as "
             "encoder.weights")
     return ASSETS / "tiny_encoder.safetensors"
 

@@ -23,7 +23,7 @@ class GridNetwork(nn.Module, ABC):
     """A network with a descriptor for every cell of a grid.
 
     Forward: images_b1HW float32 in [0, 255], H and W multiples of `spec.size_multiple` ->
-    (B, D, H / stride, W / stride) float32 of unit norm over D. Input normalisation is part of the
+    (B, D, H / stride, W / stride) float32 of unit norm over D. Input normalization is part of the
     network and done in single precision; the layers run in the precision of the weights.
     """
 
@@ -88,23 +88,23 @@ class NetworkEncoder(Encoder):
         self._network = network.to(  # type: ignore[call-overload]
             device=device, dtype=precision, memory_format=torch.channels_last)
 
-    def describe(self, grey_HW: UInt8Image) -> Tensor:
-        """Return (h, w, D) float32 unit-norm descriptors of a grey image, see `Encoder`."""
-        return at_once(self.describe_in_parts(grey_HW))
+    def describe(self, gray_HW: UInt8Image) -> Tensor:
+        """Return (h, w, D) float32 unit-norm descriptors of a gray image, see `Encoder`."""
+        return at_once(self.describe_in_parts(gray_HW))
 
     @torch.inference_mode()
-    def describe_in_parts(self, grey_HW: UInt8Image) -> Parts[Tensor]:
+    def describe_in_parts(self, gray_HW: UInt8Image) -> Parts[Tensor]:
         """Do as `describe`, with the pauses of the network."""
-        grid = yield from self._network.parts(self._upload(grey_HW))
-        return self._cut(grid, grey_HW)
+        grid = yield from self._network.parts(self._upload(gray_HW))
+        return self._cut(grid, gray_HW)
 
     @torch.inference_mode()
-    def keypoints(self, grey_HW: UInt8Image) -> Keypoints | None:
-        """Return detected points after suppression of neighbours within 4 pixels."""
+    def keypoints(self, gray_HW: UInt8Image) -> Keypoints | None:
+        """Return detected points after suppression of neighbors within 4 pixels."""
         if not isinstance(self._network, DetectorNetwork):
             return None
-        grid, scores = self._network.detect(self._upload(grey_HW))
-        height, width = grey_HW.shape
+        grid, scores = self._network.detect(self._upload(gray_HW))
+        height, width = gray_HW.shape
         scores_HW = scores[0, :height, :width].float()
         reach = self._SUPPRESSION_PX
         largest = F.max_pool2d(scores_HW[None, None], 2 * reach + 1, 1, reach)[0, 0]
@@ -118,20 +118,20 @@ class NetworkEncoder(Encoder):
         descriptors = sample_grid(grid[0], pixels_N2, self.stride)
         return Keypoints(pixels_N2.cpu().numpy(), descriptors.cpu().numpy())
 
-    def _upload(self, grey_HW: UInt8Image) -> Tensor:
+    def _upload(self, gray_HW: UInt8Image) -> Tensor:
         """Return (1, 1, H', W') float32 on the device, edges repeated up to whole multiples.
 
         Two multiples at least: mirrored borders need a cell to mirror.
         """
         multiple = self.spec.size_multiple
-        pad_y, pad_x = (max(-side % multiple, 2 * multiple - side) for side in grey_HW.shape)
+        pad_y, pad_x = (max(-side % multiple, 2 * multiple - side) for side in gray_HW.shape)
         if pad_y or pad_x:
-            grey_HW = np.pad(grey_HW, ((0, pad_y), (0, pad_x)), mode="edge")
-        image = torch.from_numpy(np.ascontiguousarray(grey_HW)).to(self.device)
+            gray_HW = np.pad(gray_HW, ((0, pad_y), (0, pad_x)), mode="edge")
+        image = torch.from_numpy(np.ascontiguousarray(gray_HW)).to(self.device)
         return image.to(torch.float32)[None, None]
 
-    def _cut(self, grid_1Dhw: Tensor, grey_HW: UInt8Image) -> Tensor:
-        height, width = grey_HW.shape
+    def _cut(self, grid_1Dhw: Tensor, gray_HW: UInt8Image) -> Tensor:
+        height, width = gray_HW.shape
         return grid_1Dhw[0].permute(1, 2, 0)[: height // self.stride, : width // self.stride]
 
 
@@ -145,7 +145,7 @@ def sample_grid(grid_Dhw: Tensor, pixels_N2: Tensor, stride: int) -> Tensor:
     return F.normalize(found[0, :, 0].T, dim=1)
 
 
-def normalise(images_b1HW: Tensor) -> Tensor:
+def normalize(images_b1HW: Tensor) -> Tensor:
     """Shift and scale each image to zero mean and unit variance."""
     mean = images_b1HW.mean(dim=(2, 3), keepdim=True)
     deviation = images_b1HW.std(dim=(2, 3), keepdim=True)
@@ -157,14 +157,14 @@ def upsample(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
-def fold_normalisation(network: Folded) -> Folded:
-    """Fold every batch normalisation into the convolution before it, in place, for inference."""
+def fold_normalization(network: Folded) -> Folded:
+    """Fold every batch normalization into the convolution before it, in place, for inference."""
     network.eval()
     for module in network.modules():
         if not isinstance(module, nn.Sequential) or len(module) < 2:
             continue
-        convolution, normalisation = module[0], module[1]
-        if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
-            module[0] = fuse_conv_bn_eval(convolution, normalisation)
+        convolution, normalization = module[0], module[1]
+        if isinstance(convolution, nn.Conv2d) and isinstance(normalization, nn.BatchNorm2d):
+            module[0] = fuse_conv_bn_eval(convolution, normalization)
             module[1] = nn.Identity()
     return network

@@ -21,17 +21,17 @@ REGIONS = 4
 #: Pixels of a cell, and of the blocks over which the image is averaged before differentiation.
 _CELL, _BLOCK = 8, 4
 #: Sum of a cell's histograms (contrasts of the image per block) that counts as no texture at all;
-#: noise of one grey level sums to some fifty times as much.
+#: noise of one gray level sums to some fifty times as much.
 _LEAST_GRADIENT = 1e-3
 
 
-def oriented_gradients(normalised_b1HW: Tensor) -> Tensor:
+def oriented_gradients(normalized_b1HW: Tensor) -> Tensor:
     """Return (B, 8, H / 8, W / 8): mean gradient of each cell by direction, >= 0.
 
     Args:
-        normalised_b1HW: images of zero mean and unit variance.
+        normalized_b1HW: images of zero mean and unit variance.
     """
-    small = F.pad(F.avg_pool2d(normalised_b1HW, _BLOCK), (1, 1, 1, 1), mode="replicate")
+    small = F.pad(F.avg_pool2d(normalized_b1HW, _BLOCK), (1, 1, 1, 1), mode="replicate")
     dx = (small[:, :, 1:-1, 2:] - small[:, :, 1:-1, :-2]) * 0.5
     dy = (small[:, :, 2:, 1:-1] - small[:, :, :-2, 1:-1]) * 0.5
     angles = [2 * math.pi * k / ORIENTATIONS for k in range(ORIENTATIONS // 2)]
@@ -51,13 +51,13 @@ class OrientationHistograms(nn.Module):
 
     Args:
         outputs: channels of the projection.
-        spacing: distance between the centres of neighbouring regions in cells, odd.
+        spacing: distance between the centers of neighboring regions in cells, odd.
     """
 
     def __init__(self, outputs: int, spacing: int) -> None:
         super().__init__()
         self.spacing = spacing
-        # Boxes that blur a region; the last, of even width, moves centres to corners of cells.
+        # Boxes that blur a region; the last, of even width, moves centers to corners of cells.
         self._boxes = (spacing, spacing, 2) if spacing > 1 else (2, 2, 2)
         self.project = nn.Conv2d(ORIENTATIONS, outputs, REGIONS, dilation=spacing, bias=False)
 

@@ -1,4 +1,4 @@
-"""The encoder that ships: grey image -> unit-norm descriptors on an 8-pixel grid."""
+"""The encoder that ships: gray image -> unit-norm descriptors on an 8-pixel grid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..runtime.steps import Parts, at_once
 from .base import EncoderSpec
-from .network import GridNetwork, StateDict, fold_normalisation, normalise, upsample
+from .network import GridNetwork, StateDict, fold_normalization, normalize, upsample
 from .orientations import OrientationHistograms, oriented_gradients
 
 STRIDE = 8
@@ -21,7 +21,7 @@ LEARNED, WHITENED, DIMENSION = 64, 96, 96
 
 
 class ConvBlock(nn.Sequential):
-    """3x3 convolution, batch normalisation, ReLU; the normalisation folds away for inference.
+    """3x3 convolution, batch normalization, ReLU; the normalization folds away for inference.
 
     Args:
         inputs, outputs: channels.
@@ -46,7 +46,7 @@ class EncoderNetwork(GridNetwork):
     Both describe a cell on their own and are wrong about different cells. The learned features are
     trained on rendered images; the histograms, of two sizes, see edges as SIFT does and rest on no
     data but the directions that vary. Merging is linear and never trained on what matches: images
-    we render would teach it to trust what was learned from them. Input normalisation (zero mean,
+    we render would teach it to trust what was learned from them. Input normalization (zero mean,
     unit variance per image) is part of the network, so exposure and contrast drop out.
 
     Args:
@@ -57,7 +57,7 @@ class EncoderNetwork(GridNetwork):
 
     spec = EncoderSpec(
         name="tiny", stride=STRIDE, dimension=DIMENSION, receptive_field_px=292, size_multiple=32,
-        normalisation="zero mean and unit variance per image", licence="Apache-2.0")
+        normalization="zero mean and unit variance per image", license="Apache-2.0")
 
     def __init__(self, mirrored: bool = True) -> None:
         super().__init__()
@@ -72,22 +72,22 @@ class EncoderNetwork(GridNetwork):
         self.project = nn.Sequential(conv(64, 128, kernel=1), nn.Conv2d(128, LEARNED, 1))
         self.near = OrientationHistograms(WHITENED, spacing=1)
         self.wide = OrientationHistograms(WHITENED, spacing=3)
-        self.centre = nn.Parameter(torch.zeros(WHITENED))
+        self.centre = nn.Parameter(torch.zeros(WHITENED))  # so named in committed weights
         self.merge_learned = nn.Conv2d(LEARNED, DIMENSION, 1)
         self.merge_edges = nn.Conv2d(WHITENED, DIMENSION, 1, bias=False)
 
     @classmethod
     def for_weights(cls, state: StateDict) -> EncoderNetwork:
-        """Return the inference network: the stored weights have their normalisation folded."""
-        return fold_normalisation(cls())
+        """Return the inference network: the stored weights have their normalization folded."""
+        return fold_normalization(cls())
 
     def forward(self, images_b1HW: Tensor) -> Tensor:
-        """Return (B, D, H/8, W/8) unit-norm descriptors of (B, 1, H, W) grey images."""
+        """Return (B, D, H/8, W/8) unit-norm descriptors of (B, 1, H, W) gray images."""
         return at_once(self.parts(images_b1HW))
 
     def parts(self, images_b1HW: Tensor) -> Parts[Tensor]:
         """Compute `forward` with pauses between parts of about equal length."""
-        image = normalise(images_b1HW)
+        image = normalize(images_b1HW)
         learned = yield from self._learned(image)
         yield
         merged = self.merge_learned(learned.to(self.dtype))
@@ -95,7 +95,7 @@ class EncoderNetwork(GridNetwork):
         return F.normalize(merged.float(), dim=1)
 
     def learned(self, image_b1HW: Tensor) -> Tensor:
-        """Return (B, LEARNED, H/8, W/8) unit-norm learned features of normalised images."""
+        """Return (B, LEARNED, H/8, W/8) unit-norm learned features of normalized images."""
         return at_once(self._learned(image_b1HW))
 
     def _learned(self, image_b1HW: Tensor) -> Parts[Tensor]:
@@ -108,7 +108,7 @@ class EncoderNetwork(GridNetwork):
         return F.normalize(self.project(fine).float(), dim=1)
 
     def edges(self, image_b1HW: Tensor) -> Tensor:
-        """Return (B, WHITENED, H/8, W/8) unit-norm whitened histograms of normalised images."""
+        """Return (B, WHITENED, H/8, W/8) unit-norm whitened histograms of normalized images."""
         gradients = oriented_gradients(image_b1HW)
         found = self.near(gradients) + self.wide(gradients) - self.centre[None, :, None, None]
         return F.normalize(found.float(), dim=1)

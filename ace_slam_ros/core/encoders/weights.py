@@ -89,7 +89,7 @@ def fit(network: GridNetwork, state: StateDict, path: Path) -> GridNetwork:
 
 
 def _is_counter(name: str) -> bool:
-    """Batch normalisation counts batches in training; inference does not look at it."""
+    """Batch normalization counts batches in training; inference does not look at it."""
     return name.endswith("num_batches_tracked")
 
 

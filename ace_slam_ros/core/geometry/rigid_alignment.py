@@ -10,23 +10,23 @@ from .se3 import make_pose
 
 def kabsch_batch(source_H33: Float64Array, target_H33: Float64Array) -> Float64Array:
     """Rigid alignment of H point triplets at once: (H, 3 points, 3) -> (H, 4, 4) poses."""
-    centre_s, centre_t = source_H33.mean(axis=1), target_H33.mean(axis=1)
-    cross = np.einsum("hni,hnj->hij", source_H33 - centre_s[:, None],
-                      target_H33 - centre_t[:, None])
+    center_s, center_t = source_H33.mean(axis=1), target_H33.mean(axis=1)
+    cross = np.einsum("hni,hnj->hij", source_H33 - center_s[:, None],
+                      target_H33 - center_t[:, None])
     U, _, Vt = np.linalg.svd(cross)
     sign = np.ones((len(U), 3))
     sign[:, 2] = np.sign(np.linalg.det(np.matmul(U, Vt)))
     R = np.einsum("hji,hj,hkj->hik", Vt, sign, U)
     poses = np.tile(np.eye(4), (len(U), 1, 1))
     poses[:, :3, :3] = R
-    poses[:, :3, 3] = centre_t - np.einsum("hij,hj->hi", R, centre_s)
+    poses[:, :3, 3] = center_t - np.einsum("hij,hj->hi", R, center_s)
     return poses
 
 
 def kabsch(
     source_N3: Float64Array, target_N3: Float64Array, weights_N: Float64Array | None = None
 ) -> Float64Array:
-    """Weighted rigid alignment: T minimising sum w |target - T source|^2.
+    """Weighted rigid alignment: T minimizing sum w |target - T source|^2.
 
     Args:
         source_N3, target_N3: corresponding points, N >= 3, not collinear.
@@ -39,9 +39,9 @@ def kabsch(
     """
     w = np.ones(len(source_N3)) if weights_N is None else weights_N
     w = w / w.sum()
-    centre_s, centre_t = w @ source_N3, w @ target_N3
-    H_33 = ((source_N3 - centre_s) * w[:, None]).T @ (target_N3 - centre_t)
+    center_s, center_t = w @ source_N3, w @ target_N3
+    H_33 = ((source_N3 - center_s) * w[:, None]).T @ (target_N3 - center_t)
     U, _, Vt = np.linalg.svd(H_33)
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(Vt.T @ U.T))])
     R_33 = (Vt.T * sign) @ U.T
-    return make_pose(R_33, centre_t - R_33 @ centre_s)
+    return make_pose(R_33, center_t - R_33 @ center_s)

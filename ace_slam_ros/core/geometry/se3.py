@@ -13,7 +13,7 @@ R_BODY_OPTICAL_33: Float64Array = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], 
 
 
 def make_pose(R_33: Float64Array, t_3: Float64Array) -> Float64Array:
-    """Return the 4x4 pose of a rotation matrix (3, 3) and a translation (3,) in metres."""
+    """Return the 4x4 pose of a rotation matrix (3, 3) and a translation (3,) in meters."""
     T_44 = np.eye(4)
     T_44[:3, :3] = R_33
     T_44[:3, 3] = t_3
@@ -32,7 +32,7 @@ def transform_points(T_44: Float64Array, points_N3: Float64Array) -> Float64Arra
 
 
 def pose_from_quaternion(t_3: Float64Array, q_xyzw_4: Float64Array) -> Float64Array:
-    """Return the 4x4 pose of a translation (3,) metres and a quaternion (4,) in xyzw order."""
+    """Return the 4x4 pose of a translation (3,) meters and a quaternion (4,) in xyzw order."""
     return make_pose(Rotation.from_quat(q_xyzw_4).as_matrix(), np.asarray(t_3, np.float64))
 
 
@@ -43,7 +43,7 @@ def quaternion_from_pose(T_44: Float64Array) -> Float64Array:
 
 
 def exp_se3(xi_6: Float64Array) -> Float64Array:
-    """Exponential of a twist (6,): translation part first (metres), then rotation (radians)."""
+    """Exponential of a twist (6,): translation part first (meters), then rotation (radians)."""
     omega = np.asarray(xi_6[3:], np.float64)
     angle = float(np.linalg.norm(omega))
     W = np.array([
@@ -96,7 +96,7 @@ def rotation_angle_rad(R_33: Float64Array) -> float:
 
 
 def pose_error(T_a_44: Float64Array, T_b_44: Float64Array) -> tuple[float, float]:
-    """Distance between two poses: (translation in metres, rotation in radians)."""
+    """Distance between two poses: (translation in meters, rotation in radians)."""
     translation_m = float(np.linalg.norm(T_a_44[:3, 3] - T_b_44[:3, 3]))
     return translation_m, rotation_angle_rad(T_a_44[:3, :3].T @ T_b_44[:3, :3])
 

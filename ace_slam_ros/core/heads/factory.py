@@ -58,7 +58,7 @@ def load_head(
         return GradientHead(info.head, unpack_tensors(blob), encoder.device), info
     if info.head == AFFINE:
         return AffineHead(unpack_tensors(blob), encoder.codebook, encoder.device,
-                          config.head.neighbours), info
+                          config.head.neighbors), info
     raise _unknown(info.head)
 
 

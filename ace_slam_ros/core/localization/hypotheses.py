@@ -19,11 +19,11 @@ class Hypotheses:
     """n features and their M hypotheses; those of one feature lie together.
 
     Attributes:
-        y_n3: (n, 3) float32 camera-frame points, metres.
+        y_n3: (n, 3) float32 camera-frame points, meters.
         start_n: (n,) first hypothesis of each feature; every feature has at least one.
         count_n: (n,) hypotheses of each feature.
         x_M3: (M, 3) float32 map points.
-        sigma_M: (M,) float32 standard deviation per axis, metres.
+        sigma_M: (M,) float32 standard deviation per axis, meters.
         gate2_M: (M,) float32 squared distance up to which a hypothesis agrees with a pose, m^2.
     """
 
@@ -68,7 +68,7 @@ def beyond_chance(squared_m: npt.NDArray[Any], total: int, dimensions: int) -> f
     """Return the share of all features that agree with a pose beyond what chance brings.
 
     A wrong pose agrees with what happens to lie within its gates, evenly spread there; a right
-    one with what lies near their centre. Every feature counts as much nearer the centre as it is
+    one with what lies near their center. Every feature counts as much nearer the center as it is
     than the mean of an even spread, so that wrong poses come to nothing.
 
     Args:

@@ -16,13 +16,13 @@ from ..runtime.steps import Parts, at_once
 from .rgbd import solve_rgbd
 
 
-class Localiser:
+class Localizer:
     """Encoder, head and solver, as the tracker uses them.
 
     Attributes:
         head: the scene head, None before the first.
         segments: those of its map that are not joined yet.
-        confidence: inlier ratio and count of the last frame that was localised, 0 without pose.
+        confidence: inlier ratio and count of the last frame that was localized, 0 without pose.
     """
 
     def __init__(self, config: SlamConfig, encoder: Encoder) -> None:
@@ -45,7 +45,7 @@ class Localiser:
         return extract_in_parts(
             self._encoder, frame, self._config.features, self._config.sensor)
 
-    def localise(
+    def localize(
         self, features: Features, segment: int, everywhere: bool
     ) -> PoseEstimate | None:
         """Solve the pose; a camera tracked in a segment is sought there, or in all of them."""

@@ -122,14 +122,14 @@ def score_poses(poses_H44: Float64Array, known: Hypotheses) -> Float64Array:
     """Truncated-quadratic agreement (H,) of each pose with the best hypothesis of each feature.
 
     |R y + t - x|^2 is linear in (R, R^T t, t, |t|^2, 1), so all distances are one matrix product;
-    `score_poses_reference` is the plain twin. Points are centred first to keep single precision
+    `score_poses_reference` is the plain twin. Points are centered first to keep single precision
     exact enough (1e-5 m^2).
     """
-    centre_y, centre_x = known.y_n3.mean(axis=0), known.x_M3.mean(axis=0)
-    y = (known.y_n3 - centre_y)[known.row_M]
-    x = known.x_M3 - centre_x
+    center_y, center_x = known.y_n3.mean(axis=0), known.x_M3.mean(axis=0)
+    y = (known.y_n3 - center_y)[known.row_M]
+    x = known.x_M3 - center_x
     R = poses_H44[:, :3, :3].astype(np.float32)
-    t = (poses_H44[:, :3, 3] + poses_H44[:, :3, :3] @ centre_y - centre_x).astype(np.float32)
+    t = (poses_H44[:, :3, 3] + poses_H44[:, :3, :3] @ center_y - center_x).astype(np.float32)
     back = np.einsum("hji,hj->hi", R, t)
     ones = np.ones((len(t), 1), np.float32)
     pose_HF = np.concatenate(

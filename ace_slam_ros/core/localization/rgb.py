@@ -1,7 +1,7 @@
 """Camera pose from scene coordinates and pixels alone, for queries without depth.
 
 Without depth no side length is known that could tell right hypotheses from wrong ones. What is
-near in the image is mostly near in the world, though: a hypothesis counts when neighbours in the
+near in the image is mostly near in the world, though: a hypothesis counts when neighbors in the
 image have hypotheses near it.
 """
 
@@ -22,7 +22,7 @@ from .hypotheses import Hypotheses, IndexArray, beyond_chance, expand
 from .rgbd import SHARED_ERRORS
 
 _NEIGHBOURS, _NEAR_M = 16, 0.35
-#: A hypothesis is tried when at least this many neighbours support it.
+#: A hypothesis is tried when at least this many neighbors support it.
 _LEAST_SUPPORT = 4
 #: Hypotheses of a feature that PnP may draw from.
 _TRIED = 2
@@ -35,7 +35,7 @@ def solve_rgb(
     features: Features, predictions: Predictions, camera: Camera, solver: SolverConfig,
     seed: int,
 ) -> PoseEstimate | None:
-    """Find the pose from pixels alone: PnP over the hypotheses that neighbours support.
+    """Find the pose from pixels alone: PnP over the hypotheses that neighbors support.
 
     Args:
         features: their points are not used.
@@ -85,7 +85,7 @@ def solve_rgb(
 
 
 def supported(known: Hypotheses, pixels_n2: Float32Array) -> IndexArray:
-    """Return the hypotheses (ascending) that neighbours in the image support most.
+    """Return the hypotheses (ascending) that neighbors in the image support most.
 
     At most two of a feature, and none with too little support.
     """
@@ -97,20 +97,20 @@ def supported(known: Hypotheses, pixels_n2: Float32Array) -> IndexArray:
 
 
 def support(known: Hypotheses, pixels_n2: Float32Array) -> IndexArray:
-    """Count, for each hypothesis (M,), the neighbours in the image with a hypothesis near it."""
+    """Count, for each hypothesis (M,), the neighbors in the image with a hypothesis near it."""
     count = min(_NEIGHBOURS + 1, len(pixels_n2))
     _, beside_nk = cKDTree(pixels_n2).query(pixels_n2, count)
     beside_M = beside_nk[known.row_M].reshape(len(known.row_M), count)
     votes_M = np.zeros(len(beside_M), np.int64)
     for k in range(1, count):
-        neighbour_M = beside_M[:, k]
-        size_M = known.count_n[neighbour_M]
+        neighbor_M = beside_M[:, k]
+        size_M = known.count_n[neighbor_M]
         ends = np.cumsum(size_M)
         first = 0
         while first < len(size_M):
             before = ends[first - 1] if first else 0
             last = max(first + 1, int(np.searchsorted(ends, before + _CHUNK, "right")))
-            owner, other = expand(known.start_n[neighbour_M[first:last]], size_M[first:last])
+            owner, other = expand(known.start_n[neighbor_M[first:last]], size_M[first:last])
             gap = known.x_M3[other] - known.x_M3[first + owner]
             near = np.einsum("ki,ki->k", gap, gap) < _NEAR_M**2
             votes_M[first:last] += np.bincount(owner[near], minlength=last - first) > 0

@@ -27,7 +27,7 @@ _GATE_SIGMAS = 3.0
 #: taught by the same few keyframes, and their predictions lag behind a new view alike; a pose
 #: that is fitted to them takes such errors over, so that no residual shows them. 1.6 to 2.6 in
 #: maps of five rendered rooms with known poses, 3.7 to 4.2 in maps of tracked ones. Of a rolling
-#: shutter, or depth taken at another time than colour, nothing is known here: on TUM fr1, at
+#: shutter, or depth taken at another time than color, nothing is known here: on TUM fr1, at
 #: 0.4 m/s, poses scatter by 7 mm per axis where this says 2.
 SHARED_ERRORS = 2.5
 
@@ -141,7 +141,7 @@ def point_variance(
 
 
 def pose_covariance(
-    x_map_n3: Float64Array, centre_3: Float64Array, variance_n: Float64Array,
+    x_map_n3: Float64Array, center_3: Float64Array, variance_n: Float64Array,
     residual2_n: Float64Array,
 ) -> Float64Array:
     """Covariance (6, 6) of a robust fit, from the residuals that it left.
@@ -152,12 +152,12 @@ def pose_covariance(
     Source: the covariance of an M-estimator, Huber and Ronchetti, Robust Statistics, section 6.3.
 
     Args:
-        x_map_n3: predicted points, metres.
-        centre_3: camera centre in the map, metres.
+        x_map_n3: predicted points, meters.
+        center_3: camera center in the map, meters.
         variance_n: of a residual per axis as predicted, m^2.
         residual2_n: the squared residual per axis, m^2.
     """
-    arm = x_map_n3 - centre_3
+    arm = x_map_n3 - center_3
     weight = cauchy_weight(variance_n, residual2_n)
     # derivative of weight times residual, the mean over the axes
     slope = weight - 2 / 3 * residual2_n * weight**2

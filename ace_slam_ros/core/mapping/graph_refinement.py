@@ -160,7 +160,7 @@ class PoseRefinement:
         if not due:
             return None
         before = self._buffer.poses
-        found = self.graph.optimise(before)
+        found = self.graph.optimize(before)
         moves = np.array([pose_error(before[i], found.poses[i]) for i in before])
         worth = moves[:, 0].max() > _LEAST_MOVE_M or moves[:, 1].max() > _LEAST_MOVE_RAD
         accepted = worth and found.error_after < (1.0 - _LEAST_GAIN) * found.error_before

@@ -26,7 +26,7 @@ _MATCHES = 2
 _LEAST_SIMILARITY = 0.5
 #: A matched position is uniform within a cell: its standard deviation is cell / sqrt(12).
 _UNIFORM = 12**-0.5
-#: Neighbouring features share depth and matching errors: so many count as one measurement.
+#: Neighboring features share depth and matching errors: so many count as one measurement.
 _SHARED_ERRORS = 8.0
 _ITERATIONS = 6
 #: Two directions of one alignment may differ by so many standard deviations of each.
@@ -116,8 +116,8 @@ def _between_cells(
 ) -> Float64Array:
     """Return matched points (N, 3), moved within their cell to the peak of the similarity.
 
-    The peak is that of a parabola through the similarities of a cell and its two neighbours, in
-    each direction; the point moves on the surface of its neighbourhood.
+    The peak is that of a parabola through the similarities of a cell and its two neighbors, in
+    each direction; the point moves on the surface of its neighborhood.
     """
     rows = np.arange(len(index_N))
     here = similarity_NM[rows, index_N]

@@ -1,4 +1,4 @@
-"""A keyframe prepared for alignment with others: descriptors, surface normals, cell neighbours."""
+"""A keyframe prepared for alignment with others: descriptors, surface normals, cell neighbors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..geometry.arrays import Float32Array, Float64Array
 _NORMAL_NEIGHBOURS = 8
 #: A patch is flat when it is this much thinner than wide (standard deviations)...
 _FLATNESS = 3.0
-#: ...and not larger than this share of its distance: farther neighbours lie on other things.
+#: ...and not larger than this share of its distance: farther neighbors lie on other things.
 _LARGEST_PATCH = 0.15
 
 
@@ -27,10 +27,10 @@ class View:
     Attributes:
         keyframe: the keyframe.
         descriptors_ND: (N, D) float32 unit norm.
-        points_N3: (N, 3) float64 camera-frame points, metres.
-        sigma_N: (N,) standard deviation of their depth, metres.
+        points_N3: (N, 3) float64 camera-frame points, meters.
+        sigma_N: (N,) standard deviation of their depth, meters.
         normals_N3: (N, 3) surface normals; meaningless where not flat.
-        flat_N: (N,) whether the neighbourhood is a plane.
+        flat_N: (N,) whether the neighborhood is a plane.
         tree: of the points.
         beside_N4: (N, 4) indices of the features one cell left, right, above, below; -1 = none.
         cell_px: edge of a cell.
@@ -53,7 +53,7 @@ def make_view(keyframe: Keyframe, sensor: SensorConfig) -> View:
     sigma = np.asarray(sensor.depth_sigma_m(points[:, 2]))
     tree = cKDTree(points)
     normals, flat = _normals(points, sigma, tree)
-    cell_px, beside = _neighbours(keyframe.pixels_N2)
+    cell_px, beside = _neighbors(keyframe.pixels_N2)
     return View(keyframe, keyframe.descriptors_ND, points, sigma, normals, flat, tree, beside,
                 cell_px)
 
@@ -75,7 +75,7 @@ def _normals(
     return np.asarray(axes[:, :, 0]), np.asarray(thin & wide & near)
 
 
-def _neighbours(pixels_N2: Float32Array) -> tuple[float, npt.NDArray[np.int64]]:
+def _neighbors(pixels_N2: Float32Array) -> tuple[float, npt.NDArray[np.int64]]:
     """Find the size of a cell and the features in the four cells beside each feature's."""
     steps = np.diff(np.unique(pixels_N2[:, 0]))
     cell_px = float(steps.min()) if len(steps) else 1.0

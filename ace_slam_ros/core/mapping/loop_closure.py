@@ -1,6 +1,6 @@
 """Loop edges: keyframes that may show one place, and the proof that they do.
 
-The head holds every keyframe's own samples, so that relocalising a keyframe in it proves nothing.
+The head holds every keyframe's own samples, so that relocalizing a keyframe in it proves nothing.
 Proof is a direct alignment of two keyframes in both directions, which may not contradict what is
 known of the way between them: in a corridor whose doors repeat, two images of different places
 align perfectly, but no tracker drifts from door to door.
@@ -30,9 +30,9 @@ _DRIFT_FLOOR_RAD, _DRIFT_RAD_PER_M = np.deg2rad(2.0), np.deg2rad(0.3)
 _TRIES = 4
 #: Share of the features that must agree, each way: below, matches of things that repeat bias it.
 _LEAST_INLIERS = 0.3
-#: What all matches of an alignment share and no covariance of theirs tells: colour and depth are
+#: What all matches of an alignment share and no covariance of theirs tells: color and depth are
 #: not of one instant, lines not of one exposure, depth is bent. Hand-held structured light: two
-#: centimetres and a degree between views a third of a metre apart.
+#: centimeters and a degree between views a third of a meter apart.
 _SHARED_M, _SHARED_PER_M, _SHARED_RAD = 0.01, 0.02, np.deg2rad(0.7)
 #: Points near a surface that must lie on it, share: else something is in the way.
 _LEAST_ON_SURFACE = 0.7
@@ -47,7 +47,7 @@ class LoopFinder:
         self._solver, self._seed = solver, seed
         self._tested: set[tuple[int, int]] = set()
         self._tries: dict[int, int] = {}
-        self._travelled_m: dict[int, float] = {}
+        self._traveled_m: dict[int, float] = {}
         self._way_m = 0.0
         self.open: dict[int, None] = {}  # ordered: runs must repeat
 
@@ -60,7 +60,7 @@ class LoopFinder:
             known: it comes with its edges, from a saved map.
         """
         self._way_m += step_m
-        self._travelled_m[identifier] = self._way_m
+        self._traveled_m[identifier] = self._way_m
         self._tries[identifier] = 0
         if not known:
             self.open[identifier] = None
@@ -69,7 +69,7 @@ class LoopFinder:
         """Drop a keyframe."""
         self.open.pop(identifier, None)
         self._tries.pop(identifier, None)
-        self._travelled_m.pop(identifier, None)
+        self._traveled_m.pop(identifier, None)
         self._tested = {pair for pair in self._tested if identifier not in pair}
 
     def reopen(self, everything: bool = False) -> None:
@@ -111,8 +111,8 @@ class LoopFinder:
         return [others[n] for n in order if distance[n] < LARGEST_VIEW_DISTANCE]
 
     def way_between_m(self, a: int, b: int) -> float:
-        """Way of the camera between two keyframes, metres."""
-        return abs(self._travelled_m[a] - self._travelled_m[b])
+        """Way of the camera between two keyframes, meters."""
+        return abs(self._traveled_m[a] - self._traveled_m[b])
 
     def verify(self, a: int, b: int) -> Edge | None:
         """Return the loop edge between two keyframes, None when it cannot be proved."""

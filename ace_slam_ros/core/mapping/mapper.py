@@ -265,7 +265,7 @@ class Mapper:
         """
         stored = load_map(path, encoder_hash=self._encoder.hash)
         if stored.keyframes is None:
-            raise MapError(f"{path} holds no keyframes, so it can only be localised in: "
+            raise MapError(f"{path} holds no keyframes, so it can only be localized in: "
                            "use mode localization")
         info = read_info(stored.head)
         self._begin(stored.manifest.map_id, info.head)

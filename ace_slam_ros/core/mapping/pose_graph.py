@@ -32,7 +32,7 @@ _GTSAM_ORDER = np.array([3, 4, 5, 0, 1, 2])
 
 @dataclass(frozen=True)
 class Correction:
-    """What an optimisation found.
+    """What an optimization found.
 
     Attributes:
         poses: id -> corrected T_map_cam.
@@ -77,7 +77,7 @@ class PoseGraph:
                 if identifier in (e.a, e.b)]
 
     def remove(self, identifier: int) -> None:
-        """Take a keyframe out; its surest neighbour inherits its other edges.
+        """Take a keyframe out; its surest neighbor inherits its other edges.
 
         The number of edges does not grow, and what was connected stays connected.
         """
@@ -101,7 +101,7 @@ class PoseGraph:
             total += error if edge.kind is EdgeKind.ODOMETRY else min(error, CHI2_LIMIT)
         return total
 
-    def optimise(self, poses: dict[int, Float64Array]) -> Correction:
+    def optimize(self, poses: dict[int, Float64Array]) -> Correction:
         """Find the poses that the edges agree with; the oldest of a segment stays where it is.
 
         Args:

@@ -1,4 +1,4 @@
-"""Where a segment of the map belongs: found by relocalising its keyframes in the other segments.
+"""Where a segment of the map belongs: found by relocalizing its keyframes in the other segments.
 
 Between segments nothing limits what a look-alike place may pretend: no way was measured there, by
 which drift could be told from error. So a join needs more proof than a loop: two keyframes with
@@ -102,7 +102,7 @@ class SegmentJoiner:
         return None
 
     def _locate(self, keyframe: Keyframe, predictions: Predictions) -> PoseEstimate | None:
-        """Relocalise a keyframe in one segment; None where it fits nowhere, or in two places."""
+        """Relocalize a keyframe in one segment; None where it fits nowhere, or in two places."""
         features = Features(keyframe.descriptors_ND, keyframe.pixels_N2, keyframe.points_cam_N3)
 
         def solve(part: Predictions) -> PoseEstimate | None:

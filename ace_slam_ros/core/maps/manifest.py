@@ -28,7 +28,7 @@ class MapManifest:
         head_type: kind of scene head.
         camera: intrinsics of the mapping camera.
         frame_id: ROS frame of the map.
-        bounds_m: smallest and largest corner (x, y, z) of the mapped points, metres.
+        bounds_m: smallest and largest corner (x, y, z) of the mapped points, meters.
         software_version: version that wrote the map.
         T_groundtruth_map: (4, 4) pose of the map in a ground-truth frame, for evaluation; None
             when there is none.
@@ -60,7 +60,7 @@ class MapManifest:
                            "frames with depth before saving")
 
     def to_json(self) -> str:
-        """Serialise to indented JSON."""
+        """Serialize to indented JSON."""
         tree = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         tree["camera"] = dataclasses.asdict(self.camera)
         if self.T_groundtruth_map is not None:

@@ -55,7 +55,7 @@ def save_map(
         path: folder to create or replace.
         manifest: sizes, hashes and the number of keyframes are filled in.
         head: head weights as a safetensors blob.
-        keyframes: needed to extend the map later; None = localisation only.
+        keyframes: needed to extend the map later; None = localization only.
         edges: relative poses measured between the keyframes.
 
     Returns:

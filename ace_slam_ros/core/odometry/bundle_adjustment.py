@@ -44,7 +44,7 @@ class Window:
         rays_n3: (n, 3) points at depth 1 m in their host's camera frame.
         host_n: (n,) index of the host.
         inverse_n: (n,) inverse depth, 1/m.
-        measured_n, sigma_n: (n,) depth measured by the host and its standard deviation, metres.
+        measured_n, sigma_n: (n,) depth measured by the host and its standard deviation, meters.
         point_m, target_m: (m,) which point is seen by which keyframe.
         pixels_m2, depth_m: (m, 2), (m,) where, and the depth measured there, NaN where unknown.
     """
@@ -71,7 +71,7 @@ def iterate(window: Window, camera: Camera, sensor: SensorConfig) -> Float64Arra
     column_K = np.cumsum(window.free_K) - 1
     size = 6 * int(window.free_K.sum())
     sigma_m = sensor.depth_sigma_m(window.depth_m)
-    r, J_host, J_target, J_inverse = linearise(window, camera, sensor, sigma_m)
+    r, J_host, J_target, J_inverse = linearize(window, camera, sensor, sigma_m)
     weight, spread = _weights(r, np.isfinite(sigma_m))
     H, C, h, g, b = _normal_equations(
         window, r * weight, J_host * weight[..., None], J_target * weight[..., None],
@@ -103,7 +103,7 @@ def _weights(
     return np.sqrt(np.stack([image, image, depth], axis=1)), of_depth
 
 
-def linearise(
+def linearize(
     window: Window, camera: Camera, sensor: SensorConfig, sigma_m: Float64Array
 ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
     """Whitened residuals of all sightings and their derivatives.
@@ -134,7 +134,7 @@ def _project_whitened(
     """Compare camera-frame points with where they were seen, in standard deviations.
 
     Args:
-        p_n3: points, metres.
+        p_n3: points, meters.
         pixels_n2, depth_m_n: where they were seen; depth NaN where unknown.
         sigma_m_n: standard deviation of the depth, NaN where unknown.
         camera, sensor: intrinsics, noise of pixels.

@@ -15,14 +15,14 @@ WINDOW_PX = 17
 _GRID = 16
 
 
-def detect_corners(grey_HW: UInt8Image, count: int) -> Float32Array:
+def detect_corners(gray_HW: UInt8Image, count: int) -> Float32Array:
     """Return up to `count` corners (n, 2) spread over the image, FAST ranked within a grid."""
-    found = cv2.FastFeatureDetector_create(8).detect(grey_HW)  # type: ignore[attr-defined]
+    found = cv2.FastFeatureDetector_create(8).detect(gray_HW)  # type: ignore[attr-defined]
     if not found:
         return np.empty((0, 2), np.float32)
     pixels = np.array([k.pt for k in found], np.float32)
     response = np.array([k.response for k in found], np.float32)
-    height, width = grey_HW.shape
+    height, width = gray_HW.shape
     margin = WINDOW_PX // 2 + 2
     inside = ((pixels > margin) & (pixels < (width - margin, height - margin))).all(axis=1)
     pixels, response = pixels[inside], response[inside]
@@ -33,14 +33,14 @@ def detect_corners(grey_HW: UInt8Image, count: int) -> Float32Array:
     return np.asarray(pixels[np.sort(first)[:count]])
 
 
-def contrast(grey_HW: UInt8Image, pixels_n2: Float32Array) -> Float32Array:
-    """Standard deviation (n,) of the grey values around pixels."""
+def contrast(gray_HW: UInt8Image, pixels_n2: Float32Array) -> Float32Array:
+    """Standard deviation (n,) of the gray values around pixels."""
     half = WINDOW_PX // 2
     steps = np.arange(-half, half + 1, 4)
-    height, width = grey_HW.shape
+    height, width = gray_HW.shape
     rows = np.clip(np.rint(pixels_n2[:, 1]).astype(np.int64), half, height - 1 - half)
     columns = np.clip(np.rint(pixels_n2[:, 0]).astype(np.int64), half, width - 1 - half)
-    window = grey_HW[rows[:, None, None] + steps[:, None], columns[:, None, None] + steps]
+    window = gray_HW[rows[:, None, None] + steps[:, None], columns[:, None, None] + steps]
     return np.asarray(window.std(axis=(1, 2)), np.float32)
 
 
@@ -59,7 +59,7 @@ class CornerMotion:
     """Corners of a keyframe and what became of them in later frames; counts grow in place.
 
     Attributes:
-        points_cam_n3: (n, 3) in the keyframe's camera, metres.
+        points_cam_n3: (n, 3) in the keyframe's camera, meters.
         followed_n: into how many frames they were followed.
         astray_n: in how many of these they disagreed with the pose.
     """

@@ -16,7 +16,7 @@ from ..geometry.se3 import invert_pose, transform_points
 from .local_keyframe import LocalKeyframe
 from .motion_model import Motion
 from .optical_flow import Template, follow
-from .pose_optimization import optimise_pose
+from .pose_optimization import optimize_pose
 from .residuals import NEAREST_M, Sightings
 from .rolling_shutter import RollingShutter, sweep
 
@@ -96,7 +96,7 @@ class LocalSight:
         ahead = (in_cam[:, 2] > NEAREST_M) & keyframe.stands_n
         guess = np.full((len(in_cam), 2), -1.0, np.float32)
         guess[ahead] = frame.camera.project(in_cam[ahead])
-        return follow(self._template(keyframe), frame.grey, guess, wide)
+        return follow(self._template(keyframe), frame.gray, guess, wide)
 
     def find_all(
         self, keyframes: list[LocalKeyframe], frame: Frame, T_seed: Float64Array, wide: bool
@@ -136,7 +136,7 @@ class LocalSight:
             return sightings.pixels_n2 + readout_s * moving_n2(T_map_cam)
 
         moves = motion is not None and readout_s > 0.0
-        solved = optimise_pose(T_seed, sightings, frame.camera, self._sensor, self._min_tracks,
+        solved = optimize_pose(T_seed, sightings, frame.camera, self._sensor, self._min_tracks,
                                still_n2 if moves else None)
         if solved is None:
             return None
@@ -152,7 +152,7 @@ class LocalSight:
     def _template(self, keyframe: LocalKeyframe) -> Template:
         """Return the image to follow a keyframe's corners by."""
         template = self._templates.pop(keyframe.id, None) or Template(
-            keyframe.grey, keyframe.pixels_n2, keyframe.contrast_n)
+            keyframe.gray, keyframe.pixels_n2, keyframe.contrast_n)
         self._templates[keyframe.id] = template
         while len(self._templates) > _TEMPLATES:
             del self._templates[next(iter(self._templates))]

@@ -17,7 +17,7 @@ from .surface_alignment import Surface
 
 @dataclass(frozen=True)
 class Track:
-    """A keyframe's corners in another keyframe: index (m,), pixels (m, 2), metres (m,)."""
+    """A keyframe's corners in another keyframe: index (m,), pixels (m, 2), meters (m,)."""
 
     index_m: npt.NDArray[np.int64]
     pixels_m2: Float32Array
@@ -30,10 +30,10 @@ class LocalKeyframe:
 
     Attributes:
         id: keyframe id, shared with the mapper.
-        grey: (H, W) uint8 image.
+        gray: (H, W) uint8 image.
         camera: intrinsics.
         pixels_n2: (n, 2) float32 corners as seen.
-        measured_m_n: (n,) float64 depth measured at the corners, metres.
+        measured_m_n: (n,) float64 depth measured at the corners, meters.
         inverse_n: (n,) float64 inverse depth as known from all keyframes, 1/m.
         narrowed_n: (n,) its standard deviation over that of one measurement.
         T_map_cam: pose at the stamp.
@@ -49,7 +49,7 @@ class LocalKeyframe:
     """
 
     id: int
-    grey: UInt8Image
+    gray: UInt8Image
     camera: Camera
     pixels_n2: Float32Array
     measured_m_n: Float64Array

@@ -110,7 +110,7 @@ class LocalMap:
         """Make the frame a local keyframe; False when it has too few corners with depth.
 
         Where there are keyframes already, surfaces may stand in for corners. `adjust` then fits
-        it and its neighbours to each other, and does what is left for the one before. `standing`
+        it and its neighbors to each other, and does what is left for the one before. `standing`
         tells which corners are of things that do not move; `keep` is a keyframe that must not go
         for the new one.
         """
@@ -125,10 +125,10 @@ class LocalMap:
             return False
         twist = np.zeros(6) if motion is None else motion.twist_6(T_map_cam)
         added = LocalKeyframe(
-            identifier, frame.grey, frame.camera, pixels, measured, 1.0 / measured,
+            identifier, frame.gray, frame.camera, pixels, measured, 1.0 / measured,
             np.array(T_map_cam), covariance_66, twist,
             float(np.median(surface.depths_m if bare and surface else measured)),
-            contrast(frame.grey, pixels), surface)
+            contrast(frame.gray, pixels), surface)
         self._keyframes[identifier] = added
         if len(self._keyframes) > _MAX_KEYFRAMES:
             self._cull(keep)
@@ -148,7 +148,7 @@ class LocalMap:
         standing: Standing | None = None,
     ) -> tuple[Float32Array, Float64Array]:
         """Corners (n, 2) with depth, the best ones spread over the image, and the depth (n,)."""
-        pixels = detect_corners(frame.grey, 2 * self._tracker.track_points)
+        pixels = detect_corners(frame.gray, 2 * self._tracker.track_points)
         depth = self._sight.depth(frame, pixels)
         good = np.flatnonzero(np.isfinite(depth))
         if T_map_cam is not None and standing is not None:
@@ -325,7 +325,7 @@ class LocalMap:
         """
         near = [k for distance, k in self.nearest(T_seed, count)
                 if distance < LARGEST_VIEW_DISTANCE
-                and k.grey.shape == frame.grey.shape]  # the driver may change profile
+                and k.gray.shape == frame.gray.shape]  # the driver may change profile
         return self._sight.find_all(near, frame, T_seed, wide), near[0] if near else None
 
 

@@ -12,7 +12,7 @@ from ..geometry.arrays import Float64Array
 from ..geometry.se3 import exp_se3, invert_pose, log_se3
 
 _LONGEST_PREDICTION_NS = 300_000_000
-#: A camera lost for longer has moved away from where it was (half a metre, or a right angle).
+#: A camera lost for longer has moved away from where it was (half a meter, or a right angle).
 _NEARBY_NS = 1_000_000_000
 #: When (ns) and where (4, 4) a camera was.
 StampedPose = tuple[int, Float64Array]
@@ -36,7 +36,7 @@ class MotionModel:
     Attributes:
         last: stamp in ns and pose (4, 4) of the last accepted pose, None when there is none.
         odometry: (4, 4) pose of the camera in a drifting frame at the next stamp, or None.
-        travelled_m: way since the start or the last jump of the clock.
+        traveled_m: way since the start or the last jump of the clock.
     """
 
     def __init__(self, constant_velocity: bool) -> None:
@@ -48,7 +48,7 @@ class MotionModel:
         self.last: StampedPose | None = None
         self._left: StampedPose | None = None
         self.odometry: Float64Array | None = None
-        self.travelled_m = 0.0
+        self.traveled_m = 0.0
         self._odometry_then: Float64Array | None = None
         self._velocity_6 = np.zeros(6)
 
@@ -84,7 +84,7 @@ class MotionModel:
             self._velocity_6 = np.zeros(6)
         elif not corrected:
             self._velocity_6 = motion.twist_6(T_map_cam)
-            self.travelled_m += float(np.linalg.norm(self._velocity_6[:3])) * motion.elapsed_s
+            self.traveled_m += float(np.linalg.norm(self._velocity_6[:3])) * motion.elapsed_s
         self.last = (stamp_ns, T_map_cam)
         self._odometry_then = self.odometry
 

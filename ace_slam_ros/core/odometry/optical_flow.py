@@ -10,7 +10,7 @@ from ..geometry.arrays import Float32Array, Float64Array, UInt8Image
 from .corners import WINDOW_PX, contrast
 
 _LEVELS, _LEVELS_WIDE = 2, 4
-#: Mean difference of grey values in a followed window that still is the same thing.
+#: Mean difference of gray values in a followed window that still is the same thing.
 _LARGEST_DIFFERENCE = 25.0
 #: A followed window has at least this share of its template's contrast: on a covered or blank
 #: image a weak template fits everywhere.
@@ -30,16 +30,16 @@ class Template:
     no such freedom. That takes half as long as following: a warped image serves while it fits.
 
     Args:
-        grey_HW: the image.
+        gray_HW: the image.
         corners_n2: (n, 2) pixels.
         contrast_n: (n,) contrast of the corners' windows.
     """
 
     def __init__(
-        self, grey_HW: UInt8Image, corners_n2: Float32Array, contrast_n: Float32Array
+        self, gray_HW: UInt8Image, corners_n2: Float32Array, contrast_n: Float32Array
     ) -> None:
-        self._grey, self._corners_n2, self.contrast_n = grey_HW, corners_n2, contrast_n
-        self._warped, self._affine_32 = grey_HW, np.eye(3, 2)
+        self._gray, self._corners_n2, self.contrast_n = gray_HW, corners_n2, contrast_n
+        self._warped, self._affine_32 = gray_HW, np.eye(3, 2)
 
     def towards(
         self, index_m: npt.NDArray[np.int64], guess_m2: Float32Array
@@ -47,15 +47,15 @@ class Template:
         """Return the image as it should look where corners are searched, and the corners there."""
         corners = self._corners_n2[index_m]
         if len(corners) < _FEWEST_FOR_WARP:
-            return self._grey, corners
+            return self._gray, corners
         affine = _robust_affine(corners.astype(np.float64), guess_m2.astype(np.float64))
         if np.abs(affine[:2] - np.eye(2)).max() < _LEAST_WARP:
-            return self._grey, corners
+            return self._gray, corners
         if not self._fits(affine, corners):
-            height, width = self._grey.shape
+            height, width = self._gray.shape
             self._affine_32 = affine
             self._warped = np.asarray(cv2.warpAffine(
-                self._grey, affine.T, (width, height), flags=cv2.INTER_LINEAR,
+                self._gray, affine.T, (width, height), flags=cv2.INTER_LINEAR,
                 borderMode=cv2.BORDER_REPLICATE), np.uint8)
         return self._warped, _move(corners, self._affine_32)
 
@@ -63,7 +63,7 @@ class Template:
         """Whether the warped image looks like `affine_32` asks, and shows nearly all corners."""
         if np.abs(affine_32[:2] - self._affine_32[:2]).max() >= _LEAST_WARP:
             return False
-        height, width = self._grey.shape
+        height, width = self._gray.shape
         moved = _move(corners_m2, self._affine_32)
         inside = ((moved > _MARGIN_PX) & (moved < (width - _MARGIN_PX, height - _MARGIN_PX)))
         return bool(inside.all(axis=1).mean() >= _LEAST_SHOWN)
@@ -106,8 +106,8 @@ def _move(pixels_n2: Float32Array, affine_32: Float64Array) -> Float32Array:
 
 def _robust_affine(source_n2: Float64Array, target_n2: Float64Array) -> Float64Array:
     """Affine map (3, 2) that most points follow: [x y 1] @ map; Cauchy-weighted least squares."""
-    centre = source_n2.mean(axis=0)
-    A_3n = np.concatenate([(source_n2 - centre).T, np.ones((1, len(source_n2)))])
+    center = source_n2.mean(axis=0)
+    A_3n = np.concatenate([(source_n2 - center).T, np.ones((1, len(source_n2)))])
     weight_n = np.ones(len(source_n2))
     fitted = np.zeros((3, 2))
     for _ in range(3):
@@ -115,5 +115,5 @@ def _robust_affine(source_n2: Float64Array, target_n2: Float64Array) -> Float64A
         fitted = np.linalg.solve(weighted @ A_3n.T + 1e-9 * np.eye(3), weighted @ target_n2)
         squared_n = np.square(fitted.T @ A_3n - target_n2.T).sum(axis=0)
         weight_n = 1.0 / (1.0 + squared_n / (2.0 * np.sqrt(np.median(squared_n)) + 0.1) ** 2)
-    fitted[2] -= centre @ fitted[:2]
+    fitted[2] -= center @ fitted[:2]
     return np.asarray(fitted)

@@ -12,33 +12,33 @@ from ..data.camera import Camera
 from ..data.poses import RefinedPose
 from ..geometry.arrays import Float64Array
 from ..geometry.se3 import cross_matrices, exp_se3, invert_pose, pose_errors_in_map
-from .residuals import NEAREST_M, Linearised, Sightings, TrackResiduals, normal_equations
+from .residuals import NEAREST_M, Linearized, Sightings, TrackResiduals, normal_equations
 
-#: Tracks are never trusted to less than this share of `sensor.pixel_sigma`: what their neighbours
+#: Tracks are never trusted to less than this share of `sensor.pixel_sigma`: what their neighbors
 #: agree on may be wrong alike.
 _LEAST_SPREAD, _LARGEST_SPREAD = 0.5, 2.0
-_MEDIAN_RADIUS = 1.18  # median distance from the centre of a 2-D Gaussian of sigma 1
+_MEDIAN_RADIUS = 1.18  # median distance from the center of a 2-D Gaussian of sigma 1
 #: Cauchy kernel, in standard deviations: wide, as track errors have long tails on both sides.
 KERNEL_SIGMAS = 3.0
 #: The noise model tells how depth noise grows with distance; how large it is here is measured,
-#: within limits: neighbours share their errors, which therefore show too small; bent depth, and
-#: colour and depth of different instants, come to the largest.
+#: within limits: neighbors share their errors, which therefore show too small; bent depth, and
+#: color and depth of different instants, come to the largest.
 _LEAST_DEPTH_SPREAD, _LARGEST_DEPTH_SPREAD = 1.0, 4.0
 _FEWEST_DEPTHS, _USUAL_DEPTH_SPREAD = 10, 1.5  # fewer depths show no spread of their own
 #: Share of a depth residual that is the error of the point, the rest being that of the frame's
 #: depth: two measurements of one sensor.
 _OWN_SHARE = 0.5**0.5
-#: Metres and radians: no pose is known better, however sure its frame of reference is.
+#: Meters and radians: no pose is known better, however sure its frame of reference is.
 _LEAST_MOTION = 1e-4, 1e-5
 #: The velocity follows the pose for as many iterations: of an error of the start, 1 % stays in it.
 _MOVING_ITERATIONS = 4
 _NORMAL_MAD = 1.4826  # standard deviation over the median absolute deviation of a Gaussian
 
 
-def optimise_pose(
+def optimize_pose(
     T_map_cam: Float64Array, seen: Sightings, camera: Camera, sensor: SensorConfig,
     min_inliers: int, still_n2: Callable[[Float64Array], Float64Array] | None = None,
-) -> tuple[RefinedPose, npt.NDArray[np.bool_], Linearised] | None:
+) -> tuple[RefinedPose, npt.NDArray[np.bool_], Linearized] | None:
     """Gauss-Newton on reprojection and depth residuals with a Cauchy kernel.
 
     Args:
@@ -116,7 +116,7 @@ def depth_weight(r_n: Float64Array, w_image_n: Float64Array, spread: float) -> F
 
 
 def carried(covariance_66: Float64Array, arm_3: Float64Array) -> Float64Array:
-    """Covariance (6, 6) of a pose that is rigidly joined to one `arm_3` metres before it.
+    """Covariance (6, 6) of a pose that is rigidly joined to one `arm_3` meters before it.
 
     Both in map axes; a rotation error of the one moves the other across the arm.
     """

@@ -22,7 +22,7 @@ class Sightings:
     """Followed points in one frame.
 
     Attributes:
-        points_map_n3: (n, 3) map points, metres.
+        points_map_n3: (n, 3) map points, meters.
         pixels_n2: (n, 2) float64 where they were found.
         depth_m_n: (n,) measured depth there, NaN where unknown.
         unsure_map_n3: (n, 3) one standard deviation of the points, which is along the line of
@@ -39,11 +39,11 @@ class Sightings:
 
 
 @dataclass(frozen=True)
-class Linearised:
+class Linearized:
     """Residuals at a pose, in standard deviations.
 
     Attributes:
-        z_n: (n,) depth of the points in the camera, metres.
+        z_n: (n,) depth of the points in the camera, meters.
         r_3n: residuals u, v, z; z is 0 where the depth is unknown.
         J_63n: their derivatives by a left twist of T_cam_map.
         off_3n: what one standard deviation of the points adds to them; None = points are exact.
@@ -84,7 +84,7 @@ class TrackResiduals:
         """Take the points as found at other pixels (n, 2)."""
         self._offset_2n = (self._principal_21 - pixels_n2.T) / self._pixel_sigma
 
-    def at(self, T_cam_map: Float64Array) -> Linearised:
+    def at(self, T_cam_map: Float64Array) -> Linearized:
         """Return residuals and derivatives at a pose."""
         R = T_cam_map[:3, :3]
         x, y, ahead = R @ self._points_3n + T_cam_map[:3, 3:]
@@ -105,11 +105,11 @@ class TrackResiduals:
         if self._unsure_3n is not None:
             of_x, of_y, of_z = R @ self._unsure_3n
             off = np.stack([uz * of_x + along_u * of_z, vz * of_y + along_v * of_z, sharp * of_z])
-        return Linearised(ahead, r, J, off)
+        return Linearized(ahead, r, J, off)
 
 
 def normal_equations(
-    at: Linearised, weight_3n: Float64Array, robust_n: Float64Array, share: float = 1.0
+    at: Linearized, weight_3n: Float64Array, robust_n: Float64Array, share: float = 1.0
 ) -> tuple[Float64Array, Float64Array]:
     """Sum up H (6, 6) and g (6,) of points that are themselves not exact.
 

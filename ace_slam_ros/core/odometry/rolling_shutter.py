@@ -26,7 +26,7 @@ def sweep(
     """Image motion (n, 2) in pixels per second of readout time, back to the stamp.
 
     Args:
-        points_cam_n3: the points in the camera frame, metres.
+        points_cam_n3: the points in the camera frame, meters.
         pixels_n2: where they are seen; the row says how late.
         twist_6: velocity of the camera in its own frame, m/s and rad/s.
         camera: intrinsics.
@@ -42,7 +42,7 @@ def sweep(
 
 
 class RollingShutter:
-    """The readout time of the colour image, given or estimated.
+    """The readout time of the color image, given or estimated.
 
     Args:
         readout_s: time from the first to the last row; negative = estimate it.

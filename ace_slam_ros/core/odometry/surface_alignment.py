@@ -21,10 +21,10 @@ from .pose_optimization import image_spread, map_covariance
 from .residuals import NEAREST_M, Sightings, TrackResiduals, normal_equations
 
 _STRIDE_PX = 8
-#: Normals come from neighbours this many cells away: three centimetres of depth noise over a
-#: quarter of a metre at 3 m turn them by a few degrees.
+#: Normals come from neighbors this many cells away: three centimeters of depth noise over a
+#: quarter of a meter at 3 m turn them by a few degrees.
 _REACH = 2
-#: A surface bends by no more than this share of its depth between those neighbours.
+#: A surface bends by no more than this share of its depth between those neighbors.
 _BEND = 0.02
 _ITERATIONS = 12
 #: Points farther apart than this are of different things, at first and at least.
@@ -40,10 +40,10 @@ class Surface:
     """Depth of an image on a grid of cells: points and normals in the camera frame.
 
     Attributes:
-        points_hw3: (h, w, 3) float32 metres, NaN where unknown.
+        points_hw3: (h, w, 3) float32 meters, NaN where unknown.
         normals_hw3: (h, w, 3) float32 unit vectors towards the camera, NaN where unknown.
         sigma_m_hw: (h, w) float32 standard deviation of the depth of one pixel: that a cell
-            averages sixteen makes up for the errors that neighbouring cells share.
+            averages sixteen makes up for the errors that neighboring cells share.
     """
 
     points_hw3: Float32Array
@@ -63,7 +63,7 @@ class Surface:
 
     @staticmethod
     def of(depth_m: Float32Array, camera: Camera, sensor: SensorConfig) -> Surface:
-        """Return the surface a depth image (H, W) in metres shows."""
+        """Return the surface a depth image (H, W) in meters shows."""
         depth_hw = cell_depth(depth_m, _STRIDE_PX, sensor)
         rows, columns = np.mgrid[:depth_hw.shape[0], :depth_hw.shape[1]].reshape(2, -1)
         pixels = np.stack([columns, rows], 1) * float(_STRIDE_PX) + (_STRIDE_PX - 1) / 2

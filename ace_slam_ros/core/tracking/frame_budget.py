@@ -103,7 +103,7 @@ class FrameBudget:
     def feature_share(self, elapsed_ms: float) -> float:
         """Return the share of the features that the head can look at after so long on a frame."""
         self._used_share = 1.0
-        whole_ms = self._stages_ms.get("localise", 0.0)
+        whole_ms = self._stages_ms.get("localize", 0.0)
         if whole_ms > 0.0:
             left_ms = self._deadline_ms - self._late_ms - elapsed_ms
             self._used_share = min(max(left_ms / whole_ms, _LEAST_SHARE), 1.0)
@@ -111,7 +111,7 @@ class FrameBudget:
 
     def took(self, stage: str, spent_ms: float) -> None:
         """Record the time of a step."""
-        whole_ms = spent_ms / self._used_share if stage == "localise" else spent_ms
+        whole_ms = spent_ms / self._used_share if stage == "localize" else spent_ms
         known_ms = self._stages_ms.setdefault(stage, whole_ms)
         self._stages_ms[stage] = known_ms + _GAIN * (whole_ms - known_ms)
 

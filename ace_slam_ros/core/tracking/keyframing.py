@@ -18,7 +18,7 @@ from .pose_averaging import Anchor
 
 @dataclass(frozen=True)
 class NewKeyframe:
-    """A local keyframe that the mapper is to get; `reference` is the id of a mapped neighbour."""
+    """A local keyframe that the mapper is to get; `reference` is the id of a mapped neighbor."""
 
     identifier: int
     frame: Frame

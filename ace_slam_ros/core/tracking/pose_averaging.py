@@ -23,7 +23,7 @@ class Anchor:
     """
 
     def __init__(self, config: SlamConfig, local: LocalMap, keeps: bool) -> None:
-        """Hold on to nothing; `keeps`: never end, for a map that is only localised in."""
+        """Hold on to nothing; `keeps`: never end, for a map that is only localized in."""
         self._config, self._local, self._keeps = config, local, keeps
         self.clear()
 

@@ -12,7 +12,7 @@ _DRIFT_SHARE = 0.05
 
 
 def reachable(
-    raw: PoseEstimate, predicted: Float64Array, tracker: TrackerConfig, travelled_m: float
+    raw: PoseEstimate, predicted: Float64Array, tracker: TrackerConfig, traveled_m: float
 ) -> bool:
     """Tell whether a camera just tracked can be where scene coordinates say.
 
@@ -20,7 +20,7 @@ def reachable(
     that looks the same: a camera that was carried there is lost for a moment first.
     """
     gap_m = pose_error(predicted, raw.T_map_cam)[0]
-    return gap_m < _explained_m(tracker, travelled_m)
+    return gap_m < _explained_m(tracker, traveled_m)
 
 
 class Recovery:
@@ -61,7 +61,7 @@ class Recovery:
 
 
 def overrides(
-    raw: PoseEstimate, refined: RefinedPose, tracker: TrackerConfig, travelled_m: float
+    raw: PoseEstimate, refined: RefinedPose, tracker: TrackerConfig, traveled_m: float
 ) -> bool:
     """Tell whether a sure scene-coordinate pose is to be believed instead of the refined one.
 
@@ -72,9 +72,9 @@ def overrides(
     gap_m = pose_error(refined.T_map_cam, raw.T_map_cam)[0]
     if gap_m <= tracker.override_m or raw.inlier_ratio <= tracker.override_ratio:
         return False
-    return not refined.held_well or gap_m < _explained_m(tracker, travelled_m)
+    return not refined.held_well or gap_m < _explained_m(tracker, traveled_m)
 
 
-def _explained_m(tracker: TrackerConfig, travelled_m: float) -> float:
+def _explained_m(tracker: TrackerConfig, traveled_m: float) -> float:
     """How far scene coordinates may be from a tracked camera that drifted on its way."""
-    return tracker.override_m + _DRIFT_SHARE * travelled_m
+    return tracker.override_m + _DRIFT_SHARE * traveled_m

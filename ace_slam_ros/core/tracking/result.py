@@ -34,7 +34,7 @@ class TrackResult:
         T_map_cam_raw: (4, 4) pose from scene coordinates alone; None when they gave none or the
             frame was only refined. Live it may be that of an earlier frame, carried on as tracked.
         inlier_ratio: share of features whose scene coordinates agree with the raw pose; of the
-            last relocalised frame when this one was only refined.
+            last relocalized frame when this one was only refined.
         inlier_count: their number.
         weights_version: of the head used, 0 = no head yet.
         keyframe: for the mapper, when the frame became one; live it may be an earlier frame.
@@ -77,7 +77,7 @@ class TrackResult:
 
 @dataclass
 class StageClock:
-    """Stop-watch for the stages of one frame."""
+    """Stopwatch for the stages of one frame."""
 
     start: float = field(default_factory=time.perf_counter)
     stages_ms: dict[str, float] = field(default_factory=dict)

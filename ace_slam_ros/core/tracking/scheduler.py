@@ -11,7 +11,7 @@ from ..data.keyframe import Keyframe
 from ..data.poses import PoseEstimate, RefinedPose
 from ..geometry.arrays import Float64Array
 from ..geometry.se3 import invert_pose
-from ..localization.localizer import Localiser
+from ..localization.localizer import Localizer
 from ..odometry.local_map import LocalMap
 from ..odometry.motion_model import Motion, MotionModel
 from ..runtime.steps import InParts
@@ -27,7 +27,7 @@ _BETWEEN_PARTS = 1
 
 @dataclass
 class _Look:
-    """A frame of known pose that waits to be described, and to be localised if that `is_due`.
+    """A frame of known pose that waits to be described, and to be localized if that `is_due`.
 
     `keyframe` is what the mapper is to get of it, None when it is no keyframe.
     """
@@ -66,10 +66,10 @@ class LateWork:
 
     def __init__(
         self, config: TrackerConfig, budget: FrameBudget, local: LocalMap,
-        keyframes: KeyframeMaker, localiser: Localiser, anchor: Anchor, model: MotionModel,
+        keyframes: KeyframeMaker, localizer: Localizer, anchor: Anchor, model: MotionModel,
     ) -> None:
         self._config, self._budget, self._local = config, budget, local
-        self._keyframes, self._localiser = keyframes, localiser
+        self._keyframes, self._localizer = keyframes, localizer
         self._anchor, self._model = anchor, model
         self.clear()
 
@@ -97,7 +97,7 @@ class LateWork:
             self._look = self._look_at(frame, refined, is_due=True)
         self._add_keyframe(frame, refined, motion, clock)
         keyframe = self._describe(clock)
-        raw = self._localise(refined.T_map_cam, clock)
+        raw = self._localize(refined.T_map_cam, clock)
         while self._look is None and (stage := self._local.next_step) and self._budget.fits(
                 stage, clock.elapsed_ms):
             self._local.adjust_step()
@@ -124,7 +124,7 @@ class LateWork:
         self, frame: Frame, refined: RefinedPose, is_due: bool, keyframe: NewKeyframe | None = None
     ) -> _Look:
         return _Look(frame, refined, is_due, keyframe,
-                     InParts(self._localiser.describe_in_parts(frame)))
+                     InParts(self._localizer.describe_in_parts(frame)))
 
     def _describe(self, clock: StageClock) -> Keyframe | None:
         """Describe the frame that is looked at; return what the mapper gets of it."""
@@ -142,18 +142,18 @@ class LateWork:
         return None if look.keyframe is None else self._keyframes.for_mapper(
             look.keyframe, look.features)
 
-    def _localise(self, T_map_cam: Float64Array, clock: StageClock) -> PoseEstimate | None:
+    def _localize(self, T_map_cam: Float64Array, clock: StageClock) -> PoseEstimate | None:
         """End the look; return the scene-coordinate pose carried to a camera at `T_map_cam`."""
         look = self._look
         if look is None or look.features is None or not self._budget.fits(
-                "localise", clock.elapsed_ms):
+                "localize", clock.elapsed_ms):
             return None
         self._look = None
         features = look.features.share(self._budget.feature_share(clock.elapsed_ms))
-        raw = self._localiser.localise(features, self._model.segment, everywhere=False)
-        self._budget.took("localise", clock.lap("localise"))
+        raw = self._localizer.localize(features, self._model.segment, everywhere=False)
+        self._budget.took("localize", clock.lap("localize"))
         if raw is None:
             return None
         self._anchor.pull(raw, look.refined)
-        self.doubts = overrides(raw, look.refined, self._config, self._model.travelled_m)
+        self.doubts = overrides(raw, look.refined, self._config, self._model.traveled_m)
         return look.carry(raw, T_map_cam)

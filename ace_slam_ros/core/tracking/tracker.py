@@ -1,6 +1,6 @@
 """The tracker: one frame in, one pose out, and the states INIT, TRACKING, LOST.
 
-Each frame is relocalised from scene coordinates without a prior (ACE-SLAM), then refined against
+Each frame is relocalized from scene coordinates without a prior (ACE-SLAM), then refined against
 local keyframes by image tracks with depth; when the refinement fails the scene-coordinate pose is
 the floor.
 """
@@ -24,7 +24,7 @@ from ..geometry.arrays import Float64Array
 from ..heads.base import SceneHead
 from ..heads.factory import load_head
 from ..heads.payload import read_info, unpack_poses
-from ..localization.localizer import Localiser
+from ..localization.localizer import Localizer
 from ..odometry.local_map import LocalMap
 from ..odometry.motion_model import Motion, MotionModel
 from .frame_budget import FrameBudget
@@ -60,7 +60,7 @@ class Tracker:
             encoder: the frozen encoder.
             T_map_cam_first: pose given to the first frame of a new map, default identity.
             map_id: name of the map this tracker starts, default random.
-            live: keep to `tracker.frame_budget_ms` by relocalising only some frames, which makes
+            live: keep to `tracker.frame_budget_ms` by relocalizing only some frames, which makes
                 results depend on the speed of the machine.
         """
         self._config, self._encoder = config, encoder
@@ -71,20 +71,20 @@ class Tracker:
         self._seen_through = SeenThrough(config.sensor)
         self._model = MotionModel(config.tracker.motion_prior)
         self._anchor = Anchor(config, self._local, self._localization)
-        self._localiser = Localiser(config, encoder)
+        self._localizer = Localizer(config, encoder)
         self._keyframes = KeyframeMaker(config, self._local, self._anchor, self._seen_through)
         self._recovery = Recovery(config.tracker)
         self._unknown = UnknownPlace(config)
         self._budget = FrameBudget(
             config.tracker.frame_budget_ms if live else 0.0, config.tracker.frame_deadline_ms)
         self._late = LateWork(config.tracker, self._budget, self._local, self._keyframes,
-                              self._localiser, self._anchor, self._model)
+                              self._localizer, self._anchor, self._model)
         self._begin(map_id or uuid.uuid4().hex[:12])
 
     def _begin(self, map_id: str) -> None:
         self.map_id = map_id
         self.state = TrackerState.INIT
-        self._localiser.clear()
+        self._localizer.clear()
         self._version, self._corrections = 0, 0
         self._keyframes.next_id = 0
         self._local.clear()
@@ -115,7 +115,7 @@ class Tracker:
             self._local.clear()
             self.clear_motion()
             self._anchor.clear()
-            self.state = TrackerState.INIT if self._localiser.head is None else TrackerState.LOST
+            self.state = TrackerState.INIT if self._localizer.head is None else TrackerState.LOST
             return
         self._retired.add(self.map_id)
         self._begin(uuid.uuid4().hex[:12])
@@ -136,7 +136,7 @@ class Tracker:
         self._model.odometry = None if T_odom_cam is None else np.array(T_odom_cam)
 
     def set_head(self, payload: bytes, version: int) -> None:
-        """Take over new head weights; weights of another map mean: localise in that one.
+        """Take over new head weights; weights of another map mean: localize in that one.
 
         Raises:
             MapError: the weights are damaged or belong to another encoder.
@@ -148,13 +148,13 @@ class Tracker:
             self._retired.clear()  # the mapper has followed; from now on a return is deliberate
         head, info = load_head(payload, self._encoder, self._config)
         if info.map_id != self.map_id:
-            log.info("localising in map %s", info.map_id)
+            log.info("localizing in map %s", info.map_id)
             self._retired.add(self.map_id)
             self._begin(info.map_id)
             self.state = TrackerState.LOST
             # some that another tracker has sent may not be learned yet
             self._keyframes.next_id = info.next_keyframe + _KEYFRAME_ID_MARGIN
-        self._localiser.head, self._localiser.segments = head, info.segments
+        self._localizer.head, self._localizer.segments = head, info.segments
         self._version = version
         if info.corrections != self._corrections:
             self._follow_corrections(unpack_poses(payload))
@@ -182,7 +182,7 @@ class Tracker:
     @property
     def head(self) -> SceneHead | None:
         """The head in use, None before the first."""
-        return self._localiser.head
+        return self._localizer.head
 
     def process(
         self, frame: Frame, answer: Answer | None = None, late_ms: float = 0.0
@@ -192,7 +192,7 @@ class Tracker:
         Args:
             frame: the newest frame.
             answer: takes pose and covariance as soon as image tracks hold the camera well, before
-                the frame is relocalised or made a keyframe. Should that prove the pose wrong, the
+                the frame is relocalized or made a keyframe. Should that prove the pose wrong, the
                 next frame's is right. Not called for other frames.
             late_ms: time since the frame arrived, for which a live tracker does less.
 
@@ -203,7 +203,7 @@ class Tracker:
         self._budget.begin(late_ms)
         self._motion = self._model.until(frame.stamp_ns)
         if self.state is TrackerState.INIT:
-            return self._initialise(frame, clock)
+            return self._initialize(frame, clock)
         prior, self._prior = self._prior, None
         predicted = self._model.predict(frame.stamp_ns) if prior is None else prior
         if not self._config.tracker.refine:
@@ -220,7 +220,7 @@ class Tracker:
                 return self._go_on(frame, followed, clock)
         features, raw, keyframe = None, None, None
         if self._budget.head_due(self._steady and held):
-            features, raw = self._relocalise(frame, clock)
+            features, raw = self._relocalize(frame, clock)
         refined, believed = self._settle(frame, predicted, followed, raw)
         clock.lap("refine")
         self._steady = refined is not None and refined.held_well
@@ -240,28 +240,28 @@ class Tracker:
                     self._local.adjust()
                 if new is not None:
                     keyframe = self._keyframes.for_mapper(
-                        new, features or self._localiser.describe(frame))
+                        new, features or self._localizer.describe(frame))
                 clock.lap("keyframe")
         else:
             self.missed(frame.stamp_ns)
             if self.state is TrackerState.LOST and features is not None:
                 segment = self._unknown.new_segment(
-                    frame, features, self._localiser.head, self._local,
-                    self._localiser.segments)
+                    frame, features, self._localizer.head, self._local,
+                    self._localizer.segments)
                 if segment is not None:
                     return self._start_segment(segment, frame, features, clock)
         reason = "" if pose is not None else explain_missing(
-            features, raw, self._config.solver.min_inliers, self._localiser.head is not None)
+            features, raw, self._config.solver.min_inliers, self._localizer.head is not None)
         if at_once is not None:
             pose, covariance = at_once
         return self._result(frame, clock, pose, covariance, raw, keyframe, reason)
 
-    def _relocalise(self, frame: Frame, clock: StageClock) -> tuple[Features, PoseEstimate | None]:
+    def _relocalize(self, frame: Frame, clock: StageClock) -> tuple[Features, PoseEstimate | None]:
         """Describe the frame and solve its pose from scene coordinates alone."""
-        features = self._localiser.describe(frame)
+        features = self._localizer.describe(frame)
         clock.lap("encode")
-        raw = self._localise(features)
-        clock.lap("localise")
+        raw = self._localize(features)
+        clock.lap("localize")
         return features, raw
 
     def _go_on(self, frame: Frame, followed: RefinedPose, clock: StageClock) -> TrackResult:
@@ -272,17 +272,17 @@ class Tracker:
         self._steady = not self._late.doubts  # the head looks at the next frame at once
         return self._result(frame, clock, pose, followed.covariance_66, raw, keyframe, "")
 
-    def _localise(self, features: Features) -> PoseEstimate | None:
+    def _localize(self, features: Features) -> PoseEstimate | None:
         """Solve the pose; a tracked camera is sought in its own segment, a lost one in all."""
         everywhere = self._model.last is None and not self._localization
-        return self._localiser.localise(features, self._model.segment, everywhere)
+        return self._localizer.localize(features, self._model.segment, everywhere)
 
-    def _initialise(self, frame: Frame, clock: StageClock) -> TrackResult:
+    def _initialize(self, frame: Frame, clock: StageClock) -> TrackResult:
         """Make the first frame with enough depth the origin of a new map."""
         if self._localization:
             reason = "waiting for the map: is the mapper up, and ros.map_dir set?"
             return self._result(frame, clock, None, None, None, None, reason)
-        features = self._localiser.describe(frame)
+        features = self._localizer.describe(frame)
         clock.lap("encode")
         known = features.depth_count
         if known < self._config.solver.min_inliers or not self._local.can_show(frame):
@@ -308,7 +308,7 @@ class Tracker:
         """Go on in an unknown place."""
         log.warning("unknown place: going on in segment %d of map %s", number, self.map_id)
         self._anchor.clear()
-        self._model.travelled_m = 0.0
+        self._model.traveled_m = 0.0
         return self._start(frame, features, first_pose(number, self._T_first), clock)
 
     def _settle(
@@ -330,14 +330,14 @@ class Tracker:
                     return there, raw
                 raw = None
             elif predicted is not None and not reachable(
-                    raw, predicted, tracker, self._model.travelled_m):
+                    raw, predicted, tracker, self._model.traveled_m):
                 raw = None
         if raw is None:
             if refined is None:  # moved otherwise than predicted, or was not seen for a moment
                 refined = (self._still_near(frame) if predicted is None
                            else self._refine(frame, predicted, wide=True))
             return refined, None
-        if refined is None or overrides(raw, refined, tracker, self._model.travelled_m):
+        if refined is None or overrides(raw, refined, tracker, self._model.traveled_m):
             refined = self._refine(frame, raw.T_map_cam)
         elif not refined.held_well:  # after a jerk, tracks may agree by chance
             other = self._refine(frame, raw.T_map_cam) or refined
@@ -395,6 +395,6 @@ class Tracker:
         self._budget.spent(elapsed_ms)
         return TrackResult(
             frame.stamp_ns, self.state, pose, covariance,
-            None if raw is None else raw.T_map_cam, *self._localiser.confidence, self._version,
+            None if raw is None else raw.T_map_cam, *self._localizer.confidence, self._version,
             keyframe, self._seen_through.revision(frame.stamp_ns, self._local.corner_motion),
             elapsed_ms, clock.stages_ms, reason or explain(pose))

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from ...core.config.sections import RosConfig
 from ...core.errors import ConfigError
 from ..qos import sensor_qos
-from .synchroniser import ImagePair, Synchroniser
+from .synchronizer import ImagePair, Synchronizer
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -27,10 +27,10 @@ _CLOCK_GAP_NS = 10_000_000_000
 
 
 class ImageInputs:
-    """Subscribes to colour, depth and camera_info and pairs them; QoS can be overridden.
+    """Subscribes to color, depth and camera_info and pairs them; QoS can be overridden.
 
     Args:
-        on_pair, on_jump: see `Synchroniser`; called in the executor's thread.
+        on_pair, on_jump: see `Synchronizer`; called in the executor's thread.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ImageInputs:
         on_jump: Callable[[], None] | None = None,
     ) -> None:
         self._node = node
-        self.synchroniser = Synchroniser(round(config.slop_s * 1e9), on_pair, on_jump)
+        self.synchronizer = Synchronizer(round(config.slop_s * 1e9), on_pair, on_jump)
         color, depth = (node.resolve_topic_name(n) for n in ("rgb/image", "depth/image"))
         color += "/compressed" if config.color_transport == "compressed" else ""
         depth += "/compressedDepth" if config.depth_transport == "compressedDepth" else ""
@@ -50,8 +50,8 @@ class ImageInputs:
             "info": CameraInfo,
         }
         receive = {
-            "color": self.synchroniser.add_color, "depth": self.synchroniser.add_depth,
-            "info": self.synchroniser.add_info,
+            "color": self.synchronizer.add_color, "depth": self.synchronizer.add_depth,
+            "info": self.synchronizer.add_info,
         }
         self.incompatible: dict[str, str] = {}
 
@@ -106,24 +106,24 @@ class ImageInputs:
 
     def problem(self) -> str:
         """Say why no pairs arrive; empty when they do."""
-        return self.synchroniser.explain(self.topics)
+        return self.synchronizer.explain(self.topics)
 
     def clock_problem(self, now_ns: int) -> str:
         """Say that stamps and the node's clock differ; empty when they do not."""
-        newest = self.synchroniser.streams["color"].last_stamp_ns
+        newest = self.synchronizer.streams["color"].last_stamp_ns
         if newest and abs(now_ns - newest) > _CLOCK_GAP_NS:
-            return ("image stamps are more than 10 s from the clock: synchronise the clocks, or "
+            return ("image stamps are more than 10 s from the clock: synchronize the clocks, or "
                     "play bags with --clock and set use_sim_time")
         return ""
 
     def values(self, now_ns: int) -> dict[str, Any]:
         """Return rates and counts for diagnostics."""
         found: dict[str, Any] = {}
-        for name, statistics in self.synchroniser.streams.items():
+        for name, statistics in self.synchronizer.streams.items():
             found[f"{name}_hz"] = statistics.rate_hz(now_ns)
             found[f"{name}_received"] = statistics.count
-        gap_s = self.synchroniser.nearest_gap_s()
-        found |= {"pairs": self.synchroniser.pairs, "time_jumps": self.synchroniser.jumps,
+        gap_s = self.synchronizer.nearest_gap_s()
+        found |= {"pairs": self.synchronizer.pairs, "time_jumps": self.synchronizer.jumps,
                   "nearest_gap_s": "unknown" if gap_s is None else gap_s}
         return found
 

@@ -50,7 +50,7 @@ class Extrinsic:
     """Gives T_base_cam, the pose of the optical frame in the base.
 
     When neither `ros.camera_extrinsic` nor TF says anything, the camera's body frame is taken as
-    the base (x forward, y left, z up at the optical centre), so that the map's z axis points up
+    the base (x forward, y left, z up at the optical center), so that the map's z axis points up
     in the first view instead of forward. It stays so until `forget`: another place within a map
     would make the base jump.
 
@@ -151,7 +151,7 @@ class Extrinsic:
 
 
 def parse_extrinsic(text: str) -> tuple[list[float], list[float]] | None:
-    """Parse 'x y z qx qy qz qw' to (translation metres, unit quaternion xyzw); None when empty.
+    """Parse 'x y z qx qy qz qw' to (translation meters, unit quaternion xyzw); None when empty.
 
     Raises:
         ConfigError: not seven finite numbers, or the quaternion is zero.

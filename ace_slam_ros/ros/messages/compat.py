@@ -6,7 +6,7 @@ for: then the fallback is used from the first failure on, with one line in the l
 - cv_bridge reads encodings that our decoder does not know (Bayer patterns and the like). It is not
   asked for the others: it takes rows with odd padding for a sheared image.
 - sensor_msgs_py packs clouds; tf_transformations converts quaternions.
-- message_filters: see `synchroniser.py`; tf2_ros: see `transforms.py`.
+- message_filters: see `synchronizer.py`; tf2_ros: see `transforms.py`.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def to_quaternion(T_44: Float64Array) -> Float64Array:
 
 
 def from_quaternion(t_3: Float64Array, q_xyzw_4: Float64Array) -> Float64Array:
-    """Return the 4x4 pose of a translation (metres) and a unit quaternion."""
+    """Return the 4x4 pose of a translation (meters) and a unit quaternion."""
     found = TF_TRANSFORMATIONS.use(lambda library: library.quaternion_matrix(q_xyzw_4))
     if found is None:
         return pose_from_quaternion(t_3, q_xyzw_4)

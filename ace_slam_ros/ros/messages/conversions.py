@@ -53,7 +53,7 @@ def byte_array(values: npt.NDArray[Any] | bytes) -> array[int]:
 
 
 def image_from_msg(msg: Image | CompressedImage) -> UInt8Image:
-    """Decode a colour message to (H, W, 3) RGB or (H, W) grey uint8.
+    """Decode a color message to (H, W, 3) RGB or (H, W) gray uint8.
 
     Raises:
         DataError: unknown encoding, truncated or damaged data.
@@ -73,7 +73,7 @@ def image_from_msg(msg: Image | CompressedImage) -> UInt8Image:
 
 
 def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
-    """Decode a depth message to (H, W) float32 metres, 0 = missing.
+    """Decode a depth message to (H, W) float32 meters, 0 = missing.
 
     Raises:
         DataError: no depth encoding, truncated or damaged data.
@@ -97,9 +97,9 @@ def unit_problem(depth_m: Float32Image, encoding: str) -> str:
     median_m = float(np.median(known))
     if _NEAREST_M <= median_m <= _FARTHEST_M:
         return ""
-    seems = "millimetres" if median_m > _FARTHEST_M else "metres"
+    seems = "millimeters" if median_m > _FARTHEST_M else "meters"
     return (f"median depth {median_m:.4g} m as {encoding}: the values look like {seems}; 16UC1 "
-            "holds millimetres, 32FC1 metres: correct the publisher")
+            "holds millimeters, 32FC1 meters: correct the publisher")
 
 
 def camera_from_msg(msg: CameraInfo) -> Camera:
@@ -141,7 +141,7 @@ def frame_from_msgs(
 
 
 def image_to_msg(image: npt.NDArray[Any], stamp_ns: int, frame_id: str) -> Image:
-    """Make an Image of RGB or grey uint8, uint16 depth in millimetres or float32 metres."""
+    """Make an Image of RGB or gray uint8, uint16 depth in millimeters or float32 meters."""
     kinds = {("uint8", 2): "mono8", ("uint8", 3): "rgb8", ("uint16", 2): "16UC1",
              ("float32", 2): "32FC1"}
     encoding = kinds.get((image.dtype.name, image.ndim))
@@ -214,5 +214,5 @@ def keyframe_from_msg(msg: KeyframeMsg) -> Keyframe:
 def cloud_to_msg(
     points_N3: npt.NDArray[np.float32], stamp_ns: int, frame_id: str
 ) -> PointCloud2:
-    """Make a PointCloud2 of points (N, 3) metres."""
+    """Make a PointCloud2 of points (N, 3) meters."""
     return make_cloud(make_header(stamp_ns, frame_id), points_N3)

@@ -116,7 +116,7 @@ class MapperNode(SlamNode):
             self.get_logger().info(f"no map at {map_dir}: a new one begins, save_map writes it")
 
     def _load(self, path: Path) -> None:
-        """Load and publish a map; one without keyframes can only be localised in."""
+        """Load and publish a map; one without keyframes can only be localized in."""
         stored = load_map(path, encoder_hash=self.encoder.hash)
         if stored.keyframes is not None or not self._localization_only:
             self._mapper.load(path)

@@ -15,7 +15,7 @@ from ...core.localization.relocalizer import Relocalization, Relocalizer
 from ...srv import Relocalize
 from ..inputs.camera_topics import ImageInputs
 from ..inputs.extrinsic import Extrinsic
-from ..inputs.synchroniser import ImagePair
+from ..inputs.synchronizer import ImagePair
 from ..messages.conversions import frame_from_msgs, make_header
 from ..messages.poses import base_covariance, covariance_to_msg, pose_to_msg
 from ..outputs.diagnostics import Report, Window
@@ -159,7 +159,7 @@ class RelocalizerNode(SlamNode):
             self._forward.send(frame.stamp_ns, messages[0].header.frame_id, found)
 
     def _messages(self, request: Relocalize.Request) -> tuple[Any, Any, Any] | None:
-        """Return (colour, depth or None, camera_info) of the request or the newest frame."""
+        """Return (color, depth or None, camera_info) of the request or the newest frame."""
         newest = self._newest
         if request.image.width == 0:
             return None if newest is None else (newest.color, newest.depth, newest.info)

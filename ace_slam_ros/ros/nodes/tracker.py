@@ -24,7 +24,7 @@ from ...msg import Keyframe as KeyframeMsg
 from ...msg import SlamStatus
 from ..inputs.camera_topics import ImageInputs
 from ..inputs.extrinsic import Extrinsic
-from ..inputs.synchroniser import ImagePair
+from ..inputs.synchronizer import ImagePair
 from ..messages.conversions import frame_from_msgs, keyframe_to_msg
 from ..messages.poses import base_covariance, pose_from_msg
 from ..outputs.diagnostics import Report
@@ -215,7 +215,7 @@ class TrackerNode(SlamNode):
     def _say(
         self, pair: ImagePair, state: int, reason: str, result: TrackResult | None = None
     ) -> None:
-        self._status.received = self._inputs.synchroniser.pairs
+        self._status.received = self._inputs.synchronizer.pairs
         self._status.replaced = self._slot.replaced
         self._status.publish(
             pair, state, self._tracker.map_id if self._tracker else "", reason, result)

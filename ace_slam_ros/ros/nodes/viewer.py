@@ -35,7 +35,7 @@ from ...viewer.target import connect
 from ...weights_ipc.layout import segment_name
 from ..inputs.camera_topics import ImageInputs
 from ..inputs.extrinsic import Extrinsic
-from ..inputs.synchroniser import ImagePair
+from ..inputs.synchronizer import ImagePair
 from ..messages.conversions import frame_from_msgs, stamp_to_ns
 from ..messages.poses import pose_from_msg
 from ..parameters import declare_parameters

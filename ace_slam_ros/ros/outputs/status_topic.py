@@ -11,7 +11,7 @@ from rclpy.node import Node
 from ...core.data.submaps import segment_of
 from ...core.tracking.tracker import TrackerState, TrackResult
 from ...msg import SlamStatus
-from ..inputs.synchroniser import ImagePair
+from ..inputs.synchronizer import ImagePair
 from ..messages.conversions import make_header
 from ..messages.poses import pose_to_msg
 from ..qos import reliable_qos

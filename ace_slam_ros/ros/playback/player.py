@@ -209,7 +209,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="seconds between the first subscriber and the first message")
     parser.add_argument("--namespace", default="")
     parser.add_argument("--transport", choices=("raw", "compressed"), default="raw",
-                        help="colour of a TUM folder; a bag is sent as recorded")
+                        help="color of a TUM folder; a bag is sent as recorded")
     parser.add_argument("--wait", type=float, default=60.0, metavar="S",
                         help="wait this long for subscribers; 0 = do not")
     parser.add_argument("--subscribers", type=int, default=1, metavar="N",

@@ -41,7 +41,7 @@ class Playlist(Protocol):
         types: our topic name -> message type such as "sensor_msgs/msg/Image".
         color_transport, depth_transport: as the parameters `ros.color_transport` and
             `ros.depth_transport` name them.
-        pairs: synchronised image pairs in it.
+        pairs: synchronized image pairs in it.
         duration_s: from the first to the last pair.
     """
 
@@ -102,7 +102,7 @@ class BagPlaylist:
 
 
 class TumPlaylist:
-    """A TUM folder as messages: colour decoded (raw) or as its files, depth in metres."""
+    """A TUM folder as messages: color decoded (raw) or as its files, depth in meters."""
 
     def __init__(self, source: TumSource, color_transport: str) -> None:
         self._source = source
@@ -116,12 +116,12 @@ class TumPlaylist:
         }
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield calibration, colour and depth of each usable pair in order of their stamps."""
+        """Yield calibration, color and depth of each usable pair in order of their stamps."""
         camera = self._source.raw_camera
         for raw in self._source.raw_frames():
             depth_m = raw.depth_m()
             assert depth_m is not None  # `open_source` leaves out frames without depth
-            # Metres keep the 0.2 mm steps of TUM files, which millimetres would round away.
+            # Meters keep the 0.2 mm steps of TUM files, which millimeters would round away.
             depth = image_to_msg(depth_m, raw.depth_stamp_ns, _OPTICAL_FRAME)
             info = camera_to_msg(camera, raw.stamp_ns, _OPTICAL_FRAME)
             items = [

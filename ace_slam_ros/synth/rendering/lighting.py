@@ -24,11 +24,11 @@ _OCCLUSION_REACH_M, _LAMP_REACH_M = 0.7, 6.0
 
 @dataclass(frozen=True)
 class Lamp:
-    """A spherical light: position and radius in metres, linear RGB brightness at 1 m."""
+    """A spherical light: position and radius in meters, linear RGB brightness at 1 m."""
 
     position: tuple[float, float, float]
     radius_m: float
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Sun:
 
     Attributes:
         direction: unit vector from the scene towards the sun.
-        opening: world corner, first edge and second edge of the window rectangle, metres.
-        colour: linear RGB irradiance.
+        opening: world corner, first edge and second edge of the window rectangle, meters.
+        color: linear RGB irradiance.
     """
 
     direction: tuple[float, float, float]
     opening: tuple[
         tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]
     ]
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _irradiance(
     ambient = up * np.asarray(lighting.ambient_up) + (1 - up) * np.asarray(lighting.ambient_down)
     light = ambient * _openness(points_N3, normals_N3, boxes, rng)[:, None]
     for lamp in lighting.lamps:
-        colour, samples = np.asarray(lamp.colour), 5 if len(lighting.lamps) < 4 else 3
+        color, samples = np.asarray(lamp.color), 5 if len(lighting.lamps) < 4 else 3
         for _ in range(samples):
             jitter = rng.normal(size=3)
             spot = np.asarray(lamp.position) + lamp.radius_m * jitter / np.linalg.norm(jitter)
@@ -134,7 +134,7 @@ def _irradiance(
             weight *= np.maximum(1 - (distance / _LAMP_REACH_M) ** 2, 0) ** 2
             seen = weight > 1e-3
             weight[seen] *= ~_blocked(points_N3[seen], ray[seen], boxes, 0.96)
-            light += weight[:, None] * colour / samples
+            light += weight[:, None] * color / samples
     if lighting.sun is not None:
         light += _sunlight(points_N3, normals_N3, boxes, lighting.sun)
     return np.asarray(light)
@@ -156,7 +156,7 @@ def _sunlight(
     ray = np.broadcast_to(direction, points_N3.shape) * np.maximum(distance, 0)[:, None]
     weight = np.zeros(len(points_N3))
     weight[inside] = cosine[inside] * ~_blocked(points_N3[inside], ray[inside], boxes, 0.999)
-    return np.asarray(weight[:, None] * np.asarray(sun.colour))
+    return np.asarray(weight[:, None] * np.asarray(sun.color))
 
 
 def _openness(
@@ -188,17 +188,17 @@ def _blocked(
     rays = np.ascontiguousarray(rays_N3.T, np.float32)
     if not boxes:
         return hit
-    centres = np.stack([box.T_world_box_44[:3, 3] for box in boxes])
+    centers = np.stack([box.T_world_box_44[:3, 3] for box in boxes])
     halves = np.stack([box.half_3 for box in boxes]).astype(np.float32)
     sizes = np.linalg.norm(halves, axis=1)
     frames = np.stack([invert_pose(box.T_world_box_44) for box in boxes]).astype(np.float32)
     for start in range(0, len(hit), _BLOCK):
         block = slice(start, start + _BLOCK)
         p_3N, ray_3N = points[:, block], rays[:, block]
-        centre = 0.5 * (p_3N.min(1) + p_3N.max(1))
+        center = 0.5 * (p_3N.min(1) + p_3N.max(1))
         radius = float(np.linalg.norm(np.ptp(p_3N, axis=1))) / 2
         radius += float(np.abs(ray_3N).max()) * 1.8 * reach
-        gaps = np.linalg.norm(centres - centre, axis=1) - sizes
+        gaps = np.linalg.norm(centers - center, axis=1) - sizes
         for k in np.flatnonzero(gaps < radius):
             hit[block] |= _meets(p_3N, ray_3N, frames[k], halves[k], reach)
     return hit

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .textures import Colour, UInt8Image, fractal_noise, painted, speckled, to_uint8, vary, wood
+from .textures import Color, UInt8Image, fractal_noise, painted, speckled, to_uint8, vary, wood
 
 _WORDS = (
-    "harbour light museum ocean garden winter signal mountain theory music atlas physics river "
+    "harbor light museum ocean garden winter signal mountain theory music atlas physics river "
     "stories modern design city lantern festival open night paper orchid radio engine summer "
     "compass anthology field guide history voyage planet jazz market northern lights cinema"
 ).split()
@@ -18,10 +18,10 @@ _FONTS = (
 )
 
 
-def random_colour(
+def random_color(
     rng: np.random.Generator, saturation: float = 0.6, hues: tuple[float, float] = (0.0, 180.0)
-) -> Colour:
-    """Return a random RGB colour (0..255) of given saturation, hue in OpenCV's 0..180."""
+) -> Color:
+    """Return a random RGB color (0..255) of given saturation, hue in OpenCV's 0..180."""
     hsv = np.array([[[rng.uniform(*hues), 255 * saturation * rng.uniform(0.35, 1.0),
                       rng.uniform(70, 235)]]])
     rgb = cv2.cvtColor(np.clip(hsv, 0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
@@ -34,7 +34,7 @@ def phrase(rng: np.random.Generator, words: int) -> str:
 
 
 def text_line(
-    image: UInt8Image, text: str, left: int, base: int, width: int, height: int, colour: Colour,
+    image: UInt8Image, text: str, left: int, base: int, width: int, height: int, color: Color,
     rng: np.random.Generator,
 ) -> None:
     """Draw `text` in place, as large as fits a box of `width` x `height` texels."""
@@ -42,13 +42,13 @@ def text_line(
     (w1, h1), _ = cv2.getTextSize(text, font, 1.0, 1)
     scale = min(width / max(w1, 1), height / max(h1, 1))
     thickness = max(1, int(round(scale * rng.uniform(1.0, 2.2))))
-    cv2.putText(image, text, (left, base), font, scale, colour, thickness, cv2.LINE_AA)
+    cv2.putText(image, text, (left, base), font, scale, color, thickness, cv2.LINE_AA)
 
 
 def landscape(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
     """Paint a photo-like landscape: sky with clouds, sun, ridges in haze, water or meadow."""
     dusk = rng.random() < 0.35
-    sky = np.asarray(random_colour(rng, 0.7, (4, 24) if dusk else (98, 124)), np.float32)
+    sky = np.asarray(random_color(rng, 0.7, (4, 24) if dusk else (98, 124)), np.float32)
     t = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     fade = (1 - t) * sky * 0.75 + t * (0.3 * sky + 170)
     image = np.broadcast_to(fade, (height, width, 3)).copy()
@@ -58,7 +58,7 @@ def landscape(rng: np.random.Generator, height: int, width: int, texel_m: float)
     cv2.circle(image, sun, max(2, height // 14), (255, 240, 205), -1, cv2.LINE_AA)
     columns = np.arange(width)
     rows = np.arange(height)[:, None]
-    ground = np.asarray(random_colour(rng, 0.8, (12, 75)), np.float32)
+    ground = np.asarray(random_color(rng, 0.8, (12, 75)), np.float32)
     layers = int(rng.integers(3, 6))
     for k in range(layers):
         profile = fractal_noise(rng, 2, width, max(6.0, width / (2.0 + 2 * k)), 5, 0.5)[0]
@@ -82,23 +82,23 @@ def abstract_print(
     rng: np.random.Generator, height: int, width: int, texel_m: float
 ) -> UInt8Image:
     """Paint a geometric art print."""
-    image = np.full((height, width, 3), random_colour(rng, 0.25), np.float32)
+    image = np.full((height, width, 3), random_color(rng, 0.25), np.float32)
     for _ in range(int(rng.integers(6, 16))):
-        tone = random_colour(rng, 0.8)
-        centre = rng.uniform((0, 0), (width, height))
+        tone = random_color(rng, 0.8)
+        center = rng.uniform((0, 0), (width, height))
         size = rng.uniform(0.06, 0.33) * min(height, width)
         kind = int(rng.integers(4))
         if kind == 0:
-            cv2.circle(image, (int(centre[0]), int(centre[1])), int(size), tone, -1, cv2.LINE_AA)
+            cv2.circle(image, (int(center[0]), int(center[1])), int(size), tone, -1, cv2.LINE_AA)
         elif kind == 1:
-            corners = centre + size * rng.normal(0, 1, (3, 2))
+            corners = center + size * rng.normal(0, 1, (3, 2))
             cv2.fillConvexPoly(image, corners.astype(np.int32), tone, cv2.LINE_AA)
         elif kind == 2:
-            cv2.circle(image, (int(centre[0]), int(centre[1])), int(size), tone,
+            cv2.circle(image, (int(center[0]), int(center[1])), int(size), tone,
                        max(2, int(0.15 * size)), cv2.LINE_AA)
         else:
-            end = centre + rng.normal(0, 2 * size, 2)
-            cv2.line(image, (int(centre[0]), int(centre[1])), (int(end[0]), int(end[1])), tone,
+            end = center + rng.normal(0, 2 * size, 2)
+            cv2.line(image, (int(center[0]), int(center[1])), (int(end[0]), int(end[1])), tone,
                      max(2, int(0.12 * size)), cv2.LINE_AA)
     shade = 1 + 0.03 * fractal_noise(rng, height, width, 30.0, 4)
     return to_uint8(image * shade[..., None])
@@ -106,14 +106,14 @@ def abstract_print(
 
 def text_page(
     rng: np.random.Generator, height: int, width: int, texel_m: float,
-    paper: Colour = (236, 233, 224), ink: Colour = (45, 45, 50),
+    paper: Color = (236, 233, 224), ink: Color = (45, 45, 50),
 ) -> UInt8Image:
     """Paint a printed page: a headline, a figure and lines of words."""
     image = np.full((height, width, 3), paper, np.uint8)
     margin = width // 12
     head = max(5, height // 12)
     text_line(image, phrase(rng, 2).upper(), margin, margin + head, width - 2 * margin, head,
-              random_colour(rng, 0.9) if rng.random() < 0.5 else ink, rng)
+              random_color(rng, 0.9) if rng.random() < 0.5 else ink, rng)
     y = margin + 2 * head
     step = max(4, int(height / rng.uniform(14, 26)))
     if rng.random() < 0.6:
@@ -134,12 +134,12 @@ def poster(rng: np.random.Generator, height: int, width: int, texel_m: float) ->
     """Paint a framed poster: picture, art print or text, with a caption."""
     kind = rng.random()
     if kind < 0.2:
-        image = text_page(rng, height, width, texel_m, random_colour(rng, 0.3))
+        image = text_page(rng, height, width, texel_m, random_color(rng, 0.3))
     else:
         image = (landscape if kind < 0.65 else abstract_print)(rng, height, width, texel_m)
         bar = max(6, height // 7)
         if rng.random() < 0.7:
-            tone = np.asarray(random_colour(rng, 0.4))
+            tone = np.asarray(random_color(rng, 0.4))
             image[-bar:] = tone
             ink = (20.0, 20.0, 25.0) if tone.mean() > 120 else (240.0, 240.0, 235.0)
             text_line(image, phrase(rng, 2).upper(), width // 12, height - bar // 3,
@@ -157,7 +157,7 @@ def book_row(rng: np.random.Generator, height: int, width: int, texel_m: float) 
     while x < width - 4:
         thick = min(width - x, max(4, int(rng.uniform(0.016, 0.05) / texel_m)))
         tall = int(height * rng.uniform(0.8, 1.0))
-        spine = np.full((thick, tall, 3), vary(rng, random_colour(rng, 0.7), 0.1), np.uint8)
+        spine = np.full((thick, tall, 3), vary(rng, random_color(rng, 0.7), 0.1), np.uint8)
         light = float(spine[0, 0].mean()) < 130
         ink = (235.0, 225.0, 190.0) if light else (25.0, 25.0, 35.0)
         if rng.random() < 0.6:
@@ -186,7 +186,7 @@ def screen(rng: np.random.Generator, height: int, width: int, texel_m: float) ->
             wide = int(len(word) * step * 0.55)
             if x + wide > width * 0.6:
                 break
-            text_line(image, word, x, y, wide, int(step * 0.6), random_colour(rng, 0.5), rng)
+            text_line(image, word, x, y, wide, int(step * 0.6), random_color(rng, 0.5), rng)
             x += wide + step
         y += step
     left, top, bottom = int(0.62 * width), 2 * step, int(0.62 * height)
@@ -267,7 +267,7 @@ def pinboard(rng: np.random.Generator, height: int, width: int, texel_m: float) 
         elif kind < 0.8:
             page = landscape(rng, tall, wide, texel_m)
         else:
-            page = text_page(rng, tall, wide, texel_m, random_colour(rng, 0.5))
+            page = text_page(rng, tall, wide, texel_m, random_color(rng, 0.5))
         _paste_rotated(image, page, rng)
     edge = max(2, int(0.02 / texel_m))
     cv2.rectangle(image, (0, 0), (width - 1, height - 1), (120, 92, 62), 2 * edge)
@@ -277,21 +277,21 @@ def pinboard(rng: np.random.Generator, height: int, width: int, texel_m: float) 
 def _paste_rotated(image: UInt8Image, page: UInt8Image, rng: np.random.Generator) -> None:
     height, width = image.shape[:2]
     tall, wide = page.shape[:2]
-    centre = rng.uniform((0.1 * width, 0.12 * height), (0.9 * width, 0.88 * height))
+    center = rng.uniform((0.1 * width, 0.12 * height), (0.9 * width, 0.88 * height))
     M = cv2.getRotationMatrix2D((wide / 2, tall / 2), float(rng.normal(0, 5)), 1.0)
-    M[:, 2] += centre - (wide / 2, tall / 2)
+    M[:, 2] += center - (wide / 2, tall / 2)
     size = (width, height)
     mask = cv2.warpAffine(np.full((tall, wide), 255, np.uint8), M, size)
     warped = cv2.warpAffine(page, M, size)
     image[mask > 127] = np.asarray(warped)[mask > 127]
-    cv2.circle(image, (int(centre[0]), int(centre[1] - 0.4 * tall)), max(2, tall // 25),
-               random_colour(rng, 1.0), -1, cv2.LINE_AA)
+    cv2.circle(image, (int(center[0]), int(center[1] - 0.4 * tall)), max(2, tall // 25),
+               random_color(rng, 1.0), -1, cv2.LINE_AA)
 
 
 def whiteboard(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
     """Paint a whiteboard with a handwritten list, boxes and arrows."""
     image = painted((232.0, 234.0, 236.0), 0.015, 0.005)(rng, height, width, texel_m)
-    inks: tuple[Colour, ...] = ((30, 40, 150), (170, 30, 35), (25, 110, 60), (30, 30, 30))
+    inks: tuple[Color, ...] = ((30, 40, 150), (170, 30, 35), (25, 110, 60), (30, 30, 30))
     step = max(8, int(0.085 / texel_m))
     for k, y in enumerate(range(2 * step, height - step, step)):
         text_line(image, phrase(rng, 2), step, y, int(width * 0.38), int(0.6 * step),
@@ -324,16 +324,16 @@ def carton(rng: np.random.Generator, height: int, width: int, texel_m: float) ->
 def clock_face(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
     """Paint a clock."""
     image = np.full((height, width, 3), (240, 238, 230), np.uint8)
-    centre, radius = (width // 2, height // 2), min(height, width) // 2
-    cv2.circle(image, centre, radius - 2, (40, 40, 44), max(3, radius // 7), cv2.LINE_AA)
+    center, radius = (width // 2, height // 2), min(height, width) // 2
+    cv2.circle(image, center, radius - 2, (40, 40, 44), max(3, radius // 7), cv2.LINE_AA)
     for k in range(12):
-        tip = (int(centre[0] + 0.72 * radius * np.sin(k * np.pi / 6)),
-               int(centre[1] - 0.72 * radius * np.cos(k * np.pi / 6)))
+        tip = (int(center[0] + 0.72 * radius * np.sin(k * np.pi / 6)),
+               int(center[1] - 0.72 * radius * np.cos(k * np.pi / 6)))
         cv2.circle(image, tip, max(1, radius // 18), (30, 30, 30), -1, cv2.LINE_AA)
     for length, thick in ((0.45, 12), (0.66, 20)):
         angle = rng.uniform(0, 2 * np.pi)
-        tip = (int(centre[0] + length * radius * np.sin(angle)),
-               int(centre[1] - length * radius * np.cos(angle)))
-        cv2.line(image, centre, tip, (20, 20, 20), max(2, radius // thick), cv2.LINE_AA)
+        tip = (int(center[0] + length * radius * np.sin(angle)),
+               int(center[1] - length * radius * np.cos(angle)))
+        cv2.line(image, center, tip, (20, 20, 20), max(2, radius // thick), cv2.LINE_AA)
     return image
 

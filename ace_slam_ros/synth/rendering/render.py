@@ -51,7 +51,7 @@ class Facets:
 
     Attributes:
         corners_NK3: (N, MAX_CORNERS, 3) polygon corners, the last one repeated as padding.
-        frames_N33: (N, 3, 3) rows u, v, origin of each texture tile, metres.
+        frames_N33: (N, 3, 3) rows u, v, origin of each texture tile, meters.
         texels_per_m_N: texture resolution of mip level 0.
         mips: per facet its lit texture.
         part_N: moving part of each facet, -1 static.
@@ -89,7 +89,7 @@ class Visibility:
         facet_HW: (H, W) int16 facet index, -1 where nothing is seen.
         inverse_depth_HW: (H, W) float32 1/m, 0 where nothing is seen.
         plane_N3: (N, 3) inverse depth of each facet = plane . (column, row, 1).
-        offset_N: (N,) distance of the camera to each facet's plane, metres.
+        offset_N: (N,) distance of the camera to each facet's plane, meters.
         extents_N4: (N, 4) first and past-the-last row and column that each facet may cover.
     """
 
@@ -101,7 +101,7 @@ class Visibility:
 
 
 def pack(surfaces: Sequence[Surface], textures: Sequence[UInt8Image]) -> Facets:
-    """Cut surfaces into tiles of about a metre (one mip level each) and pack them."""
+    """Cut surfaces into tiles of about a meter (one mip level each) and pack them."""
     corners: list[Float64Array] = []
     frames: list[Float64Array] = []
     density: list[float] = []
@@ -146,8 +146,8 @@ def _is_rectangle(surface: Surface) -> bool:
     return len(surface.outline_K2) == 4 and bool(np.all(on_u & on_v))
 
 
-def rasterise(facets: Facets, T_world_cam_44: Float64Array, camera: Camera) -> Visibility:
-    """Find the nearest facet of every pixel centre, exactly.
+def rasterize(facets: Facets, T_world_cam_44: Float64Array, camera: Camera) -> Visibility:
+    """Find the nearest facet of every pixel center, exactly.
 
     A pixel belongs to a convex polygon when it lies on the inner side of every plane through the
     camera and an edge, so each image row meets it in one interval; no clipping is needed.

@@ -1,6 +1,6 @@
 """Scenes of textured planar facets and the builder that makes them from boxes, prisms and quads.
 
-World frame: x, y horizontal, z up, metres. A facet is a convex planar polygon seen from one side
+World frame: x, y horizontal, z up, meters. A facet is a convex planar polygon seen from one side
 only; its corners run counter-clockwise seen from that side and lie in the frame (origin, u, v)
 with u x v pointing *into* the surface (v runs down an image, as texture rows do).
 """
@@ -27,10 +27,10 @@ class Surface:
     """A planar textured polygon.
 
     Attributes:
-        origin_3: world position of the texture's top-left corner, metres.
+        origin_3: world position of the texture's top-left corner, meters.
         u_3, v_3: unit vectors along texture columns and rows.
-        size_m: (width, height) of the texture in metres.
-        outline_K2: convex outline in (u, v) metres, counter-clockwise seen from the front.
+        size_m: (width, height) of the texture in meters.
+        outline_K2: convex outline in (u, v) meters, counter-clockwise seen from the front.
         albedo: (H, W, 3) uint8 RGB.
         emission: 0 = lit by the lights; otherwise its constant brightness.
         depth_loss: share of depth readings that fail (black plastic, glass).
@@ -55,7 +55,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Box:
-    """An oriented box that casts shadows and keeps cameras away: (4, 4) pose of its centre."""
+    """An oriented box that casts shadows and keeps cameras away: (4, 4) pose of its center."""
 
     T_world_box_44: Float64Array
     half_3: Float64Array
@@ -140,19 +140,19 @@ class Builder:
         self.quad((x + width_m, y, z + height_m), (-1, 0, 0), (0, 0, -1), width_m, height_m,
                   material, texel_m, emission, depth_loss)
 
-    def solid(self, centre: Sequence[float], size: Sequence[float]) -> None:
+    def solid(self, center: Sequence[float], size: Sequence[float]) -> None:
         """Register a box for shadows and clearance without drawing it."""
-        T_44 = self._T_44 @ make_pose(np.eye(3), np.asarray(centre, np.float64))
+        T_44 = self._T_44 @ make_pose(np.eye(3), np.asarray(center, np.float64))
         self.boxes.append(Box(T_44, np.asarray(size, np.float64) / 2))
 
     def box(
-        self, centre: Sequence[float], size: Sequence[float], material: Material,
+        self, center: Sequence[float], size: Sequence[float], material: Material,
         faces: str = "frlbt", front: Material | None = None, top: Material | None = None,
         texel_m: float | None = None, emission: float = 0.0, depth_loss: float = 0.0,
         shadow: bool = True,
     ) -> None:
         """Add a box: faces f(ront, +y), b(ack), l(eft, -x), r(ight), t(op), u(nderside)."""
-        (cx, cy, cz), (sx, sy, sz) = centre, size
+        (cx, cy, cz), (sx, sy, sz) = center, size
         x0, x1, y0, y1 = cx - sx / 2, cx + sx / 2, cy - sy / 2, cy + sy / 2
         z0, z1 = cz - sz / 2, cz + sz / 2
         down = (0, 0, -1)
@@ -170,7 +170,7 @@ class Builder:
             skin = {"f": front, "t": top}.get(face) or material
             self.quad(origin, u, v, wide, tall, skin, texel_m, emission, depth_loss)
         if shadow:
-            self.solid(centre, size)
+            self.solid(center, size)
 
     def prism(
         self, base: Sequence[float], radius_m: tuple[float, float], height_m: float, sides: int,

@@ -1,7 +1,7 @@
-"""Procedural materials: coloured noise, plaster, wallpaper, brick, wood, carpet, fabric, leaves.
+"""Procedural materials: colored noise, plaster, wallpaper, brick, wood, carpet, fabric, leaves.
 
 Every material is a function of a generator and a size in texels and returns (H, W, 3) uint8 RGB
-albedo; the caller chooses the texel size in metres through `Texels`.
+albedo; the caller chooses the texel size in meters through `Texels`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 UInt8Image = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
-Colour = tuple[float, float, float]
-#: A material paints a surface of (height, width) texels of `texel_m` metres.
+Color = tuple[float, float, float]
+#: A material paints a surface of (height, width) texels of `texel_m` meters.
 Material = Callable[[np.random.Generator, int, int, float], UInt8Image]
 
 
@@ -63,19 +63,19 @@ def fractal_noise(
     return total / np.float32(np.sqrt(power * 0.6))
 
 
-def tinted(colour: Colour, shade: Float32Array) -> UInt8Image:
-    """Multiply a colour (0..255) by a shade image (H, W) around one."""
-    return to_uint8(shade[..., None] * np.asarray(colour, np.float32))
+def tinted(color: Color, shade: Float32Array) -> UInt8Image:
+    """Multiply a color (0..255) by a shade image (H, W) around one."""
+    return to_uint8(shade[..., None] * np.asarray(color, np.float32))
 
 
-def vary(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
-    """Return a colour near `colour`: brightness and hue drift by `amount` (fraction)."""
-    c = np.asarray(colour) * (1 + amount * rng.standard_normal())
+def vary(rng: np.random.Generator, color: Color, amount: float) -> Color:
+    """Return a color near `color`: brightness and hue drift by `amount` (fraction)."""
+    c = np.asarray(color) * (1 + amount * rng.standard_normal())
     c = np.clip(c * (1 + 0.4 * amount * rng.standard_normal(3)), 4, 250)
     return float(c[0]), float(c[1]), float(c[2])
 
 
-def painted(colour: Colour, mottle: float = 0.025, grain: float = 0.015) -> Material:
+def painted(color: Color, mottle: float = 0.025, grain: float = 0.015) -> Material:
     """Return wall paint or plastic: soft mottling, fine grain, a few scuffs on large areas."""
 
     def paint(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
@@ -86,12 +86,12 @@ def painted(colour: Colour, mottle: float = 0.025, grain: float = 0.015) -> Mate
             start = rng.uniform((0, 0), (width, height))
             end = start + rng.normal(0, 0.06 / texel_m, 2)
             cv2.line(shade, _xy(start), _xy(end), float(rng.uniform(0.82, 1.06)), 2, cv2.LINE_AA)
-        return tinted(colour, shade)
+        return tinted(color, shade)
 
     return paint
 
 
-def wallpaper(ground: Colour, ink: Colour, period_m: float = 0.28) -> Material:
+def wallpaper(ground: Color, ink: Color, period_m: float = 0.28) -> Material:
     """Return stripes with a repeated drawn motif, slightly uneven as if aged."""
 
     def paint(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
@@ -114,7 +114,7 @@ def wallpaper(ground: Colour, ink: Colour, period_m: float = 0.28) -> Material:
     return paint
 
 
-def brick(colour: Colour, mortar: Colour) -> Material:
+def brick(color: Color, mortar: Color) -> Material:
     """Return running-bond brickwork, each brick with its own tone."""
 
     def paint(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
@@ -125,7 +125,7 @@ def brick(colour: Colour, mortar: Colour) -> Material:
         for row in range(int(height / row_px) + 1):
             offset = (row % 2) * 0.5 * brick_px
             for column in range(-1, int(width / brick_px) + 1):
-                tone = vary(rng, colour, 0.13)
+                tone = vary(rng, color, 0.13)
                 x0 = column * brick_px + offset + joint / 2 + rng.uniform(0, 0.4) * joint
                 y0 = row * row_px + joint / 2
                 x1, y1 = x0 + brick_px - joint, y0 + row_px - joint
@@ -136,7 +136,7 @@ def brick(colour: Colour, mortar: Colour) -> Material:
     return paint
 
 
-def wood(colour: Colour, plank_m: float = 0.0, length_m: float = 0.9) -> Material:
+def wood(color: Color, plank_m: float = 0.0, length_m: float = 0.9) -> Material:
     """Return wood with grain along the width; `plank_m` > 0 lays planks of that width."""
 
     def paint(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
@@ -155,17 +155,17 @@ def wood(colour: Colour, plank_m: float = 0.0, length_m: float = 0.9) -> Materia
                     block[:, :1] *= 0.6
                     x = end
                 shade[y0 : y0 + 1] *= 0.6
-        return tinted(colour, np.asarray(shade, np.float32))
+        return tinted(color, np.asarray(shade, np.float32))
 
     return paint
 
 
-def fabric(colour: Colour, stripe: Colour | None = None) -> Material:
-    """Return woven cloth, optionally with coloured stripes."""
+def fabric(color: Color, stripe: Color | None = None) -> Material:
+    """Return woven cloth, optionally with colored stripes."""
 
     def paint(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
         image = np.empty((height, width, 3), np.float32)
-        image[:] = colour
+        image[:] = color
         if stripe is not None:
             period, at = 0.12 / texel_m, 0.03 / texel_m
             while at < width:
@@ -180,7 +180,7 @@ def fabric(colour: Colour, stripe: Colour | None = None) -> Material:
     return paint
 
 
-def carpet(ground: Colour, ink: Colour, accent: Colour) -> Material:
+def carpet(ground: Color, ink: Color, accent: Color) -> Material:
     """Return a bordered rug with a mirrored random ornament."""
 
     def paint(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
@@ -188,16 +188,16 @@ def carpet(ground: Colour, ink: Colour, accent: Colour) -> Material:
         quarter = np.empty((half_h, half_w, 3), np.float32)
         quarter[:] = ground
         for _ in range(int(70 * height * width * texel_m**2 / 4) + 8):
-            centre = rng.uniform((0, 0), (half_w, half_h))
+            center = rng.uniform((0, 0), (half_w, half_h))
             radius = rng.uniform(0.02, 0.09) / texel_m
             tone = vary(rng, (ground, ink, accent)[int(rng.integers(3))], 0.12)
             if rng.random() < 0.5:
                 angles = np.linspace(0, 2 * np.pi, 5)[:4]
-                corners = centre + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
+                corners = center + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
                 cv2.fillConvexPoly(quarter, corners.astype(np.int32), tone, cv2.LINE_AA)
             else:
                 axes = (max(1, int(radius)), max(1, int(0.45 * radius)))
-                cv2.ellipse(quarter, _xy(centre), axes, float(rng.uniform(0, 180)), 0, 360, tone,
+                cv2.ellipse(quarter, _xy(center), axes, float(rng.uniform(0, 180)), 0, 360, tone,
                             -1, cv2.LINE_AA)
         image = np.concatenate([quarter, quarter[::-1]])[:height]
         image = np.ascontiguousarray(np.concatenate([image, image[:, ::-1]], 1)[:, :width])
@@ -213,18 +213,18 @@ def carpet(ground: Colour, ink: Colour, accent: Colour) -> Material:
     return paint
 
 
-def speckled(colour: Colour, grain: float = 0.12) -> Material:
+def speckled(color: Color, grain: float = 0.12) -> Material:
     """Return carpet tiles, stone or cardboard: strong fine grain over soft patches."""
 
     def paint(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
         shade = 1 + grain * fractal_noise(rng, height, width, 4.0, 3, 0.9)
         shade += 0.04 * fractal_noise(rng, height, width, 0.7 / texel_m, 4)
-        return tinted(colour, shade)
+        return tinted(color, shade)
 
     return paint
 
 
-def tiles(colour: Colour, size_m: float, joint: Colour) -> Material:
+def tiles(color: Color, size_m: float, joint: Color) -> Material:
     """Return square floor or ceiling tiles with joints and a per-tile tone."""
 
     def paint(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
@@ -234,7 +234,7 @@ def tiles(colour: Colour, size_m: float, joint: Colour) -> Material:
         shade = np.kron(tones, np.ones((int(size) + 1, int(size) + 1), np.float32))
         shade = shade[:height, :width]
         shade += 0.05 * fractal_noise(rng, height, width, 0.03 / texel_m, 4)
-        image = tinted(colour, np.asarray(shade, np.float32))
+        image = tinted(color, np.asarray(shade, np.float32))
         for k in range(max(rows, columns) + 1):
             at = int(k * (int(size) + 1))
             image[:, at : at + 1] = joint
@@ -244,12 +244,12 @@ def tiles(colour: Colour, size_m: float, joint: Colour) -> Material:
     return paint
 
 
-def leaf(colour: Colour) -> Material:
+def leaf(color: Color) -> Material:
     """Return a plant leaf with a mid-rib and veins."""
 
     def paint(rng: np.random.Generator, height: int, width: int, texel_m: float) -> UInt8Image:
         shade = 1 + 0.15 * fractal_noise(rng, height, width, 0.03 / texel_m, 3)
-        image = tinted(vary(rng, colour, 0.2), shade)
+        image = tinted(vary(rng, color, 0.2), shade)
         pale = vary(rng, (150, 180, 90), 0.1)
         cv2.line(image, (width // 2, 0), (width // 2, height), pale, max(1, width // 18))
         for k in range(1, 7):

@@ -22,22 +22,22 @@ _SPEED_M_S, _OVERLAP_M, _KNOT_M = 0.95, 4.0, 0.7
 
 @dataclass(frozen=True)
 class Layout:
-    """Centre line of the loop: a rectangle of `length_m` x `width_m` around the origin."""
+    """Center line of the loop: a rectangle of `length_m` x `width_m` around the origin."""
 
     length_m: float
     width_m: float
 
     @property
     def perimeter_m(self) -> float:
-        """Length of the centre line in metres."""
+        """Length of the center line in meters."""
         return 2 * (self.length_m + self.width_m)
 
     def side(self, k: int) -> float:
-        """Length of side 0..3 in metres."""
+        """Length of side 0..3 in meters."""
         return self.length_m if k % 2 == 0 else self.width_m
 
     def point(self, s_m: float) -> tuple[Float64Array, float]:
-        """Position (2,) and heading of the centre line after `s_m` metres, counter-clockwise."""
+        """Position (2,) and heading of the center line after `s_m` meters, counter-clockwise."""
         s = s_m % self.perimeter_m
         x, y = -self.length_m / 2, -self.width_m / 2
         for k in range(4):
@@ -118,7 +118,7 @@ def build_corridor(seed: int, layout: Layout) -> Scene:
 
 
 def corridor_light(layout: Layout) -> Lighting:
-    """Identical ceiling lamps every few metres."""
+    """Identical ceiling lamps every few meters."""
     lamps = []
     for k in range(4):
         for x in _lamp_places(layout.side(k) + (2 if k % 2 == 0 else -2) * HALF_WIDTH_M):
@@ -153,21 +153,21 @@ def _fixed(material: Material, seed: int, purpose: str) -> Material:
     return paint
 
 
-def _panelled(colour: tuple[float, float, float]) -> Material:
+def _panelled(color: tuple[float, float, float]) -> Material:
     """Return a wainscot: panels of 0.58 m with bevels over painted wood."""
 
     def paint(
         rng: np.random.Generator, height: int, width: int, texel_m: float
     ) -> UInt8Image:
-        image = painted(colour, 0.04, 0.025)(rng, height, width, texel_m)
+        image = painted(color, 0.04, 0.025)(rng, height, width, texel_m)
         size = 0.575 / texel_m
         for k in range(int(width / size) + 1):
             x0, x1 = int((k + 0.1) * size), int((k + 0.9) * size)
             y0, y1 = int(0.14 * height), int(0.82 * height)
             for inset, gain in ((0, 0.62), (4, 1.22), (8, 0.8)):
-                tone = tuple(min(255.0, c * gain) for c in colour)
+                tone = tuple(min(255.0, c * gain) for c in color)
                 cv2.rectangle(image, (x0 + inset, y0 + inset), (x1 - inset, y1 - inset), tone, 3)
-        image[: max(2, int(0.03 / texel_m))] = tuple(int(0.55 * c) for c in colour)
+        image[: max(2, int(0.03 / texel_m))] = tuple(int(0.55 * c) for c in color)
         return image
 
     return paint
@@ -219,7 +219,7 @@ def _landmark(b: Builder, outside: bool) -> None:
         with b.frame(0, 0.2):
             fur.plant(b, 0.75, 12)
     elif kind == 5:
-        b.box((0, 0.15, 0.36), (0.7, 0.28, 0.72), painted(pic.random_colour(b.rng, 0.4)), "flrt",
+        b.box((0, 0.15, 0.36), (0.7, 0.28, 0.72), painted(pic.random_color(b.rng, 0.4)), "flrt",
               front=fur.drawers)
     elif kind == 2:
         b.prism((0.1, 0.1, 0.35), (0.075, 0.075), 0.42, 8, painted((186.0, 34.0, 30.0)),
@@ -252,9 +252,9 @@ def _block(b: Builder, layout: Layout) -> None:
     far = max(layout.length_m, layout.width_m) + 4
     for axis, size in ((0, layout.length_m), (1, layout.width_m)):
         for sign in (-1, 1):
-            centre, extent = [0.0, 0.0, HEIGHT_M / 2], [far, far, HEIGHT_M]
-            centre[axis], extent[axis] = sign * (size / 2 + HALF_WIDTH_M + 0.1), 0.2
-            b.solid(centre, extent)
+            center, extent = [0.0, 0.0, HEIGHT_M / 2], [far, far, HEIGHT_M]
+            center[axis], extent[axis] = sign * (size / 2 + HALF_WIDTH_M + 0.1), 0.2
+            b.solid(center, extent)
     b.solid((0, 0, -0.1), (far, far, 0.2))
     b.solid((0, 0, HEIGHT_M + 0.1), (far, far, 0.2))
 

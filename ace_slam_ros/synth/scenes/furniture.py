@@ -8,7 +8,7 @@ import numpy as np
 from ..rendering import pictures as pic
 from ..rendering.scene import Builder
 from ..rendering.textures import (
-    Colour,
+    Color,
     Material,
     UInt8Image,
     fabric,
@@ -19,13 +19,13 @@ from ..rendering.textures import (
     wood,
 )
 
-_BLACK: Colour = (34.0, 34.0, 37.0)
-_STEEL: Colour = (150.0, 152.0, 155.0)
+_BLACK: Color = (34.0, 34.0, 37.0)
+_STEEL: Color = (150.0, 152.0, 155.0)
 _LEAF = np.array([[0.5, 0], [0.1, 0.3], [0, 0.6], [0.35, 1], [0.65, 1], [1, 0.6], [0.9, 0.3]])
 
 
 def legs(b: Builder, width_m: float, depth_m: float, height_m: float, skin: Material) -> None:
-    """Add four square legs under a plate whose centre is the origin."""
+    """Add four square legs under a plate whose center is the origin."""
     for sx in (-1, 1):
         for sy in (-1, 1):
             b.box((sx * (width_m / 2 - 0.04), sy * (depth_m / 2 - 0.04), height_m / 2),
@@ -79,7 +79,7 @@ def book_stack(b: Builder, count: int) -> None:
         thick = float(b.rng.uniform(0.02, 0.045))
         with b.frame(b.rng.normal(0, 0.008), b.rng.normal(0, 0.008), z, b.rng.normal(0, 0.15)):
             b.box((0, 0, thick / 2), (b.rng.uniform(0.15, 0.21), b.rng.uniform(0.2, 0.27), thick),
-                  painted(pic.random_colour(b.rng)), "fblrt", front=pic.book_row, top=pic.poster,
+                  painted(pic.random_color(b.rng)), "fblrt", front=pic.book_row, top=pic.poster,
                   texel_m=0.0015, shadow=False)
         z += thick
     b.solid((0, 0, z / 2), (0.17, 0.22, z))
@@ -87,7 +87,7 @@ def book_stack(b: Builder, count: int) -> None:
 
 def mug(b: Builder, x: float, y: float, z: float) -> None:
     """Add a mug."""
-    skin = painted(pic.random_colour(b.rng, 0.7))
+    skin = painted(pic.random_color(b.rng, 0.7))
     b.prism((x, y, z), (0.04, 0.042), 0.1, 8, skin, painted((60, 40, 30)))
 
 
@@ -101,7 +101,7 @@ def table_lamp(b: Builder, height_m: float) -> None:
 
 def chair(b: Builder) -> None:
     """Add an upholstered chair whose back points to +y."""
-    cloth = fabric(vary(b.rng, pic.random_colour(b.rng, 0.6), 0.1))
+    cloth = fabric(vary(b.rng, pic.random_color(b.rng, 0.6), 0.1))
     frame = wood((120.0, 82.0, 52.0))
     legs(b, 0.44, 0.42, 0.42, frame)
     b.box((0, 0, 0.45), (0.46, 0.44, 0.06), cloth, "fblrt")
@@ -136,17 +136,17 @@ def _shelf_item(b: Builder, x: float, wide: float, free_m: float) -> None:
               "flrt", front=pic.book_row, texel_m=0.0012)
     elif kind < 0.85:
         tall = float(free_m * b.rng.uniform(0.45, 0.7))
-        tone = pic.random_colour(b.rng, 0.5)
+        tone = pic.random_color(b.rng, 0.5)
         b.box((x, 0.14, tall / 2), (wide * 0.8, 0.24, tall), fabric(tone), "flrt")
     else:
         tall = float(min(0.22, free_m * 0.7))
-        b.prism((x, 0.15, 0), (0.05, 0.07), tall, 8, painted(pic.random_colour(b.rng, 0.7)),
+        b.prism((x, 0.15, 0), (0.05, 0.07), tall, 8, painted(pic.random_color(b.rng, 0.7)),
                 painted((40, 36, 34)))
 
 
 def sofa(b: Builder) -> None:
     """Add a sofa with cushions, back against the wall."""
-    tone = vary(b.rng, pic.random_colour(b.rng, 0.45), 0.1)
+    tone = vary(b.rng, pic.random_color(b.rng, 0.45), 0.1)
     cloth = fabric(tone)
     b.box((0, 0.42, 0.2), (1.9, 0.8, 0.4), cloth, "flrt")
     b.box((0, 0.12, 0.56), (1.9, 0.2, 0.5), cloth, "flrt")
@@ -154,8 +154,8 @@ def sofa(b: Builder) -> None:
         b.box((x, 0.42, 0.5), (0.16, 0.8, 0.22), cloth, "fblrt")
     for x in (-0.58, -0.1, 0.5):
         with b.frame(x, 0.29, 0.41, b.rng.normal(0, 0.15)):
-            stripe = pic.random_colour(b.rng, 0.8)
-            b.box((0, 0, 0.19), (0.4, 0.13, 0.36), fabric(pic.random_colour(b.rng, 0.6), stripe),
+            stripe = pic.random_color(b.rng, 0.8)
+            b.box((0, 0, 0.19), (0.4, 0.13, 0.36), fabric(pic.random_color(b.rng, 0.6), stripe),
                   "flrt")
 
 
@@ -205,8 +205,8 @@ def _radio(rng: np.random.Generator, height: int, width: int, texel_m: float) ->
     image[height // 8 : -height // 8, width // 12 : width // 2] = (196, 184, 150)
     image[height // 8 : -height // 8 : 4, width // 12 : width // 2] = (120, 108, 84)
     for k in range(3):
-        centre = (int(width * (0.62 + 0.13 * k)), int(0.65 * height))
-        cv2.circle(image, centre, height // 9, (215, 205, 180), -1, cv2.LINE_AA)
+        center = (int(width * (0.62 + 0.13 * k)), int(0.65 * height))
+        cv2.circle(image, center, height // 9, (215, 205, 180), -1, cv2.LINE_AA)
     pic.text_line(image, "ORION FM", int(0.58 * width), int(0.35 * height), int(0.35 * width),
                   height // 8, (240.0, 226.0, 190.0), rng)
     return image

@@ -25,7 +25,7 @@ class Walker:
 
     Attributes:
         times_s: (N,) samples in seconds.
-        ground_N2: (N, 2) position on the floor, metres.
+        ground_N2: (N, 2) position on the floor, meters.
         heading_N: (N,) direction of walking, radians, unwrapped.
         stride_N: (N,) phase of the steps, radians.
         swing_N: (N,) how far the limbs swing, 0 (standing) to 1.
@@ -82,7 +82,7 @@ def build_people(seed: int, count: int) -> tuple[tuple[Surface, ...], Lighting]:
 
 def _body(b: Builder, first: int) -> None:
     rng = b.rng
-    shirt = fabric(pic.random_colour(rng, 0.7), pic.random_colour(rng, 0.7)
+    shirt = fabric(pic.random_color(rng, 0.7), pic.random_color(rng, 0.7)
                    if rng.random() < 0.6 else None)
     trousers = fabric(vary(rng, (62.0, 70.0, 96.0), 0.3))
     skin, hair = painted(vary(rng, (205.0, 158.0, 130.0), 0.15)), painted(
@@ -116,14 +116,14 @@ def walk_in_view(
     seed: int, person: int, times_s: Float64Array, T_world_cam_N44: Float64Array,
     limits_2: tuple[float, float],
 ) -> Walker:
-    """Plan a walk that keeps crossing the view of a camera at one to two metres.
+    """Plan a walk that keeps crossing the view of a camera at one to two meters.
 
     Args:
         seed: world seed.
         person: number of the person, selects side, distance and rhythm.
         times_s: (N,) even samples in seconds.
         T_world_cam_N44: (N, 4, 4) camera poses at those times.
-        limits_2: half extents of the free floor, metres.
+        limits_2: half extents of the free floor, meters.
     """
     rng = generator(seed, f"walk {person}")
     step_s = float(times_s[1] - times_s[0])

@@ -26,7 +26,7 @@ from ..rendering.textures import (
 )
 from . import furniture as fur
 
-#: Room size in metres; the origin is the middle of the floor.
+#: Room size in meters; the origin is the middle of the floor.
 LENGTH_M, WIDTH_M, HEIGHT_M = 6.0, 5.0, 2.55
 #: The camera stays inside this box: at least 0.4 m from everything.
 CAMERA_CENTRE_3 = np.array([0.0, 0.0, 1.3])
@@ -42,7 +42,7 @@ def build_room(seed: int) -> Scene:
     b.quad((LENGTH_M / 2, -WIDTH_M / 2, 0), (-1, 0, 0), (0, 1, 0), LENGTH_M, WIDTH_M, floor, 0.003)
     b.quad((-LENGTH_M / 2, -WIDTH_M / 2, HEIGHT_M), (1, 0, 0), (0, 1, 0), LENGTH_M, WIDTH_M,
            painted((226.0, 224.0, 217.0), 0.02, 0.02), 0.005)
-    rug = carpet(pic.random_colour(b.rng, 0.7), pic.random_colour(b.rng, 0.5), (205, 180, 130))
+    rug = carpet(pic.random_color(b.rng, 0.7), pic.random_color(b.rng, 0.5), (205, 180, 130))
     b.quad((1.35, -0.95, 0.006), (-1, 0, 0), (0, 1, 0), 2.7, 1.9, rug, 0.003)
     with b.frame(b.rng.uniform(-0.3, 0.3), b.rng.uniform(-0.2, 0.2), 0, b.rng.uniform(-0.3, 0.3)):
         fur.low_table(b)
@@ -58,9 +58,9 @@ def build_room(seed: int) -> Scene:
         fur.ceiling_lamp(b, HEIGHT_M, 1.6)
     for axis, size in ((0, LENGTH_M), (1, WIDTH_M)):
         for sign in (-1, 1):
-            centre, extent = [0.0, 0.0, HEIGHT_M / 2], [8.0, 8.0, HEIGHT_M]
-            centre[axis], extent[axis] = sign * (size / 2 + 0.1), 0.2
-            b.solid(centre, extent)
+            center, extent = [0.0, 0.0, HEIGHT_M / 2], [8.0, 8.0, HEIGHT_M]
+            center[axis], extent[axis] = sign * (size / 2 + 0.1), 0.2
+            b.solid(center, extent)
     b.solid((0, 0, -0.1), (8, 8, 0.2))
     b.solid((0, 0, HEIGHT_M + 0.1), (8, 8, 0.2))
     return b.build()
@@ -130,7 +130,7 @@ def _book_wall(b: Builder, length: float) -> None:
     _picture(b, 0.64, 1.2, 0.5, 0.7, pic.poster)
     _picture(b, -1.98, 1.3, 0.5, 0.65, pic.poster)
     with b.frame(0.62, 0.26, 0, 0.2):
-        b.box((0, 0, 0.22), (0.42, 0.42, 0.44), fabric(pic.random_colour(b.rng, 0.5)), "fblrt")
+        b.box((0, 0, 0.22), (0.42, 0.42, 0.44), fabric(pic.random_color(b.rng, 0.5)), "fblrt")
 
 
 def _brick_wall(b: Builder, length: float) -> None:
@@ -152,7 +152,7 @@ def _window_wall(b: Builder, length: float) -> None:
     left, sill, width, height = _WINDOW_M
     b.wall_panel(left, sill, width, height, pic.window_view, 0.012, 0.002, 1.35, 0.5)
     b.box((0, 0.09, sill - 0.02), (width + 0.2, 0.18, 0.035), painted((226, 224, 218)), "flrtu")
-    cloth = fabric(vary(b.rng, pic.random_colour(b.rng, 0.5), 0.1), pic.random_colour(b.rng, 0.5))
+    cloth = fabric(vary(b.rng, pic.random_color(b.rng, 0.5), 0.1), pic.random_color(b.rng, 0.5))
     for side in (-1, 1):
         for k in range(4):
             x = side * (width / 2 + 0.05 + 0.1 * k)
@@ -205,7 +205,7 @@ def day_light(seed: int) -> Lighting:
 
 
 def evening_light(seed: int) -> Lighting:
-    """Low orange sun through the window and one warm lamp: other direction, colour, shadows."""
+    """Low orange sun through the window and one warm lamp: other direction, color, shadows."""
     rng = generator(seed, "evening light")
     slope = np.array([1.0, rng.uniform(-0.45, 0.45), rng.uniform(0.13, 0.24)])
     slope /= np.linalg.norm(slope)

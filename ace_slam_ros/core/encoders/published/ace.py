@@ -18,8 +18,8 @@ class AceNetwork(GridNetwork):
 
     spec = EncoderSpec(
         name="ace", stride=8, dimension=512, receptive_field_px=81, size_multiple=8,
-        normalisation="[0, 255] to [0, 1], minus 0.4, divided by 0.25",
-        licence="Niantic, non-commercial use only", restricted=True)
+        normalization="[0, 255] to [0, 1], minus 0.4, divided by 0.25",
+        license="Niantic, non-commercial use only", restricted=True)
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class AceNetwork(GridNetwork):
         return cls()
 
     def forward(self, images_b1HW: Tensor) -> Tensor:
-        """Return (B, 512, H/8, W/8) unit-norm descriptors of (B, 1, H, W) grey images."""
+        """Return (B, 512, H/8, W/8) unit-norm descriptors of (B, 1, H, W) gray images."""
         x = ((images_b1HW / 255 - 0.4) / 0.25).to(self.dtype)
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
             x = F.relu(layer(x))

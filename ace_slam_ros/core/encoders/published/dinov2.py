@@ -19,12 +19,12 @@ _SIZES = {384: "small", 768: "base", 1024: "large"}
 
 
 class DinoNetwork(GridNetwork):
-    """A vision transformer on 14-pixel patches; grey goes into all three channels."""
+    """A vision transformer on 14-pixel patches; gray goes into all three channels."""
 
     spec = EncoderSpec(
         name="dinov2", stride=_PATCH, dimension=384, receptive_field_px=None,
-        size_multiple=_PATCH, normalisation="[0, 255] to [0, 1], then ImageNet mean and deviation",
-        licence="Apache-2.0")
+        size_multiple=_PATCH, normalization="[0, 255] to [0, 1], then ImageNet mean and deviation",
+        license="Apache-2.0")
     mean_13hw: Tensor
     deviation_13hw: Tensor
 
@@ -66,7 +66,7 @@ class DinoNetwork(GridNetwork):
                 in checkpoint_filter_fn(dict(state), self.transformer).items()}
 
     def forward(self, images_b1HW: Tensor) -> Tensor:
-        """Return (B, D, H/14, W/14) unit-norm patch features of (B, 1, H, W) grey images."""
+        """Return (B, D, H/14, W/14) unit-norm patch features of (B, 1, H, W) gray images."""
         x = ((images_b1HW / 255 - self.mean_13hw) / self.deviation_13hw).to(self.dtype)
         tokens = self.transformer.forward_features(x)[:, self.transformer.num_prefix_tokens:]
         h, w = x.shape[2] // _PATCH, x.shape[3] // _PATCH

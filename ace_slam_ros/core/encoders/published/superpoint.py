@@ -22,8 +22,8 @@ class SuperPointNetwork(DetectorNetwork):
 
     spec = EncoderSpec(
         name="superpoint", stride=8, dimension=256, receptive_field_px=84, size_multiple=8,
-        normalisation="[0, 255] to [0, 1]",
-        licence="Magic Leap, non-commercial research only", restricted=True)
+        normalization="[0, 255] to [0, 1]",
+        license="Magic Leap, non-commercial research only", restricted=True)
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class SuperPointNetwork(DetectorNetwork):
         return F.normalize(self.convDb(F.relu(self.convDa(trunk))).float(), dim=1)
 
     def forward(self, images_b1HW: Tensor) -> Tensor:
-        """Return (B, 256, H/8, W/8) unit-norm descriptors of (B, 1, H, W) grey images."""
+        """Return (B, 256, H/8, W/8) unit-norm descriptors of (B, 1, H, W) gray images."""
         return self._descriptors(self._trunk(images_b1HW))
 
     def detect(self, images_b1HW: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..base import EncoderSpec
-from ..network import GridNetwork, StateDict, fold_normalisation, upsample
+from ..network import GridNetwork, StateDict, fold_normalization, upsample
 
 
 class BasicLayer(nn.Module):
-    """Convolution, batch normalisation without parameters, ReLU."""
+    """Convolution, batch normalization without parameters, ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class XFeatNetwork(GridNetwork):
 
     spec = EncoderSpec(
         name="xfeat", stride=8, dimension=64, receptive_field_px=357, size_multiple=32,
-        normalisation="zero mean and unit variance per image", licence="Apache-2.0")
+        normalization="zero mean and unit variance per image", license="Apache-2.0")
     unused = ("heatmap_head.", "keypoint_head.", "fine_matcher.")
 
     def __init__(self) -> None:
@@ -61,11 +61,11 @@ class XFeatNetwork(GridNetwork):
         return cls()
 
     def ready(self) -> XFeatNetwork:
-        """Fold the batch normalisation away."""
-        return fold_normalisation(self)
+        """Fold the batch normalization away."""
+        return fold_normalization(self)
 
     def forward(self, images_b1HW: Tensor) -> Tensor:
-        """Return (B, 64, H/8, W/8) unit-norm descriptors of (B, 1, H, W) grey images."""
+        """Return (B, 64, H/8, W/8) unit-norm descriptors of (B, 1, H, W) gray images."""
         x = self.norm(images_b1HW / 255).to(self.dtype)
         x2 = self.block2(self.block1(x) + self.skip1(x))
         x3 = self.block3(x2)

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from .head import OFFSET_LEVELS, SLOPE_LEVELS
 
-#: Prior of an expert's residual: as many pseudo-samples with this standard deviation (metres).
+#: Prior of an expert's residual: as many pseudo-samples with this standard deviation (meters).
 _PRIOR_SAMPLES, PRIOR_SIGMA_M = 2.0, 0.04
 _OFFSET_RIDGE = 1e-6
-#: Side of the cubes of space that share the experts fairly, metres.
+#: Side of the cubes of space that share the experts fairly, meters.
 _CUBE_M = 1.0
 
 
@@ -137,12 +137,12 @@ class Experts:
         offset = W[:, -1] + self.origin_E3[order]
         bounds = offset if len(self) else offset.new_zeros(1, 3)
         low, high = bounds.amin(dim=0), bounds.amax(dim=0)
-        centre, step = (low + high) / 2, (high - low).clamp(min=1e-3) / (2 * OFFSET_LEVELS)
+        center, step = (low + high) / 2, (high - low).clamp(min=1e-3) / (2 * OFFSET_LEVELS)
         return {name: tensor.cpu() for name, tensor in {
             "count": torch.bincount(self.word_E, minlength=words).to(torch.uint8),
             "slopes": slopes.round().clamp(-SLOPE_LEVELS, SLOPE_LEVELS).to(torch.int8),
             "slope_scale": scale.half(),
-            "offset": ((offset - centre) / step).round().to(torch.int16),
-            "offset_centre": centre, "offset_step": step,
+            "offset": ((offset - center) / step).round().to(torch.int16),
+            "offset_centre": center, "offset_step": step,
             "sigma": self.sigma_E[order].half(),
         }.items()}

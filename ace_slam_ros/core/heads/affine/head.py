@@ -22,12 +22,12 @@ SLOPE_LEVELS, OFFSET_LEVELS = 127.0, 32767.0
 
 
 def encode_words(
-    descriptors_ND: Tensor, codebook: Codebook, neighbours: int, inputs: int
+    descriptors_ND: Tensor, codebook: Codebook, neighbors: int, inputs: int
 ) -> tuple[Tensor, Tensor]:
     """Return nearest words (N, k) int64 and expert inputs (N, k, P + 1), the last one being 1."""
-    words_Nk = codebook.nearest(descriptors_ND, neighbours)
-    seen, centres = descriptors_ND @ codebook.projection_DP, codebook.projected_KP[words_Nk]
-    projected = (seen[:, None] - centres)[..., :inputs]
+    words_Nk = codebook.nearest(descriptors_ND, neighbors)
+    seen, centers = descriptors_ND @ codebook.projection_DP, codebook.projected_KP[words_Nk]
+    projected = (seen[:, None] - centers)[..., :inputs]
     return words_Nk, torch.cat([projected, torch.ones_like(projected[..., :1])], dim=-1)
 
 
@@ -54,17 +54,17 @@ def predict_experts(
     origin_E3: Tensor | None = None,
 ) -> Predictions:
     """Return what every expert of every word says; S = k x most experts of one of the words."""
-    count, neighbours = words_Nk.shape
+    count, neighbors = words_Nk.shape
     owner, slot, expert = index.of(words_Nk.reshape(-1))
     if len(owner) == 0:
         return no_predictions(count)
-    z_M = z_NkP.reshape(count * neighbours, -1)[owner]
+    z_M = z_NkP.reshape(count * neighbors, -1)[owner]
     coords_M3 = torch.einsum("mp,mpx->mx", z_M, W_EP3[expert])
     if origin_E3 is not None:
         coords_M3 += origin_E3[expert]
     width = int(slot.max()) + 1
-    coords = torch.zeros(count * neighbours, width, 3, device=z_M.device)
-    sigma = torch.full((count * neighbours, width), torch.inf, device=z_M.device)
+    coords = torch.zeros(count * neighbors, width, 3, device=z_M.device)
+    sigma = torch.full((count * neighbors, width), torch.inf, device=z_M.device)
     coords[owner, slot], sigma[owner, slot] = coords_M3, sigma_E[expert]
     return Predictions(coords.reshape(count, -1, 3).cpu().numpy(),
                        sigma.reshape(count, -1).cpu().numpy())
@@ -83,14 +83,14 @@ class AffineHead:
     takes_segments = True
 
     def __init__(self, tensors: dict[str, Tensor], codebook: Codebook, device: torch.device,
-                 neighbours: int) -> None:
+                 neighbors: int) -> None:
         """Unpack weights.
 
         Raises:
             MapError: a tensor is missing or does not fit the codebook.
         """
         self._codebook = codebook
-        self._neighbours = neighbours
+        self._neighbors = neighbors
         try:
             count_K = tensors["count"].to(torch.int64)
             scale_E = tensors["slope_scale"].float()
@@ -116,5 +116,5 @@ class AffineHead:
         if len(descriptors_ND) == 0 or self.expert_count == 0:
             return no_predictions(len(descriptors_ND))
         d = torch.from_numpy(np.ascontiguousarray(descriptors_ND)).to(self._device)
-        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours, self._inputs)
+        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbors, self._inputs)
         return predict_experts(words_Nk, z_NkP, self._index, self._weights_EP3, self._sigma_E)

@@ -59,7 +59,7 @@ class AffineLearner:
                  device: torch.device) -> None:
         self._config, self._sensor = config, sensor
         self._codebook, self._device = codebook, device
-        self._neighbours = config.neighbours
+        self._neighbors = config.neighbors
         self._inputs = min(config.inputs, codebook.projection_DP.shape[1]) + 1
         self._samples: dict[int, _Samples] = {}
         self._words = len(codebook.words_KD)
@@ -90,7 +90,7 @@ class AffineLearner:
         if len(descriptors_ND) == 0 or len(self._experts) == 0:
             return no_predictions(len(descriptors_ND))
         d = torch.from_numpy(np.ascontiguousarray(descriptors_ND)).to(self._device)
-        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours, self._inputs - 1)
+        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbors, self._inputs - 1)
         known = self._experts
         return predict_experts(
             words_Nk, z_NkP, self._index, known.W_EP3, known.sigma_E, known.origin_E3)
@@ -100,16 +100,16 @@ class AffineLearner:
         """Add a keyframe's features at pose `T_map_cam`; returns the samples that were used."""
         d = torch.from_numpy(keyframe.descriptors_ND).to(self._device)
         y = torch.from_numpy(keyframe.points_cam_N3).to(self._device, torch.float32)
-        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbours, self._inputs - 1)
+        words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbors, self._inputs - 1)
         sigma, sigma_at_1m = self._sensor.depth_sigma_m(y[:, 2]), self._sensor.depth_sigma_m(1.0)
         weight = torch.clamp((sigma_at_1m / sigma) ** 2, max=1.0)
         z_nP = z_NkP.reshape(-1, self._inputs)
-        y_n3 = y.repeat_interleave(self._neighbours, 0)
+        y_n3 = y.repeat_interleave(self._neighbors, 0)
         R, t = self._pose(T_map_cam)
         expert_n = self._assign(words_Nk.reshape(-1), z_nP, y_n3 @ R.T + t)
         feature_n = torch.arange(len(y), device=self._device, dtype=torch.int32)
-        samples = _Samples(feature_n.repeat_interleave(self._neighbours, 0), expert_n,
-                           z_nP.half(), y_n3, weight.repeat_interleave(self._neighbours, 0),
+        samples = _Samples(feature_n.repeat_interleave(self._neighbors, 0), expert_n,
+                           z_nP.half(), y_n3, weight.repeat_interleave(self._neighbors, 0),
                            np.array(T_map_cam)).pick(expert_n >= 0)
         self._samples[keyframe.id] = samples
         self._learn(samples)

@@ -18,7 +18,7 @@ _PRIOR_SAMPLES = 1.0
 
 
 def sigma_from_table(table_B: Tensor, hint_m: Tensor) -> Tensor:
-    """Return sigma per axis in metres of predictions with these hints, interpolated."""
+    """Return sigma per axis in meters of predictions with these hints, interpolated."""
     position = (torch.log(hint_m.clamp(min=1e-6) / _SMALLEST_M) / _STEP).clamp(0, _BINS - 1.001)
     below = position.long()
     share = position - below
@@ -32,20 +32,20 @@ class Calibration:
     """
 
     def __init__(self, device: torch.device) -> None:
-        centres = _SMALLEST_M * torch.exp(_STEP * torch.arange(_BINS))
-        self._prior = torch.log(0.05 + centres).to(device) + _LOG_LENGTH
+        centers = _SMALLEST_M * torch.exp(_STEP * torch.arange(_BINS))
+        self._prior = torch.log(0.05 + centers).to(device) + _LOG_LENGTH
         self._count = torch.zeros(_BINS, device=device)
         self._sum = torch.zeros(_BINS, device=device)
 
     def observe(self, hint_m_B: Tensor, error_m_B: Tensor) -> None:
-        """Take the residual lengths of a batch; no synchronisation."""
+        """Take the residual lengths of a batch; no synchronization."""
         index = torch.log(hint_m_B.clamp(min=1e-6) / _SMALLEST_M) / _STEP
         index = index.round().clamp(0, _BINS - 1).long()
         self._count.mul_(_MEMORY).index_add_(0, index, torch.ones_like(error_m_B))
         self._sum.mul_(_MEMORY).index_add_(0, index, torch.log(error_m_B.clamp(min=_SHORTEST_M)))
 
     def table(self) -> Tensor:
-        """Return sigma per axis (16,) in metres by bin, for `sigma_from_table`."""
+        """Return sigma per axis (16,) in meters by bin, for `sigma_from_table`."""
         total = self._sum + _PRIOR_SAMPLES * self._prior
         return torch.exp(total / (self._count + _PRIOR_SAMPLES) - _LOG_LENGTH)
 

@@ -30,7 +30,7 @@ class SceneNetwork(Protocol):
     """How a network computes; the weights come with each call."""
 
     def forward(self, weights: Weights, descriptors_BD: Tensor) -> tuple[Tensor, Tensor]:
-        """Return coordinates (B, 3) in metres and what hints at their error (B,), metres."""
+        """Return coordinates (B, 3) in meters and what hints at their error (B,), meters."""
         ...
 
     def to(self, device: torch.device) -> SceneNetwork:
@@ -45,7 +45,7 @@ class SceneNetwork(Protocol):
 def initial_trunk(
     descriptor: int, hidden: int, layers: int, outputs: int, generator: torch.Generator
 ) -> Weights:
-    """Return He-initialised layers `w0, b0 .. wL, bL`, matrices (inputs, outputs); wL is small."""
+    """Return He-initialized layers `w0, b0 .. wL, bL`, matrices (inputs, outputs); wL is small."""
     sizes = [descriptor] + [hidden] * layers
     weights: Weights = {}
     for i, (inputs, width) in enumerate(zip(sizes, sizes[1:] + [outputs], strict=True)):
@@ -88,12 +88,12 @@ class TriPlaneNetwork:
     """
 
     grid: Grid
-    centres: tuple[Tensor, Tensor, Tensor]
+    centers: tuple[Tensor, Tensor, Tensor]
 
     @staticmethod
     def on(grid: Grid, device: torch.device) -> TriPlaneNetwork:
         """Return the network of a grid with its constants on a device."""
-        first, second, third = (c.to(device) for c in grid.plane_centres())
+        first, second, third = (c.to(device) for c in grid.plane_centers())
         return TriPlaneNetwork(grid, (first, second, third))
 
     def to(self, device: torch.device) -> TriPlaneNetwork:
@@ -108,47 +108,47 @@ class TriPlaneNetwork:
         """Return coordinates (B, 3) and the standard deviation of the votes (B,)."""
         logits_BV = run_trunk(weights, descriptors_BD)
         moments, end = [], 0
-        for centres_C4 in self.centres:
-            start, end = end, end + len(centres_C4)
-            moments.append(torch.softmax(logits_BV[:, start:end], dim=1) @ centres_C4)
+        for centers_C4 in self.centers:
+            start, end = end, end + len(centers_C4)
+            moments.append(torch.softmax(logits_BV[:, start:end], dim=1) @ centers_C4)
         xy, xz, yz = moments
         first = torch.stack([xy[:, 0], xy[:, 1], xz[:, 1]], dim=1)
         second = torch.stack([xz[:, 0], yz[:, 0], yz[:, 1]], dim=1)
         coords_B3 = (first + second) / 2
         squares = (xy[:, 2:].sum(1) + xz[:, 2:].sum(1) + yz[:, 2:].sum(1)) / 2
         variance_B = (squares - coords_B3.square().sum(1)) / 3
-        return coords_B3 + self.grid.centre(coords_B3), variance_B.clamp(min=0).sqrt()
+        return coords_B3 + self.grid.center(coords_B3), variance_B.clamp(min=0).sqrt()
 
 
 @dataclass(frozen=True)
 class HomogeneousNetwork:
-    """HomMLP: an offset from a centre as (x, y, z, w), divided by softplus(w) as ACE does.
+    """HomMLP: an offset from a center as (x, y, z, w), divided by softplus(w) as ACE does.
 
     It has no hint of its error: all predictions share one.
     """
 
-    centre_3: Tensor
+    center_3: Tensor
     scale_m: Tensor
 
     def to(self, device: torch.device) -> HomogeneousNetwork:
         """Return the network with its constants on a device."""
-        return HomogeneousNetwork(self.centre_3.to(device), self.scale_m.to(device))
+        return HomogeneousNetwork(self.center_3.to(device), self.scale_m.to(device))
 
     @staticmethod
     def around(low_3: Float64Array, high_3: Float64Array) -> HomogeneousNetwork:
-        """Return the network whose first guess is the middle of a box, metres."""
+        """Return the network whose first guess is the middle of a box, meters."""
         middle, half = (low_3 + high_3) / 2, float(max(np.max(high_3 - low_3) / 2, 0.1))
         return HomogeneousNetwork(torch.tensor(middle, dtype=torch.float32), torch.tensor(half))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return centre and scale."""
-        return {"centre": self.centre_3, "scale": self.scale_m}
+        """Return center and scale."""
+        return {"centre": self.center_3, "scale": self.scale_m}
 
     def forward(self, weights: Weights, descriptors_BD: Tensor) -> tuple[Tensor, Tensor]:
         """Return coordinates (B, 3) and zeros (B,)."""
         out_B4 = run_trunk(weights, descriptors_BD)
         w_B1 = torch.nn.functional.softplus(out_B4[:, 3:]) / 0.6931 + _LEAST_SCALE
-        coords_B3 = self.centre_3 + self.scale_m * out_B4[:, :3] / w_B1
+        coords_B3 = self.center_3 + self.scale_m * out_B4[:, :3] / w_B1
         return coords_B3, torch.zeros_like(coords_B3[:, 0])
 
 
@@ -219,7 +219,7 @@ def remap_votes(weights: Weights, rows: RowMap, descriptors_MD: Tensor) -> Weigh
 
 
 def remap_moments(moments: Weights, rows: RowMap) -> Weights:
-    """Return optimiser moments for another grid: those of new cells start at zero."""
+    """Return optimizer moments for another grid: those of new cells start at zero."""
     last = layers_of(moments)
     changed = dict(moments)
     mix_NC = rows.mix_NC.to(moments[f"w{last}"])

@@ -3,7 +3,7 @@
 A robot that leaves the box must not be clipped to it (an expectation over cells cannot leave their
 hull). Cells of the same size are added where they are needed: the old ones keep their weights and
 the new ones begin with a vote near zero, so that predictions stay. When that would make more cells
-than allowed, neighbours along the axis with most cells are merged in pairs until there is room: a
+than allowed, neighbors along the axis with most cells are merged in pairs until there is room: a
 merged cell stands between its two and takes both their votes, so that a prediction moves by half
 an old cell at most, and not at all where the two had equal votes.
 """
@@ -79,17 +79,17 @@ class Grid:
         return sum(self.plane_votes)
 
     def hull(self) -> tuple[Float64Array, Float64Array]:
-        """Return the corners of what can be predicted: the outermost cell centres."""
+        """Return the corners of what can be predicted: the outermost cell centers."""
         low, cell, cells = (np.array(v, float) for v in (self.low_m, self.cell_m, self.cells))
         return low + cell / 2, low + cell * (cells - 0.5)
 
-    def centre(self, like: Tensor) -> Tensor:
+    def center(self, like: Tensor) -> Tensor:
         """Return the middle of the box (3,), on the device of `like`."""
         low, cell, cells = (np.array(v, float) for v in (self.low_m, self.cell_m, self.cells))
         return like.new_tensor((low + cell * cells / 2).tolist())
 
-    def plane_centres(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return per plane (cells, 4): coordinates a, b of the centres, then their squares.
+    def plane_centers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return per plane (cells, 4): coordinates a, b of the centers, then their squares.
 
         Relative to the middle of the box, which keeps single precision fine enough.
         """
@@ -106,10 +106,10 @@ class Grid:
         """Return the grid whose hull holds a box as well and its vote map; None if it does so.
 
         Args:
-            low_3, high_3: corners that must be predictable, metres.
+            low_3, high_3: corners that must be predictable, meters.
             most_votes: cells of all planes together at most, but never fewer than 12.
         """
-        first, last = self.hull()  # merging pulls the outermost centres in: keep what was reached
+        first, last = self.hull()  # merging pulls the outermost centers in: keep what was reached
         low_3, high_3 = np.minimum(low_3, first), np.maximum(high_3, last)
         before, after = self._missing(low_3, high_3)
         if not (before.any() or after.any()):

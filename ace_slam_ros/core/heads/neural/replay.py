@@ -23,7 +23,7 @@ class Batch:
     Attributes:
         slot_B: (B,) int64 where the keyframe of each lies.
         descriptors_BD: (B, D) float32 unit norm.
-        target_map_B3: (B, 3) float32 T_map_cam * y for the present pose of the keyframe, metres.
+        target_map_B3: (B, 3) float32 T_map_cam * y for the present pose of the keyframe, meters.
         ray_map_B3: (B, 3) float32 unit viewing ray in the map frame.
         depth_sigma_m_B, side_sigma_m_B: (B,) float32 standard deviation of the point along the
             ray (depth noise) and across it (a pixel's width).
@@ -99,7 +99,7 @@ class Replay:
             self._free.append(slot)
 
     def bounds(self, identifiers: list[int]) -> tuple[Float64Array, Float64Array]:
-        """Return the corners of the map-frame box around the points of keyframes, metres."""
+        """Return the corners of the map-frame box around the points of keyframes, meters."""
         slots = torch.tensor([self._slots[i] for i in identifiers], device=self._device)
         pose, y = self._pose_K34[slots], self._points_KM3[slots]
         x = torch.einsum("kij,kmj->kmi", pose[:, :, :3], y) + pose[:, None, :, 3]
@@ -128,7 +128,7 @@ class Replay:
         return slot * self._features + inside
 
     def batch(self, places_B: Tensor) -> Batch:
-        """Return the features at flat places; all of it on the device, no synchronisation."""
+        """Return the features at flat places; all of it on the device, no synchronization."""
         slot = places_B // self._features
         y = self._points_KM3.view(-1, 3)[places_B]
         d = self._descriptors_KMD.view(-1, self._descriptors_KMD.shape[2])[places_B].float()

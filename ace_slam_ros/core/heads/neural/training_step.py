@@ -13,7 +13,7 @@ from .calibration import Calibration
 from .network import SceneNetwork, Weights
 from .replay import Batch, Replay
 
-#: What a network cannot resolve: added to the standard deviation of measured points, metres.
+#: What a network cannot resolve: added to the standard deviation of measured points, meters.
 _FLOOR_M = 0.02
 #: Adam; the second moment forgets fast because targets move with the keyframes.
 _BETAS, _EPSILON = (0.9, 0.99), 1e-10
@@ -136,7 +136,7 @@ class TrainingStep:
         Args:
             network: the other shape.
             change: gives its weights from those of this one.
-            change_moments: the same for the optimiser's moments.
+            change_moments: the same for the optimizer's moments.
         """
         with torch.no_grad():
             made = TrainingStep(network, change(self.weights), self._replay, self._calibration,

@@ -1,4 +1,4 @@
-"""Pairs colour and depth messages by stamp, and knows why there are no pairs."""
+"""Pairs color and depth messages by stamp, and knows why there are no pairs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ImagePair:
     """Undecoded messages that belong together.
 
     Attributes:
-        stamp_ns: of the colour message.
+        stamp_ns: of the color message.
         color, depth: image messages; info: the newest camera_info message.
         arrival_ns: monotonic time at which the pair was complete.
     """
@@ -64,7 +64,7 @@ class StreamStatistics:
 
 
 class Matcher(Protocol):
-    """Finds the partner of a message; stream 0 is colour, 1 depth."""
+    """Finds the partner of a message; stream 0 is color, 1 depth."""
 
     def add(self, stream: int, stamp_ns: int, msg: Any) -> tuple[Any, Any] | None:
         """Add a message and return the pair it completes."""
@@ -73,7 +73,7 @@ class Matcher(Protocol):
 class NearestMatcher:
     """Pairs a new message with the nearest unpaired one of the other stream within the slop.
 
-    The behaviour of message_filters' ApproximateTimeSynchronizer for two streams, except that
+    The behavior of message_filters' ApproximateTimeSynchronizer for two streams, except that
     the slop is inclusive.
     """
 
@@ -127,7 +127,7 @@ def make_matcher(slop_ns: int) -> Matcher:
         return NearestMatcher(slop_ns)
 
 
-class Synchroniser:
+class Synchronizer:
     """Feeds two image streams to a matcher and hands out pairs in stamp order.
 
     Args:
@@ -166,7 +166,7 @@ class Synchroniser:
             self._deliver(early, time.monotonic_ns())
 
     def add_color(self, msg: Any) -> None:
-        """Add a colour message."""
+        """Add a color message."""
         self._add(0, "color", msg)
 
     def add_depth(self, msg: Any) -> None:
@@ -209,7 +209,7 @@ class Synchroniser:
             statistics.stamps_ns.clear()
 
     def nearest_gap_s(self) -> float | None:
-        """Smallest stamp gap between recent colour and depth messages, in seconds."""
+        """Smallest stamp gap between recent color and depth messages, in seconds."""
         colors = list(self.streams["color"].stamps_ns)
         depths = list(self.streams["depth"].stamps_ns)
         gaps = [abs(c - d) for c in colors for d in depths]
@@ -240,9 +240,9 @@ class Synchroniser:
                     "ROS_DOMAIN_ID")
         gap_s = self.nearest_gap_s()
         gap = "unknown" if gap_s is None else f"{gap_s:.4f} s"
-        return (f"colour and depth arrive but do not pair: nearest stamp gap {gap}, ros.slop_s is "
+        return (f"color and depth arrive but do not pair: nearest stamp gap {gap}, ros.slop_s is "
                 f"{self.slop_ns / _NS:g} s; {heard}; raise ros.slop_s or turn on the camera's "
-                "frame synchronisation (enable_sync)")
+                "frame synchronization (enable_sync)")
 
 
 def _stamp_ns(msg: Any) -> int:

@@ -1,4 +1,4 @@
-"""Pairing of colour and depth: against brute force, and under what real streams do."""
+"""Pairing of color and depth: against brute force, and under what real streams do."""
 
 import importlib.util
 from types import SimpleNamespace
@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ace_slam_ros.ros.inputs.synchroniser import (
+from ace_slam_ros.ros.inputs.synchronizer import (
     QUEUE,
     MessageFiltersMatcher,
     NearestMatcher,
-    Synchroniser,
+    Synchronizer,
 )
 
 MS = 1_000_000
@@ -30,11 +30,11 @@ def message(stamp_ns):
 
 
 class Streams:
-    """A synchroniser with a list of what it handed out."""
+    """A synchronizer with a list of what it handed out."""
 
     def __init__(self, matcher, slop_ns=20 * MS, info=True):
         self.pairs, self.jumps = [], 0
-        self.sync = Synchroniser(slop_ns, self._pair, self._jump, matcher)
+        self.sync = Synchronizer(slop_ns, self._pair, self._jump, matcher)
         if info:
             self.sync.add_info(message(1))
 
@@ -150,7 +150,7 @@ def test_a_pair_before_its_camera_info_waits_for_it():
 
 def test_explains_silence(monkeypatch):
     clock = [0]
-    monkeypatch.setattr("ace_slam_ros.ros.inputs.synchroniser.time.monotonic_ns", lambda: clock[0])
+    monkeypatch.setattr("ace_slam_ros.ros.inputs.synchronizer.time.monotonic_ns", lambda: clock[0])
     streams = Streams(NearestMatcher, info=False)
     assert streams.sync.explain(TOPICS) == "", "drivers may still be starting"
     clock[0] = 6 * 10**9
