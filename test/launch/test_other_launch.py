@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from helpers.paths import ROOT
+from helpers.scripts import load_script
 
 from ace_slam_ros.core.config.files import load_config
 
-ROOT = Path(__file__).resolve().parents[2]
 OWN = {"localization": {"map", "params_file"}, "realsense": {"params_file"}}
 
 
@@ -49,10 +50,7 @@ def _evaluate(name: str, **arguments: str) -> dict[str, Any]:
     except packages.PackageNotFoundError:
         pytest.skip("ace_slam_ros is not installed in an ament prefix")
     path = ROOT / "launch" / f"{name}.launch.py"
-    spec = importlib.util.spec_from_file_location(f"{name}_launch", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(path)
     context = launch.LaunchContext()
     context.launch_configurations.update(arguments)
     started: dict[str, Any] = {}

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from helpers.paths import ROOT
+from helpers.scripts import load_script
 
 from ace_slam_ros.core.config.fields import flatten
 from ace_slam_ros.core.config.sections import SlamConfig
 
-ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "launch" / "slam.launch.py"
 ARGUMENTS = {
     "namespace", "params_file", "use_sim_time", "mode", "map", "rviz", "bag", "bag_rate",
@@ -99,11 +98,7 @@ def real_launch() -> ModuleType:
         packages.get_package_share_directory("ace_slam_ros")
     except packages.PackageNotFoundError:
         pytest.skip("ace_slam_ros is not installed in an ament prefix")
-    spec = importlib.util.spec_from_file_location("slam_launch", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(FILE)
 
 
 def _started(module: ModuleType, **arguments: str) -> dict[str, Any]:

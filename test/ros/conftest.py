@@ -1,10 +1,46 @@
-"""Makes the helpers beside the tests importable, and gives every run a DDS domain of its own."""
+"""A graph for nodes of a test, and a small recorded sequence."""
 
-import os
-import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent))
-# Before any test imports rclpy: nothing on this machine or network may answer or listen.
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+import pytest
+import rclpy
+from helpers.recordings import CAMERA, frames, truth
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+
+from ace_slam_ros.io.bag_writer import write_bag
+from ace_slam_ros.io.tum import write_tum_folder
+
+
+@pytest.fixture
+def graph():
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    executor = SingleThreadedExecutor(context=context)
+
+    def make(name, arguments=None, **overrides):
+        node = rclpy.create_node(
+            name, namespace="/inputs", context=context, cli_args=arguments,
+            parameter_overrides=[Parameter(k, value=v) for k, v in overrides.items()])
+        executor.add_node(node)
+        return node
+
+    yield make, executor
+    executor.shutdown()
+    context.try_shutdown()
+
+
+@pytest.fixture(scope="session")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bag of twenty pairs, one second, compressed."""
+    path = tmp_path_factory.mktemp("bags") / "short"
+    write_bag(path, frames(), truth(), CAMERA, transport="compressed")
+    return path
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same pairs as a TUM folder."""
+    path = tmp_path_factory.mktemp("tum") / "short"
+    write_tum_folder(path, frames(), None, CAMERA)
+    return path

@@ -1,0 +1,39 @@
+"""Depth of cells and pixels against brute force."""
+
+import numpy as np
+import pytest
+
+from ace_slam_ros.core.config.sections import SensorConfig
+from ace_slam_ros.core.data.depth_sampling import cell_depth, pixel_depth
+
+
+def test_cell_depth_against_brute_force():
+    rng = np.random.default_rng(1)
+    depth = rng.choice([0.0, 1.0, 1.002, 2.0, 9.0], (48, 64), p=[0.1, 0.4, 0.4, 0.05, 0.05])
+    depth = depth.astype(np.float32)
+    sensor = SensorConfig()
+    mean = cell_depth(depth, 8, sensor)
+    for i in range(6):
+        for j in range(8):
+            window = depth[8 * i + 2: 8 * i + 6, 8 * j + 2: 8 * j + 6]
+            good = window[(window >= sensor.min_depth_m) & (window <= sensor.max_depth_m)]
+            expected = len(good) >= 8 and good.max() - good.min() <= (
+                0.03 * good.mean() + 4 * (0.001 + 0.0025 * good.mean() ** 2))
+            assert np.isfinite(mean[i, j]) == expected
+            if expected:
+                assert mean[i, j] == pytest.approx(good.mean(), abs=1e-5)
+
+
+def test_pixel_depth_agrees_with_cell_depth_and_ends_at_the_border():
+    rng = np.random.default_rng(2)
+    depth = rng.choice([0.0, 1.0, 1.002, 2.0], (48, 64), p=[0.1, 0.4, 0.4, 0.1])
+    depth = depth.astype(np.float32)
+    rows, columns = np.mgrid[0:6, 0:8] * 8 + 3.5
+    pixels = np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float32)
+    cells = cell_depth(depth, 8, SensorConfig()).ravel()
+    assert np.isfinite(cells).any() and np.isnan(cells).any()
+    assert np.allclose(pixel_depth(depth, pixels, SensorConfig()), cells, equal_nan=True)
+    flat = np.full((48, 64), 1.5, np.float32)
+    corners = np.array([[0, 0], [63, 0], [0, 47], [63, 47]], np.float32)
+    assert np.isfinite(pixel_depth(flat, corners[:1], SensorConfig())).all()
+    assert np.isnan(pixel_depth(flat, corners[3:], SensorConfig())).all()  # four pixels inside

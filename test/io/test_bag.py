@@ -1,0 +1,128 @@
+"""Bags: read in any order, late depth, loops, and depth beyond the slop."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.sequences import (
+    CAMERA,
+    LENS,
+    SECOND,
+    assert_same_frames,
+    make_frames,
+    make_truth,
+    steps,
+)
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.errors import DataError
+from ace_slam_ros.io import open_source, write_tum_folder
+from ace_slam_ros.io.bag import TYPES, BagSource
+from ace_slam_ros.io.bag_topics import (
+    CAMERA_INFO,
+    COLOR_TOPIC,
+    DEPTH_TOPIC,
+)
+from ace_slam_ros.io.bag_writer import write_bag
+
+
+def rewrite(bag: Path, out: Path, edit, storage=StoragePlugin.MCAP):
+    """Copy a bag; `edit(topic, time_ns, raw)` returns the (time_ns, raw) to write instead."""
+    with Reader(bag) as reader, Writer(out, version=8, storage_plugin=storage) as writer:
+        made = {}
+        for connection, time_ns, raw in reader.messages():
+            for new_ns, data in edit(connection.topic, time_ns, raw):
+                if connection.topic not in made:
+                    made[connection.topic] = writer.add_connection(
+                        connection.topic, connection.msgtype, typestore=TYPES)
+                writer.write(made[connection.topic], new_ns, data)
+    return out
+
+
+@pytest.fixture
+def small_bag(tmp_path):
+    frames = list(make_frames(steps(6)))
+    write_bag(tmp_path / "bag", frames, make_truth(steps(6)), CAMERA, depth_encoding="32FC1")
+    return tmp_path / "bag", frames
+
+
+def test_bag_iterates_twice_and_at_random(small_bag):
+    path, frames = small_bag
+    source = open_source(path)
+    assert_same_frames(source, frames)
+    assert_same_frames(source, frames)
+    for i in (5, 0, -2, 3):
+        assert_same_frames([source[i]], [frames[i]])
+    with pytest.raises(IndexError):
+        source[6]
+    file, = path.glob("*.mcap")
+    assert_same_frames(open_source(file), frames)
+    (path / "metadata.yaml").unlink()
+    assert_same_frames(open_source(path), frames)
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_bag_with_late_depth_loops_and_reversed_recording(tmp_path, small_bag, storage):
+    path, frames = small_bag
+    late = rewrite(path, tmp_path / "late", lambda topic, t, raw: [
+        (t + (80_000_000 if topic == DEPTH_TOPIC else 0), raw)], storage)
+    assert_same_frames(open_source(late), frames)
+    assert_same_frames([open_source(late)[4]], [frames[4]])
+    looped = rewrite(path, tmp_path / "looped", lambda topic, t, raw: [
+        (t, raw), (t + SECOND, raw)], storage)
+    assert_same_frames(open_source(looped), frames)
+    last = frames[-1].stamp_ns
+    backwards = rewrite(
+        path, tmp_path / "backwards", lambda topic, t, raw: [(2 * last - t, raw)], storage)
+    assert_same_frames(open_source(backwards), frames)
+
+
+def test_bag_without_stamps_uses_the_time_of_recording(tmp_path, small_bag):
+    path, frames = small_bag
+    bare = rewrite(path, tmp_path / "bare", lambda topic, t, raw: [
+        (t, bytes(raw[:4]) + bytes(8) + bytes(raw[12:]))])
+    assert_same_frames(open_source(bare), frames)
+
+
+def test_rectified_topics_use_the_projection_matrix(tmp_path, small_bag):
+    """An image_rect topic is straight already; its camera_info still holds the lens."""
+    path, frames = small_bag
+    write_bag(tmp_path / "lens", frames, None, LENS, depth_encoding="32FC1")
+    names = {COLOR_TOPIC: "/camera/color/image_rect_color"}
+    with Reader(tmp_path / "lens") as reader, Writer(
+        tmp_path / "rect", version=8, storage_plugin=StoragePlugin.MCAP
+    ) as writer:
+        made = {c.topic: writer.add_connection(
+            names.get(c.topic, c.topic), c.msgtype, typestore=TYPES) for c in reader.connections}
+        for connection, time_ns, raw in reader.messages():
+            if connection.msgtype == CAMERA_INFO:
+                info = TYPES.deserialize_cdr(raw, CAMERA_INFO)
+                info.p = np.array([30.0, 0, 10, 0, 0, 31, 8, 0, 0, 0, 1, 0])
+                raw = TYPES.serialize_cdr(info, CAMERA_INFO)
+            writer.write(made[connection.topic], time_ns, raw)
+    source = open_source(tmp_path / "rect")
+    assert source.raw_camera == Camera(24, 16, 30.0, 31.0, 10.0, 8.0)
+    np.testing.assert_array_equal(source[1].image, frames[1].image)
+
+
+def test_depth_beyond_the_slop_is_no_pair(tmp_path, small_bag):
+    path, frames = small_bag
+    with pytest.raises(DataError, match="within 20 ms"):
+        open_source(rewrite(path, tmp_path / "shifted", lambda topic, t, raw: [
+            (t, raw[:4] + TYPES.serialize_cdr(TYPES.types["builtin_interfaces/msg/Time"](
+                sec=1, nanosec=0), "builtin_interfaces/msg/Time")[4:] + raw[12:])
+        ] if topic == DEPTH_TOPIC else [(t, raw)]))
+    assert len(BagSource(path, slop_ns=0)) == len(frames)
+
+
+def test_sequences_without_depth_serve_color(tmp_path, small_bag):
+    path, frames = small_bag
+    blind = rewrite(path, tmp_path / "blind", lambda topic, t, raw: [
+        (t, raw)] if topic != DEPTH_TOPIC else [])
+    source = open_source(blind, require_depth=False)
+    assert [f.depth_m for f in source] == [None] * 6
+    np.testing.assert_array_equal(source[2].image, frames[2].image)
+    write_tum_folder(tmp_path / "tum", frames, None, CAMERA)
+    (tmp_path / "tum" / "depth.txt").unlink()
+    assert [f.depth_m for f in open_source(tmp_path / "tum", require_depth=False)] == [None] * 6

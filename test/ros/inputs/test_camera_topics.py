@@ -1,0 +1,109 @@
+"""Image subscriptions: wrong QoS is named, overrides work, strange stamps are told."""
+
+import pytest
+from rclpy.qos import ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+
+from ace_slam_ros.core.config.files import load_config, load_ros_own
+from ace_slam_ros.core.config.sections import RosConfig
+from ace_slam_ros.core.errors import ConfigError
+from ace_slam_ros.ros.inputs.camera_topics import ImageInputs
+from ace_slam_ros.ros.messages.conversions import make_header
+from ace_slam_ros.ros.parameters import declare_parameters
+from ace_slam_ros.ros.process.node_group import NodeGroup
+from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
+
+
+def test_incompatible_qos_names_both_sides(graph, monkeypatch):
+    make, executor = graph
+    key = "qos_overrides./inputs/rgb/image.subscription.reliability"
+    node, logged = make("tracker", **{key: "reliable"}), []
+    monkeypatch.setattr(node.get_logger(), "error", logged.append)
+    inputs = ImageInputs(node, RosConfig(), lambda pair: None)
+    make("camera").create_publisher(Image, "rgb/image", sensor_qos())
+    for _ in range(200):
+        executor.spin_once(timeout_sec=0.05)
+        if inputs.incompatible:
+            break
+    text = inputs.incompatible["color"]
+    assert "/inputs/camera offers BEST_EFFORT" in text
+    assert "/inputs/tracker asks for RELIABLE" in text and "qos_overrides" in text
+    assert logged == [text], "without diagnostics nobody would see it"
+    fits = make("other_camera").create_publisher(Image, "rgb/image", reliable_qos())
+    for _ in range(200):
+        fits.publish(Image())
+        executor.spin_once(timeout_sec=0.05)
+        if not inputs.incompatible:
+            break
+    assert not inputs.incompatible, "the stream delivers"
+
+
+def test_qos_is_overridden_per_topic(graph):
+    make, _ = graph
+    key = "qos_overrides./inputs/depth/image.subscription"
+    inputs = ImageInputs(
+        make("tracker", **{f"{key}.reliability": "reliable", f"{key}.depth": 7}),
+        RosConfig(), lambda pair: None)
+    found = {name: s.qos_profile for name, s in zip(
+        inputs.topics, inputs._subscriptions, strict=True)}
+    assert (found["depth"].reliability, found["depth"].depth) == (ReliabilityPolicy.RELIABLE, 7)
+    for name in ("color", "info"):
+        assert found[name].reliability == ReliabilityPolicy.BEST_EFFORT
+        assert found[name].depth == 2
+
+
+def test_up_gives_the_nodes_the_qos_of_the_file_that_launch_takes(graph, tmp_path):
+    make, _ = graph
+    theirs = tmp_path / "robot.yaml"
+    theirs.write_text(
+        "/**:\n  ros__parameters:\n    tracker: {window: 3}\n    qos_overrides:\n"
+        "      /inputs/rgb/image:\n"
+        "        subscription: {reliability: reliable, history: keep_last, depth: 9}\n")
+    group = NodeGroup(load_config(theirs), ros_own=load_ros_own(theirs))
+    for params in (theirs, group.params):
+        node = make("tracker", arguments=["--ros-args", "--params-file", str(params)])
+        assert declare_parameters(node).tracker.window == 3
+        inputs = ImageInputs(node, RosConfig(), lambda pair: None)
+        qos = inputs._subscriptions[0].qos_profile
+        assert (qos.reliability, qos.depth) == (ReliabilityPolicy.RELIABLE, 9)
+        assert inputs._subscriptions[1].qos_profile.depth == 2
+    group.stop()
+
+
+@pytest.mark.parametrize("policy, value", [("reliability", "relaible"), ("depth", "five")])
+def test_a_bad_qos_override_is_refused_with_an_example(graph, policy, value):
+    make, _ = graph
+    node = make("tracker", **{f"qos_overrides./inputs/rgb/image.subscription.{policy}": value})
+    with pytest.raises(ConfigError, match="/inputs/rgb/image.subscription: .*; write {reliab"):
+        ImageInputs(node, RosConfig(), lambda pair: None)
+
+
+def test_a_qos_override_without_effect_is_told(graph, monkeypatch):
+    make, _ = graph
+    wrong = "qos_overrides./rgb/image.subscription.depth"
+    node, logged = make("tracker", **{wrong: 5}), []
+    monkeypatch.setattr(node.get_logger(), "warning", logged.append)
+    ImageInputs(node, RosConfig(), lambda pair: None)
+    assert len(logged) == 1 and wrong in logged[0] and "/inputs/rgb/image" in logged[0]
+
+
+def test_compressed_transports_change_topic_and_type(graph):
+    make, _ = graph
+    node = make("tracker")
+    inputs = ImageInputs(
+        node, RosConfig(color_transport="compressed", depth_transport="compressedDepth"),
+        lambda pair: None)
+    assert inputs.topics["color"] == "/inputs/rgb/image/compressed"
+    assert inputs.topics["depth"] == "/inputs/depth/image/compressedDepth"
+    assert [s.msg_type for s in inputs._subscriptions[:2]] == [CompressedImage] * 2
+
+
+def test_stamps_far_from_the_clock_are_told(graph):
+    make, _ = graph
+    inputs = ImageInputs(make("tracker"), RosConfig(), lambda pair: None)
+    now_ns = 10**18
+    assert not inputs.clock_problem(now_ns), "nothing has arrived"
+    inputs.synchronizer.add_color(Image(header=make_header(now_ns - 9 * 10**9, "c")))
+    assert not inputs.clock_problem(now_ns)
+    inputs.synchronizer.add_color(Image(header=make_header(now_ns + 11 * 10**9, "c")))
+    assert "use_sim_time" in inputs.clock_problem(now_ns)

@@ -1,0 +1,188 @@
+"""What the tracker node does with frames that the core fails on, and with clocks that jump."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rclpy
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from helpers.node_processes import FRAME, PATIENCE_S
+from helpers.wall import CAMERA, Wall
+from nav_msgs.msg import Odometry
+from rclpy.executors import SingleThreadedExecutor
+
+from ace_slam_ros.core.data.submaps import explain, first_pose
+from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, make_pose
+from ace_slam_ros.core.tracking.tracker import Tracker
+from ace_slam_ros.msg import SlamStatus
+from ace_slam_ros.ros.inputs.synchronizer import ImagePair
+from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
+from ace_slam_ros.ros.nodes import base as node_base
+from ace_slam_ros.ros.nodes.tracker import TrackerNode
+from ace_slam_ros.ros.qos import latched_qos, reliable_qos
+
+
+@pytest.fixture
+def tracker(monkeypatch):
+    """A configured tracker node without worker: the test calls the steps itself."""
+    rclpy.init(args=["--ros-args", "-r", "__ns:=/steps"])
+    node = TrackerNode()
+    heard, lines = [], []
+    node.create_subscription(SlamStatus, "status", heard.append, reliable_qos(50))
+    node.trigger_configure()
+    assert node.state_label == "inactive"
+    node.start()
+    monkeypatch.setattr(node.get_logger(), "error", lambda text, **_: lines.append(text))
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    wall, stamps = Wall(), iter(range(10**9, 10**10, 33_000_000))
+
+    def show():
+        stamp_ns, before = next(stamps), len(heard)
+        color, depth_mm = wall.look(np.eye(4))
+        node._slot.put(ImagePair(
+            stamp_ns, image_to_msg(color, stamp_ns, FRAME),
+            image_to_msg(depth_mm, stamp_ns, FRAME), camera_to_msg(CAMERA, stamp_ns, FRAME), 0))
+        node._step()
+        while len(heard) == before:
+            executor.spin_once(timeout_sec=0.05)
+        return heard[-1]
+
+    def until(condition):
+        end = time.monotonic() + PATIENCE_S
+        while not condition() and time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.05)
+
+    show.until = until
+    yield node, show, lines
+    node.pause_work()
+    node.teardown()
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def test_a_failing_core_costs_the_frame_only(tracker, monkeypatch):
+    node, show, lines = tracker
+    assert show().state == SlamStatus.TRACKING
+
+    def fail(self, frame, answer=None, late_ms=0.0):
+        raise ZeroDivisionError(f"{frame.stamp_ns} divided by nothing")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "process", fail)
+        for count in (1, 2, 3):
+            status = show()
+            assert status.rejected == count
+            assert "unexpected ZeroDivisionError" in status.reason
+            assert node._output._previous is None and node._output._T_map_odom is None
+    assert sum("Traceback" in line for line in lines) == 1, "once per reason, whatever the number"
+    found = show()
+    assert found.state == SlamStatus.TRACKING and found.rejected == 3 and not found.reason
+
+
+def test_nothing_but_unusable_frames_is_lost(tracker, monkeypatch):
+    node, show, _ = tracker
+    assert show().state == SlamStatus.TRACKING
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "process", lambda self, frame, answer=None: 1 // 0)
+        states = [show().state for _ in range(8)]
+    assert states[0] == SlamStatus.TRACKING and states[-1] == SlamStatus.LOST
+
+
+def test_an_unjoined_segment_gives_odometry_alone(tracker, monkeypatch):
+    """A pose in an unknown frame is worse than none: to all but odometry the robot is lost."""
+    node, show, _ = tracker
+    poses, odometry = [], []
+    node.create_subscription(PoseWithCovarianceStamped, "pose", poses.append, latched_qos())
+    node.create_subscription(Odometry, "odometry", odometry.append, reliable_qos(50))
+    assert show().state == SlamStatus.TRACKING
+    process = Tracker.process
+
+    def elsewhere(self, frame, answer=None, late_ms=0.0):
+        result = process(self, frame)
+        T_map_cam = first_pose(2, result.T_map_cam)
+        answer(T_map_cam, result.covariance_66)
+        return replace(result, T_map_cam=T_map_cam, reason=explain(T_map_cam),
+                       T_map_cam_raw=first_pose(2, np.eye(4)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "process", elsewhere)
+        node._output._T_map_odom = np.eye(4)
+        for _ in range(2):
+            status = show()
+            assert status.state == SlamStatus.LOST and not status.raw_valid
+            assert "segment 2: place unknown" in status.reason
+            assert node._output._T_map_odom is None
+        patch.setattr(Tracker, "process", lambda self, frame, answer=None: replace(
+            process(self, frame), T_map_cam=None))
+        assert show().state == SlamStatus.LOST, "a frame without pose leaves it where it is"
+        patch.setattr(Tracker, "process", lambda self, frame, answer=None: 1 // 0)
+        assert show().state == SlamStatus.LOST
+        patch.setattr(Tracker, "process", elsewhere)
+        show()
+        text = node.report().to_msg("tracker", node.get_clock().now().to_msg()).status[0].message
+        assert "place unknown" in text
+    assert show().state == SlamStatus.TRACKING
+    show.until(lambda: len(odometry) == 5)
+    assert [o.header.frame_id for o in odometry] == ["map", *["map_segment_2"] * 3, "map"]
+    speeds = [abs(o.twist.twist.linear.x) for o in odometry]
+    assert max(speeds) < 1.0, "the step between two frames is no motion"
+    assert [p.header.stamp for p in poses] == [odometry[0].header.stamp, odometry[4].header.stamp]
+
+
+def test_a_time_jump_clears_transforms_and_output(tracker):
+    node, show, _ = tracker
+    show()
+    cleared = []
+    node._transforms.clear = lambda: cleared.append(True)
+    node._output._T_map_odom = np.eye(4)
+    assert node._output._previous is not None
+    node._time_jump()
+    assert cleared and node._output._previous is None and node._output._T_map_odom is None
+    node._output._T_map_odom = np.eye(4)  # by the frame that was worked on meanwhile
+    show()
+    assert node._output._T_map_odom is None
+
+
+def test_late_odometry_ends_map_to_base(tracker):
+    node, show, _ = tracker
+    if not node._transforms.available:
+        pytest.skip("tf2_msgs is not installed")
+    sent, T_odom_base = [], make_pose(np.eye(3), np.array([1.0, 2.0, 0.0]))
+    node._transforms.send = lambda transforms: sent.extend(t.child for t in transforms)
+    show()
+    node._output.repeat_tf()
+    assert set(sent) == {"base_link"}
+    sent.clear()
+    node._transforms.lookup = lambda target, source, stamp_ns: (
+        T_odom_base if (target, source) == ("odom", "base_link") else None)
+    show()
+    node._output.repeat_tf()
+    assert set(sent) == {"odom"}
+    node._transforms.lookup = lambda target, source, stamp_ns: None
+    show()
+    assert set(sent) == {"odom"}, "the base keeps its one parent"
+
+
+def test_an_assumed_mount_is_a_warning_and_a_reset_looks_again(tracker):
+    node, show, _ = tracker
+    show()
+    text = node.report().to_msg("tracker", node.get_clock().now().to_msg()).status[0].message
+    assert "set ros.camera_extrinsic" in text
+    T_base_cam = make_pose(R_BODY_OPTICAL_33, np.array([0.2, 0.0, 0.5]))
+    node._transforms.lookup = lambda target, source, stamp_ns: (
+        T_base_cam if (target, source) == ("base_link", FRAME) else None)
+    show()
+    assert node._extrinsic.source == "assumed"
+    node._actions.append(node._start_map)
+    show()
+    assert node._extrinsic.source == "TF" and np.array_equal(node._T_base_cam, T_base_cam)
+
+
+def test_remembered_reasons_are_bounded(tracker):
+    node, _, _ = tracker
+    for i in range(3 * node_base._LOGGED):
+        node.log_once(f"{chr(97 + i % 26)}{chr(97 + i // 26)}", "")
+    assert len(node._logged) == node_base._LOGGED

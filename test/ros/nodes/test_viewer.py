@@ -1,0 +1,80 @@
+"""The viewer process: it listens to a system and records what `ace-slam up --view` shows."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped
+from helpers.node_processes import FRAME, PATIENCE_S, Probe
+from helpers.wall import CAMERA, Wall
+from nav_msgs.msg import Path
+from sensor_msgs.msg import PointCloud2
+
+from ace_slam_ros.core.geometry.se3 import make_pose
+from ace_slam_ros.msg import SlamStatus
+from ace_slam_ros.ros.messages.conversions import (
+    camera_to_msg,
+    cloud_to_msg,
+    image_to_msg,
+    make_header,
+)
+from ace_slam_ros.ros.messages.poses import pose_to_msg
+from ace_slam_ros.ros.nodes.viewer import viewer_command
+from ace_slam_ros.ros.qos import latched_qos, reliable_qos
+
+pytest.importorskip("rerun", reason="rerun-sdk is not installed (optional)")
+
+
+def test_a_running_system_is_recorded(tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text("/**:\n  ros__parameters:\n    ros:\n      odom_frame: ''\n")
+    record, log = tmp_path / "live.rrd", tmp_path / "log"
+    command = viewer_command(str(record), params, ["-r", "__ns:=/seen"])
+    with log.open("w") as lines:
+        viewer = subprocess.Popen(command, stdout=lines, stderr=subprocess.STDOUT,
+                                  env=os.environ | {"OMP_NUM_THREADS": "1"})
+    probe = Probe("/seen")
+    try:
+        create = probe.node.create_publisher
+        status = create(SlamStatus, "status", reliable_qos())
+        path = create(Path, "path", latched_qos())
+        points = create(PointCloud2, "map_points", latched_qos())
+        probe.spin_until(lambda: viewer.poll() is not None or all(
+            p.get_subscription_count() for p in (probe.color, probe.depth, probe.info)),
+            "the viewer")
+        assert viewer.poll() is None, log.read_text()
+        image, depth_mm = Wall().look(np.eye(4))
+        poses = [PoseStamped(pose=pose_to_msg(make_pose(np.eye(3), np.array([0.1 * i, 0, 0]))))
+                 for i in range(5)]
+        points.publish(cloud_to_msg(np.eye(3, dtype=np.float32), 0, "map"))
+        deadline = time.monotonic() + PATIENCE_S
+        stamp_ns, size = 10**18, 0
+        while size < 30_000 and time.monotonic() < deadline:
+            stamp_ns += 33_000_000
+            for publisher, message in (
+                    (probe.info, camera_to_msg(CAMERA, stamp_ns, FRAME)),
+                    (probe.color, image_to_msg(image, stamp_ns, FRAME)),
+                    (probe.depth, image_to_msg(depth_mm, stamp_ns, FRAME)),
+                    (status, SlamStatus(state=SlamStatus.TRACKING, inlier_ratio=0.5)),
+                    (path, Path(header=make_header(stamp_ns, "map"), poses=poses))):
+                publisher.publish(message)
+            probe.executor.spin_once(timeout_sec=0.1)
+            assert viewer.poll() is None, log.read_text()
+            size = record.stat().st_size if record.exists() else 0
+        viewer.send_signal(signal.SIGINT)
+        assert viewer.wait(PATIENCE_S) == 0, log.read_text()
+    finally:
+        probe.close()
+        viewer.kill()
+        viewer.wait()
+    told = subprocess.run(
+        [sys.executable, "-m", "rerun", "rrd", "print", "-v", str(record)], capture_output=True,
+        text=True, check=False).stdout
+    for entity in ("/camera/image", "/map/camera", "/map/points", "/map/trajectory",
+                   "/confidence/inlier_ratio", "/state"):
+        assert entity in told, told[-2000:] + log.read_text()
+    assert "Traceback" not in log.read_text()

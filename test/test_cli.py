@@ -1,0 +1,126 @@
+"""The command line: help of every subcommand, bad usage and bad input as one line."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ace_slam_ros import __version__, cli
+from ace_slam_ros.core.config.files import load_config
+from ace_slam_ros.core.config.sections import SlamConfig
+
+COMMANDS = ("run", "relocalize", "synth", "convert", "up", "demo", "dump-config")
+
+
+def _call(*args: object) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "ace_slam_ros", *map(str, args)], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def _one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    err = capsys.readouterr().err.strip()
+    assert err.startswith("ace-slam: error: ") and "\n" not in err, err
+    return err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_the_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"ace-slam {command}" in capsys.readouterr().out
+
+
+def test_help_lists_every_command_without_heavy_imports() -> None:
+    code, out, _ = _call("--help")
+    assert code == 0
+    assert all(re.search(rf"^    {command}\b", out, re.M) for command in COMMANDS)
+    probe = (
+        "import sys; import ace_slam_ros.cli as c\n"
+        "try: c.main(['--help'])\nexcept SystemExit: pass\n"
+        "print('heavy:', sorted({'torch', 'rclpy', 'cv2', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert "heavy: []" in done.stdout, done.stdout + done.stderr
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["fly"], ["run"], ["run", "x"], ["run", "x", "--out", "y", "--realtime", "--every-frame"],
+    ["synth", "x", "--world", "moon"], ["up", "--rate", "fast"], ["up", "--rate", "0"],
+    ["dump-config", "--log-level", "x"],
+])
+def test_bad_usage_exits_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert "usage: ace-slam" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["run"], ["relocalize", "map"]])
+def test_missing_source_is_one_line(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "missing"
+    assert cli.main([*command, str(missing), "--out", str(tmp_path / "out")]) == cli.BAD_INPUT
+    assert f"{missing} does not exist" in _one_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_convert_of_a_missing_source_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["convert", str(tmp_path / "no"), str(tmp_path / "out")]) == cli.BAD_INPUT
+    assert "does not exist" in _one_line(capsys)
+
+
+def test_unknown_parameter_suggests_the_near_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["dump-config", "--set", "tracker.refin=true"]) == cli.BAD_INPUT
+    assert "did you mean 'tracker.refine'?" in _one_line(capsys)
+
+
+@pytest.mark.parametrize("assignment", [
+    "tracker.refine", "tracker.refine=3", "seed=-1", "device=[", "ros.mode=flying",
+])
+def test_refused_values_are_one_line(
+    assignment: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["dump-config", "--set", assignment]) == cli.BAD_INPUT
+    assert assignment.partition("=")[0].rpartition(".")[2] in _one_line(capsys)
+
+
+def test_dump_config_reads_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["dump-config", "--set", "solver.hypotheses=77"]) == cli.DONE
+    path = tmp_path / "config.yaml"
+    path.write_text(capsys.readouterr().out)
+    assert load_config(path) == SlamConfig().with_values({"solver.hypotheses": 77})
+    assert cli.main(["dump-config", "--config", str(path)]) == cli.DONE
+    assert capsys.readouterr().out == path.read_text()
+
+
+def test_unexpected_failure_and_interrupt_have_their_codes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(cli, "_dump_config", fail)
+    assert cli.main(["dump-config"]) == cli.FAILED
+    assert "RuntimeError: two lines" in _one_line(capsys)
+
+    def interrupt(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_dump_config", interrupt)
+    assert cli.main(["dump-config"]) == cli.INTERRUPTED
+    _one_line(capsys)
