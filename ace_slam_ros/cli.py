@@ -194,9 +194,19 @@ def _positive(text: str) -> float:
 
 
 def _config(args: argparse.Namespace) -> Any:
+    """Return the parameters of a command without ROS."""
     from .core.config.files import load_config
+    from .core.config.sections import SlamConfig
 
-    return load_config(args.config).with_overrides(args.assignments)
+    return load_config(args.config, SlamConfig).with_overrides(args.assignments)
+
+
+def _node_config(args: argparse.Namespace) -> Any:
+    """Return the parameters of the nodes."""
+    from .core.config.files import load_config
+    from .ros.config import NodeConfig
+
+    return load_config(args.config, NodeConfig).with_overrides(args.assignments)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -269,12 +279,12 @@ def _up(args: argparse.Namespace) -> int:
     _check_view(args)
     values: dict[str, Any] = {}
     if args.mode:
-        values["ros.mode"] = args.mode
+        values["mode"] = args.mode
     if args.map:
         values["ros.map_dir"] = str(args.map.expanduser().resolve())
     return run_up(
-        _config(args).with_values(values), namespace=args.namespace, bag=args.bag, rate=args.rate,
-        clock=args.clock, respawn=args.respawn, log_level=args.log_level or "info",
+        _node_config(args).with_values(values), namespace=args.namespace, bag=args.bag,
+        rate=args.rate, clock=args.clock, respawn=args.respawn, log_level=args.log_level or "info",
         view=args.view, ros_own=load_ros_own(args.config))
 
 
@@ -292,7 +302,7 @@ def _doctor(args: argparse.Namespace) -> int:
     from .doctor.findings import format_findings, has_problem, note, summary
     from .doctor.machine import environment_figures, installation, machine
 
-    config = _config(args)
+    config = _node_config(args)
     figures = environment_figures(config, environment)
     findings = [*installation(config), *machine(config)]
     if importlib.util.find_spec("rclpy") and importlib.util.find_spec("ace_slam_ros.msg"):
@@ -320,7 +330,7 @@ def _dump_config(args: argparse.Namespace) -> int:
 
     if args.preset and (args.config or args.assignments):
         raise AceSlamError("--preset prints a file as it ships: leave out --config and --set")
-    say((preset_yaml(args.preset) if args.preset else dump_yaml(_config(args))).rstrip())
+    say((preset_yaml(args.preset) if args.preset else dump_yaml(_node_config(args))).rstrip())
     return DONE
 
 

@@ -42,7 +42,7 @@ class Setting:
         """Return the head as a robot loads it, and the bytes it needs to localize."""
         blob = pack_head(learner.export(), HeadInfo(
             "benchmark", self.encoder.hash, learner.head_type, 0, 0))
-        return load_head(blob, self.encoder, self.config)[0], len(blob)
+        return load_head(blob, self.encoder, self.config).head, len(blob)
 
 
 def query(setting: Setting, head: SceneHead, queried: Sequence[PosedFeatures]) -> Relocalizations:

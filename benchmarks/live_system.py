@@ -22,9 +22,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from report import sequences
 
-from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.io.convert import convert
 from ace_slam_ros.msg import SlamStatus
+from ace_slam_ros.ros.config import NodeConfig
 from ace_slam_ros.ros.process.node_group import NODES, NodeGroup
 from ace_slam_ros.ros.qos import reliable_qos
 from ace_slam_ros.ros.up import player_command
@@ -133,7 +133,7 @@ class LiveSystem:
         self.bag, self.folder = bag, folder
         self.namespace = f"bench_{os.getpid()}"
         self.lines: list[tuple[float, str, str]] = []
-        config = SlamConfig().with_values({"ros.camera_extrinsic": EXTRINSIC})
+        config = NodeConfig().with_values({"ros.camera_extrinsic": EXTRINSIC})
         environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
         self.group = NodeGroup(
             config, namespace=self.namespace, environment=environment,

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from report import say
 
 import ace_slam_ros
-from ace_slam_ros.core.data.submaps import segment_of
+from ace_slam_ros.core.data.submaps import MAIN_SUBMAP
 from ace_slam_ros.core.data.trajectory import Trajectory, read_tum, stamp_to_text
 from ace_slam_ros.core.maps.keyframe_codec import unpack_keyframes
 from ace_slam_ros.evaluation.trajectory_error import absolute_trajectory_error
@@ -194,10 +194,10 @@ def path_length_m(sequence: Sequence) -> float:
 def map_ate_m(sequence: Sequence, out: Path) -> float | None:
     """Error of the keyframes of a run's map against the true path, after rigid alignment.
 
-    Those in segments whose place is unknown do not count; None when fewer than three are left.
+    Those in submaps whose place is unknown do not count; None when fewer than three are left.
     """
     keyframes = unpack_keyframes((out / "map" / "keyframes.safetensors").read_bytes())
-    ordered = sorted((k for k in keyframes if segment_of(k.T_map_cam) == 0),
+    ordered = sorted((k for k in keyframes if k.submap == MAIN_SUBMAP),
                      key=lambda k: k.stamp_ns)
     if len(ordered) < 3:
         return None

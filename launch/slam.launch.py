@@ -114,7 +114,7 @@ def _start(context) -> list:
         "ros.autostart": get("autostart") == "true",
     }
     if get("mode"):
-        overrides["ros.mode"] = get("mode")
+        overrides["mode"] = get("mode")
     if get("map"):
         overrides["ros.map_dir"] = str(Path(get("map")).expanduser().resolve())
     if get("save_on_exit"):

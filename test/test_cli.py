@@ -90,7 +90,7 @@ def test_unknown_parameter_suggests_the_near_one(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("assignment", [
-    "tracker.refine", "tracker.refine=3", "seed=-1", "device=[", "ros.mode=flying",
+    "tracker.refine", "tracker.refine=3", "seed=-1", "device=[", "mode=flying",
 ])
 def test_refused_values_are_one_line(
     assignment: str, capsys: pytest.CaptureFixture[str]

@@ -39,3 +39,13 @@ def test_every_core_module_imports_without_ros():
     assert done.returncode == 0, done.stderr
     names = done.stdout.split()
     assert {"ace_slam_ros.core.config.sections", "ace_slam_ros.core.geometry.se3"} <= set(names)
+
+
+def test_the_public_interface_is_what_it_says_and_loads_no_torch_before_it_must():
+    code = ("import sys, ace_slam_ros.core as core\n"
+            "assert 'torch' not in sys.modules\n"
+            "core.SlamConfig\nassert 'torch' not in sys.modules\n"
+            "assert set(dir(core)) == set(core.__all__) == set(core._PLACES)\n"
+            "assert all(getattr(core, name).__name__ == name for name in core.__all__)\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from ..core.data.submaps import segment_of
+from ..core.data.submaps import MAIN_SUBMAP
 from ..core.data.trajectory import Trajectory
 from ..core.geometry.arrays import Float64Array
-from ..core.tracking.tracker import TrackResult
+from ..core.tracking.result import TrackResult
 from ..evaluation.trajectory_error import normalized_error_squared
 from ..viewer.rerun_view import View
 
@@ -18,7 +16,7 @@ from ..viewer.rerun_view import View
 MOCAP_SIGMA = (0.005, float(np.radians(0.3)))
 
 
-class RunLog:
+class RunRecorder:
     """Collects what the tracker said of each frame."""
 
     def __init__(self, view: View) -> None:
@@ -40,15 +38,16 @@ class RunLog:
 
     @property
     def unjoined(self) -> int:
-        """Frames that were tracked in a segment whose place in the map was not known then."""
-        return sum(r.segment > 0 for r in self.results)
+        """Frames that were tracked in a submap whose place in the map was not known then."""
+        return sum(r.T_map_cam is not None and r.submap != MAIN_SUBMAP for r in self.results)
 
-    def trajectory(self, pick: Callable[[TrackResult], Float64Array | None]) -> Trajectory:
-        """Return the poses that `pick` finds in the results, without those of no known place."""
-        found = [(r.stamp_ns, T) for r in self.results
-                 if (T := pick(r)) is not None and segment_of(T) == 0]
-        poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
-        return Trajectory(np.array([s for s, _ in found], np.int64), poses)
+    def trajectory(self) -> Trajectory:
+        """Return the poses whose place in the map is known."""
+        return _trajectory([(r.stamp_ns, r.T_map_cam) for r in self.results if r.has_map_pose])
+
+    def raw_trajectory(self) -> Trajectory:
+        """Return the poses from scene coordinates alone."""
+        return _trajectory([(r.stamp_ns, r.T_map_cam_raw) for r in self.results])
 
     def normalized_errors(self, groundtruth: Trajectory) -> dict[str, float]:
         """Return the mean squared pose error over its covariance and its expectation.
@@ -58,6 +57,18 @@ class RunLog:
         """
         posed = [r for r in self.results if r.has_map_pose]
         covariances = np.array([r.covariance_66 for r in posed]).reshape(-1, 6, 6)
-        estimate = self.trajectory(lambda r: r.T_map_cam)
-        return {name: normalized_error_squared(estimate, covariances, groundtruth, sigma)
+        return {name: normalized_error_squared(self.trajectory(), covariances, groundtruth, sigma)
                 for name, sigma in (("pose", (0.0, 0.0)), ("pose_mocap", MOCAP_SIGMA))}
+
+    def median_stages(self) -> dict[str, float]:
+        """Return the median time of each stage over the frames that had it, milliseconds."""
+        names = sorted({name for r in self.results for name in r.stages_ms})
+        return {name: round(float(np.median(
+            [r.stages_ms[name] for r in self.results if name in r.stages_ms])), 2)
+            for name in names}
+
+
+def _trajectory(stamped: list[tuple[int, Float64Array | None]]) -> Trajectory:
+    found = [(stamp_ns, T) for stamp_ns, T in stamped if T is not None]
+    poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
+    return Trajectory(np.array([s for s, _ in found], np.int64), poses)

@@ -22,7 +22,7 @@ from ..core.runtime.memory import peak_rss_mb
 from ..evaluation.summary import Latency, RelocalizeSummary, relocalize_scores
 from ..evaluation.trajectory_error import absolute_trajectory_error
 from ..io.source import Source
-from .run import _half_the_cores
+from .run import half_the_cores
 
 
 def relocalize_sequence(
@@ -38,7 +38,7 @@ def relocalize_sequence(
         MapError: the map cannot be used.
         DataError: no frame is usable.
     """
-    set_threads(config.encoder.threads or _half_the_cores())
+    set_threads(config.encoder.threads or half_the_cores())
     encoder = load_encoder(config.encoder, choose_device(config.device))
     encoder.warm_up(source.camera.width, source.camera.height)
     stored = load_map(map_dir, encoder_hash=encoder.hash)

@@ -16,13 +16,13 @@ import numpy as np
 from tqdm import tqdm
 
 from ..apps.reporting import say
-from ..core.config.sections import SlamConfig
 from ..core.data.trajectory import Trajectory
 from ..core.errors import AceSlamError, DataError
 from ..core.geometry.arrays import Float64Array
 from ..core.geometry.se3 import R_BODY_OPTICAL_33, make_pose, quaternion_from_pose
 from ..io.source import Source
 from ..msg import SlamStatus
+from ..ros.config import NodeConfig
 from ..ros.messages.poses import pose_from_msg
 from ..ros.playback.playlist import COLOR, open_playlist, with_transport
 from ..ros.process.node_group import NODES, NodeGroup
@@ -100,7 +100,7 @@ class LiveResult:
     answers: list[Answer]
     positions: list[tuple[Float64Array, Float64Array]]
     duration_s: float
-    config: SlamConfig
+    config: NodeConfig
 
 
 class LiveRun:
@@ -124,7 +124,7 @@ class LiveRun:
         self.color_topic = with_transport(COLOR, playlist.color_transport)
         self.namespace = f"demo_{os.getpid()}"
         quaternion = quaternion_from_pose(_T_BASE_CAM)
-        self.config = SlamConfig().with_values({
+        self.config = NodeConfig().with_values({
             "ros.color_transport": playlist.color_transport,
             "ros.depth_transport": playlist.depth_transport,
             "ros.camera_extrinsic": "0 0 0 " + " ".join(f"{q:.9g}" for q in quaternion),

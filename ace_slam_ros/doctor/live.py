@@ -10,8 +10,8 @@ from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from ..core.config.sections import SlamConfig
 from ..core.errors import DataError
+from ..ros.config import NodeConfig
 from ..ros.inputs.extrinsic import check_optical
 from ..ros.outputs.diagnostics import OK
 from ..ros.tf.factory import make_transforms
@@ -26,7 +26,7 @@ _NAMES = {COLOR: "rgb/image", DEPTH: "depth/image", INFO: "rgb/camera_info"}
 
 
 def check_ros(
-    config: SlamConfig, environment: Mapping[str, str], figures: dict[str, Any], *,
+    config: NodeConfig, environment: Mapping[str, str], figures: dict[str, Any], *,
     namespace: str = "", topics: Mapping[str, str] | None = None, seconds: float = 3.0,
     loopback: bool = True, live: bool | None = None,
 ) -> list[Finding]:
@@ -65,7 +65,7 @@ def check_ros(
 
 
 def check_live(
-    node: Node, executor: Executor, config: SlamConfig, figures: dict[str, Any], *,
+    node: Node, executor: Executor, config: NodeConfig, figures: dict[str, Any], *,
     topics: Mapping[str, str], seconds: float, required: bool,
 ) -> list[Finding]:
     """Listen to the running system in the namespace of `node` and judge it."""
@@ -91,7 +91,7 @@ def check_live(
         transforms.close()
 
 
-def _topic_names(node: Any, config: SlamConfig, topics: Mapping[str, str]) -> dict[str, str]:
+def _topic_names(node: Any, config: NodeConfig, topics: Mapping[str, str]) -> dict[str, str]:
     names = {s: node.resolve_topic_name(topics.get(s, name)) for s, name in _NAMES.items()}
     if config.ros.color_transport == "compressed" and COLOR not in topics:
         names[COLOR] += "/compressed"
@@ -128,7 +128,7 @@ def node_findings(system: LiveSystem, namespace: str) -> list[Finding]:
 
 
 def transform_findings(
-    config: SlamConfig, system: LiveSystem, transforms: Transforms
+    config: NodeConfig, system: LiveSystem, transforms: Transforms
 ) -> list[Finding]:
     """Check where the camera sits on the robot."""
     color, ros = system.heard[COLOR], config.ros

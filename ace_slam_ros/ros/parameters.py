@@ -10,13 +10,13 @@ from rclpy.node import Node
 
 from ..core.config.fields import describe, flatten
 from ..core.config.files import ROS_OWN
-from ..core.config.sections import SlamConfig
+from .config import NodeConfig
 
 _LARGEST_INT = 2**63 - 1
 _LARGEST_FLOAT = 1.7e308
 
 
-def config_from_overrides(overrides: dict[str, Any]) -> tuple[SlamConfig, list[str]]:
+def config_from_overrides(overrides: dict[str, Any]) -> tuple[NodeConfig, list[str]]:
     """Make the configuration of parameter overrides {dotted name: value}.
 
     Returns:
@@ -25,7 +25,7 @@ def config_from_overrides(overrides: dict[str, Any]) -> tuple[SlamConfig, list[s
     Raises:
         ConfigError: a value is refused, or a name is a misspelt parameter; the message names it.
     """
-    known = flatten(SlamConfig())
+    known = flatten(NodeConfig())
     sections = {name.split(".")[0] for name in known}
     values: dict[str, Any] = {}
     foreign: list[str] = []
@@ -37,7 +37,7 @@ def config_from_overrides(overrides: dict[str, Any]) -> tuple[SlamConfig, list[s
             values[name] = value
         else:
             foreign.append(name)
-    return SlamConfig().with_values(values), foreign
+    return NodeConfig().with_values(values), foreign
 
 
 def make_descriptor(value: Any, note: dict[str, Any]) -> ParameterDescriptor:
@@ -64,7 +64,7 @@ def make_descriptor(value: Any, note: dict[str, Any]) -> ParameterDescriptor:
     return found
 
 
-def declare_parameters(node: Node) -> SlamConfig:
+def declare_parameters(node: Node) -> NodeConfig:
     """Declare every parameter on `node` and return the configuration its overrides make.
 
     The parameters are read-only: they shape networks, buffers and threads made at start.

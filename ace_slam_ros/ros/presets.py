@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.config.fields import dump_yaml
-from ..core.config.sections import SlamConfig
 from ..core.errors import ConfigError
+from .config import NodeConfig
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,16 @@ class Preset:
     purpose: str
     values: dict[str, Any] = field(default_factory=dict)
 
-    def config(self) -> SlamConfig:
+    def config(self) -> NodeConfig:
         """Return the whole configuration."""
-        return SlamConfig().with_values(self.values)
+        return NodeConfig().with_values(self.values)
 
 
 PRESETS = {
     "slam": Preset("mapping with any registered RGB-D camera: the defaults"),
     "localization": Preset(
         "localization in a saved map (ros.map_dir) that is never changed",
-        {"ros.mode": "localization"}),
+        {"mode": "localization"}),
     "realsense": Preset(
         "a RealSense D400 in the hand or on a mast: its own frames, stereo depth noise",
         {

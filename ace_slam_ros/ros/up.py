@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..core.config.sections import SlamConfig
 from ..core.errors import AceSlamError
+from .config import NodeConfig
 from .process.node_group import NodeGroup, print_line, with_namespace
 from .process.signals import stop_event
 
@@ -30,7 +30,7 @@ def require_ros() -> None:
             "source install/setup.bash")
 
 
-def for_source(config: SlamConfig, source: Path) -> SlamConfig:
+def for_source(config: NodeConfig, source: Path) -> NodeConfig:
     """Return `config` with the transports in which the player sends `source`."""
     from .playback.playlist import open_playlist
 
@@ -55,7 +55,7 @@ def player_command(
 
 
 def run_up(
-    config: SlamConfig, *, namespace: str = "", bag: Path | None = None, rate: float = 1.0,
+    config: NodeConfig, *, namespace: str = "", bag: Path | None = None, rate: float = 1.0,
     clock: bool = False, respawn: bool = True, log_level: str = "info", view: str | None = None,
     ros_own: dict[str, Any] | None = None,
 ) -> int:

@@ -15,6 +15,7 @@ from ..core.config.sections import SlamConfig
 from ..core.data.camera import Camera
 from ..core.data.frame import Frame
 from ..core.data.keyframe import Keyframe
+from ..core.data.submaps import MAIN_SUBMAP, only_submap
 from ..core.encoders.base import Encoder
 from ..core.encoders.extraction import extract_features
 from ..core.geometry.arrays import Float64Array
@@ -73,17 +74,10 @@ class RerunView:
     in pixels. One thread calls it.
     """
 
-    def __init__(
-        self, recording: Any, config: SlamConfig, encoder: Encoder, *, z_up: bool = False
-    ) -> None:
-        """Take a recording made by `connect`.
-
-        Args:
-            z_up: the map's z axis points up, as in a running system; else y points down, as in
-                `ace-slam run`, whose map begins with the first camera's optical axes.
-        """
+    def __init__(self, recording: Any, config: SlamConfig, encoder: Encoder) -> None:
+        """Take a recording made by `connect`."""
         self._rerun, self._recording = import_rerun(), recording
-        self._config, self._encoder, self._z_up = config, encoder, z_up
+        self._config, self._encoder = config, encoder
         self._path: list[Float64Array] = []
         self._state = ""
         self._coordinates_due_s = 0.0
@@ -96,11 +90,11 @@ class RerunView:
         self.at(frame.stamp_ns)
         self.frame(frame)
         self.state(result.state.name, result.inlier_ratio, result.processing_ms, result.reason)
-        if result.segment == 0:  # others lie where nobody looks, until they are joined
+        if result.submap == MAIN_SUBMAP:  # of others nobody knows where they are to be drawn
             if result.T_map_cam is not None:
                 self.pose(result.T_map_cam)
-            if result.keyframe is not None:
-                self.keyframe(result.keyframe)
+            for keyframe in result.keyframes:
+                self.keyframe(keyframe)
             self.coordinates(frame, head, result.T_map_cam)
 
     def at(self, stamp_ns: int) -> None:
@@ -112,8 +106,7 @@ class RerunView:
         self._recording.log("camera/image", self._picture(frame.image))
         if frame.camera != self._camera:
             self._camera = frame.camera
-            axes = self._rerun.ViewCoordinates
-            self._recording.log("map", axes.FLU if self._z_up else axes.RDF, static=True)
+            self._recording.log("map", self._rerun.ViewCoordinates.FLU, static=True)
             self._recording.log("map/camera", self._rerun.Pinhole(
                 image_from_camera=frame.camera.K_33, width=frame.camera.width,
                 height=frame.camera.height, image_plane_distance=0.3), static=True)
@@ -177,7 +170,7 @@ class RerunView:
             self._encoder, frame, self._config.features, self._config.sensor)
         if not len(features):
             return
-        predicted = head.predict(features.descriptors_ND)
+        predicted = only_submap(head.predict(features.descriptors_ND), MAIN_SUBMAP)
         misfit_m_NS = predicted.sigma_m_NS
         if T_map_cam is not None:
             seen_N3 = transform_points(T_map_cam, features.points_cam_N3.astype(np.float64))

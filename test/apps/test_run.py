@@ -1,6 +1,8 @@
 """Runs over rendered and recorded sequences write what they promise."""
 
 import json
+import multiprocessing
+import os
 import threading
 
 import pytest
@@ -12,6 +14,7 @@ from ace_slam_ros.core.data.trajectory import read_tum
 from ace_slam_ros.core.errors import ConfigError
 from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.io.open_source import open_source
+from ace_slam_ros.weights_ipc.layout import SHM_DIR
 
 
 def test_every_frame_twice_is_identical(room, tmp_path):
@@ -63,15 +66,17 @@ def test_run_and_relocalize_write_what_they_promise(room, tmp_path):
     assert rgb.mode == "rgb" and rgb.recall_10cm_5deg >= 0.5
 
 
-def test_an_interrupted_run_leaves_no_thread_behind(room, tmp_path, monkeypatch):
-    """One that still decodes would abort the interpreter's end."""
+def test_an_interrupted_run_leaves_nothing_behind(room, tmp_path, monkeypatch):
+    """A thread that still decodes would abort the interpreter's end."""
     def interrupt(self, frame, *args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Tracker, "process", interrupt)
+    monkeypatch.setattr(Tracker, "track", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_sequence(_limited(room, FRAMES), CONFIG, tmp_path, realtime=True, progress=False)
-    assert not {"camera", "mapper"} & {thread.name for thread in threading.enumerate()}
+    assert "camera" not in {thread.name for thread in threading.enumerate()}
+    assert not multiprocessing.active_children()
+    assert not list(SHM_DIR.glob(f"ace_slam_run_{os.getpid()}_*"))
 
 
 def test_real_sequence(tum_fr1_xyz, tmp_path):

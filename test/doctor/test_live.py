@@ -16,11 +16,11 @@ from helpers.wall import CAMERA
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.doctor.findings import GOOD, NOTE, PROBLEM
 from ace_slam_ros.doctor.image_loss import measure
 from ace_slam_ros.doctor.live import check_live, node_findings
 from ace_slam_ros.doctor.topic_listener import LiveSystem
+from ace_slam_ros.ros.config import NodeConfig
 from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
 from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
 
@@ -94,7 +94,7 @@ def look(namespace, seconds=0.8, **values):
     """Return {(check, level): text} of everything found."""
     with doctor_node(namespace) as (node, executor):
         findings = check_live(
-            node, executor, SlamConfig().with_values(values), {}, topics={}, seconds=seconds,
+            node, executor, NodeConfig().with_values(values), {}, topics={}, seconds=seconds,
             required=True)
     return {(f.check, f.level): f"{f.text} -> {f.fix}" for f in findings}
 

@@ -12,9 +12,9 @@ from helpers.scripts import load_script
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 
-from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, exp_se3, invert_pose, make_pose
 from ace_slam_ros.msg import SlamStatus
+from ace_slam_ros.ros.config import NodeConfig
 from ace_slam_ros.ros.messages.conversions import make_header
 from ace_slam_ros.ros.messages.poses import pose_from_msg, pose_to_msg
 from ace_slam_ros.ros.nodes.relocalizer import PoseForwarding
@@ -128,7 +128,7 @@ def test_goals_and_machines_without_nav2(example):
 
 def test_relocalizer_sends_what_it_found_on(context):
     node = rclpy.create_node("relocalizer", namespace="/lost", context=context)
-    node.config = SlamConfig().with_values({"ros.camera_extrinsic": EXTRINSIC})
+    node.config = NodeConfig().with_values({"ros.camera_extrinsic": EXTRINSIC})
     heard = []
     node.create_subscription(
         PoseWithCovarianceStamped, "initialpose", heard.append, reliable_qos())

@@ -6,9 +6,10 @@ from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.tracking.tracker import Tracker
+from helpers.tracking import new_keyframe, process
 
 CONFIG = SlamConfig().with_overrides(["encoder.threads=1", "device=cpu"])
-LOCALIZATION = CONFIG.with_values({"ros.mode": "localization"})
+LOCALIZATION = CONFIG.with_values({"mode": "localization"})
 FRAMES = 75
 
 
@@ -18,9 +19,9 @@ def map_room(encoder, frames):
     mapper = Mapper(CONFIG, encoder, map_id=tracker.map_id)
     results = []
     for frame in frames:
-        results.append(tracker.process(frame))
-        if results[-1].keyframe is not None:
-            mapper.add_keyframe(results[-1].keyframe, tracker.map_id)
+        results.append(process(tracker, frame))
+        if (keyframe := new_keyframe(results[-1])) is not None:
+            mapper.add_keyframe(keyframe, tracker.map_id)
             mapper.work(10.0)
             tracker.set_head(mapper.export_head(), len(results))
     return mapper, results

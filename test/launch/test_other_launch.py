@@ -14,6 +14,7 @@ from helpers.paths import ROOT
 from helpers.scripts import load_script
 
 from ace_slam_ros.core.config.files import load_config
+from ace_slam_ros.ros.config import NodeConfig
 
 OWN = {"localization": {"map", "params_file"}, "realsense": {"params_file"}}
 
@@ -84,7 +85,7 @@ def test_localization_needs_a_map_and_never_writes(tmp_path: Path) -> None:
     started = _evaluate("localization", map=str(tmp_path), namespace="robot1", respawn="false")
     assert set(started) == {"tracker_node", "mapper_node", "relocalizer_node"}
     for node, values in started.values():
-        assert values["ros.mode"] == "localization" and values["ros.map_dir"] == str(tmp_path)
+        assert values["mode"] == "localization" and values["ros.map_dir"] == str(tmp_path)
         assert node.expanded_node_namespace == "/robot1"
     with pytest.raises(RuntimeError, match="map"):
         _evaluate("localization")
@@ -96,7 +97,7 @@ def test_slam_launch_hands_on_every_argument(tmp_path: Path) -> None:
     for _, values in started.values():
         assert values["ros.save_on_exit"] is True
         assert values["use_sim_time"] is True and values["ros.autostart"] is False
-        assert values["ros.mode"] == "localization" and values["ros.map_dir"] == str(tmp_path)
+        assert values["mode"] == "localization" and values["ros.map_dir"] == str(tmp_path)
     defaults = _evaluate("slam")["tracker_node"][1]
     assert defaults["use_sim_time"] is False and "ros.save_on_exit" not in defaults
 
@@ -116,7 +117,7 @@ def test_realsense_starts_the_driver_with_its_parameters(tmp_path: Path) -> None
         os.environ["AMENT_PREFIX_PATH"] = f"{tmp_path}:{os.environ.get('AMENT_PREFIX_PATH', '')}"
     started = _evaluate("realsense")
     node, values = started["tracker_node"]
-    shipped = load_config(ROOT / "config" / "realsense.yaml")
+    shipped = load_config(ROOT / "config" / "realsense.yaml", NodeConfig)
     assert values["ros.base_frame"] == shipped.ros.base_frame == "camera_link"
     assert values["sensor.noise_quadratic"] == shipped.sensor.noise_quadratic
     assert ("rgb/image", "/camera/camera/color/image_raw") in node.expanded_remapping_rules

@@ -16,7 +16,7 @@ from helpers.paths import ROOT
 from helpers.scripts import load_script
 
 from ace_slam_ros.core.config.fields import flatten
-from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.ros.config import NodeConfig
 
 FILE = ROOT / "launch" / "slam.launch.py"
 ARGUMENTS = {
@@ -63,7 +63,7 @@ def test_arguments_read_are_declared() -> None:
 
 
 def test_parameters_it_sets_exist() -> None:
-    known = flatten(SlamConfig())
+    known = flatten(NodeConfig())
     named = [s for s in _strings() if s.startswith("ros.") and " " not in s]
     assert len(named) >= 4
     assert [name for name in named if name not in known] == []
@@ -150,7 +150,7 @@ def _launch(**arguments: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("arguments, reason", [
     ({"params_file": "/nowhere.yaml"}, "params_file /nowhere.yaml does not exist"),
     ({"bag": "/nowhere"}, "/nowhere does not exist"),
-    ({"mode": "localization"}, "ros.mode=localization needs ros.map_dir"),
+    ({"mode": "localization"}, "mode=localization needs ros.map_dir"),
     ({"mode": "localization", "map": "/nowhere"}, "no map at /nowhere"),
 ])
 def test_what_cannot_work_ends_the_launch(

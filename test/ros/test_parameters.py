@@ -5,8 +5,8 @@ import rclpy
 from rclpy.parameter import Parameter
 
 from ace_slam_ros.core.config.fields import describe, flatten
-from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.errors import ConfigError
+from ace_slam_ros.ros.config import NodeConfig
 from ace_slam_ros.ros.inputs.extrinsic import parse_extrinsic
 from ace_slam_ros.ros.parameters import config_from_overrides, declare_parameters
 
@@ -26,8 +26,8 @@ def make_node(context, **overrides):
 
 def test_defaults_are_the_dataclasses(context):
     node = make_node(context)
-    assert declare_parameters(node) == SlamConfig()
-    for name, value in flatten(SlamConfig()).items():
+    assert declare_parameters(node) == NodeConfig()
+    for name, value in flatten(NodeConfig()).items():
         assert node.get_parameter(name).value == value
     node.destroy_node()
 
@@ -44,7 +44,7 @@ def test_overrides_reach_configuration_and_parameters(context):
 def test_descriptors_explain_every_parameter(context):
     node = make_node(context)
     declare_parameters(node)
-    for name, note in describe(SlamConfig()).items():
+    for name, note in describe(NodeConfig()).items():
         found = node.describe_parameter(name)
         assert note["doc"] in found.description and found.read_only
         if note["choices"]:
@@ -76,7 +76,7 @@ def test_parameters_of_other_nodes_are_only_reported():
     config, foreign = config_from_overrides({
         "use_sim_time": True, "qos_overrides./rgb/image.subscription.depth": 5,
         "rgb_camera.color_profile": "640x480x30"})
-    assert config == SlamConfig() and foreign == ["rgb_camera.color_profile"]
+    assert config == NodeConfig() and foreign == ["rgb_camera.color_profile"]
 
 
 def test_extrinsic_text():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from helpers.recordings import COUNT, PATIENCE_S, wait_until
 
-from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.ros.config import NodeConfig
 from ace_slam_ros.ros.process.node_group import NodeGroup
 from ace_slam_ros.weights_ipc.layout import segment_name, segment_path
 
@@ -37,7 +37,7 @@ def test_nodes_run_come_back_and_leave_nothing() -> None:
         return sum(who == name and ", segment " in line for who, line in lines)
 
     with NodeGroup(
-        SlamConfig(), namespace=namespace, on_line=lambda *line: lines.append(line)
+        NodeConfig(), namespace=namespace, on_line=lambda *line: lines.append(line)
     ) as group:
         wait_until(lambda: all(ready(n) for n in ("tracker", "mapper", "relocalizer")), str(lines))
         assert len(_processes(f"__ns:=/{namespace}")) == 3

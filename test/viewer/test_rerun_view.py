@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers.tracking import process
 
 from ace_slam_ros.core.config.sections import EncoderConfig, SlamConfig
 from ace_slam_ros.core.data.camera import Camera
@@ -32,9 +33,9 @@ def test_a_run_is_recorded(tmp_path):
     for number in range(3):
         frame = Frame(10**18 + number * 33_000_000, np.roll(image, number, axis=1),
                       np.full((240, 320), 2.0, np.float32), CAMERA)
-        result = tracker.process(frame)
-        if result.keyframe is not None:
-            mapper.add_keyframe(result.keyframe, tracker.map_id)
+        result = process(tracker, frame)
+        for keyframe in result.keyframes:
+            mapper.add_keyframe(keyframe, tracker.map_id)
             mapper.work(float("inf"))
             tracker.set_head(mapper.export_head(), number + 1)
         shown.show(frame, result, tracker.head)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import field
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 import yaml
 
@@ -22,14 +22,25 @@ def param(
 
 
 class Checked:
-    """Base of the configuration sections: checks types, ranges and choices on construction."""
+    """Base of the configuration sections: checks types, ranges and choices on construction.
+
+    Args:
+        section: name of the section, the first part of its parameters' dotted names; the whole
+            configuration has none.
+    """
+
+    _section: ClassVar[str] = ""
+
+    def __init_subclass__(cls, section: str = "", **others: Any) -> None:
+        super().__init_subclass__(**others)
+        cls._section = section
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
             if dataclasses.is_dataclass(hints[item.name]):
                 continue
-            name = f"{type(self).__name__.removesuffix('Config').lower()}.{item.name}"
+            name = f"{self._section}.{item.name}".lstrip(".")
             value = _coerce(name, getattr(self, item.name), hints[item.name])
             object.__setattr__(self, item.name, value)
             low, high = item.metadata.get("low"), item.metadata.get("high")

@@ -1,21 +1,34 @@
-"""Reading a parameter file: ours, and the entries in it that ROS itself takes."""
+"""Reading a parameter file; one file serves the commands without ROS and the nodes."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from ..errors import ConfigError
-from .sections import SlamConfig
+from .sections import SlamConfig, current_names
 
 #: First part of the names that ROS gives to every node: no parameters of ours.
 ROS_OWN = ("use_sim_time", "qos_overrides", "start_type_description_service")
 
 
-def load_config(path: Path | None) -> SlamConfig:
+#: The section of the nodes, which the core has no use for.
+NODE_SECTION = "ros"
+
+Config = TypeVar("Config", bound=SlamConfig)
+
+
+def load_config(
+    path: Path | None, kind: type[Config] = SlamConfig  # type: ignore[assignment]
+) -> Config:
     """Read a yaml file, plain nested sections or a ROS parameter file (`/**: ros__parameters:`).
+
+    Args:
+        path: the file; None = all defaults.
+        kind: `SlamConfig`, which leaves the nodes' own section aside, or `ros.config.NodeConfig`.
 
     Raises:
         ConfigError: the file is missing, not yaml, or holds an unknown or refused parameter.
@@ -27,7 +40,10 @@ def load_config(path: Path | None) -> SlamConfig:
         else:
             values[key] = value
     try:
-        return SlamConfig().with_values({k: v for k, v in values.items() if not _is_ros_own(k)})
+        known = current_names({k: v for k, v in values.items() if not _is_ros_own(k)})
+        if NODE_SECTION not in {field.name for field in dataclasses.fields(kind)}:
+            known = {k: v for k, v in known.items() if k.split(".")[0] != NODE_SECTION}
+        return kind().with_values(known)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 

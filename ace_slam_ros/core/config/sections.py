@@ -7,8 +7,10 @@ from these fields; nothing else holds a default.
 from __future__ import annotations
 
 import dataclasses
+import logging
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +19,17 @@ import yaml
 from ..errors import ConfigError
 from .fields import Checked, flatten, param
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+log = logging.getLogger(__name__)
+
+#: Parameters by their names in earlier versions; these go on working.
+RENAMED = {"ros.mode": "mode", "tracker.segment_after_s": "tracker.submap_after_s"}
+
 
 @dataclass(frozen=True)
-class SensorConfig(Checked):
+class SensorConfig(Checked, section="sensor"):
     """The depth camera."""
 
     min_depth_m: float = param(0.3, "nearer depth is ignored", "m", 0.0, 10.0)
@@ -43,7 +53,7 @@ class SensorConfig(Checked):
 
 
 @dataclass(frozen=True)
-class EncoderConfig(Checked):
+class EncoderConfig(Checked, section="encoder"):
     """The frozen image encoder."""
 
     name: str = param(
@@ -64,7 +74,7 @@ class EncoderConfig(Checked):
 
 
 @dataclass(frozen=True)
-class FeatureConfig(Checked):
+class FeatureConfig(Checked, section="features"):
     """Which cells of the encoder's grid become features."""
 
     mode: str = param(
@@ -75,7 +85,7 @@ class FeatureConfig(Checked):
 
 
 @dataclass(frozen=True)
-class HeadConfig(Checked):
+class HeadConfig(Checked, section="head"):
     """The scene head: local affine experts in closed form, or a network trained by replay."""
 
     type: str = param(
@@ -132,7 +142,7 @@ class HeadConfig(Checked):
 
 
 @dataclass(frozen=True)
-class SolverConfig(Checked):
+class SolverConfig(Checked, section="solver"):
     """Robust pose from scene coordinates."""
 
     hypotheses: int = param(128, "3-point hypotheses tried per frame", "", 8, 4096)
@@ -150,7 +160,7 @@ class SolverConfig(Checked):
 
 
 @dataclass(frozen=True)
-class TrackerConfig(Checked):
+class TrackerConfig(Checked, section="tracker"):
     """Frame-to-map tracking and the state machine."""
 
     refine: bool = param(True, "refine with image tracks against local keyframes")
@@ -174,9 +184,9 @@ class TrackerConfig(Checked):
     lost_after_s: float = param(
         0.15, "time without any accepted pose until the state is LOST, which the next frame "
         "declares: at 20 Hz and more within 0.2 s", "s", 0.0, 10.0)
-    segment_after_s: float = param(
+    submap_after_s: float = param(
         3.0, "how long a lost camera must have looked at a place with texture and depth that the "
-        "map does not know, without a break, until it goes on there in a new segment of the map, "
+        "map does not know, without a break, until it goes on there in a new submap, "
         "which is joined to the rest when a known place is seen; mapping only; 0 = never, wait "
         "for a known place", "s", 0.0, 3600.0)
     override_m: float = param(
@@ -185,9 +195,18 @@ class TrackerConfig(Checked):
     override_ratio: float = param(
         0.5, "inlier ratio that makes a scene-coordinate pose confident", "", 0.05, 1.0)
 
+    def deadline_s(self, arrival_s: float) -> float:
+        """Return by when the work on a frame is to end that arrived at a time; infinite = never.
+
+        Both are times of `time.monotonic()`.
+        """
+        if self.frame_budget_ms == 0.0:
+            return math.inf
+        return arrival_s + 1e-3 * self.frame_deadline_ms
+
 
 @dataclass(frozen=True)
-class KeyframeConfig(Checked):
+class KeyframeConfig(Checked, section="keyframe"):
     """When a frame becomes a keyframe."""
 
     translation_m: float = param(
@@ -197,7 +216,7 @@ class KeyframeConfig(Checked):
 
 
 @dataclass(frozen=True)
-class MapperConfig(Checked):
+class MapperConfig(Checked, section="mapper"):
     """The asynchronous mapper."""
 
     budget_ms: float = param(
@@ -217,7 +236,7 @@ class MapperConfig(Checked):
 
 
 @dataclass(frozen=True)
-class RelocalizerConfig(Checked):
+class RelocalizerConfig(Checked, section="relocalizer"):
     """The relocalization service."""
 
     hypotheses: int = param(512, "3-point hypotheses tried per query", "", 8, 8192)
@@ -233,37 +252,12 @@ class RelocalizerConfig(Checked):
 
 
 @dataclass(frozen=True)
-class RosConfig(Checked):
-    """Frames, transports and publication; used by the ROS nodes alone."""
-
-    map_frame: str = param("map", "frame id of the map")
-    odom_frame: str = param("odom", "frame id of the robot's odometry; empty = none")
-    base_frame: str = param("base_link", "frame id of the robot, whose pose is published")
-    camera_extrinsic: str = param(
-        "", "camera (optical) in base as 'x y z qx qy qz qw'; empty = from TF, else the camera's "
-        "body frame (x forward, z up) is taken as the base")
-    publish_tf: bool = param(True, "broadcast map -> odom, or map -> base without odometry")
-    use_odometry: bool = param(
-        True, "predict the motion with TF odom_frame -> base_frame where it is published")
-    forward_initialpose: bool = param(
-        False, "relocalizer: send each pose found in the newest frame to the topic initialpose, "
-        "as pose of base_frame (for AMCL and for the tracker)")
-    color_transport: str = param("raw", "color transport", choices=("raw", "compressed"))
-    depth_transport: str = param("raw", "depth transport", choices=("raw", "compressedDepth"))
-    slop_s: float = param(0.02, "largest stamp gap of an image pair", "s", 0.0, 1.0)
-    map_dir: str = param("", "map folder to load at start and to save to; empty = none")
-    mode: str = param("mapping", "mapping or localization (never writes)",
-                      choices=("mapping", "localization"))
-    save_on_exit: bool = param(False, "save the map to map_dir when the mapper shuts down")
-    parent_pid: int = param(0, "exit when this process is gone; 0 = do not watch", "", 0)
-    autostart: bool = param(
-        True, "configure and activate at start; false = wait for a lifecycle manager")
-
-
-@dataclass(frozen=True)
 class SlamConfig(Checked):
-    """The whole configuration."""
+    """Every parameter of the core; `ros.config.NodeConfig` adds those of the nodes."""
 
+    mode: str = param(
+        "mapping", "mapping: extend the map; localization: find the camera in a saved map, which "
+        "is never changed", choices=("mapping", "localization"))
     device: str = param("auto", "auto, cpu, cuda or cuda:N")
     seed: int = param(0, "seed of every random source", "", 0)
     sensor: SensorConfig = field(default_factory=SensorConfig)
@@ -275,17 +269,21 @@ class SlamConfig(Checked):
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
     mapper: MapperConfig = field(default_factory=MapperConfig)
     relocalizer: RelocalizerConfig = field(default_factory=RelocalizerConfig)
-    ros: RosConfig = field(default_factory=RosConfig)
 
-    def with_values(self, values: dict[str, Any]) -> SlamConfig:
+    @property
+    def localization_only(self) -> bool:
+        """Whether the map is only used, never changed."""
+        return self.mode == "localization"
+
+    def with_values(self, values: dict[str, Any]) -> Self:
         """Return a copy with dotted keys (`tracker.refine`) replaced.
 
         Raises:
             ConfigError: a key is unknown (near matches are named) or a value is refused.
         """
         known = flatten(self)
-        result: Any = self
-        for key, value in values.items():
+        result = self
+        for key, value in current_names(values).items():
             if key not in known:
                 raise ConfigError(f"unknown parameter '{key}'{_suggest(key, known)}")
             section, _, name = key.rpartition(".")
@@ -294,9 +292,9 @@ class SlamConfig(Checked):
                 result = dataclasses.replace(result, **{section: part})
             else:
                 result = dataclasses.replace(result, **{name: value})
-        return result  # type: ignore[no-any-return]
+        return result
 
-    def with_overrides(self, assignments: list[str]) -> SlamConfig:
+    def with_overrides(self, assignments: list[str]) -> Self:
         """Return a copy with command-line assignments (`a.b=v`, v in yaml) applied."""
         values: dict[str, Any] = {}
         for text in assignments:
@@ -308,6 +306,13 @@ class SlamConfig(Checked):
             except yaml.YAMLError as error:
                 raise ConfigError(f"--set {text!r}: {error}") from error
         return self.with_values(values)
+
+
+def current_names(values: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters under the names they have now; old names are logged."""
+    for old in values.keys() & RENAMED:
+        log.warning("parameter '%s' is called '%s' now", old, RENAMED[old])
+    return {RENAMED.get(key, key): value for key, value in values.items()}
 
 
 def _suggest(key: str, known: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ class Keyframe:
     Attributes:
         id: unique and increasing within one tracker run.
         stamp_ns: stamp of the frame.
-        T_map_cam: (4, 4) camera-to-map pose at creation.
+        T_map_cam: (4, 4) camera-to-map pose at creation, in the frame of its submap.
         descriptors_i8_ND: (N, D) int8; scaled to unit norm they are the descriptors.
         pixels_N2: (N, 2) float32 pixels.
         points_cam_N3: (N, 3) float32 camera-frame points, meters, all finite.
@@ -27,6 +27,9 @@ class Keyframe:
         reference: id and pose (this camera in that keyframe's) of the keyframe it was tracked
             against, as the tracker measured it; None for the first. It stays true when
             corrections that the tracker does not know yet have moved both.
+        submap: number of the submap that the pose is in, see `data.submaps`.
+        map_revision: how many corrections of the map the tracker had followed when it gave this
+            pose, which tells the mapper which ones it has to make up for.
     """
 
     id: int
@@ -37,11 +40,14 @@ class Keyframe:
     points_cam_N3: Float32Array
     camera: Camera
     reference: tuple[int, Float64Array] | None = None
+    submap: int = 0
+    map_revision: int = 0
 
     @staticmethod
     def from_features(
         id: int, stamp_ns: int, T_map_cam: Float64Array, features: Features, camera: Camera,
-        reference: tuple[int, Float64Array] | None = None,
+        reference: tuple[int, Float64Array] | None = None, submap: int = 0,
+        map_revision: int = 0,
     ) -> Keyframe:
         """Quantize the features that have depth to eight bits a channel."""
         good = np.isfinite(features.points_cam_N3).all(axis=1)
@@ -51,7 +57,7 @@ class Keyframe:
         return Keyframe(
             id, stamp_ns, np.asarray(T_map_cam, np.float64), scaled.astype(np.int8),
             features.pixels_N2[good], features.points_cam_N3[good], camera, reference,
-        )
+            submap, map_revision)
 
     def pick(self, which_N: npt.NDArray[np.bool_]) -> Keyframe:
         """Return the keyframe with some of its features, by mask."""
@@ -59,10 +65,15 @@ class Keyframe:
             self, descriptors_i8_ND=self.descriptors_i8_ND[which_N],
             pixels_N2=self.pixels_N2[which_N], points_cam_N3=self.points_cam_N3[which_N])
 
-    def shared_with(self, revision: Keyframe) -> npt.NDArray[np.bool_]:
-        """Return which features (N,) a revision of this keyframe still has."""
+    def shared_with(self, pruned: Keyframe) -> npt.NDArray[np.bool_]:
+        """Return which features (N,) this keyframe still has after it was pruned."""
         rows = np.ascontiguousarray(self.pixels_N2).view(np.int64)[:, 0]
-        return np.isin(rows, np.ascontiguousarray(revision.pixels_N2).view(np.int64)[:, 0])
+        return np.isin(rows, np.ascontiguousarray(pruned.pixels_N2).view(np.int64)[:, 0])
+
+    @property
+    def median_depth_m(self) -> float:
+        """Median depth of its points."""
+        return float(np.median(self.points_cam_N3[:, 2]))
 
     @property
     def descriptors_ND(self) -> Float32Array:

@@ -1,8 +1,9 @@
-"""Poses with what is known of them: from scene coordinates, and refined against keyframes."""
+"""Poses with what is known of them: from scene coordinates, and aligned with keyframes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +12,32 @@ from ..geometry.arrays import Float64Array
 
 
 @dataclass(frozen=True)
-class PoseEstimate:
-    """A solved pose.
+class SubmapPose:
+    """A camera pose.
 
     Attributes:
-        T_map_cam: (4, 4) camera-to-map pose.
+        T_map_cam: (4, 4) camera-to-map pose, in the frame of the submap.
+        submap: number of the submap, 0 = the map itself; see `data.submaps`.
+    """
+
+    T_map_cam: Float64Array
+    submap: int = field(default=0, kw_only=True)
+
+
+Pose = TypeVar("Pose", bound=SubmapPose)
+
+
+@dataclass(frozen=True)
+class PoseEstimate(SubmapPose):
+    """A pose solved from scene coordinates.
+
+    Attributes:
         covariance_66: covariance of the pose in the map frame, order x y z, rotation about x y z.
         inliers_N: (N,) bool, features that agree.
         inlier_ratio: share of all features that agree.
         confidence: share of all features that agree beyond chance; wrong poses come to 0.03.
     """
 
-    T_map_cam: Float64Array
     covariance_66: Float64Array
     inliers_N: npt.NDArray[np.bool_]
     inlier_ratio: float
@@ -35,10 +50,9 @@ class PoseEstimate:
 
 
 @dataclass(frozen=True)
-class RefinedPose:
-    """Result of the refinement: pose, covariance, and how many tracks agree."""
+class AlignedPose(SubmapPose):
+    """A pose from alignment with keyframes: its covariance, and how many tracks agree."""
 
-    T_map_cam: Float64Array
     covariance_66: Float64Array
     inliers: int
     tracks: int

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from ..geometry.arrays import Float32Array
 
 
@@ -14,7 +17,10 @@ class Predictions:
     Attributes:
         coords_map_NS3: (N, S, 3) float32 meters in the map frame.
         sigma_m_NS: (N, S) float32 standard deviation per axis, meters; inf where there is none.
+        submap_NS: (N, S) uint8 submap in whose frame a coordinate is; None = all in the map
+            itself, submap 0.
     """
 
     coords_map_NS3: Float32Array
     sigma_m_NS: Float32Array
+    submap_NS: npt.NDArray[np.uint8] | None = None

@@ -1,78 +1,89 @@
-"""Segments of a map: parts of it whose place relative to each other is not known yet.
+"""Submaps: parts of a map whose place relative to each other is not known yet.
 
-A tracker that is lost in an unknown place goes on in a new segment. Segment 0 is the map's own;
-segment k lies around (k * SPACING_M, 0, 0), out of reach of all else. So everything that takes
-nearness for having seen the same place (local map, loops, culling, experts) keeps segments apart
-without knowing of them, and a pose tells by itself what it is worth. The mapper moves a segment
-to where it belongs when it can prove where that is (`mapping/joins.py`).
+A tracker that is lost in an unknown place goes on in a new submap. Submap 0 is the map itself.
+Every submap has a frame of its own, so that a pose, a keyframe, or a scene coordinate means
+something only together with the number of its submap. The mapper moves a submap into another one
+when it can prove where it belongs (`mapping/submap_joining.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ..geometry.arrays import Float64Array
+from .poses import Pose
 from .predictions import Predictions
 
-#: Twice as far as a map reaches to any side; a head of that many meters still stores offsets of
-#: its experts in steps of 3 mm.
-SPACING_M = 200.0
-#: Unjoined segments at most: every further one makes those steps coarser.
-MOST_SEGMENTS = 4
+#: The map itself.
+MAIN_SUBMAP = 0
+#: Unjoined submaps at most: beyond, a lost camera waits for a known place.
+MOST_SUBMAPS = 4
 
 
-def segment_of(T_map_cam: Float64Array) -> int:
-    """Return the segment in which a pose (4, 4) is."""
-    return int(segments_of(T_map_cam[None, :3, 3])[0])
+@dataclass(frozen=True)
+class SubmapMotion:
+    """How a correction moves what lies in a submap.
+
+    Attributes:
+        T_44: T_map_cam becomes T_44 @ T_map_cam.
+        submap: in which it is afterwards; another one than before when submaps were joined.
+    """
+
+    T_44: Float64Array
+    submap: int
+
+    def apply(self, pose: Pose) -> Pose:
+        """Return a pose of the submap as it is after the correction."""
+        return replace(pose, T_map_cam=self.T_44 @ pose.T_map_cam, submap=self.submap)
 
 
-def segments_of(points_map_N3: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    """Return the segment of each map point (N, 3)."""
-    return np.asarray(np.maximum(np.rint(points_map_N3[:, 0] / SPACING_M), 0.0), np.int64)
+#: Motions by the submap they move, as it was numbered before.
+SubmapMotions = dict[int, SubmapMotion]
 
 
-def free_segment(taken: Collection[int]) -> int | None:
-    """Return the lowest number of a new segment, None when there are too many."""
-    return next((n for n in range(1, MOST_SEGMENTS + 1) if n not in taken), None)
+def corrected(pose: Pose, motions: SubmapMotions) -> Pose:
+    """Return a pose as it is after a correction of some submaps."""
+    motion = motions.get(pose.submap)
+    return pose if motion is None else motion.apply(pose)
 
 
-def first_pose(number: int, T_first: Float64Array) -> Float64Array:
-    """Return the first camera pose (4, 4) of a segment, turned as `T_first`: that keeps z up."""
-    T_map_cam = np.array(T_first)
-    T_map_cam[:3, 3] += (number * SPACING_M, 0.0, 0.0)
-    return T_map_cam
+def free_submap(taken: Collection[int]) -> int | None:
+    """Return the lowest number of a new submap, None when there are too many."""
+    return next((n for n in range(1, MOST_SUBMAPS + 1) if n not in taken), None)
 
 
-def only_segment(predictions: Predictions, number: int) -> Predictions:
-    """Drop all hypotheses that lie in other segments."""
-    coords_NS3 = predictions.coords_map_NS3
-    own_NS = segments_of(coords_NS3.reshape(-1, 3)).reshape(coords_NS3.shape[:2]) == number
-    sigma_m_NS = np.where(own_NS, predictions.sigma_m_NS, np.float32(np.inf))
-    return Predictions(coords_NS3, sigma_m_NS)
+def only_submap(predictions: Predictions, number: int) -> Predictions:
+    """Drop all hypotheses that lie in other submaps."""
+    submap_NS = predictions.submap_NS
+    if submap_NS is None:
+        if number == MAIN_SUBMAP:
+            return predictions
+        nowhere_NS = np.full_like(predictions.sigma_m_NS, np.inf)
+        return Predictions(predictions.coords_map_NS3, nowhere_NS)
+    sigma_m_NS = np.where(submap_NS == number, predictions.sigma_m_NS, np.float32(np.inf))
+    return Predictions(predictions.coords_map_NS3, sigma_m_NS)
 
 
-def split(
+def by_submap(
     predictions: Predictions, own: int, others: Collection[int], everywhere: bool
-) -> list[Predictions]:
-    """Return hypotheses by segment, to be solved apart: no camera sees two of them at once.
+) -> dict[int, Predictions]:
+    """Return hypotheses by submap, to be solved apart: no camera sees two of them at once.
 
     Args:
-        predictions: of all segments.
-        own: segment the camera is in.
-        others: numbers of the unjoined segments there are.
-        everywhere: the camera may be in any segment.
+        predictions: of all submaps.
+        own: submap the camera is in.
+        others: numbers of the unjoined submaps there are.
+        everywhere: the camera may be in any submap.
     """
-    if not others and own == 0:
-        return [predictions]
-    return [only_segment(predictions, n) for n in ((0, *others) if everywhere else (own,))]
+    wanted = (MAIN_SUBMAP, *others) if everywhere else (own,)
+    return {number: only_submap(predictions, number) for number in wanted}
 
 
-def explain(T_map_cam: Float64Array | None) -> str:
-    """Say what a pose in an unjoined segment means; nothing of other poses."""
-    number = 0 if T_map_cam is None else segment_of(T_map_cam)
-    return "" if number == 0 else (
-        f"segment {number}: place unknown, poses are relative to where it was found; it is "
+def explain_submap(number: int) -> str:
+    """Say what a pose in an unjoined submap means; nothing of one in the map itself."""
+    return "" if number == MAIN_SUBMAP else (
+        f"submap {number}: place unknown, poses are relative to where it was begun; it is "
         "joined to the map when a known place is seen")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import EncoderError
-from ..runtime.steps import Parts
+from ..runtime.steps import Steps
 from .codebook import Codebook
 
 UInt8Image = npt.NDArray[np.uint8]
@@ -105,7 +105,7 @@ class Encoder(ABC):
         (s j + (s - 1) / 2, s i + (s - 1) / 2) for a stride s.
         """
 
-    def describe_in_parts(self, gray_HW: UInt8Image) -> Parts[Tensor]:
+    def describe_in_steps(self, gray_HW: UInt8Image) -> Steps[Tensor]:
         """Do as `describe`, with pauses."""
         yield from ()
         return self.describe(gray_HW)

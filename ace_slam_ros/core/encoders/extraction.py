@@ -13,7 +13,7 @@ from ..data.depth_sampling import cell_depth, pixel_depth
 from ..data.features import Features
 from ..data.frame import Frame
 from ..geometry.arrays import Float32Array
-from ..runtime.steps import Parts, at_once
+from ..runtime.steps import Steps, at_once
 from .base import Encoder, Keypoints
 
 
@@ -32,18 +32,18 @@ def extract_features(
         At most `features.count` features: cell centers in row-major order of the grid, or, when
         sparse and the encoder has a detector of its own, its keypoints, best first.
     """
-    return at_once(extract_in_parts(encoder, frame, features, sensor))
+    return at_once(extract_in_steps(encoder, frame, features, sensor))
 
 
-def extract_in_parts(
+def extract_in_steps(
     encoder: Encoder, frame: Frame, features: FeatureConfig, sensor: SensorConfig
-) -> Parts[Features]:
+) -> Steps[Features]:
     """Do as `extract_features`, with the pauses of the encoder."""
     if features.mode == "sparse":
         keypoints = encoder.keypoints(frame.gray)
         if keypoints is not None:
             return _keypoint_features(keypoints, frame, features.count, sensor)
-    grid_hwD = yield from encoder.describe_in_parts(frame.gray)
+    grid_hwD = yield from encoder.describe_in_steps(frame.gray)
     return _cell_features(grid_hwD, encoder.stride, frame, features, sensor)
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..runtime.steps import Parts, at_once
+from ..runtime.steps import Steps, at_once
 from .base import Encoder, EncoderSpec, Keypoints, UInt8Image
 from .codebook import Codebook
 
@@ -48,8 +48,8 @@ class GridNetwork(nn.Module, ABC):
         """Return the loaded network as it runs fastest with the same results."""
         return self.eval()
 
-    def parts(self, images_b1HW: Tensor) -> Parts[Tensor]:
-        """Compute `forward` with pauses between parts of about equal length."""
+    def steps(self, images_b1HW: Tensor) -> Steps[Tensor]:
+        """Compute `forward` with pauses between steps of about equal length."""
         yield from ()
         grid: Tensor = self(images_b1HW)
         return grid
@@ -90,12 +90,12 @@ class NetworkEncoder(Encoder):
 
     def describe(self, gray_HW: UInt8Image) -> Tensor:
         """Return (h, w, D) float32 unit-norm descriptors of a gray image, see `Encoder`."""
-        return at_once(self.describe_in_parts(gray_HW))
+        return at_once(self.describe_in_steps(gray_HW))
 
     @torch.inference_mode()
-    def describe_in_parts(self, gray_HW: UInt8Image) -> Parts[Tensor]:
+    def describe_in_steps(self, gray_HW: UInt8Image) -> Steps[Tensor]:
         """Do as `describe`, with the pauses of the network."""
-        grid = yield from self._network.parts(self._upload(gray_HW))
+        grid = yield from self._network.steps(self._upload(gray_HW))
         return self._cut(grid, gray_HW)
 
     @torch.inference_mode()

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..runtime.steps import Parts, at_once
+from ..runtime.steps import Steps, at_once
 from .base import EncoderSpec
 from .network import GridNetwork, StateDict, fold_normalization, normalize, upsample
 from .orientations import OrientationHistograms, oriented_gradients
@@ -83,10 +83,10 @@ class EncoderNetwork(GridNetwork):
 
     def forward(self, images_b1HW: Tensor) -> Tensor:
         """Return (B, D, H/8, W/8) unit-norm descriptors of (B, 1, H, W) gray images."""
-        return at_once(self.parts(images_b1HW))
+        return at_once(self.steps(images_b1HW))
 
-    def parts(self, images_b1HW: Tensor) -> Parts[Tensor]:
-        """Compute `forward` with pauses between parts of about equal length."""
+    def steps(self, images_b1HW: Tensor) -> Steps[Tensor]:
+        """Compute `forward` with pauses between steps of about equal length."""
         image = normalize(images_b1HW)
         learned = yield from self._learned(image)
         yield
@@ -98,7 +98,7 @@ class EncoderNetwork(GridNetwork):
         """Return (B, LEARNED, H/8, W/8) unit-norm learned features of normalized images."""
         return at_once(self._learned(image_b1HW))
 
-    def _learned(self, image_b1HW: Tensor) -> Parts[Tensor]:
+    def _learned(self, image_b1HW: Tensor) -> Steps[Tensor]:
         fine = self.fine(self.stem(image_b1HW.to(self.dtype)))
         yield
         middle = self.middle(fine)

@@ -20,6 +20,11 @@ def make_pose(R_33: Float64Array, t_3: Float64Array) -> Float64Array:
     return T_44
 
 
+#: Pose of the optical frame in the body frame of the same camera: where nothing is known of its
+#: place on a robot, this is its first pose in a map, so that the map's z axis points up.
+T_BODY_OPTICAL: Float64Array = make_pose(R_BODY_OPTICAL_33, np.zeros(3))
+
+
 def invert_pose(T_44: Float64Array) -> Float64Array:
     """Return the inverse of a rigid 4x4 pose."""
     R_33 = T_44[:3, :3].T

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.keyframe import Keyframe
 from ..data.predictions import Predictions
+from ..data.submaps import MAIN_SUBMAP, SubmapMotion
 from ..geometry.arrays import Float32Array, Float64Array
 
 
@@ -26,8 +27,8 @@ class SceneHead(Protocol):
         ...
 
     @property
-    def takes_segments(self) -> bool:
-        """Whether places far apart share nothing, so that segments can lie beside the map."""
+    def takes_submaps(self) -> bool:
+        """Whether it keeps submaps apart, which have frames of their own."""
         ...
 
     def predict(self, descriptors_ND: Float32Array) -> Predictions:
@@ -53,7 +54,9 @@ class HeadLearner(Protocol):
         """Whether `work` can improve the head although no keyframe is new (idle time helps)."""
         ...
 
-    def observe(self, keyframe: Keyframe, T_map_cam: Float64Array) -> int:
+    def observe(
+        self, keyframe: Keyframe, T_map_cam: Float64Array, submap: int = MAIN_SUBMAP
+    ) -> int:
         """Take a keyframe whose pose is `T_map_cam` (4, 4); returns the samples it gave."""
         ...
 
@@ -71,8 +74,8 @@ class HeadLearner(Protocol):
         """Predict as the exported head would, from the present weights."""
         ...
 
-    def revise(self, keyframe: Keyframe, T_map_cam: Float64Array,
-               kept_N: npt.NDArray[np.bool_]) -> None:
+    def prune(self, keyframe: Keyframe, T_map_cam: Float64Array,
+              kept_N: npt.NDArray[np.bool_]) -> None:
         """Unlearn features of a keyframe that proved to be wrong; an unknown one is ignored.
 
         Args:
@@ -83,17 +86,17 @@ class HeadLearner(Protocol):
         ...
 
     def retarget(self, poses: dict[int, Float64Array]) -> None:
-        """Move keyframes (id -> new T_map_cam). Unknown ids are an error."""
+        """Move keyframes within their submaps (id -> new T_map_cam). Unknown ids are an error."""
         ...
 
-    def move_segment(
-        self, number: int, T_44: Float64Array, poses: dict[int, Float64Array]
+    def move_submap(
+        self, number: int, motion: SubmapMotion, poses: dict[int, Float64Array]
     ) -> None:
-        """Move all that was learned in a segment, by forgotten keyframes as well.
+        """Move all that was learned in a submap, by forgotten keyframes as well.
 
         Args:
-            number: of the segment.
-            T_44: rigid motion, T_map_cam becomes T_44 @ T_map_cam.
+            number: of the submap.
+            motion: rigid, into another submap.
             poses: so moved, T_map_cam of the keyframes held, by id.
         """
         ...

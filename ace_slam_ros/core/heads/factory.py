@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..config.sections import SlamConfig
+from ..data.poses import SubmapPose
 from ..encoders.base import Encoder
 from ..errors import MapError
 from .affine.head import HEAD_TYPE as AFFINE
@@ -10,12 +13,12 @@ from .affine.head import AffineHead
 from .affine.learner import AffineLearner
 from .base import HeadLearner, SceneHead
 from .neural.learner import HOMMLP, TRIMLP, GradientHead, GradientLearner
-from .payload import HeadInfo, read_info, unpack_tensors
+from .payload import HeadInfo, unpack_head
 
 #: Room for the description of the tensors in a blob.
 _DESCRIPTION_BYTES = 64 << 10
-#: Id and pose of a keyframe, which travel with the weights.
-_KEYFRAME_BYTES = 8 + 12 * 4
+#: Id, pose and submap of a keyframe, which travel with the weights.
+_KEYFRAME_BYTES = 8 + 12 * 4 + 1
 _LEAST_CAPACITY_BYTES = 4 << 20
 
 
@@ -41,25 +44,35 @@ def make_learner(
     raise _unknown(head_type)
 
 
-def load_head(
-    blob: bytes, encoder: Encoder, config: SlamConfig
-) -> tuple[SceneHead, HeadInfo]:
+@dataclass(frozen=True)
+class LoadedHead:
+    """A frozen head, and what came with its weights; see `HeadBlob`."""
+
+    head: SceneHead
+    info: HeadInfo
+    keyframe_poses: dict[int, SubmapPose]
+
+
+def load_head(blob: bytes, encoder: Encoder, config: SlamConfig) -> LoadedHead:
     """Return the head of a blob; its type is the one the blob names, not the configured one.
 
     Raises:
         MapError: damaged, of another encoder, or of an unknown type.
     """
-    info = read_info(blob)
+    unpacked = unpack_head(blob)
+    info, tensors = unpacked.info, unpacked.tensors
     if info.encoder_hash != encoder.hash:
         raise MapError(
             f"the map was made with encoder {info.encoder_hash}, this one is {encoder.hash}: "
             "use the same encoder weights, or map again")
+    head: SceneHead
     if info.head in (TRIMLP, HOMMLP):
-        return GradientHead(info.head, unpack_tensors(blob), encoder.device), info
-    if info.head == AFFINE:
-        return AffineHead(unpack_tensors(blob), encoder.codebook, encoder.device,
-                          config.head.neighbors), info
-    raise _unknown(info.head)
+        head = GradientHead(info.head, tensors, encoder.device)
+    elif info.head == AFFINE:
+        head = AffineHead(tensors, encoder.codebook, encoder.device, config.head.neighbors)
+    else:
+        raise _unknown(info.head)
+    return LoadedHead(head, info, unpacked.keyframe_poses)
 
 
 def head_capacity_bytes(config: SlamConfig, encoder: Encoder) -> int:
@@ -70,7 +83,7 @@ def head_capacity_bytes(config: SlamConfig, encoder: Encoder) -> int:
     head = config.head
     words = len(encoder.codebook.words_KD)
     experts = min(words * head.experts_per_word, head.max_experts)
-    affine = words + experts * (3 * head.inputs + 10)
+    affine = words + experts * (3 * head.inputs + 11)
     width = head.hidden_width
     outputs = max(head.grid_votes, 3 * head.grid_cells**2)
     network = 2 * (encoder.dimension + 1 + (head.hidden_layers - 1) * (width + 1)) * width + (

@@ -11,12 +11,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from ..data.poses import SubmapPose
 from ..errors import MapError
-from ..geometry.arrays import Float64Array
 
 #: What writer and readers of the shared-memory segment must agree on.
-PAYLOAD_SCHEMA = "ace_slam_ros/head/1"
-_POSE_IDS, _POSES = "keyframe_ids", "keyframe_poses"
+PAYLOAD_SCHEMA = "ace_slam_ros/head/2"
+_POSE_IDS, _POSES, _POSE_SUBMAPS = "keyframe_ids", "keyframe_poses", "keyframe_submaps"
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class HeadInfo:
         head: type of head; readers go by it.
         keyframes: how many keyframes taught them.
         next_keyframe: larger than every keyframe id the map has seen.
-        corrections: how often the mapper corrected keyframe poses; `unpack_poses` has them.
-        segments: numbers of the segments that are not joined to the map, see `core.segments`.
+        map_revision: how often the mapper corrected keyframe poses; `HeadBlob.keyframe_poses` are
+            those after the last correction.
+        submaps: numbers of the submaps that are not joined to the map, see `data.submaps`.
     """
 
     map_id: str
@@ -38,39 +39,88 @@ class HeadInfo:
     head: str
     keyframes: int
     next_keyframe: int
-    corrections: int = 0
-    segments: tuple[int, ...] = ()
+    map_revision: int = 0
+    submaps: tuple[int, ...] = ()
 
 
-def pack_head(tensors: dict[str, Tensor], info: HeadInfo) -> bytes:
-    """Return a safetensors blob of the weights with `info` as metadata."""
-    return bytes(save(tensors, {
+@dataclass(frozen=True)
+class HeadBlob:
+    """A blob, taken apart.
+
+    Attributes:
+        info: what it says of itself.
+        tensors: the weights by name.
+        keyframe_poses: by keyframe id, for a tracker to follow a correction; none without one.
+    """
+
+    info: HeadInfo
+    tensors: dict[str, Tensor]
+    keyframe_poses: dict[int, SubmapPose]
+
+
+def pack_head(
+    tensors: dict[str, Tensor], info: HeadInfo, poses: dict[int, SubmapPose] | None = None
+) -> bytes:
+    """Return a safetensors blob of the weights, with `info` as metadata.
+
+    `poses` of the keyframes go with it, so that a tracker can move its own and stays in one map
+    with the head.
+    """
+    return bytes(save(tensors | _pack_poses(poses or {}), {
         "map_id": info.map_id, "encoder_hash": info.encoder_hash, "head": info.head,
         "keyframes": str(info.keyframes), "next_keyframe": str(info.next_keyframe),
-        "corrections": str(info.corrections),
-        "segments": " ".join(map(str, info.segments))}))
+        "map_revision": str(info.map_revision),
+        "submaps": " ".join(map(str, info.submaps))}))
 
 
 def read_info(blob: bytes) -> HeadInfo:
-    """Read the metadata of a blob.
+    """Read only what a blob says of itself.
+
+    Raises:
+        MapError: it is not a head blob.
+    """
+    try:
+        meta = read_metadata(blob)
+        return HeadInfo(meta["map_id"], meta["encoder_hash"], meta["head"],
+                        int(meta["keyframes"]), int(meta["next_keyframe"]),
+                        int(meta.get("map_revision", 0)),
+                        tuple(int(n) for n in meta.get("submaps", "").split()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise _foreign(error) from error
+
+
+def read_metadata(blob: bytes) -> dict[str, str]:
+    """Return the metadata of a blob as they are written.
 
     Raises:
         MapError: it is not a head blob.
     """
     try:
         length = int.from_bytes(blob[:8], "little")
-        meta = json.loads(blob[8:8 + length])["__metadata__"]
-        return HeadInfo(meta["map_id"], meta["encoder_hash"], meta["head"],
-                        int(meta["keyframes"]), int(meta["next_keyframe"]),
-                        int(meta.get("corrections", 0)),
-                        tuple(int(n) for n in meta.get("segments", "").split()))
+        return dict(json.loads(blob[8:8 + length])["__metadata__"])
     except (ValueError, KeyError, TypeError) as error:
-        raise MapError(
-            f"not head weights of ace_slam_ros ({error}): save the map again") from error
+        raise _foreign(error) from error
+
+
+def unpack_head(blob: bytes) -> HeadBlob:
+    """Take a blob apart.
+
+    Raises:
+        MapError: it is damaged, or not a head blob.
+    """
+    info, tensors = read_info(blob), unpack_tensors(blob)
+    if _POSES not in tensors:
+        return HeadBlob(info, tensors, {})
+    ids, poses = tensors.pop(_POSE_IDS), tensors.pop(_POSES).numpy().astype(np.float64)
+    submaps = tensors.pop(_POSE_SUBMAPS, torch.zeros(len(ids)))
+    last_row = np.array([[0.0, 0.0, 0.0, 1.0]])
+    return HeadBlob(info, tensors, {
+        int(i): SubmapPose(np.concatenate([T, last_row]), submap=int(submap))
+        for i, T, submap in zip(ids, poses, submaps, strict=True)})
 
 
 def unpack_tensors(blob: bytes) -> dict[str, Tensor]:
-    """Return the weights of a blob by name.
+    """Return all tensors of a blob by name.
 
     Raises:
         MapError: it is damaged.
@@ -81,27 +131,15 @@ def unpack_tensors(blob: bytes) -> dict[str, Tensor]:
         raise MapError(f"head weights are damaged ({error}): save the map again") from error
 
 
-def pack_poses(poses: dict[int, Float64Array]) -> dict[str, Tensor]:
-    """Return keyframe poses (id -> T_map_cam) as tensors to go with the weights; none if empty.
-
-    A tracker moves its own keyframes with them, so that it and the head stay in one map.
-    """
+def _pack_poses(poses: dict[int, SubmapPose]) -> dict[str, Tensor]:
+    """Return keyframe poses as tensors to go with the weights; none if empty."""
     if not poses:
         return {}
-    stacked = np.stack(list(poses.values()))[:, :3].astype(np.float32)
+    stacked = np.stack([pose.T_map_cam for pose in poses.values()])[:, :3].astype(np.float32)
     return {_POSE_IDS: torch.tensor(list(poses), dtype=torch.int64),
-            _POSES: torch.from_numpy(stacked)}
+            _POSES: torch.from_numpy(stacked),
+            _POSE_SUBMAPS: torch.tensor([p.submap for p in poses.values()], dtype=torch.uint8)}
 
 
-def unpack_poses(blob: bytes) -> dict[int, Float64Array]:
-    """Return the keyframe poses that came with the weights of a blob.
-
-    Raises:
-        MapError: it is damaged.
-    """
-    tensors = unpack_tensors(blob)
-    if _POSES not in tensors:
-        return {}
-    last_row = np.array([[0.0, 0.0, 0.0, 1.0]])
-    return {int(i): np.concatenate([T.numpy().astype(np.float64), last_row])
-            for i, T in zip(tensors[_POSE_IDS], tensors[_POSES], strict=True)}
+def _foreign(error: Exception) -> MapError:
+    return MapError(f"not head weights of ace_slam_ros ({error}): save the map again")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..config.sections import SlamConfig
 from ..data.features import Features
 from ..data.frame import Frame
 from ..data.poses import PoseEstimate
-from ..data.submaps import split
+from ..data.submaps import by_submap
 from ..encoders.base import Encoder
-from ..encoders.extraction import extract_in_parts
+from ..encoders.extraction import extract_in_steps
 from ..heads.base import SceneHead
-from ..runtime.steps import Parts, at_once
+from ..runtime.steps import Steps, at_once
 from .rgbd import solve_rgbd
 
 
@@ -21,7 +23,7 @@ class Localizer:
 
     Attributes:
         head: the scene head, None before the first.
-        segments: those of its map that are not joined yet.
+        submaps: those of its map that are not joined yet.
         confidence: inlier ratio and count of the last frame that was localized, 0 without pose.
     """
 
@@ -32,31 +34,32 @@ class Localizer:
     def clear(self) -> None:
         """Forget the map."""
         self.head: SceneHead | None = None
-        self.segments: tuple[int, ...] = ()
+        self.submaps: tuple[int, ...] = ()
         self.confidence = (0.0, 0)
         self._rng = np.random.default_rng(self._config.seed)
 
     def describe(self, frame: Frame) -> Features:
         """Return what the head can tell places by."""
-        return at_once(self.describe_in_parts(frame))
+        return at_once(self.describe_in_steps(frame))
 
-    def describe_in_parts(self, frame: Frame) -> Parts[Features]:
+    def describe_in_steps(self, frame: Frame) -> Steps[Features]:
         """Do as `describe`, with the pauses of the encoder."""
-        return extract_in_parts(
+        return extract_in_steps(
             self._encoder, frame, self._config.features, self._config.sensor)
 
     def localize(
-        self, features: Features, segment: int, everywhere: bool
+        self, features: Features, submap: int, everywhere: bool
     ) -> PoseEstimate | None:
-        """Solve the pose; a camera tracked in a segment is sought there, or in all of them."""
-        found: list[PoseEstimate | None] = []
+        """Solve the pose; a camera tracked in a submap is sought there, or in all of them."""
+        found: list[PoseEstimate] = []
         if self.head is not None:
             predictions = self.head.predict(features.descriptors_ND)
-            parts = split(predictions, segment, self.segments, everywhere)
-            found = [solve_rgbd(
-                features, part, self._config.solver, self._config.sensor, self._rng)
-                for part in parts]
-        best = max((raw for raw in found if raw is not None), key=lambda raw: raw.confidence,
-                   default=None)
+            for number, part in by_submap(
+                    predictions, submap, self.submaps, everywhere).items():
+                raw = solve_rgbd(
+                    features, part, self._config.solver, self._config.sensor, self._rng)
+                if raw is not None:
+                    found.append(replace(raw, submap=number))
+        best = max(found, key=lambda raw: raw.confidence, default=None)
         self.confidence = (0.0, 0) if best is None else (best.inlier_ratio, best.inlier_count)
         return best

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..config.sections import RelocalizerConfig, SlamConfig
 from ..data.frame import Frame
-from ..data.submaps import only_segment
+from ..data.submaps import MAIN_SUBMAP, only_submap
 from ..encoders.base import Encoder
 from ..encoders.extraction import extract_features
 from ..geometry.arrays import Float64Array
@@ -66,7 +66,6 @@ class Relocalizer:
     def __init__(self, config: SlamConfig, encoder: Encoder) -> None:
         self._config, self._encoder = config, encoder
         self._head: SceneHead | None = None
-        self._segments: tuple[int, ...] = ()
         self._version = 0
         self.map_id = ""
 
@@ -76,8 +75,8 @@ class Relocalizer:
         Raises:
             MapError: they are damaged or belong to another encoder.
         """
-        self._head, info = load_head(payload, self._encoder, self._config)
-        self._version, self.map_id, self._segments = version, info.map_id, info.segments
+        loaded = load_head(payload, self._encoder, self._config)
+        self._head, self._version, self.map_id = loaded.head, version, loaded.info.map_id
 
     def locate(self, frame: Frame, min_confidence: float | None = None) -> Relocalization:
         """Solve the camera pose of one frame; RGB only when `frame.depth_m` is None.
@@ -96,8 +95,7 @@ class Relocalizer:
         features = extract_features(
             self._encoder, frame, self._config.features, self._config.sensor)
         predictions = self._head.predict(features.descriptors_ND)
-        if self._segments:  # a pose in one of these would say nothing
-            predictions = only_segment(predictions, 0)
+        predictions = only_submap(predictions, MAIN_SUBMAP)  # elsewhere a pose would say nothing
         if frame.depth_m is None:
             pose = solve_rgb(features, predictions, frame.camera, self._config.solver,
                              self._config.seed)

@@ -14,15 +14,16 @@ import numpy as np
 from ..config.sections import SlamConfig
 from ..data.edge import Edge, EdgeKind, odometry_edge
 from ..data.keyframe import Keyframe
-from ..data.submaps import segment_of
+from ..data.poses import SubmapPose
+from ..data.submaps import SubmapMotion
 from ..geometry.arrays import Float64Array
 from ..geometry.se3 import invert_pose, pose_error
 from .keyframe_buffer import KeyframeBuffer
-from .keyframe_sampling import Window
+from .keyframe_sampling import KeyframeSampler
 from .keyframe_surface import ViewCache
 from .loop_closure import SUCCESSIVE, LoopFinder
 from .pose_graph import CHI2_LIMIT, DEGREES_OF_FREEDOM, PoseGraph, graph_available
-from .submap_joining import SegmentJoiner
+from .submap_joining import SubmapJoiner
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ _LEAST_GAIN, _LEAST_MOVE_M, _LEAST_MOVE_RAD = 0.5, 0.02, np.deg2rad(1.0)
 _REOPENING_MOVE_M = 0.05
 
 
-class PoseRefinement:
+class GraphRefinement:
     """Keeps the edges of the keyframes in a buffer and proposes corrections of their poses."""
 
     def __init__(self, config: SlamConfig, buffer: KeyframeBuffer) -> None:
@@ -46,9 +47,9 @@ class PoseRefinement:
             log.warning("gtsam is not installed: loops are not closed (pip install gtsam)")
             self._enabled = False
         self.graph = PoseGraph()
-        self.window = Window(config.mapper, config.seed)
+        self.sampler = KeyframeSampler(config.mapper, config.seed)
         self._finder = LoopFinder(buffer, ViewCache(config.sensor), config.solver, config.seed)
-        self.joiner = SegmentJoiner(config, buffer, self._finder)
+        self.joiner = SubmapJoiner(config, buffer, self._finder)
         self._drawn: list[int] = []
         self._unweighed: list[Edge] = []
         self._new_keyframes = 0
@@ -58,21 +59,30 @@ class PoseRefinement:
         """Whether `step` or `correction` may still find something."""
         return self._enabled and bool(self._finder.open or self._unweighed)
 
-    def place(self, keyframe: Keyframe) -> Float64Array:
-        """Return the pose of a new keyframe, also from a tracker that lags behind a correction.
+    def place(self, keyframe: Keyframe) -> SubmapPose:
+        """Return the pose of a new keyframe after the corrections that its tracker missed.
 
-        Where the tracker believed the keyframe's reference tells whether it had followed.
+        It moves as the keyframe that it was tracked against did, else as the one nearest to it.
         """
-        if keyframe.reference is None or keyframe.reference[0] not in self._buffer:
-            return keyframe.T_map_cam
-        now = self._buffer.pose(keyframe.reference[0])
-        before = self._buffer.pose_before(keyframe.reference[0])
-        believed = keyframe.T_map_cam @ invert_pose(keyframe.reference[1])
-        if segment_of(believed) != segment_of(now):  # the segment was joined meanwhile
-            return now @ keyframe.reference[1]
-        if before is None or sum(pose_error(believed, now)) <= sum(pose_error(believed, before)):
-            return keyframe.T_map_cam
-        return now @ invert_pose(before) @ keyframe.T_map_cam
+        pose = SubmapPose(keyframe.T_map_cam, submap=keyframe.submap)
+        if keyframe.map_revision >= self._buffer.revision:
+            return pose
+        guide = self._guide(keyframe)
+        if guide is None:
+            return pose
+        then = self._buffer.pose_at(guide, keyframe.map_revision)
+        now = self._buffer.pose_at(guide, self._buffer.revision)
+        motion = SubmapMotion(now.T_map_cam @ invert_pose(then.T_map_cam), now.submap)
+        return motion.apply(pose)
+
+    def _guide(self, keyframe: Keyframe) -> int | None:
+        """Id of the keyframe whose motion a new one shares, None when its submap was empty."""
+        if keyframe.reference is not None and keyframe.reference[0] in self._buffer:
+            return keyframe.reference[0]
+        then = {i: self._buffer.pose_at(i, keyframe.map_revision) for i in self._buffer.ids}
+        gap_m = {i: pose_error(pose.T_map_cam, keyframe.T_map_cam)[0]
+                 for i, pose in then.items() if pose.submap == keyframe.submap}
+        return min(gap_m, key=gap_m.__getitem__, default=None)
 
     def add(self, keyframe: Keyframe) -> None:
         """Join a keyframe, the newest in the buffer, to the others."""
@@ -106,7 +116,7 @@ class PoseRefinement:
                 self.graph.add(edge)
 
     def joined(self, edges: list[Edge]) -> None:
-        """Take up the proven edges by which a segment was moved to its place."""
+        """Take up the proven edges by which a submap was moved to its place."""
         if not self._enabled:
             return
         for edge in edges:
@@ -122,10 +132,10 @@ class PoseRefinement:
         self._new_keyframes += 1
 
     def _before(self, identifier: int) -> int | None:
-        """Id of the keyframe that came before one in the buffer; None in another segment."""
+        """Id of the keyframe that came before one in the buffer; None in another submap."""
         ids = self._buffer.ids
         place = ids.index(identifier)
-        if not place or self._buffer.segment(ids[place - 1]) != self._buffer.segment(identifier):
+        if not place or self._buffer.submap(ids[place - 1]) != self._buffer.submap(identifier):
             return None
         return ids[place - 1]
 
@@ -135,13 +145,14 @@ class PoseRefinement:
         self._finder.forget(identifier)
         self._unweighed = [e for e in self._unweighed if identifier not in (e.a, e.b)]
         self.joiner.forget(identifier)
-        self.window.forget(identifier)
+        self.sampler.forget(identifier)
 
     def step(self) -> None:
         """Look for one loop edge, at a keyframe of the present window."""
         self._drawn = [i for i in self._drawn if i in self._finder.open]
         if not self._drawn:
-            self._drawn = self.window.draw([i for i in self._buffer.ids if i in self._finder.open])
+            self._drawn = self.sampler.draw(
+                [i for i in self._buffer.ids if i in self._finder.open])
         if self._drawn:
             edge = self._finder.search(self._drawn[0])
             if edge is not None:
@@ -159,8 +170,8 @@ class PoseRefinement:
         self._unweighed, self._new_keyframes = [], 0
         if not due:
             return None
-        before = self._buffer.poses
-        found = self.graph.optimize(before)
+        before = {i: self._buffer.pose(i) for i in self._buffer.ids}
+        found = self.graph.optimize(self._buffer.poses)
         moves = np.array([pose_error(before[i], found.poses[i]) for i in before])
         worth = moves[:, 0].max() > _LEAST_MOVE_M or moves[:, 1].max() > _LEAST_MOVE_RAD
         accepted = worth and found.error_after < (1.0 - _LEAST_GAIN) * found.error_before

@@ -12,12 +12,14 @@ import numpy as np
 
 from ..config.sections import MapperConfig, SolverConfig
 from ..data.keyframe import Keyframe
+from ..data.poses import SubmapPose
 from ..data.predictions import Predictions
+from ..data.submaps import only_submap
 from ..geometry.arrays import Float64Array
 from ..geometry.se3 import transform_points
 
 
-class Window:
+class KeyframeSampler:
     """Draws windows; remembers how well the head explains each keyframe."""
 
     def __init__(self, config: MapperConfig, seed: int) -> None:
@@ -53,10 +55,11 @@ class Window:
 
 
 def explained_share(
-    keyframe: Keyframe, T_map_cam: Float64Array, predictions: Predictions, solver: SolverConfig
+    keyframe: Keyframe, pose: SubmapPose, predictions: Predictions, solver: SolverConfig
 ) -> float:
     """Share of a keyframe's features with a hypothesis where the pose puts them: lambda."""
-    points = transform_points(T_map_cam, keyframe.points_cam_N3.astype(np.float64))
+    predictions = only_submap(predictions, pose.submap)
+    points = transform_points(pose.T_map_cam, keyframe.points_cam_N3.astype(np.float64))
     gate = solver.gate_m(keyframe.points_cam_N3[:, 2])
     distance = np.linalg.norm(predictions.coords_map_NS3 - points[:, None], axis=2)
     near = (distance < gate[:, None]) & np.isfinite(predictions.sigma_m_NS)

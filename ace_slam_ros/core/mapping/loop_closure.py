@@ -15,6 +15,7 @@ from ..data.edge import Edge, EdgeKind
 from ..data.keyframe import Keyframe
 from ..geometry.arrays import Float64Array
 from ..geometry.se3 import invert_pose, pose_error
+from ..geometry.views import view_distances
 from .keyframe_alignment import Alignment, align, align_both_ways
 from .keyframe_buffer import KeyframeBuffer
 from .keyframe_surface import ViewCache
@@ -76,7 +77,7 @@ class LoopFinder:
         """Look again at keyframes: the poses have changed.
 
         Args:
-            everything: also those that nothing was near to; a segment has come beside them.
+            everything: also those that nothing was near to; a submap has come beside them.
         """
         least = 0 if everything else 1
         self.open = {i: None for i, tries in self._tries.items()
@@ -97,7 +98,7 @@ class LoopFinder:
 
     def _candidates(self, identifier: int) -> list[int]:
         """Return untested keyframes that may see the same, the most similar view first."""
-        others = [i for i in self._buffer.ids
+        others = [i for i in self._buffer.of_submap(self._buffer.submap(identifier))
                   if abs(i - identifier) >= SUCCESSIVE
                   and (min(i, identifier), max(i, identifier)) not in self._tested]
         if not others:
@@ -106,7 +107,8 @@ class LoopFinder:
         poses = np.stack([self._buffer.pose(i) for i in others])
         gap_m = np.linalg.norm(poses[:, :3, 3] - T[:3, 3], axis=1)
         drift_m = _DRIFT_SHARE / 2 * np.array([self.way_between_m(i, identifier) for i in others])
-        distance = view_distances(poses, T, self._buffer.keyframe(identifier), drift_m)
+        distance = view_distances(
+            poses, T, self._buffer.keyframe(identifier).median_depth_m, drift_m)
         order = np.lexsort((gap_m, distance))
         return [others[n] for n in order if distance[n] < LARGEST_VIEW_DISTANCE]
 
@@ -148,25 +150,6 @@ def _edge(a: int, b: int, found: Alignment, kind: EdgeKind) -> Edge:
     sigma_m = _SHARED_M + _SHARED_PER_M * float(np.linalg.norm(found.T_a_b[:3, 3]))
     shared = np.diag(np.repeat([sigma_m, _SHARED_RAD], 3) ** 2)
     return Edge(a, b, found.T_a_b, found.covariance_66 + shared, kind)
-
-
-def view_distances(
-    poses_N44: Float64Array, T_map_cam: Float64Array, keyframe: Keyframe,
-    drift_m: Float64Array | float = 0.0,
-) -> Float64Array:
-    """Return how much views (N,) differ from a keyframe's: translation over depth plus 1.5 x rad.
-
-    Args:
-        poses_N44: T_map_cam of the views.
-        T_map_cam: (4, 4) pose of the keyframe.
-        keyframe: whose median depth counts.
-        drift_m: so much of the distance may not be true, one number or (N,).
-    """
-    gap_m = np.linalg.norm(poses_N44[:, :3, 3] - T_map_cam[:3, 3], axis=1)
-    cosine = (np.einsum("nij,ij->n", poses_N44[:, :3, :3], T_map_cam[:3, :3]) - 1.0) / 2.0
-    depth_m = float(np.median(keyframe.points_cam_N3[:, 2]))
-    return np.asarray(np.maximum(gap_m - drift_m, 0.0) / depth_m
-                      + 1.5 * np.arccos(np.clip(cosine, -1.0, 1.0)))
 
 
 def within_drift(T_measured: Float64Array, T_believed: Float64Array, way_m: float) -> bool:

@@ -15,16 +15,18 @@ import numpy as np
 from ... import __version__
 from ..config.sections import SlamConfig
 from ..data.keyframe import Keyframe
+from ..data.poses import SubmapPose
+from ..data.submaps import MAIN_SUBMAP
 from ..data.trajectory import Trajectory
 from ..encoders.base import Encoder
 from ..errors import MapError
 from ..geometry.arrays import Float32Array, Float64Array
 from ..geometry.se3 import transform_points
 from ..heads.factory import make_learner
-from ..heads.payload import HeadInfo, pack_head, pack_poses, read_info, unpack_tensors
+from ..heads.payload import HeadInfo, pack_head, read_info, unpack_tensors
 from ..maps.manifest import MapManifest
 from ..maps.map_folder import load_map, save_map
-from .graph_refinement import PoseRefinement
+from .graph_refinement import GraphRefinement
 from .keyframe_buffer import KeyframeBuffer
 from .keyframe_sampling import explained_share
 
@@ -50,11 +52,10 @@ class Mapper:
         self.map_id = map_id
         self._learner = make_learner(self._config, self._encoder, head_type)
         self._buffer = KeyframeBuffer(self._config.keyframe.max_count)
-        self._refinement = PoseRefinement(self._config, self._buffer)
+        self._refinement = GraphRefinement(self._config, self._buffer)
         self._queue: deque[Keyframe] = deque()
         self._next_id = 0
         self._owed_steps = 0
-        self._corrections = 0
 
     @property
     def keyframe_count(self) -> int:
@@ -62,8 +63,8 @@ class Mapper:
         return len(self._buffer)
 
     @property
-    def keyframe_poses(self) -> dict[int, Float64Array]:
-        """Present poses of the keyframes: id -> T_map_cam (4, 4)."""
+    def keyframe_poses(self) -> dict[int, SubmapPose]:
+        """Present poses of the keyframes by id."""
         return self._buffer.poses
 
     @property
@@ -80,7 +81,7 @@ class Mapper:
     def add_keyframe(self, keyframe: Keyframe, map_id: str) -> bool:
         """Queue a keyframe; another `map_id` starts a new, empty map. False if it is no use.
 
-        One that is known already, of the same stamp and with fewer features, is a revision: what
+        One that is known already, of the same stamp and with fewer features, was pruned: what
         the lost features taught is unlearned.
         """
         if map_id != self.map_id:
@@ -121,7 +122,7 @@ class Mapper:
         changed = self._observe_queued(end)
         changed = self._learner.work(end - time.perf_counter()) or changed
         if not self._queue:
-            changed = self._join_segments(end) or changed
+            changed = self._join_submaps(end) or changed
             changed = self._refine_poses(end) or changed
         return changed
 
@@ -131,15 +132,15 @@ class Mapper:
         while self._queue:
             keyframe = self._queue.popleft()
             if keyframe.id in self._buffer:
-                self._revise(keyframe)
+                self._prune(keyframe)
                 changed = True
                 continue
-            T_map_cam = self._refinement.place(keyframe)
-            self._hold(keyframe, T_map_cam)
+            pose = self._refinement.place(keyframe)
+            self._hold(keyframe, pose)
             predictions = self._learner.predict(keyframe.descriptors_ND)
-            self._refinement.window.note(keyframe.id, explained_share(
-                keyframe, T_map_cam, predictions, self._config.solver))
-            self._learner.observe(keyframe, T_map_cam)
+            self._refinement.sampler.note(keyframe.id, explained_share(
+                keyframe, pose, predictions, self._config.solver))
+            self._learner.observe(keyframe, pose.T_map_cam, pose.submap)
             self._refinement.add(keyframe)
             self._owed_steps += _STEPS_PER_KEYFRAME
             changed = True
@@ -147,32 +148,33 @@ class Mapper:
                 break
         return changed
 
-    def _revise(self, keyframe: Keyframe) -> None:
+    def _prune(self, keyframe: Keyframe) -> None:
         """Unlearn what a keyframe has lost."""
         kept_N = self._buffer.keyframe(keyframe.id).shared_with(keyframe)
-        self._buffer.revise(keyframe)
-        self._learner.revise(keyframe, self._buffer.pose(keyframe.id), kept_N)
+        self._buffer.prune(keyframe)
+        self._learner.prune(keyframe, self._buffer.pose(keyframe.id), kept_N)
 
-    def _hold(self, keyframe: Keyframe, T_map_cam: Float64Array) -> None:
+    def _hold(self, keyframe: Keyframe, pose: SubmapPose) -> None:
         """Put a keyframe into the buffer; the one that leaves for it is forgotten everywhere."""
-        victim = self._buffer.add(keyframe, T_map_cam)
+        victim = self._buffer.add(keyframe, pose)
         if victim is not None:
             self._learner.forget(victim)
             self._refinement.forget(victim)
 
-    def _join_segments(self, end: float) -> bool:
-        """Look for where new keyframes show another segment; True when one was joined."""
+    def _join_submaps(self, end: float) -> bool:
+        """Look for where new keyframes show another submap; True when one was joined."""
         joiner, joined = self._refinement.joiner, False
         while joiner.wants_work:
             join = joiner.search(self._learner.predict)
             if join is not None:
-                moved = {i: join.T_44 @ self._buffer.pose(i)
-                         for i in self._buffer.of_segment(join.segment)}
-                log.info("segment %d is joined: %d keyframes", join.segment, len(moved))
-                self._learner.move_segment(join.segment, join.T_44, moved)
-                self._buffer.move(moved)
+                poses = self._buffer.poses
+                moved = {i: join.motion.apply(poses[i])
+                         for i in self._buffer.of_submap(join.submap)}
+                log.info("submap %d is joined: %d keyframes", join.submap, len(moved))
+                self._learner.move_submap(
+                    join.submap, join.motion, {i: p.T_map_cam for i, p in moved.items()})
+                self._buffer.correct(moved)
                 self._refinement.joined(join.edges)
-                self._corrections += 1
                 joined = True
             if time.perf_counter() >= end:
                 break
@@ -193,27 +195,28 @@ class Mapper:
         return True
 
     def move_keyframes(self, poses: dict[int, Float64Array]) -> None:
-        """Correct keyframe poses (id -> T_map_cam) and re-target the head exactly."""
-        known = {i: T for i, T in poses.items() if i in self._buffer}
-        self._buffer.move(known)
+        """Correct poses within submaps (id -> T_map_cam) and re-target the head exactly."""
+        known = {i: np.array(T) for i, T in poses.items() if i in self._buffer}
+        self._buffer.correct(
+            {i: SubmapPose(T, submap=self._buffer.submap(i)) for i, T in known.items()})
         self._learner.retarget(known)
-        self._corrections += 1
 
     def export_head(self) -> bytes:
         """Return the head weights as the blob that a tracker takes, with corrected poses."""
-        return self._pack_head(self._buffer.poses if self._corrections else {})
+        return self._pack_head(self._buffer.poses if self._buffer.revision else {})
 
-    def _pack_head(self, poses: dict[int, Float64Array]) -> bytes:
-        return pack_head(self._learner.export() | pack_poses(poses), HeadInfo(
+    def _pack_head(self, poses: dict[int, SubmapPose]) -> bytes:
+        unjoined = tuple(n for n in self._buffer.submaps if n != MAIN_SUBMAP)
+        return pack_head(self._learner.export(), HeadInfo(
             self.map_id, self._encoder.hash, self._learner.head_type, len(self._buffer),
-            self._next_id, self._corrections, tuple(n for n in self._buffer.segments if n)))
+            self._next_id, self._buffer.revision, unjoined), poses)
 
     def _placed(self) -> list[int]:
         """Ids of the keyframes whose place in the map is known."""
-        return self._buffer.of_segment(self._buffer.segments[0]) if len(self._buffer) else []
+        return self._buffer.of_submap(min(self._buffer.submaps, default=MAIN_SUBMAP))
 
     def keyframe_trajectory(self) -> Trajectory:
-        """Return the keyframe poses in stamp order, without those in unjoined segments."""
+        """Return the keyframe poses in stamp order, without those in unjoined submaps."""
         by_stamp = {self._buffer.keyframe(i).stamp_ns: self._buffer.pose(i)
                     for i in self._placed()}
         stamps = sorted(by_stamp)
@@ -223,19 +226,24 @@ class Mapper:
     def map_points(self, limit: int = 20000) -> Float32Array:
         """Return (N, 3) float32 map points of the keyframes' features, thinned to `limit`.
 
-        Those in unjoined segments are not among them.
+        Those in unjoined submaps are not among them.
         """
-        if not len(self._buffer):
-            return np.empty((0, 3), np.float32)
-        points = np.concatenate([
+        points = np.concatenate([np.empty((0, 3)), *(
             transform_points(
                 self._buffer.pose(i), self._buffer.keyframe(i).points_cam_N3.astype(np.float64))
-            for i in self._placed()])
-        step = -(-len(points) // limit)
+            for i in self._placed())])
+        step = max(1, -(-len(points) // limit))
         return points[::step].astype(np.float32)
 
-    def save(self, path: Path, T_groundtruth_map: Float64Array | None = None) -> MapManifest:
+    def save(
+        self, path: Path, T_groundtruth_map: Float64Array | None = None, frame_id: str = "map"
+    ) -> MapManifest:
         """Write the map folder.
+
+        Args:
+            path: the folder.
+            T_groundtruth_map: (4, 4) pose of the map in a ground-truth frame, for evaluation.
+            frame_id: name of the map's frame.
 
         Raises:
             MapError: nothing is mapped yet, or the folder cannot be written.
@@ -243,14 +251,16 @@ class Mapper:
         self.work(float("inf"))
         if not len(self._buffer):
             raise MapError("nothing is mapped yet: show the camera a textured place with depth")
-        keyframes = [replace(k, T_map_cam=self._buffer.pose(k.id), reference=None)
-                     for k in self._buffer.keyframes]
+        keyframes = [
+            replace(k, T_map_cam=self._buffer.pose(k.id), reference=None,
+                    submap=self._buffer.submap(k.id), map_revision=self._buffer.revision)
+            for k in self._buffer.keyframes]
         points = self.map_points()
         low, high = points.min(axis=0), points.max(axis=0)
         manifest = MapManifest(
             map_id=self.map_id, encoder_name=self._encoder.name, encoder_hash=self._encoder.hash,
             head_type=self._learner.head_type, camera=keyframes[-1].camera,
-            frame_id=self._config.ros.map_frame,
+            frame_id=frame_id,
             bounds_m=((float(low[0]), float(low[1]), float(low[2])),
                       (float(high[0]), float(high[1]), float(high[2]))),
             software_version=__version__, T_groundtruth_map=T_groundtruth_map)
@@ -270,8 +280,10 @@ class Mapper:
         info = read_info(stored.head)
         self._begin(stored.manifest.map_id, info.head)
         for keyframe in stored.keyframes:
-            self._hold(keyframe, keyframe.T_map_cam)
-            self._learner.observe(keyframe, keyframe.T_map_cam)
+            pose = SubmapPose(keyframe.T_map_cam, submap=keyframe.submap)
+            self._hold(keyframe, pose)
+            self._learner.observe(keyframe, pose.T_map_cam, pose.submap)
+        self._buffer.revision = info.map_revision
         self._refinement.restore(stored.edges)
         self._next_id = info.next_keyframe
         self._learner.restore(unpack_tensors(stored.head))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..data.edge import Edge, EdgeKind, adjoint_66
-from ..data.submaps import segment_of
+from ..data.poses import SubmapPose
 from ..geometry.arrays import Float64Array
 from ..geometry.se3 import invert_pose, make_pose
 
@@ -101,20 +101,22 @@ class PoseGraph:
             total += error if edge.kind is EdgeKind.ODOMETRY else min(error, CHI2_LIMIT)
         return total
 
-    def optimize(self, poses: dict[int, Float64Array]) -> Correction:
-        """Find the poses that the edges agree with; the oldest of a segment stays where it is.
+    def optimize(self, submap_poses: dict[int, SubmapPose]) -> Correction:
+        """Find the poses that the edges agree with; the oldest of a submap stays where it is.
 
         Args:
-            poses: id -> T_map_cam (4, 4) of every keyframe, the start.
+            submap_poses: of every keyframe by id, the start.
         """
-        found = _solve(self._edges.values(), poses)
+        poses = {i: pose.T_map_cam for i, pose in submap_poses.items()}
+        submaps = {i: pose.submap for i, pose in submap_poses.items()}
+        found = _solve(self._edges.values(), poses, submaps)
         rejected = sum(e.squared_error(found[e.a], found[e.b]) > CHI2_LIMIT
                        for e in self._edges.values() if e.kind is not EdgeKind.ODOMETRY)
         return Correction(found, self.robust_error(poses), self.robust_error(found), rejected)
 
 
 def _solve(
-    edges: Iterable[Edge], poses: dict[int, Float64Array]
+    edges: Iterable[Edge], poses: dict[int, Float64Array], submaps: dict[int, int]
 ) -> dict[int, Float64Array]:
     """Find out which edges to believe, then solve with these alone from where the poses were.
 
@@ -126,7 +128,7 @@ def _solve(
     start = gtsam.Values()
     for identifier in identifiers:
         start.insert(identifier, gtsam.Pose3(poses[identifier]))
-    factors = _framework(gtsam, identifiers, poses)
+    factors = _framework(gtsam, identifiers, poses, submaps)
     sure = list(range(len(factors)))
     for edge in edges:
         if edge.kind is EdgeKind.ODOMETRY:
@@ -147,20 +149,19 @@ def _solve(
 
 
 def _framework(
-    gtsam: Any, identifiers: list[int], poses: dict[int, Float64Array]
+    gtsam: Any, identifiers: list[int], poses: dict[int, Float64Array], submaps: dict[int, int]
 ) -> list[Any]:
     """Return the factors that are no measurement.
 
-    They fix the first pose of each segment, which no edge joins to another one, and tether the
+    They fix the first pose of each submap, which no edge joins to another one, and tether the
     others.
     """
     fixed = gtsam.noiseModel.Isotropic.Sigma(6, 1e-6)
     loose = gtsam.noiseModel.Diagonal.Sigmas(np.repeat([_TETHER_RAD, _TETHER_M], 3))
     factors, last = [], dict[int, int]()
     for identifier in identifiers:
-        segment = segment_of(poses[identifier])
-        before = last.get(segment)
-        last[segment] = identifier
+        before = last.get(submaps[identifier])
+        last[submaps[identifier]] = identifier
         if before is None:
             factors.append(
                 gtsam.PriorFactorPose3(identifier, gtsam.Pose3(poses[identifier]), fixed))

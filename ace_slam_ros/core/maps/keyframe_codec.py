@@ -51,6 +51,7 @@ def pack_keyframes(keyframes: list[Keyframe], edges: Sequence[Edge] = ()) -> byt
         "pixels": stacked([k.pixels_N2 for k in keyframes], "float32", (0, 2)),
         "points_cam_m": stacked([k.points_cam_N3 for k in keyframes], "float32", (0, 3)),
         "camera_index": np.array([cameras.index(k.camera) for k in keyframes], np.int64),
+        "submaps": np.array([k.submap for k in keyframes], np.int64),
         "cameras_json": np.frombuffer(listed, np.uint8),
         "edge_ids": np.array([(e.a, e.b) for e in edges], np.int64).reshape(-1, 2),
         "edge_kinds": np.array([e.kind for e in edges], np.uint8),
@@ -70,11 +71,13 @@ def unpack_keyframes(data: bytes) -> list[Keyframe]:
         arrays = load_tensors(data)
         cameras = [camera_from_tree(t) for t in json.loads(arrays["cameras_json"].tobytes())]
         offsets = arrays["offsets"]
+        submaps = arrays.get("submaps", np.zeros(len(arrays["ids"]), np.int64))
         return [
             Keyframe(
                 int(arrays["ids"][i]), int(arrays["stamps_ns"][i]), arrays["T_map_cam"][i].copy(),
                 arrays["descriptors"][a:b].copy(), arrays["pixels"][a:b].copy(),
-                arrays["points_cam_m"][a:b].copy(), cameras[int(arrays["camera_index"][i])])
+                arrays["points_cam_m"][a:b].copy(), cameras[int(arrays["camera_index"][i])],
+                submap=int(submaps[i]))
             for i, (a, b) in enumerate(zip(offsets[:-1], offsets[1:], strict=True))
         ]
     except (AceSlamError, safetensors.SafetensorError, KeyError, IndexError, TypeError,

@@ -14,7 +14,9 @@ from ..errors import AceSlamError, MapError
 from ..geometry.arrays import Float64Array
 from .keyframe_codec import camera_from_tree
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "2.0"
+#: Major versions that can be read; `upgrade.py` brings older ones up to date.
+_READABLE = ("1", "2")
 MANIFEST, HEAD, KEYFRAMES = "manifest.json", "head.safetensors", "keyframes.safetensors"
 
 
@@ -35,7 +37,7 @@ class MapManifest:
         created: time of saving, ISO 8601 UTC; `save_map` fills it when empty.
         keyframes, map_bytes, keyframe_bytes, sha256: number of keyframes, sizes of the two data
             files and the hash of each file by name; `save_map` fills them.
-        format_version: `major.minor`; another major version cannot be read.
+        format_version: `major.minor` of the files as they were read, or are to be written.
     """
 
     map_id: str
@@ -72,7 +74,7 @@ class MapManifest:
         """Parse; keys that a later minor version added are ignored.
 
         Raises:
-            MapError: not a manifest, another major version, or a key is missing or wrong.
+            MapError: not a manifest, an unknown major version, or a key is missing or wrong.
         """
         try:
             tree = json.loads(text)
@@ -80,7 +82,7 @@ class MapManifest:
         except (ValueError, KeyError, TypeError) as error:
             raise MapError(
                 f"{MANIFEST} is damaged ({error}): restore the folder or map again") from error
-        if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+        if version.partition(".")[0] not in _READABLE:
             raise MapError(
                 f"the map has format version {version}, this program reads {FORMAT_VERSION}: "
                 f"use ace_slam_ros {tree.get('software_version', 'of that format')}, or map again")

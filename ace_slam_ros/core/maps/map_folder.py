@@ -28,6 +28,7 @@ from ..data.keyframe import Keyframe
 from ..errors import MapError
 from .keyframe_codec import pack_keyframes, unpack_edges, unpack_keyframes
 from .manifest import FORMAT_VERSION, HEAD, KEYFRAMES, MANIFEST, MapManifest
+from .upgrade import upgrade_from_1
 
 _READ_ATTEMPTS = 5
 
@@ -113,12 +114,14 @@ def load_map(path: Path, *, encoder_hash: str | None = None) -> StoredMap:
                 f"({manifest_read.encoder_hash[:12]}), but the one in use is "
                 f"{encoder_hash[:12]}: set encoder.name/encoder.weights to that encoder, or map "
                 "again with this one")
-        data = files.get(KEYFRAMES)
+        head, data = files[HEAD], files.get(KEYFRAMES)
         keyframes = None if data is None else unpack_keyframes(data)
         edges = [] if data is None else unpack_edges(data)
+        if manifest_read.format_version.startswith("1."):
+            head, keyframes = upgrade_from_1(head, keyframes)
     except (MapError, UnicodeDecodeError) as error:
         raise MapError(f"map {path}: {error}") from error
-    return StoredMap(manifest_read, files[HEAD], keyframes, edges)
+    return StoredMap(manifest_read, head, keyframes, edges)
 
 
 def _check_blob(head: bytes) -> None:

@@ -1,31 +1,39 @@
-"""What a frame shows of local keyframes: their corners found in it, and the pose these tell."""
+"""Alignment of a frame with local keyframes: by their corners in it, or by surfaces."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from ..config.sections import SensorConfig
+from ..config.sections import SensorConfig, TrackerConfig
 from ..data.depth_sampling import point_depth
 from ..data.frame import Frame
-from ..data.poses import RefinedPose
-from ..geometry.arrays import Float32Array, Float64Array
+from ..data.poses import AlignedPose, SubmapPose
+from ..geometry.arrays import Float32Array, Float64Array, Int64Array
 from ..geometry.se3 import invert_pose, transform_points
+from .corners import detect_corners
 from .local_keyframe import LocalKeyframe
+from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
 from .motion_model import Motion
 from .optical_flow import Template, follow
-from .pose_optimization import optimize_pose
+from .pose_optimization import optimize_pose, transport_covariance
 from .residuals import NEAREST_M, Sightings
 from .rolling_shutter import RollingShutter, sweep
+from .surface_alignment import Surface, align_surface
 
+#: Keyframes that a frame is aligned with.
+_REFERENCES = 2
 #: Warped images that are kept; frames look at the two nearest keyframes.
 _TEMPLATES = 4
+#: Tells which map points (n, 3) stand still as far as is known.
+Standing = Callable[[Float64Array], npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
-class Seen:
+class _Seen:
     """Corners of keyframes found in a frame.
 
     Attributes:
@@ -36,7 +44,7 @@ class Seen:
 
     sightings: Sightings
     swept_n2: Float64Array
-    origins: list[tuple[LocalKeyframe, npt.NDArray[np.int64]]]
+    origins: list[tuple[LocalKeyframe, Int64Array]]
 
     def __len__(self) -> int:
         return len(self.swept_n2)
@@ -49,21 +57,103 @@ class Seen:
             first += len(index)
 
 
-class LocalSight:
-    """Finds corners of keyframes in frames and solves their poses.
+class FrameAligner:
+    """Finds corners of local keyframes in frames and solves their poses.
 
     Attributes:
         shutter: the rolling shutter, as measured from what the corners do.
     """
 
-    def __init__(self, sensor: SensorConfig, min_tracks: int) -> None:
-        self._sensor, self._min_tracks = sensor, min_tracks
+    def __init__(self, tracker: TrackerConfig, sensor: SensorConfig, local: LocalMap) -> None:
+        self._tracker, self._sensor, self._local = tracker, sensor, local
         self._templates: dict[int, Template] = {}
         self.shutter = RollingShutter(sensor.readout_s)
 
     def clear(self) -> None:
         """Forget all keyframes."""
         self._templates.clear()
+
+    def align(
+        self, frame: Frame, seed: SubmapPose, motion: Motion | None = None,
+        wide: bool = False, thorough: bool = True,
+    ) -> AlignedPose | None:
+        """Follow the corners of the nearest keyframes into the frame and solve its pose.
+
+        Args:
+            frame: the new image and depth.
+            seed: guess of its pose.
+            motion: from the last pose, None when that is too old to tell the velocity.
+            wide: search four times as far, for a seed that may be off by a tenth of the image.
+            thorough: use two keyframes; one takes little more than half the time.
+
+        Returns:
+            The pose, whose covariance has that of the nearest keyframe in it, or None when fewer
+            than `tracker.min_tracks` tracks agree.
+        """
+        return self.compare(frame, seed, motion, wide, thorough)[0]
+
+    def compare(
+        self, frame: Frame, seed: SubmapPose, motion: Motion | None, wide: bool = False,
+        thorough: bool = True,
+    ) -> tuple[AlignedPose | None, int]:
+        """Do as `align`; return as well how many corners were followed, agreeing or not."""
+        seen, host = self._look(frame, seed, wide, _REFERENCES if thorough else 1)
+        if host is None or len(seen) < self._tracker.min_tracks:
+            return None, len(seen)
+        solved = self._solve(frame, seed.T_map_cam, motion, seen)
+        return None if solved is None else _in_map(solved, host), len(seen)
+
+    def align_surfaces(self, frame: Frame, seed: SubmapPose) -> AlignedPose | None:
+        """Align the frame's surfaces with those of the nearest keyframe, for want of texture.
+
+        Args:
+            frame: the new image and depth.
+            seed: guess of its pose.
+
+        Returns:
+            As `align`; None when surfaces and the tracks there are do not determine the pose.
+        """
+        if not self._tracker.surfaces or frame.depth_m is None:
+            return None
+        seen, host = self._look(frame, seed)
+        if host is None or host.surface is None or host.camera != frame.camera:
+            return None
+        aligned = align_surface(
+            seed.T_map_cam, Surface.of(frame.depth_m, frame.camera, self._sensor), host.surface,
+            host.T_map_cam, seen.sightings, frame.camera, self._sensor)
+        return None if aligned is None else _in_map(aligned, host)
+
+    def corners(
+        self, frame: Frame, T_map_cam: Float64Array | None = None,
+        standing: Standing | None = None,
+    ) -> tuple[Float32Array, Float64Array]:
+        """Corners (n, 2) with depth, the best ones spread over the image, and the depth (n,).
+
+        Args:
+            frame: image and depth.
+            T_map_cam: its pose, if only corners of what is `standing` are wanted.
+            standing: tells what does not move.
+        """
+        pixels = detect_corners(frame.gray, 2 * self._tracker.track_points)
+        depth = self.depth(frame, pixels)
+        good = np.flatnonzero(np.isfinite(depth))
+        if T_map_cam is not None and standing is not None:
+            in_cam = frame.camera.unproject(
+                pixels[good].astype(np.float64), depth[good].astype(np.float64))
+            good = good[standing(transform_points(T_map_cam, in_cam))]
+        good = good[: self._tracker.track_points]
+        return pixels[good], depth[good].astype(np.float64)
+
+    def can_show(self, frame: Frame) -> bool:
+        """Whether a frame has the corners of a keyframe: a covered camera or bare wall has not."""
+        return len(self.corners(frame)[0]) >= self._tracker.min_tracks
+
+    def brings_texture(self, frame: Frame, pose: SubmapPose) -> bool:
+        """Whether a frame has the corners that the keyframe nearest to its pose lacks."""
+        nearest = self._local.nearest(pose)
+        if not nearest or len(nearest[0][1].pixels_n2) >= self._tracker.min_tracks:
+            return False
+        return len(self.corners(frame)[0]) >= 2 * self._tracker.min_tracks
 
     def depth(self, frame: Frame, pixels_n2: Float32Array) -> Float32Array:
         """Measured depth (n,) at pixels, NaN where unknown."""
@@ -79,14 +169,14 @@ class LocalSight:
     def find(
         self, keyframe: LocalKeyframe, points_n3: Float64Array, frame: Frame,
         T_seed: Float64Array, wide: bool = False,
-    ) -> tuple[npt.NDArray[np.int64], Float32Array]:
+    ) -> tuple[Int64Array, Float32Array]:
         """Find a keyframe's corners in a frame.
 
         Args:
             keyframe: whose corners.
             points_n3: their `points`.
             frame: to search.
-            T_seed: (4, 4) guess of its pose.
+            T_seed: (4, 4) guess of its pose, in the keyframe's submap.
             wide: search four times as far.
 
         Returns:
@@ -98,9 +188,22 @@ class LocalSight:
         guess[ahead] = frame.camera.project(in_cam[ahead])
         return follow(self._template(keyframe), frame.gray, guess, wide)
 
-    def find_all(
+    def _look(
+        self, frame: Frame, seed: SubmapPose, wide: bool = False, count: int = _REFERENCES
+    ) -> tuple[_Seen, LocalKeyframe | None]:
+        """Find the corners of the nearest keyframes in the frame.
+
+        Returns:
+            What was found, and the nearest keyframe, None when all are too far.
+        """
+        near = [k for distance, k in self._local.nearest(seed, count)
+                if distance < LARGEST_VIEW_DISTANCE
+                and k.gray.shape == frame.gray.shape]  # the driver may change profile
+        return self._find_all(near, frame, seed.T_map_cam, wide), near[0] if near else None
+
+    def _find_all(
         self, keyframes: list[LocalKeyframe], frame: Frame, T_seed: Float64Array, wide: bool
-    ) -> Seen:
+    ) -> _Seen:
         """Find the corners of several keyframes in a frame."""
         points, pixels = [np.empty((0, 3))], [np.empty((0, 2), np.float32)]
         swept, unsure, origins = [np.empty((0, 2))], [np.empty((0, 3))], []
@@ -116,11 +219,11 @@ class LocalSight:
         sightings = Sightings(
             np.concatenate(points), found.astype(np.float64),
             self.depth(frame, found).astype(np.float64), np.concatenate(unsure))
-        return Seen(sightings, np.concatenate(swept), origins)
+        return _Seen(sightings, np.concatenate(swept), origins)
 
-    def solve(
-        self, frame: Frame, T_seed: Float64Array, motion: Motion | None, seen: Seen
-    ) -> RefinedPose | None:
+    def _solve(
+        self, frame: Frame, T_seed: Float64Array, motion: Motion | None, seen: _Seen
+    ) -> AlignedPose | None:
         """Solve for the pose; where the velocity is known, with the rows brought to one time.
 
         What is left of the residuals tells of the shutter.
@@ -136,18 +239,18 @@ class LocalSight:
             return sightings.pixels_n2 + readout_s * moving_n2(T_map_cam)
 
         moves = motion is not None and readout_s > 0.0
-        solved = optimize_pose(T_seed, sightings, frame.camera, self._sensor, self._min_tracks,
-                               still_n2 if moves else None)
+        solved = optimize_pose(T_seed, sightings, frame.camera, self._sensor,
+                               self._tracker.min_tracks, still_n2 if moves else None)
         if solved is None:
             return None
-        refined, agrees, at = solved
-        if refined.held_well:
+        aligned, agrees, at = solved
+        if aligned.held_well:
             seen.note(agrees)
         if motion is not None:
-            moving = moving_n2(refined.T_map_cam) - seen.swept_n2
+            moving = moving_n2(aligned.T_map_cam) - seen.swept_n2
             self.shutter.observe(moving[agrees] / self._sensor.pixel_sigma,
                                  at.r_3n[:2, agrees], at.J_63n[:, :2, agrees])
-        return refined
+        return aligned
 
     def _template(self, keyframe: LocalKeyframe) -> Template:
         """Return the image to follow a keyframe's corners by."""
@@ -157,3 +260,10 @@ class LocalSight:
         while len(self._templates) > _TEMPLATES:
             del self._templates[next(iter(self._templates))]
         return template
+
+
+def _in_map(aligned: AlignedPose, host: LocalKeyframe) -> AlignedPose:
+    """Give a pose the submap and, added, the covariance of the keyframe it was aligned with."""
+    of_map_66 = transport_covariance(
+        host.covariance_66, aligned.T_map_cam[:3, 3] - host.T_map_cam[:3, 3])
+    return replace(aligned, covariance_66=aligned.covariance_66 + of_map_66, submap=host.submap)

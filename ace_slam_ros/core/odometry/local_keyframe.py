@@ -36,7 +36,7 @@ class LocalKeyframe:
         measured_m_n: (n,) float64 depth measured at the corners, meters.
         inverse_n: (n,) float64 inverse depth as known from all keyframes, 1/m.
         narrowed_n: (n,) its standard deviation over that of one measurement.
-        T_map_cam: pose at the stamp.
+        T_map_cam: pose at the stamp, in the frame of its submap.
         covariance_66: of the pose, with that of the keyframes it was refined against.
         twist_6: velocity of the camera in its own frame.
         median_depth_m: median of the points' depth.
@@ -44,6 +44,7 @@ class LocalKeyframe:
         surface: what its depth shows, for frames without texture; None when that is not wanted.
         stands_n: (n,) bool, corners that are followed: the others were of something that moved.
         corner_motion: what became of the corners in later frames.
+        submap: number of the submap that the pose is in.
         T_mapped: pose that the mapper knows; None when it has not got the keyframe.
         tracks: by id of the other keyframe.
     """
@@ -60,6 +61,7 @@ class LocalKeyframe:
     median_depth_m: float
     contrast_n: Float32Array
     surface: Surface | None = None
+    submap: int = 0
     stands_n: npt.NDArray[np.bool_] = field(init=False)
     narrowed_n: Float64Array = field(init=False)
     corner_motion: CornerMotion = field(init=False)

@@ -1,4 +1,4 @@
-"""Gathers local keyframes around a new one into a window and adjusts it, at once or in steps."""
+"""The window of keyframes around the newest one, adjusted together, at once or in steps."""
 
 from __future__ import annotations
 
@@ -6,30 +6,138 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config.sections import SensorConfig
+from ..config.sections import SensorConfig, TrackerConfig
 from ..data.camera import Camera
 from ..data.frame import Frame
+from ..data.poses import SubmapPose
 from ..geometry.arrays import Float64Array
 from ..geometry.se3 import invert_pose, transform_points
 from .bundle_adjustment import ITERATIONS, Window, iterate
-from .local_keyframe import LocalKeyframe
-from .pose_optimization import surprised
+from .frame_alignment import FrameAligner
+from .local_keyframe import LocalKeyframe, Track
+from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
+from .pose_optimization import inflate_by_innovation
 from .rolling_shutter import sweep
 
+#: Fewer corners found in the other keyframe are no link.
+_LEAST_TRACKS_OF_A_LINK = 12
+_LINKS_PER_STEP = 2
 
-class WindowAdjustment:
+
+@dataclass(frozen=True)
+class _Pair:
+    """Corners of `host` are still to be found in the frame of another keyframe."""
+
+    host: LocalKeyframe
+    other: LocalKeyframe
+    frame: Frame
+
+
+@dataclass
+class _Pending:
+    """What is to be done around a new keyframe.
+
+    Attributes:
+        near: ids of the keyframes to adjust.
+        unlinked: pairs that are not compared yet.
+        adjustment: of the window, once it has begun.
+        moves: `LocalMap.moves` when it began.
+    """
+
+    near: set[int]
+    unlinked: list[_Pair]
+    adjustment: _Adjustment | None = None
+    moves: int = 0
+
+
+class LocalWindow:
+    """Links each new keyframe to those around it, then adjusts their poses and depths."""
+
+    def __init__(
+        self, tracker: TrackerConfig, sensor: SensorConfig, local: LocalMap,
+        aligner: FrameAligner,
+    ) -> None:
+        self._size, self._sensor = tracker.window, sensor
+        self._local, self._aligner = local, aligner
+        self._pending: _Pending | None = None
+
+    def clear(self) -> None:
+        """Drop what is to be done."""
+        self._pending = None
+
+    def begin(self, added: LocalKeyframe, frame: Frame) -> None:
+        """Plan the adjustment around a keyframe that was just added to the local map.
+
+        What is left to be linked for the one before is taken over.
+        """
+        if self._size == 0:
+            return
+        pose = SubmapPose(added.T_map_cam, submap=added.submap)
+        near = [k for distance, k in self._local.nearest(pose, self._size + 1)
+                if distance < LARGEST_VIEW_DISTANCE and k.camera == frame.camera]
+        new = [_Pair(k, added, frame) for k in near if k is not added]
+        self._pending = _Pending({k.id for k in near}, self._left() + new)
+
+    @property
+    def links(self) -> bool:
+        """Whether the next step compares keyframes."""
+        return self._pending is not None and bool(self._pending.unlinked)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self._pending is None
+
+    def finish(self) -> None:
+        """Do all that is left."""
+        while not self.is_done:
+            self.step()
+
+    def step(self) -> None:
+        """Do a part: compare the newest keyframe with some others, or iterate."""
+        if (pending := self._pending) is None:
+            return
+        if pending.unlinked:
+            for pair in pending.unlinked[:_LINKS_PER_STEP]:
+                self._link(pair)
+            del pending.unlinked[:_LINKS_PER_STEP]
+            return
+        if pending.adjustment is None or pending.moves != self._local.moves:
+            pending.moves = self._local.moves  # from other poses it begins anew
+            pending.adjustment = _Adjustment(
+                self._local, pending.near, self._sensor, self._aligner.shutter.readout_s)
+        if not pending.adjustment.step():
+            self._pending = None
+
+    def _left(self) -> list[_Pair]:
+        """Return the pairs that an adjustment under way leaves to the next one."""
+        if self._pending is not None and len(self._pending.unlinked) > self._size:
+            self.finish()
+        return [] if self._pending is None else [
+            pair for pair in self._pending.unlinked
+            if pair.host.id in self._local and pair.other.id in self._local]
+
+    def _link(self, pair: _Pair) -> None:
+        """Find the corners of a keyframe in another one."""
+        index, pixels = self._aligner.find(
+            pair.host, self._aligner.points(pair.host), pair.frame, pair.other.T_map_cam)
+        if len(index) >= _LEAST_TRACKS_OF_A_LINK:
+            pair.host.tracks[pair.other.id] = Track(
+                index, pixels, self._aligner.depth(pair.frame, pixels))
+
+
+class _Adjustment:
     """Adjusts the poses of the chosen keyframes and the depths of all points they see or show.
 
     Keyframes that share points with them but are not chosen hold them in place; without any, the
-    oldest chosen one does. Keyframes must not be moved or dropped before the last step.
+    oldest chosen one does.
     """
 
     def __init__(
-        self, keyframes: dict[int, LocalKeyframe], chosen: set[int], sensor: SensorConfig,
-        readout_s: float,
+        self, local: LocalMap, chosen: set[int], sensor: SensorConfig, readout_s: float
     ) -> None:
-        self._keyframes, self._sensor = keyframes, sensor
-        self._gathered = _gather(keyframes, chosen, sensor, readout_s)
+        self._local, self._sensor = local, sensor
+        self._gathered = _gather(local, chosen, sensor, readout_s)
         self._left = ITERATIONS
 
     def step(self) -> bool:
@@ -39,32 +147,8 @@ class WindowAdjustment:
         narrowed_n = iterate(self._gathered.window, self._gathered.camera, self._sensor)
         self._left -= 1
         if not self._left:
-            self._gathered.take_over(self._keyframes, narrowed_n)
+            self._gathered.take_over(self._local, narrowed_n)
         return self._left > 0
-
-
-@dataclass(frozen=True)
-class Unlinked:
-    """Corners of `host` are still to be found in the frame of another keyframe."""
-
-    host: LocalKeyframe
-    other: LocalKeyframe
-    frame: Frame
-
-
-@dataclass
-class Unadjusted:
-    """What is to be done around a new keyframe.
-
-    Attributes:
-        near: ids of the keyframes to adjust.
-        unlinked: pairs that are not compared yet.
-        window: the adjustment, once it has begun.
-    """
-
-    near: set[int]
-    unlinked: list[Unlinked]
-    window: WindowAdjustment | None = None
 
 
 @dataclass(frozen=True)
@@ -76,25 +160,26 @@ class _Gathered:
     place: dict[int, int]
     first: dict[int, int]
 
-    def take_over(self, keyframes: dict[int, LocalKeyframe], narrowed_n: Float64Array) -> None:
+    def take_over(self, local: LocalMap, narrowed_n: Float64Array) -> None:
         """Give the keyframes what the window says of them and of their points."""
         for i, k in self.place.items():
-            keyframe, adjusted = keyframes[i], self.window.poses_K44[k]
-            keyframe.covariance_66 = surprised(
+            keyframe, adjusted = local[i], self.window.poses_K44[k]
+            keyframe.covariance_66 = inflate_by_innovation(
                 keyframe.covariance_66, keyframe.T_map_cam, adjusted)
             keyframe.T_map_cam = adjusted
         for i, first in self.first.items():
-            own = slice(first, first + len(keyframes[i].pixels_n2))
-            keyframes[i].inverse_n = self.window.inverse_n[own].copy()
-            keyframes[i].narrowed_n = narrowed_n[own].copy()
+            own = slice(first, first + len(local[i].pixels_n2))
+            local[i].inverse_n = self.window.inverse_n[own].copy()
+            local[i].narrowed_n = narrowed_n[own].copy()
+        local.adjusted()
 
 
 def _gather(
-    keyframes: dict[int, LocalKeyframe], chosen: set[int], sensor: SensorConfig, readout_s: float
+    local: LocalMap, chosen: set[int], sensor: SensorConfig, readout_s: float
 ) -> _Gathered | None:
     """Make a window of the chosen keyframes and those linked to them; None without any link."""
-    links = [(host, keyframes[i]) for host in keyframes.values() for i in host.tracks
-             if i in keyframes and (host.id in chosen or i in chosen)]
+    links = [(host, local[i]) for host in local for i in host.tracks
+             if i in local and (host.id in chosen or i in chosen)]
     if not links:
         return None
     place = {i: k for k, i in enumerate(sorted({k.id for link in links for k in link}))}
@@ -102,16 +187,16 @@ def _gather(
     if free.all():
         free[0] = False
     hosts = list(dict.fromkeys(host.id for host, _ in links))
-    ends = np.cumsum([0, *(len(keyframes[i].pixels_n2) for i in hosts)]).tolist()
+    ends = np.cumsum([0, *(len(local[i].pixels_n2) for i in hosts)]).tolist()
     first = dict(zip(hosts, ends[:-1], strict=True))
-    measured = np.concatenate([keyframes[i].measured_m_n for i in hosts])
+    measured = np.concatenate([local[i].measured_m_n for i in hosts])
     seen = [_sighting(host, other, readout_s) for host, other in links]
     window = Window(
-        poses_K44=np.stack([keyframes[i].T_map_cam for i in place]), free_K=free,
-        rays_n3=np.concatenate([keyframes[i].rays_n3(readout_s) for i in hosts]),
+        poses_K44=np.stack([local[i].T_map_cam for i in place]), free_K=free,
+        rays_n3=np.concatenate([local[i].rays_n3(readout_s) for i in hosts]),
         host_n=np.concatenate(
-            [np.full(len(keyframes[i].pixels_n2), place[i], np.int64) for i in hosts]),
-        inverse_n=np.concatenate([keyframes[i].inverse_n for i in hosts]),
+            [np.full(len(local[i].pixels_n2), place[i], np.int64) for i in hosts]),
+        inverse_n=np.concatenate([local[i].inverse_n for i in hosts]),
         measured_n=measured, sigma_n=sensor.depth_sigma_m(measured),
         point_m=np.concatenate([first[h.id] + h.tracks[o.id].index_m for h, o in links]),
         target_m=np.concatenate([np.full(len(h.tracks[o.id].index_m), place[o.id], np.int64)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data.submaps import segment_of
+from ..data.poses import SubmapPose
+from ..data.submaps import MAIN_SUBMAP, SubmapMotions, corrected
 from ..geometry.arrays import Float64Array
 from ..geometry.se3 import exp_se3, invert_pose, log_se3
 
 _LONGEST_PREDICTION_NS = 300_000_000
 #: A camera lost for longer has moved away from where it was (half a meter, or a right angle).
 _NEARBY_NS = 1_000_000_000
-#: When (ns) and where (4, 4) a camera was.
-StampedPose = tuple[int, Float64Array]
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,19 @@ class Motion:
         return log_se3(invert_pose(self.T_map_cam) @ T_map_cam) / self.elapsed_s
 
 
+@dataclass(frozen=True)
+class StampedPose:
+    """When and where a camera was."""
+
+    stamp_ns: int
+    pose: SubmapPose
+
+
 class MotionModel:
     """Predicts poses from those before.
 
     Attributes:
-        last: stamp in ns and pose (4, 4) of the last accepted pose, None when there is none.
-        odometry: (4, 4) pose of the camera in a drifting frame at the next stamp, or None.
+        last: the last accepted pose, None when there is none.
         traveled_m: way since the start or the last jump of the clock.
     """
 
@@ -47,63 +53,69 @@ class MotionModel:
         """Forget everything, after a clock jump."""
         self.last: StampedPose | None = None
         self._left: StampedPose | None = None
-        self.odometry: Float64Array | None = None
+        self._T_odom_cam: Float64Array | None = None
+        self._T_odom_cam_then: Float64Array | None = None
         self.traveled_m = 0.0
-        self._odometry_then: Float64Array | None = None
         self._velocity_6 = np.zeros(6)
 
+    def observe_odometry(self, T_odom_cam: Float64Array | None) -> None:
+        """Take the pose (4, 4) of the camera in a drifting frame at the next stamp, or None."""
+        self._T_odom_cam = T_odom_cam
+
     @property
-    def segment(self) -> int:
-        """Segment of the map that the last pose is in; 0 without one."""
-        return 0 if self.last is None else segment_of(self.last[1])
+    def submap(self) -> int:
+        """Submap that the last pose is in; the map itself without one."""
+        return MAIN_SUBMAP if self.last is None else self.last.pose.submap
 
     def age_s(self, stamp_ns: int) -> float:
         """Time since the last pose, infinite without one."""
-        return math.inf if self.last is None else (stamp_ns - self.last[0]) * 1e-9
+        return math.inf if self.last is None else (stamp_ns - self.last.stamp_ns) * 1e-9
 
     def until(self, stamp_ns: int) -> Motion | None:
         """Return what tells the velocity at a stamp, None when the last pose is too old."""
-        if self.last is None or not 0 < stamp_ns - self.last[0] <= _LONGEST_PREDICTION_NS:
+        if self.last is None or not 0 < stamp_ns - self.last.stamp_ns <= _LONGEST_PREDICTION_NS:
             return None
-        return Motion(self.last[1], (stamp_ns - self.last[0]) * 1e-9)
+        return Motion(self.last.pose.T_map_cam, (stamp_ns - self.last.stamp_ns) * 1e-9)
 
-    def predict(self, stamp_ns: int) -> Float64Array | None:
-        """Return the pose (4, 4) at a stamp; None when the last is too old."""
-        if self.last is None or stamp_ns - self.last[0] > _LONGEST_PREDICTION_NS:
+    def predict(self, stamp_ns: int) -> SubmapPose | None:
+        """Return the pose at a stamp; None when the last is too old."""
+        if self.last is None or stamp_ns - self.last.stamp_ns > _LONGEST_PREDICTION_NS:
             return None
+        last = self.last.pose
         if not self._constant_velocity:
-            return self.last[1]
-        if self.odometry is not None and self._odometry_then is not None:
-            return self.last[1] @ invert_pose(self._odometry_then) @ self.odometry
-        return self.last[1] @ exp_se3(self._velocity_6 * (stamp_ns - self.last[0]) * 1e-9)
+            return last
+        if self._T_odom_cam is not None and self._T_odom_cam_then is not None:
+            step = invert_pose(self._T_odom_cam_then) @ self._T_odom_cam
+        else:
+            step = exp_se3(self._velocity_6 * (stamp_ns - self.last.stamp_ns) * 1e-9)
+        return SubmapPose(last.T_map_cam @ step, submap=last.submap)
 
-    def moved(self, stamp_ns: int, T_map_cam: Float64Array, corrected: bool = False) -> None:
+    def moved(self, stamp_ns: int, pose: SubmapPose, corrected: bool = False) -> None:
         """Take an accepted pose; `corrected`: tracking had been wrong, and this is no motion."""
         motion = self.until(stamp_ns)
         if motion is None:
             self._velocity_6 = np.zeros(6)
         elif not corrected:
-            self._velocity_6 = motion.twist_6(T_map_cam)
+            self._velocity_6 = motion.twist_6(pose.T_map_cam)
             self.traveled_m += float(np.linalg.norm(self._velocity_6[:3])) * motion.elapsed_s
-        self.last = (stamp_ns, T_map_cam)
-        self._odometry_then = self.odometry
+        self.last = StampedPose(stamp_ns, SubmapPose(pose.T_map_cam, submap=pose.submap))
+        self._T_odom_cam_then = self._T_odom_cam
 
     def lose(self) -> None:
         """Note that the camera is lost: of its last pose only `nearby` still tells."""
         self._left, self.last = self.last, None
 
-    def nearby(self, stamp_ns: int) -> Float64Array | None:
-        """Where (4, 4) the camera was seen last, while it may still be near there."""
+    def nearby(self, stamp_ns: int) -> SubmapPose | None:
+        """Where the camera was seen last, while it may still be near there."""
         seen = self.last or self._left
-        if seen is None or not 0 < stamp_ns - seen[0] <= _NEARBY_NS:
+        if seen is None or not 0 < stamp_ns - seen.stamp_ns <= _NEARBY_NS:
             return None
-        return seen[1]
+        return seen.pose
 
-    def correct(self, motions: dict[int, Float64Array]) -> None:
-        """Follow a correction of the map, by segment as `LocalMap.correct`; the velocity stays."""
+    def correct(self, motions: SubmapMotions) -> None:
+        """Follow a correction of the map; the velocity, in the camera's frame, stays."""
         self.last, self._left = _corrected(self.last, motions), _corrected(self._left, motions)
 
 
-def _corrected(seen: StampedPose | None, motions: dict[int, Float64Array]) -> StampedPose | None:
-    return None if seen is None else (
-        seen[0], motions.get(segment_of(seen[1]), np.eye(4)) @ seen[1])
+def _corrected(seen: StampedPose | None, motions: SubmapMotions) -> StampedPose | None:
+    return None if seen is None else replace(seen, pose=corrected(seen.pose, motions))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..config.sections import SensorConfig
 from ..data.camera import Camera
-from ..data.poses import RefinedPose
+from ..data.poses import AlignedPose
 from ..geometry.arrays import Float64Array
 from ..geometry.se3 import cross_matrices, exp_se3, invert_pose, pose_errors_in_map
 from .residuals import NEAREST_M, Linearized, Sightings, TrackResiduals, normal_equations
@@ -38,7 +38,7 @@ _NORMAL_MAD = 1.4826  # standard deviation over the median absolute deviation of
 def optimize_pose(
     T_map_cam: Float64Array, seen: Sightings, camera: Camera, sensor: SensorConfig,
     min_inliers: int, still_n2: Callable[[Float64Array], Float64Array] | None = None,
-) -> tuple[RefinedPose, npt.NDArray[np.bool_], Linearized] | None:
+) -> tuple[AlignedPose, npt.NDArray[np.bool_], Linearized] | None:
     """Gauss-Newton on reprojection and depth residuals with a Cauchy kernel.
 
     Args:
@@ -86,7 +86,7 @@ def optimize_pose(
         return None
     pose = invert_pose(T_cam_map)
     covariance = map_covariance(H, pose)
-    return RefinedPose(pose, covariance, int(agrees.sum()), len(agrees)), agrees, at
+    return AlignedPose(pose, covariance, int(agrees.sum()), len(agrees)), agrees, at
 
 
 def image_spread(chi2_n: Float64Array) -> float:
@@ -115,7 +115,7 @@ def depth_weight(r_n: Float64Array, w_image_n: Float64Array, spread: float) -> F
     return np.asarray(w_image_n / (spread**2 + np.square(r_n) / 4.0))
 
 
-def carried(covariance_66: Float64Array, arm_3: Float64Array) -> Float64Array:
+def transport_covariance(covariance_66: Float64Array, arm_3: Float64Array) -> Float64Array:
     """Covariance (6, 6) of a pose that is rigidly joined to one `arm_3` meters before it.
 
     Both in map axes; a rotation error of the one moves the other across the arm.
@@ -125,7 +125,7 @@ def carried(covariance_66: Float64Array, arm_3: Float64Array) -> Float64Array:
     return np.asarray(J @ covariance_66 @ J.T)
 
 
-def surprised(
+def inflate_by_innovation(
     covariance_66: Float64Array, T_before: Float64Array, T_after: Float64Array
 ) -> Float64Array:
     """Covariance (6, 6) of a pose that an adjustment moved, in map axes.

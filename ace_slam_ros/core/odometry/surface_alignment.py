@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..config.sections import SensorConfig
 from ..data.camera import Camera
 from ..data.depth_sampling import cell_depth
-from ..data.poses import RefinedPose
+from ..data.poses import AlignedPose
 from ..geometry.arrays import Float32Array, Float64Array
 from ..geometry.se3 import cross_matrices, exp_se3, invert_pose, transform_points
 from .pose_optimization import image_spread, map_covariance
@@ -93,7 +93,7 @@ def _normals(points_hw3: Float64Array) -> Float64Array:
 def align_surface(
     T_map_cam: Float64Array, frame: Surface, reference: Surface, T_map_reference: Float64Array,
     seen: Sightings, camera: Camera, sensor: SensorConfig,
-) -> RefinedPose | None:
+) -> AlignedPose | None:
     """Solve a pose from surfaces, and from the few tracks there are.
 
     Args:
@@ -138,7 +138,7 @@ def align_surface(
     if (np.linalg.eigvalsh(covariance_66[:3, :3])[-1] > _LARGEST_SIGMA_M**2
             or np.linalg.eigvalsh(covariance_66[3:, 3:])[-1] > _LARGEST_SIGMA_RAD**2):
         return None
-    return RefinedPose(pose, covariance_66, agreeing, int(found.both.sum()))
+    return AlignedPose(pose, covariance_66, agreeing, int(found.both.sum()))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Work that is done part by part, so that something else can be done between."""
+"""Work that is done step by step, so that something else can be done between."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 #: Pauses at each `yield`; returns the result.
-Parts = Generator[None, None, Result]
+Steps = Generator[None, None, Result]
 
 
-def at_once(parts: Parts[Result]) -> Result:
+def at_once(steps: Steps[Result]) -> Result:
     """Do all that is left; return the result."""
     while True:
         try:
-            next(parts)
+            next(steps)
         except StopIteration as end:
             result: Result = end.value
             return result
 
 
-class InParts(Generic[Result]):
+class SteppedTask(Generic[Result]):
     """Work that has begun.
 
     Attributes:
-        result: None before the last part is done.
-        begun: whether the first part is done.
+        result: None before the last step is done.
+        begun: whether the first step is done.
     """
 
-    def __init__(self, parts: Parts[Result]) -> None:
-        self._parts = parts
+    def __init__(self, steps: Steps[Result]) -> None:
+        self._steps = steps
         self.result: Result | None = None
         self.begun = False
 
     def step(self) -> None:
-        """Do the next part."""
+        """Do the next step."""
         self.begun = True
         try:
-            next(self._parts)
+            next(self._steps)
         except StopIteration as end:
             self.result = end.value

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..config.sections import SlamConfig
 from ..data.features import Features
 from ..data.frame import Frame
 from ..data.keyframe import Keyframe
+from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
 from ..geometry.arrays import Float64Array
-from ..geometry.se3 import invert_pose
+from ..geometry.se3 import invert_pose, pose_error
+from ..odometry.corners import contrast
+from ..odometry.frame_alignment import FrameAligner
+from ..odometry.local_keyframe import LocalKeyframe
 from ..odometry.local_map import LocalMap
+from ..odometry.local_window import LocalWindow
 from ..odometry.motion_model import Motion
-from .moving_objects import SeenThrough
-from .pose_averaging import Anchor
+from ..odometry.surface_alignment import Surface
+from .moving_objects import MovingObjects
+from .pose_averaging import PoseAveraging
 
 
 @dataclass(frozen=True)
@@ -33,25 +41,34 @@ class KeyframeMaker:
     """
 
     def __init__(
-        self, config: SlamConfig, local: LocalMap, anchor: Anchor, seen_through: SeenThrough
+        self, config: SlamConfig, local: LocalMap, aligner: FrameAligner, window: LocalWindow,
+        averaging: PoseAveraging, moving: MovingObjects,
     ) -> None:
-        self._limits = config.keyframe
-        self._localization = config.ros.mode == "localization"
-        self._local, self._anchor, self._seen_through = local, anchor, seen_through
+        self._config = config
+        self._local, self._aligner, self._window = local, aligner, window
+        self._averaging, self._moving = averaging, moving
         self.next_id = 0
 
-    def wanted(self, frame: Frame, pose: Float64Array) -> bool:
+    def wanted(self, frame: Frame, pose: SubmapPose) -> bool:
         """Whether the view is far enough from every local keyframe, or brings texture.
 
-        Keyframes made while anchoring are not in the map, so that they do not count afterwards.
+        Keyframes made while poses are averaged are not in the map, so that they do not count
+        afterwards.
         """
-        known = self._anchor.first is None and not self._localization
-        return (self._local.is_new_view(pose, self._limits, mapped_only=known)
-                or self._local.brings_texture(frame, pose))
+        known = self._averaging.first is None and not self._config.localization_only
+        return self._is_new_view(pose, known) or self._aligner.brings_texture(frame, pose)
+
+    def _is_new_view(self, pose: SubmapPose, mapped_only: bool) -> bool:
+        nearest = self._local.nearest(pose, 1, mapped_only)
+        if not nearest:
+            return True
+        keyframe, limits = nearest[0][1], self._config.keyframe
+        translation_m, rotation_rad = pose_error(keyframe.T_map_cam, pose.T_map_cam)
+        far_m = limits.translation_m * keyframe.median_depth_m
+        return bool(translation_m >= far_m or rotation_rad >= np.deg2rad(limits.rotation_deg))
 
     def add(
-        self, frame: Frame, pose: Float64Array, covariance_66: Float64Array,
-        motion: Motion | None, placed: bool,
+        self, frame: Frame, pose: AlignedPose | PoseEstimate, motion: Motion | None, placed: bool
     ) -> NewKeyframe | None:
         """Make the frame a local keyframe; return it when it is for the mapper too.
 
@@ -59,31 +76,60 @@ class KeyframeMaker:
         """
         alone = self._local.reference(pose) is None
         reference = self._local.reference(pose, mapped_only=True)
-        identifier = self.next_id
-        if not self._local.add(identifier, frame, pose, covariance_66, motion,
-                               self._seen_through.standing, keep=reference):
+        if not self._add(frame, pose, pose.covariance_66, motion, reference):
             return None
-        self.next_id += 1
+        identifier = self.next_id - 1
         if not placed and alone:
-            self._anchor.start(identifier)
-        if not placed or self._anchor.first is not None:
+            self._averaging.start(identifier)
+        if not placed or self._averaging.first is not None:
             return None
         self._local.mark_mapped(identifier)
         return NewKeyframe(identifier, frame, reference)
 
-    def add_first(
-        self, frame: Frame, pose: Float64Array, covariance_66: Float64Array
-    ) -> NewKeyframe:
-        """Make the frame the first of a map or of a segment of it."""
-        self._local.add(self.next_id, frame, pose, covariance_66)
-        self.next_id += 1
+    def add_first(self, frame: Frame, pose: SubmapPose) -> NewKeyframe:
+        """Make the frame, which `FrameAligner.can_show`, the first of a map or submap."""
+        self._add(frame, pose, np.zeros((6, 6)), None, None)
         return NewKeyframe(self.next_id - 1, frame, None)
 
-    def for_mapper(self, new: NewKeyframe, features: Features) -> Keyframe:
+    def _add(
+        self, frame: Frame, pose: SubmapPose, covariance_66: Float64Array, motion: Motion | None,
+        keep: int | None,
+    ) -> bool:
+        """Make the frame a local keyframe; False when it has too few corners with depth.
+
+        Where there are keyframes already, surfaces may stand in for corners. The window then
+        fits it and its neighbors to each other.
+        """
+        if frame.depth_m is None:
+            return False
+        tracker = self._config.tracker
+        pixels, measured = self._aligner.corners(
+            frame, pose.T_map_cam, self._moving.standing(pose.submap))
+        surface = None
+        if tracker.surfaces:
+            surface = Surface.of(frame.depth_m, frame.camera, self._config.sensor)
+        bare = len(pixels) < tracker.min_tracks
+        if bare and (not len(self._local) or surface is None or not surface.covers_enough):
+            return False
+        twist = np.zeros(6) if motion is None else motion.twist_6(pose.T_map_cam)
+        added = LocalKeyframe(
+            self.next_id, frame.gray, frame.camera, pixels, measured, 1.0 / measured,
+            np.array(pose.T_map_cam), covariance_66, twist,
+            float(np.median(surface.depths_m if bare and surface else measured)),
+            contrast(frame.gray, pixels), surface, pose.submap)
+        self.next_id += 1
+        self._local.add(added, keep)
+        self._window.begin(added, frame)
+        return True
+
+    def for_mapper(self, new: NewKeyframe, features: Features, map_revision: int) -> Keyframe:
         """Return what the mapper gets, placed as the local map knows it now; watch it."""
         self._local.mark_mapped(new.identifier)
-        pose = self._local.pose(new.identifier)
-        reference = None if new.reference is None else (
-            new.reference, invert_pose(self._local.pose(new.reference)) @ pose)
-        return self._seen_through.watch(Keyframe.from_features(
-            new.identifier, new.frame.stamp_ns, pose, features, new.frame.camera, reference))
+        own = self._local[new.identifier]
+        reference = None
+        if new.reference is not None and new.reference in self._local:
+            T_map_ref = self._local[new.reference].T_map_cam
+            reference = (new.reference, invert_pose(T_map_ref) @ own.T_map_cam)
+        return self._moving.watch(Keyframe.from_features(
+            new.identifier, new.frame.stamp_ns, own.T_map_cam, features, new.frame.camera,
+            reference, own.submap, map_revision))

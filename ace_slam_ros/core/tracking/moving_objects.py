@@ -1,8 +1,8 @@
-"""What other views saw through: points that stand where there was air belong to movers.
+"""Moving objects: points of keyframes that stand where other views saw nothing, or that move.
 
 No class of things is known: a person, a chair being moved and a door are alike. A new keyframe is
 held against the views before it, and then watched for as long: somebody who walks away is known
-as a mover only afterwards, and then the keyframe is revised. So it is when its corners move where
+as moving only afterwards, and then the keyframe is pruned. So it is when its corners move where
 nothing farther was ever seen. Other points stay; the robust solvers take care of them.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -20,9 +20,12 @@ from ..config.sections import SensorConfig
 from ..data.camera import Camera
 from ..data.frame import Frame
 from ..data.keyframe import Keyframe
+from ..data.poses import SubmapPose
+from ..data.submaps import SubmapMotions, corrected
 from ..geometry.arrays import Float32Array, Float64Array
 from ..geometry.se3 import invert_pose, transform_points
 from ..odometry.corners import CornerMotion
+from ..odometry.frame_alignment import Standing
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -40,9 +43,9 @@ _FARTHER_SHARE, _FARTHER_SIGMAS = 0.02, 5.0
 _LEAST_THROUGH = 0.2
 #: A view that sees through more of a keyframe has a wrong pose.
 _MOST_SHARE = 0.5
-#: A revision says at least so much, and a keyframe gets one a second at most: it costs the
+#: What is pruned is at least so much, and a keyframe gets one a second at most: it costs the
 #: mapper as much as a keyframe.
-_LEAST_NEWS, _REVISION_INTERVAL_NS = 4, 1_000_000_000
+_LEAST_NEWS, _PRUNING_INTERVAL_NS = 4, 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,14 @@ class _View:
     """Nearest depth (h, w) around every fourth pixel, 0 where any of it is unknown."""
 
     stamp_ns: int
-    T_cam_map: Float64Array
+    pose: SubmapPose
     nearest_hw: Float32Array
     camera: Camera
 
 
 @dataclass
 class _Watched:
-    """A keyframe as the mapper has it, and its map points (N, 3).
+    """A keyframe as the mapper has it, its map points (N, 3), and the submap they are in.
 
     `through_N` and `there_N` count the views that saw something farther where a point is, and
     those that saw something there.
@@ -65,6 +68,7 @@ class _Watched:
 
     keyframe: Keyframe
     points_map_N3: Float64Array
+    submap: int
     through_N: Int32Array
     there_N: Int32Array
     told_ns: int
@@ -81,7 +85,7 @@ class _Watched:
         self.through_N, self.there_N = self.through_N[which_N], self.there_N[which_N]
 
 
-class SeenThrough:
+class MovingObjects:
     """Depth of recent frames, coarse, against which the points of keyframes are held."""
 
     def __init__(self, sensor: SensorConfig) -> None:
@@ -94,16 +98,17 @@ class SeenThrough:
         self._views.clear()
         self._watched.clear()
 
-    def move(self, T_44: Float64Array) -> None:
-        """Follow a correction of the map: T_map_cam of the recent frames becomes T_44 @ it."""
-        back = invert_pose(T_44)
-        moved = [_View(v.stamp_ns, v.T_cam_map @ back, v.nearest_hw, v.camera)
-                 for v in self._views]
-        self._views = deque(moved, maxlen=_VIEWS)
+    def correct(self, motions: SubmapMotions) -> None:
+        """Follow a correction of the map."""
+        self._views = deque(
+            (replace(v, pose=corrected(v.pose, motions)) for v in self._views), maxlen=_VIEWS)
         for watched in self._watched:
-            watched.points_map_N3 = transform_points(T_44, watched.points_map_N3)
+            motion = motions.get(watched.submap)
+            if motion is not None:
+                watched.points_map_N3 = transform_points(motion.T_44, watched.points_map_N3)
+                watched.submap = motion.submap
 
-    def add(self, frame: Frame, T_map_cam: Float64Array) -> bool:
+    def add(self, frame: Frame, pose: SubmapPose) -> bool:
         """Remember a frame, unless the last one is too recent, and test keyframes against it.
 
         Returns:
@@ -115,29 +120,32 @@ class SeenThrough:
         sampled = np.ascontiguousarray(frame.depth_m[_STEP_PX // 2::_STEP_PX,
                                                      _STEP_PX // 2::_STEP_PX])
         nearest = np.asarray(cv2.erode(sampled, np.ones((3, 3), np.uint8)), np.float32)
-        view = _View(frame.stamp_ns, invert_pose(T_map_cam), nearest, frame.camera)
+        view = _View(frame.stamp_ns, SubmapPose(pose.T_map_cam, submap=pose.submap), nearest,
+                     frame.camera)
         self._views.append(view)
         for watched in self._watched:
-            if abs(frame.stamp_ns - watched.keyframe.stamp_ns) <= _WATCHED_NS:
+            if (watched.submap == pose.submap
+                    and abs(frame.stamp_ns - watched.keyframe.stamp_ns) <= _WATCHED_NS):
                 self._count(view, watched.points_map_N3, watched.through_N, watched.there_N)
         return True
 
-    def standing(self, points_map_N3: Float64Array) -> npt.NDArray[np.bool_]:
-        """Return the points (N, 3) that no view so far speaks against."""
-        return _stands(*self._counts(points_map_N3))
+    def standing(self, submap: int) -> Standing:
+        """Return what tells the points (N, 3) of a submap that no view so far speaks against."""
+        return lambda points_map_N3: _stands(*self._counts(points_map_N3, submap))
 
     def watch(self, keyframe: Keyframe) -> Keyframe:
         """Return a new keyframe without the features that earlier views speak against; watch it.
 
-        Later views speak in `revision`.
+        Later views speak in `pruned`.
         """
         points = transform_points(keyframe.T_map_cam, keyframe.points_cam_N3.astype(np.float64))
-        watched = _Watched(keyframe, points, *self._counts(points), keyframe.stamp_ns)
+        watched = _Watched(keyframe, points, keyframe.submap,
+                           *self._counts(points, keyframe.submap), keyframe.stamp_ns)
         watched.pick(watched.stands_N)
         self._watched.append(watched)
         return watched.keyframe
 
-    def revision(
+    def pruned(
         self, now_ns: int, corner_motion: Callable[[int], CornerMotion | None] | None = None
     ) -> Keyframe | None:
         """Return a watched keyframe with fewer features than it had, if one is due.
@@ -150,7 +158,7 @@ class SeenThrough:
             over = not 0 <= now_ns - watched.keyframe.stamp_ns <= _WATCHED_NS
             if over:
                 self._watched.remove(watched)
-            if not over and now_ns - watched.told_ns < _REVISION_INTERVAL_NS:
+            if not over and now_ns - watched.told_ns < _PRUNING_INTERVAL_NS:
                 continue
             watched.told_ns = now_ns
             stands_N = watched.stands_N
@@ -162,11 +170,13 @@ class SeenThrough:
                 return watched.keyframe
         return None
 
-    def _counts(self, points_map_N3: Float64Array) -> tuple[Int32Array, Int32Array]:
+    def _counts(
+        self, points_map_N3: Float64Array, submap: int
+    ) -> tuple[Int32Array, Int32Array]:
         """Count the views (N,) that see through points, and those that see something there."""
         through_N = np.zeros(len(points_map_N3), np.int32)
         there_N = np.zeros(len(points_map_N3), np.int32)
-        for view in self._views:
+        for view in (v for v in self._views if v.pose.submap == submap):
             self._count(view, points_map_N3, through_N, there_N)
         return through_N, there_N
 
@@ -174,7 +184,7 @@ class SeenThrough:
         self, view: _View, points_map_N3: Float64Array, through_N: Int32Array, there_N: Int32Array
     ) -> None:
         """Count what a view says of points, unless it contradicts too many to be right."""
-        in_cam = transform_points(view.T_cam_map, points_map_N3)
+        in_cam = transform_points(invert_pose(view.pose.T_map_cam), points_map_N3)
         z = in_cam[:, 2]
         ahead = np.flatnonzero(z > self._sensor.min_depth_m)
         cell = np.floor(view.camera.project(in_cam[ahead]) / _STEP_PX).astype(np.int64)

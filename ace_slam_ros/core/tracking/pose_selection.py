@@ -1,26 +1,94 @@
-"""When a scene-coordinate pose is believed: against a tracked one, and by a lost camera."""
+"""Which pose is believed: the one tracked by images, or the one from scene coordinates.
+
+Pure functions of what both say; `Recovery` adds up the looks of a lost camera.
+"""
 
 from __future__ import annotations
 
+import enum
+import math
+
 from ..config.sections import TrackerConfig
-from ..data.poses import PoseEstimate, RefinedPose
-from ..geometry.arrays import Float64Array
+from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
 from ..geometry.se3 import pose_error
 
 #: Drift of a tracked camera, as a share of its way; a few times what tracking shows.
 _DRIFT_SHARE = 0.05
 
 
+class Verdict(enum.Enum):
+    """What is to be done to find the pose of a frame."""
+
+    KEEP = "the pose aligned from the prediction is right"
+    SEARCH = "nothing is known: search around where the camera should be, or was last"
+    VERIFY = "the camera was lost: hold the scene-coordinate pose against keyframes there"
+    REPLACE = "align from the scene-coordinate pose"
+    COMPARE = "align from the scene-coordinate pose as well, and take the better one"
+
+
+def judge(
+    raw: PoseEstimate | None, aligned: AlignedPose | None, predicted: SubmapPose | None,
+    limits: TrackerConfig, traveled_m: float, *, was_lost: bool,
+) -> Verdict:
+    """Tell how the pose of a frame is found.
+
+    Args:
+        raw: from scene coordinates; None when they gave none, or were not asked.
+        aligned: by image tracks from the prediction; None when too few agree.
+        predicted: where the camera should be; None when that is not known.
+        limits: thresholds.
+        traveled_m: way since the start, by which a tracked camera may have drifted.
+        was_lost: the last pose is too old to go by.
+    """
+    if raw is None:
+        return Verdict.SEARCH if aligned is None else Verdict.KEEP
+    if aligned is None:
+        if was_lost:
+            return Verdict.VERIFY
+        if predicted is not None and not reachable(raw, predicted, limits, traveled_m):
+            return Verdict.SEARCH
+        return Verdict.REPLACE
+    if overrides(raw, aligned, limits, traveled_m):
+        return Verdict.REPLACE
+    # after a jerk, tracks may agree by chance
+    return Verdict.KEEP if aligned.held_well else Verdict.COMPARE
+
+
 def reachable(
-    raw: PoseEstimate, predicted: Float64Array, tracker: TrackerConfig, traveled_m: float
+    raw: PoseEstimate, predicted: SubmapPose, limits: TrackerConfig, traveled_m: float
 ) -> bool:
     """Tell whether a camera just tracked can be where scene coordinates say.
 
     Farther from the prediction than `tracker.override_m` and its drift, they see another place
     that looks the same: a camera that was carried there is lost for a moment first.
     """
-    gap_m = pose_error(predicted, raw.T_map_cam)[0]
-    return gap_m < _explained_m(tracker, traveled_m)
+    return _gap_m(predicted, raw) < _explained_m(limits, traveled_m)
+
+
+def overrides(
+    raw: PoseEstimate, aligned: AlignedPose, limits: TrackerConfig, traveled_m: float
+) -> bool:
+    """Tell whether a sure scene-coordinate pose is to be believed instead of the aligned one.
+
+    They must disagree by more than `tracker.override_m`. A camera that image tracks hold well
+    cannot be farther off than it drifted on its way: what the head says beyond that comes from
+    another place that looks the same, such as the next of many equal doors.
+    """
+    gap_m = _gap_m(aligned, raw)
+    if gap_m <= limits.override_m or raw.inlier_ratio <= limits.override_ratio:
+        return False
+    return not aligned.held_well or gap_m < _explained_m(limits, traveled_m)
+
+
+def _gap_m(one: SubmapPose, other: SubmapPose) -> float:
+    """Distance of two poses; infinite between submaps, whose places are not known."""
+    return math.inf if one.submap != other.submap else pose_error(
+        one.T_map_cam, other.T_map_cam)[0]
+
+
+def _explained_m(limits: TrackerConfig, traveled_m: float) -> float:
+    """How far scene coordinates may be from a tracked camera that drifted on its way."""
+    return limits.override_m + _DRIFT_SHARE * traveled_m
 
 
 class Recovery:
@@ -31,15 +99,15 @@ class Recovery:
     Looks of successive frames therefore count together, each half as much as the next one.
     """
 
-    def __init__(self, tracker: TrackerConfig) -> None:
-        self._tracker = tracker
+    def __init__(self, limits: TrackerConfig) -> None:
+        self._limits = limits
         self.clear()
 
     def clear(self) -> None:
         """Forget earlier looks."""
         self._agreed, self._followed = 0.0, 0.0
 
-    def found(self, raw: PoseEstimate, refined: RefinedPose | None, followed: int) -> bool:
+    def found(self, raw: PoseEstimate, aligned: AlignedPose | None, followed: int) -> bool:
         """Tell whether a lost camera is where a look of the head says.
 
         Tracks prove a pose that few scene coordinates support. They disprove one that is not
@@ -48,33 +116,13 @@ class Recovery:
 
         Args:
             raw: the scene-coordinate pose.
-            refined: refined from it, None where too few tracks agree.
+            aligned: from it, by image tracks; None where too few agree.
             followed: tracks in all, agreeing or not.
         """
-        self._agreed = 0.5 * self._agreed + (0 if refined is None else refined.inliers)
+        self._agreed = 0.5 * self._agreed + (0 if aligned is None else aligned.inliers)
         self._followed = 0.5 * self._followed + followed
-        limits = self._tracker
-        comparable = refined is not None or self._followed >= 2 * limits.min_tracks
+        limits = self._limits
+        comparable = aligned is not None or self._followed >= 2 * limits.min_tracks
         if not comparable or self._agreed > 0.5 * self._followed:
             return True
         return raw.inlier_ratio >= limits.override_ratio and followed < limits.track_points
-
-
-def overrides(
-    raw: PoseEstimate, refined: RefinedPose, tracker: TrackerConfig, traveled_m: float
-) -> bool:
-    """Tell whether a sure scene-coordinate pose is to be believed instead of the refined one.
-
-    They must disagree by more than `tracker.override_m`. A camera that image tracks hold well
-    cannot be farther off than it drifted on its way: what the head says beyond that comes from
-    another place that looks the same, such as the next of many equal doors.
-    """
-    gap_m = pose_error(refined.T_map_cam, raw.T_map_cam)[0]
-    if gap_m <= tracker.override_m or raw.inlier_ratio <= tracker.override_ratio:
-        return False
-    return not refined.held_well or gap_m < _explained_m(tracker, traveled_m)
-
-
-def _explained_m(tracker: TrackerConfig, traveled_m: float) -> float:
-    """How far scene coordinates may be from a tracked camera that drifted on its way."""
-    return tracker.override_m + _DRIFT_SHARE * traveled_m

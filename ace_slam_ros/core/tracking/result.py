@@ -1,16 +1,17 @@
-"""What became of one frame in the tracker: state, pose, times."""
+"""What goes into the tracker beside a frame, and what became of the frame: state, pose, times."""
 
 from __future__ import annotations
 
 import enum
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..data.features import Features
 from ..data.keyframe import Keyframe
 from ..data.poses import PoseEstimate
-from ..data.submaps import segment_of
+from ..data.submaps import MAIN_SUBMAP
 from ..geometry.arrays import Float64Array
+from .scheduler import Stage
 
 
 class TrackerState(enum.IntEnum):
@@ -22,24 +23,43 @@ class TrackerState(enum.IntEnum):
 
 
 @dataclass(frozen=True)
+class TrackingHints:
+    """What others know of the camera at a frame's stamp.
+
+    Attributes:
+        T_map_cam_prior: (4, 4) guess of the pose, from an operator or a filter.
+        T_odom_cam: (4, 4) pose in a drifting frame; its change since the last pose predicts the
+            motion instead of a constant velocity.
+        T_map_cam_first: (4, 4) pose that the frame gets if it is the first of a map or submap;
+            default: the camera's body frame (x forward, y left, z up) is the origin.
+    """
+
+    T_map_cam_prior: Float64Array | None = None
+    T_odom_cam: Float64Array | None = None
+    T_map_cam_first: Float64Array | None = None
+
+
+@dataclass(frozen=True)
 class TrackResult:
     """What became of one frame.
 
     Attributes:
         stamp_ns: stamp of the frame.
         state: state after the frame.
-        T_map_cam: (4, 4) pose, None when there is none; what it means while `segment` is not 0,
-            see `core.segments`.
+        map_id: name of the map.
+        submap: submap that the pose is in, 0 = the map itself.
+        map_revision: how many corrections of the map the pose follows.
+        T_map_cam: (4, 4) pose in the frame of the submap, None when there is none.
         covariance_66: of the pose, map frame, order x y z then rotation; None without pose.
-        T_map_cam_raw: (4, 4) pose from scene coordinates alone; None when they gave none or the
-            frame was only refined. Live it may be that of an earlier frame, carried on as tracked.
+        T_map_cam_raw: (4, 4) pose in the map from scene coordinates alone; None when they gave
+            none, or one in an unjoined submap. It may be that of an earlier frame, carried on as
+            tracked.
         inlier_ratio: share of features whose scene coordinates agree with the raw pose; of the
-            last relocalized frame when this one was only refined.
+            last localized frame when this one was only aligned.
         inlier_count: their number.
         weights_version: of the head used, 0 = no head yet.
-        keyframe: for the mapper, when the frame became one; live it may be an earlier frame.
-        revision: for the mapper, an earlier keyframe without the features that have proved to be
-            of something that moved.
+        keyframes: for the mapper, in this order: new ones, and earlier ones without the features
+            that have proved to be of something that moved.
         processing_ms: time spent.
         stages_ms: time by stage.
         reason: one sentence when there is no pose in the map, else empty.
@@ -47,32 +67,59 @@ class TrackResult:
 
     stamp_ns: int
     state: TrackerState
+    map_id: str
+    submap: int
+    map_revision: int
     T_map_cam: Float64Array | None
     covariance_66: Float64Array | None
     T_map_cam_raw: Float64Array | None
     inlier_ratio: float
     inlier_count: int
     weights_version: int
-    keyframe: Keyframe | None
-    revision: Keyframe | None
     processing_ms: float
     stages_ms: dict[str, float]
     reason: str
-
-    @property
-    def segment(self) -> int:
-        """Unjoined segment that the pose is in; 0 = the map itself, or no pose."""
-        return 0 if self.T_map_cam is None else segment_of(self.T_map_cam)
+    keyframes: tuple[Keyframe, ...] = ()
 
     @property
     def has_map_pose(self) -> bool:
         """Whether there is a pose, and its place in the map is known."""
-        return self.T_map_cam is not None and self.segment == 0
+        return self.T_map_cam is not None and self.submap == MAIN_SUBMAP
 
-    @property
-    def for_mapper(self) -> list[Keyframe]:
-        """What the mapper gets of this frame, in this order."""
-        return [k for k in (self.keyframe, self.revision) if k is not None]
+    def with_work(self, work: WorkResult) -> TrackResult:
+        """Return the result with what the work after tracking found out."""
+        return replace(
+            self, keyframes=work.keyframes, inlier_ratio=work.inlier_ratio,
+            inlier_count=work.inlier_count, T_map_cam_raw=(
+                self.T_map_cam_raw if work.raw is None else in_map(work.raw)),
+            processing_ms=self.processing_ms + work.processing_ms,
+            stages_ms={name: self.stages_ms.get(name, 0.0) + work.stages_ms.get(name, 0.0)
+                       for name in (*self.stages_ms, *work.stages_ms)})
+
+
+@dataclass(frozen=True)
+class WorkResult:
+    """What the work after tracking a frame found out.
+
+    Attributes:
+        keyframes: for the mapper, see `TrackResult`.
+        raw: pose of the tracked camera from scene coordinates, if the head looked in this work.
+        inlier_ratio, inlier_count: see `TrackResult`.
+        processing_ms: time spent.
+        stages_ms: time by stage.
+    """
+
+    keyframes: tuple[Keyframe, ...]
+    raw: PoseEstimate | None
+    inlier_ratio: float
+    inlier_count: int
+    processing_ms: float
+    stages_ms: dict[str, float]
+
+
+def in_map(raw: PoseEstimate | None) -> Float64Array | None:
+    """Return T_map_cam (4, 4) of a pose whose place in the map is known."""
+    return raw.T_map_cam if raw is not None and raw.submap == MAIN_SUBMAP else None
 
 
 @dataclass
@@ -88,11 +135,11 @@ class StageClock:
         """Time since the start."""
         return (time.perf_counter() - self.start) * 1e3
 
-    def lap(self, name: str) -> float:
+    def lap(self, stage: Stage) -> float:
         """Add the time since the last lap to a stage and return it, in milliseconds."""
         now = time.perf_counter()
         elapsed_ms = (now - (self._last or self.start)) * 1e3
-        self.stages_ms[name] = self.stages_ms.get(name, 0.0) + elapsed_ms
+        self.stages_ms[stage.value] = self.stages_ms.get(stage.value, 0.0) + elapsed_ms
         self._last = now
         return elapsed_ms
 

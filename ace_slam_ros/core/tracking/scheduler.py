@@ -1,159 +1,141 @@
-"""What a live tracker does besides following the camera: in steps, when there is time for them."""
+"""When a tracker does what its poses can wait for, so that it keeps to its time per frame.
+
+Only decisions are here, made from measured times; `local_mapping.py` does the work.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import enum
+import math
+import time
+from collections.abc import Callable
 
-from ..config.sections import TrackerConfig
-from ..data.features import Features
-from ..data.frame import Frame
-from ..data.keyframe import Keyframe
-from ..data.poses import PoseEstimate, RefinedPose
-from ..geometry.arrays import Float64Array
-from ..geometry.se3 import invert_pose
-from ..localization.localizer import Localizer
-from ..odometry.local_map import LocalMap
-from ..odometry.motion_model import Motion, MotionModel
-from ..runtime.steps import InParts
-from .frame_budget import LONGEST_WAIT, FrameBudget
-from .keyframing import KeyframeMaker, NewKeyframe
-from .pose_averaging import Anchor
-from .pose_selection import overrides
-from .result import StageClock
-
-#: Frames that the next part of a description waits at most: the next keyframe waits for its end.
-_BETWEEN_PARTS = 1
+#: Frames without a look of the head at most: half a second.
+_LONGEST_INTERVAL = 15
+#: Frames that a step waits for its time at most: a sixth of a second.
+LONGEST_WAIT = 5
+#: Debt, in frames' budgets, that is also paid by aligning less: what the head and a keyframe cost
+#: is paid back before it comes to that, unless the machine is too slow for it.
+_LARGEST_DEBT = 5
+_LEAST_SHARE = 0.25
+#: Weight of the newest measurement of a stage; some ten frames count.
+_GAIN = 0.15
 
 
-@dataclass
-class _Look:
-    """A frame of known pose that waits to be described, and to be localized if that `is_due`.
+class Stage(enum.Enum):
+    """A stage of the work on a frame; the value is its name in summaries and diagnostics."""
 
-    `keyframe` is what the mapper is to get of it, None when it is no keyframe.
-    """
-
-    frame: Frame
-    refined: RefinedPose
-    is_due: bool
-    keyframe: NewKeyframe | None
-    description: InParts[Features]
-
-    @property
-    def features(self) -> Features | None:
-        """What the head can tell places by, once it is known."""
-        return self.description.result
-
-    @property
-    def owes_keyframe(self) -> bool:
-        """Whether the mapper waits for the description."""
-        return self.keyframe is not None and self.features is None
-
-    def carry(self, raw: PoseEstimate, T_map_cam: Float64Array) -> PoseEstimate:
-        """Carry what scene coordinates say of the frame on to a later one, as tracked."""
-        since = invert_pose(self.refined.T_map_cam) @ T_map_cam
-        return replace(raw, T_map_cam=raw.T_map_cam @ since)
+    ALIGN = "align"
+    SURFACES = "surfaces"
+    ENCODE = "encode"
+    LOCALIZE = "localize"
+    KEYFRAME = "keyframe"
+    LINK = "link"
+    ADJUST = "adjust"
 
 
-class LateWork:
-    """Makes keyframes, has the head look at frames and adjusts the window of local keyframes.
+class Scheduler:
+    """Spreads the work after tracking over frames.
 
-    One frame at a time is looked at. The description of a keyframe serves the head as well when
-    its look at a frame is due. The window has the time that is left when no frame is looked at.
+    Time spent beyond the budget becomes a debt that cheaper frames pay back; the head looks at a
+    frame when there is no debt, and at least twice a second at 30 Hz. A debt that this leaves
+    growing is paid by aligning with one keyframe instead of two.
 
-    Attributes:
-        doubts: the head's last look says that the camera is elsewhere.
+    A step that would end past the frame's deadline waits for a later frame, five frames at most.
+    When the look of the head itself would pass it, it gets a share of the features.
+
+    Without a deadline everything is done at once and nothing is counted as debt, so that results
+    do not depend on the speed of the machine.
+
+    Args:
+        budget_ms: mean time per frame.
+        clock: seconds, as deadlines are given.
     """
 
     def __init__(
-        self, config: TrackerConfig, budget: FrameBudget, local: LocalMap,
-        keyframes: KeyframeMaker, localizer: Localizer, anchor: Anchor, model: MotionModel,
+        self, budget_ms: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._config, self._budget, self._local = config, budget, local
-        self._keyframes, self._localizer = keyframes, localizer
-        self._anchor, self._model = anchor, model
+        self._budget_ms, self._clock = budget_ms, clock
         self.clear()
 
     def clear(self) -> None:
-        """Drop what waits."""
-        self._look: _Look | None = None
-        self.doubts = False
+        """Forget debts and measurements, after a reset or a pause."""
+        self._deadline_s = math.inf
+        self._debt_ms = 0.0
+        self._since_look = 0
+        self._stages_ms: dict[Stage, float] = {}
+        self._waits: dict[Stage, int] = {}
+        self._look_share = self._used_share = self._thorough_share = 1.0
+        self._mean_wait = 0.0
 
-    def move(self, T_44: Float64Array) -> None:
-        """Follow a correction of the map: T_map_cam becomes T_44 @ T_map_cam."""
-        if self._look is not None:
-            refined = self._look.refined
-            self._look.refined = replace(refined, T_map_cam=T_44 @ refined.T_map_cam)
+    @property
+    def gave_up(self) -> dict[str, float]:
+        """What time allowed.
 
-    def work(
-        self, frame: Frame, refined: RefinedPose, motion: Motion | None, clock: StageClock
-    ) -> tuple[PoseEstimate | None, Keyframe | None]:
-        """Do what fits into the time of a frame whose pose is known.
-
-        Returns:
-            What scene coordinates say of the camera, and a keyframe for the mapper.
+        Share of recent frames with the head, share of features it saw, how many frames other
+        steps waited, and share of frames aligned with all the keyframes they should be.
         """
-        self.doubts = False
-        if self._budget.head_due(True, looking=self._look is not None):
-            self._look = self._look_at(frame, refined, is_due=True)
-        self._add_keyframe(frame, refined, motion, clock)
-        keyframe = self._describe(clock)
-        raw = self._localize(refined.T_map_cam, clock)
-        while self._look is None and (stage := self._local.next_step) and self._budget.fits(
-                stage, clock.elapsed_ms):
-            self._local.adjust_step()
-            self._budget.took(stage, clock.lap(stage))
-        return raw, keyframe
+        return {"head_share": self._look_share, "feature_share": self._used_share,
+                "waited_frames": self._mean_wait, "thorough_share": self._thorough_share}
 
-    def _add_keyframe(
-        self, frame: Frame, refined: RefinedPose, motion: Motion | None, clock: StageClock
-    ) -> None:
-        """Make the frame a keyframe, once the last one is described and, best, adjusted."""
-        look = self._look
-        if look is not None and look.owes_keyframe or not self._keyframes.wanted(
-                frame, refined.T_map_cam):
-            return
-        if self._budget.fits("keyframe", clock.elapsed_ms, ready=not self._local.next_step):
-            new = self._keyframes.add(
-                frame, refined.T_map_cam, refined.covariance_66, motion, placed=True)
-            self._budget.took("keyframe", clock.lap("keyframe"))
-            if new is not None:
-                due = look is not None and look.is_due
-                self._look = self._look_at(frame, refined, due, new)
+    @property
+    def thorough(self) -> bool:
+        """Whether there is time to align with all the keyframes that a frame should be."""
+        return self._debt_ms <= _LARGEST_DEBT * self._budget_ms
 
-    def _look_at(
-        self, frame: Frame, refined: RefinedPose, is_due: bool, keyframe: NewKeyframe | None = None
-    ) -> _Look:
-        return _Look(frame, refined, is_due, keyframe,
-                     InParts(self._localizer.describe_in_parts(frame)))
+    def begin_work(self, deadline_s: float) -> None:
+        """Start the work on a frame, to end by a time of the clock; infinite = no limit."""
+        self._deadline_s = deadline_s
 
-    def _describe(self, clock: StageClock) -> Keyframe | None:
-        """Describe the frame that is looked at; return what the mapper gets of it."""
-        look = self._look
-        if look is None or look.features is not None:
-            return None
-        while look.features is None:
-            patience = _BETWEEN_PARTS if look.description.begun else LONGEST_WAIT
-            if not self._budget.fits("encode", clock.elapsed_ms, longest_wait=patience):
-                return None
-            look.description.step()
-            self._budget.took("encode", clock.lap("encode"))
-        if not look.is_due:
-            self._look = None
-        return None if look.keyframe is None else self._keyframes.for_mapper(
-            look.keyframe, look.features)
+    def look_due(self) -> bool:
+        """Return whether the head should look at a frame that image tracks hold well."""
+        return (math.isinf(self._deadline_s) or self._debt_ms <= 0.0
+                or self._since_look + 1 >= _LONGEST_INTERVAL)
 
-    def _localize(self, T_map_cam: Float64Array, clock: StageClock) -> PoseEstimate | None:
-        """End the look; return the scene-coordinate pose carried to a camera at `T_map_cam`."""
-        look = self._look
-        if look is None or look.features is None or not self._budget.fits(
-                "localize", clock.elapsed_ms):
-            return None
-        self._look = None
-        features = look.features.share(self._budget.feature_share(clock.elapsed_ms))
-        raw = self._localizer.localize(features, self._model.segment, everywhere=False)
-        self._budget.took("localize", clock.lap("localize"))
-        if raw is None:
-            return None
-        self._anchor.pull(raw, look.refined)
-        self.doubts = overrides(raw, look.refined, self._config, self._model.traveled_m)
-        return look.carry(raw, T_map_cam)
+    def fits(self, stage: Stage, ready: bool = True, longest_wait: int = LONGEST_WAIT) -> bool:
+        """Return whether a step that is to be done can be done on this frame.
+
+        Args:
+            stage: kind of step.
+            ready: False when the step should rather wait for another one.
+            longest_wait: frames that it waits at most.
+        """
+        if math.isinf(self._deadline_s):
+            return True
+        waited = self._waits.get(stage, 0)
+        in_time = self._stages_ms.get(stage, 0.0) <= self._left_ms
+        if not (ready and in_time) and waited < longest_wait:
+            self._waits[stage] = waited + 1
+            return False
+        self._mean_wait += _GAIN * (waited - self._mean_wait)
+        self._waits[stage] = 0
+        return True
+
+    def feature_share(self) -> float:
+        """Return the share of the features that the head can look at in the time left."""
+        whole_ms = self._stages_ms.get(Stage.LOCALIZE, 0.0)
+        self._used_share = 1.0 if whole_ms <= 0.0 or math.isinf(self._deadline_s) else min(
+            max(self._left_ms / whole_ms, _LEAST_SHARE), 1.0)
+        return self._used_share
+
+    def took(self, stage: Stage, spent_ms: float) -> None:
+        """Record the time of a step."""
+        whole_ms = spent_ms / self._used_share if stage is Stage.LOCALIZE else spent_ms
+        known_ms = self._stages_ms.setdefault(stage, whole_ms)
+        self._stages_ms[stage] = known_ms + _GAIN * (whole_ms - known_ms)
+
+    def end_frame(self, elapsed_ms: float, looked: bool) -> None:
+        """Record the time that a frame took in all, and whether the head began to look at it.
+
+        One slow frame is not paid for longer than needed.
+        """
+        self._since_look = 0 if looked else self._since_look + 1
+        self._look_share += _GAIN * (looked - self._look_share)
+        self._thorough_share += _GAIN * (self.thorough - self._thorough_share)
+        if not math.isinf(self._deadline_s):
+            limit = self._budget_ms * _LONGEST_INTERVAL
+            self._debt_ms = min(max(self._debt_ms + elapsed_ms - self._budget_ms, 0.0), limit)
+
+    @property
+    def _left_ms(self) -> float:
+        return (self._deadline_s - self._clock()) * 1e3

@@ -1,139 +1,138 @@
 """The tracker: one frame in, one pose out, and the states INIT, TRACKING, LOST.
 
-Each frame is relocalized from scene coordinates without a prior (ACE-SLAM), then refined against
-local keyframes by image tracks with depth; when the refinement fails the scene-coordinate pose is
-the floor.
+`track` gives the pose: the frame is aligned with local keyframes by image tracks with depth; when
+these do not hold the camera well it is localized from scene coordinates without a prior
+(ACE-SLAM, section 3.3). `work` then does what the pose does not need: it has the head look at
+frames that were only aligned, makes keyframes and adjusts them, as far as time allows.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import uuid
-from collections.abc import Callable
 
 import numpy as np
 
 from ..config.sections import SlamConfig
 from ..data.features import Features
 from ..data.frame import Frame
-from ..data.keyframe import Keyframe
-from ..data.poses import PoseEstimate, RefinedPose
-from ..data.submaps import explain, first_pose
+from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
+from ..data.submaps import MAIN_SUBMAP, explain_submap
 from ..encoders.base import Encoder
-from ..geometry.arrays import Float64Array
+from ..geometry.se3 import T_BODY_OPTICAL
 from ..heads.base import SceneHead
 from ..heads.factory import load_head
-from ..heads.payload import read_info, unpack_poses
 from ..localization.localizer import Localizer
+from ..odometry.corners import CornerMotion
+from ..odometry.frame_alignment import FrameAligner
 from ..odometry.local_map import LocalMap
+from ..odometry.local_window import LocalWindow
 from ..odometry.motion_model import Motion, MotionModel
-from .frame_budget import FrameBudget
 from .keyframing import KeyframeMaker
-from .moving_objects import SeenThrough
+from .local_mapping import LocalMapping, Tracked
+from .moving_objects import MovingObjects
 from .new_submap import UnknownPlace
-from .pose_averaging import Anchor
-from .pose_selection import Recovery, overrides, reachable
-from .result import StageClock, TrackerState, TrackResult, explain_missing
-from .scheduler import LateWork
-
-#: Takes pose (4, 4) T_map_cam and covariance (6, 6) of a frame.
-Answer = Callable[[Float64Array, Float64Array], None]
-
-__all__ = ["TrackResult", "Tracker", "TrackerState"]
+from .pose_averaging import PoseAveraging
+from .pose_selection import Recovery, Verdict, judge
+from .result import (
+    StageClock,
+    TrackerState,
+    TrackingHints,
+    TrackResult,
+    WorkResult,
+    explain_missing,
+    in_map,
+)
+from .scheduler import Scheduler, Stage
 
 log = logging.getLogger(__name__)
 
 _KEYFRAME_ID_MARGIN = 1000
+_NO_HINTS = TrackingHints()
+#: Of the first frame, which defines the map.
+_FIRST_COVARIANCE_66 = np.eye(6) * 1e-6
 
 
 class Tracker:
-    """Estimates the camera pose of successive frames in the map of a head."""
+    """Estimates the camera pose of successive frames in the map of a head.
+
+    Attributes:
+        map_id: name of the map.
+        state: after the last frame.
+        map_revision: how many corrections of the map by the mapper the poses follow.
+    """
 
     def __init__(
-        self, config: SlamConfig, encoder: Encoder, *, T_map_cam_first: Float64Array | None = None,
-        map_id: str | None = None, live: bool = False,
+        self, config: SlamConfig, encoder: Encoder, *, map_id: str | None = None
     ) -> None:
         """Start in INIT.
 
         Args:
             config: all parameters.
             encoder: the frozen encoder.
-            T_map_cam_first: pose given to the first frame of a new map, default identity.
             map_id: name of the map this tracker starts, default random.
-            live: keep to `tracker.frame_budget_ms` by relocalizing only some frames, which makes
-                results depend on the speed of the machine.
         """
         self._config, self._encoder = config, encoder
-        self._T_first = np.eye(4) if T_map_cam_first is None else np.array(T_map_cam_first)
-        self._local = LocalMap(config.tracker, config.sensor)
         self._retired: set[str] = set()
-        self._localization = config.ros.mode == "localization"
-        self._seen_through = SeenThrough(config.sensor)
         self._model = MotionModel(config.tracker.motion_prior)
-        self._anchor = Anchor(config, self._local, self._localization)
+        self._scheduler = Scheduler(config.tracker.frame_budget_ms)
         self._localizer = Localizer(config, encoder)
-        self._keyframes = KeyframeMaker(config, self._local, self._anchor, self._seen_through)
+        self._local = LocalMap()
+        self._aligner = FrameAligner(config.tracker, config.sensor, self._local)
+        self._window = LocalWindow(config.tracker, config.sensor, self._local, self._aligner)
+        self._moving = MovingObjects(config.sensor)
+        self._averaging = PoseAveraging(config, self._local)
+        self._keyframes = KeyframeMaker(
+            config, self._local, self._aligner, self._window, self._averaging, self._moving)
+        self._mapping = LocalMapping(
+            config.tracker, self._scheduler, self._keyframes, self._window, self._localizer,
+            self._averaging, self._model)
         self._recovery = Recovery(config.tracker)
-        self._unknown = UnknownPlace(config)
-        self._budget = FrameBudget(
-            config.tracker.frame_budget_ms if live else 0.0, config.tracker.frame_deadline_ms)
-        self._late = LateWork(config.tracker, self._budget, self._local, self._keyframes,
-                              self._localizer, self._anchor, self._model)
+        self._unknown = UnknownPlace(config, self._aligner)
         self._begin(map_id or uuid.uuid4().hex[:12])
 
     def _begin(self, map_id: str) -> None:
         self.map_id = map_id
         self.state = TrackerState.INIT
+        self.map_revision, self._version = 0, 0
         self._localizer.clear()
-        self._version, self._corrections = 0, 0
         self._keyframes.next_id = 0
-        self._local.clear()
-        self._anchor.clear()
+        self._forget_surroundings()
+
+    def _forget_surroundings(self) -> None:
+        for part in (self._local, self._aligner, self._window, self._averaging):
+            part.clear()
         self.clear_motion()
 
     def clear_motion(self) -> None:
         """Forget velocity and time, after a clock jump; map and state stay."""
-        self._model.clear()
-        self._motion: Motion | None = None
+        for part in (self._model, self._recovery, self._unknown, self._scheduler, self._mapping,
+                     self._moving):
+            part.clear()
         self._last_seen_ns: int | None = None
-        self._prior: Float64Array | None = None
-        self._recovery.clear()
-        self._unknown.clear()
-        self._steady = False
-        self._budget.clear()
-        self._late.clear()
-        self._seen_through.clear()
+        self._is_steady = False
+        self._tracked: Tracked | None = None
+        self._stamp_ns, self._elapsed_ms = 0, 0.0
 
     @property
-    def corrections(self) -> int:
-        """How many corrections of the map by the mapper the poses follow."""
-        return self._corrections
+    def head(self) -> SceneHead | None:
+        """The head in use, None before the first."""
+        return self._localizer.head
+
+    @property
+    def gave_up(self) -> dict[str, float]:
+        """What was left out to keep its time, see `Scheduler.gave_up`."""
+        return self._scheduler.gave_up
 
     def reset(self) -> None:
         """Start a new map with the next frame; in localization mode look for the map anew."""
-        if self._localization:
-            self._local.clear()
-            self.clear_motion()
-            self._anchor.clear()
-            self.state = TrackerState.INIT if self._localizer.head is None else TrackerState.LOST
+        if self._config.localization_only:
+            self._forget_surroundings()
+            self.state = TrackerState.INIT if self.head is None else TrackerState.LOST
             return
         self._retired.add(self.map_id)
         self._begin(uuid.uuid4().hex[:12])
-
-    def set_first_pose(self, T_map_cam: Float64Array) -> None:
-        """Give the first frame of the next map another pose (the camera's place became known)."""
-        self._T_first = np.array(T_map_cam)
-
-    def set_prior(self, T_map_cam: Float64Array) -> None:
-        """Use a pose guess (from an operator or a filter) for the next frame."""
-        self._prior = np.array(T_map_cam)
-
-    def set_odometry(self, T_odom_cam: Float64Array | None) -> None:
-        """Give the camera's pose (4, 4) in a drifting frame at the next frame's stamp, or None.
-
-        Its change since the last pose predicts the motion instead of a constant velocity.
-        """
-        self._model.odometry = None if T_odom_cam is None else np.array(T_odom_cam)
 
     def set_head(self, payload: bytes, version: int) -> None:
         """Take over new head weights; weights of another map mean: localize in that one.
@@ -141,234 +140,211 @@ class Tracker:
         Raises:
             MapError: the weights are damaged or belong to another encoder.
         """
-        info = read_info(payload)
+        loaded = load_head(payload, self._encoder, self._config)
+        info = loaded.info
         if info.map_id in self._retired:
             return  # a straggler of the map just left
         if info.map_id == self.map_id:
             self._retired.clear()  # the mapper has followed; from now on a return is deliberate
-        head, info = load_head(payload, self._encoder, self._config)
-        if info.map_id != self.map_id:
+        else:
             log.info("localizing in map %s", info.map_id)
             self._retired.add(self.map_id)
             self._begin(info.map_id)
             self.state = TrackerState.LOST
             # some that another tracker has sent may not be learned yet
             self._keyframes.next_id = info.next_keyframe + _KEYFRAME_ID_MARGIN
-        self._localizer.head, self._localizer.segments = head, info.segments
+        self._localizer.head, self._localizer.submaps = loaded.head, info.submaps
         self._version = version
-        if info.corrections != self._corrections:
-            self._follow_corrections(unpack_poses(payload))
-            self._corrections = info.corrections
+        if info.map_revision != self.map_revision:
+            self._follow_correction(loaded.keyframe_poses)
+            self.map_revision = info.map_revision
 
-    @property
-    def gave_up(self) -> dict[str, float]:
-        """What a live tracker left out to keep its time, see `FrameBudget.gave_up`."""
-        return self._budget.gave_up
-
-    def _follow_corrections(self, poses: dict[int, Float64Array]) -> None:
+    def _follow_correction(self, poses: dict[int, SubmapPose]) -> None:
         """Move local keyframes and the last pose with the keyframes that the mapper corrected.
 
         The velocity is in the camera's frame and stays, so that the motion goes on smoothly.
         """
-        before = self._model.segment
+        before = self._model.submap
         motions = self._local.correct(poses)
-        motion = motions.get(before, np.eye(4))
-        self._seen_through.move(motion)
-        self._late.move(motion)
-        self._model.correct(motions)
-        if self._model.segment != before:
-            log.info("segment %d is joined: tracking goes on in map %s", before, self.map_id)
+        for part in (self._moving, self._mapping, self._model):
+            part.correct(motions)
+        if self._model.submap != before:
+            log.info("submap %d is joined: tracking goes on in map %s", before, self.map_id)
 
-    @property
-    def head(self) -> SceneHead | None:
-        """The head in use, None before the first."""
-        return self._localizer.head
-
-    def process(
-        self, frame: Frame, answer: Answer | None = None, late_ms: float = 0.0
-    ) -> TrackResult:
-        """Track one frame; never raises for what a camera can deliver.
+    def track(self, frame: Frame, hints: TrackingHints = _NO_HINTS) -> TrackResult:
+        """Find the pose of a frame; never raises for what a camera can deliver.
 
         Args:
             frame: the newest frame.
-            answer: takes pose and covariance as soon as image tracks hold the camera well, before
-                the frame is relocalized or made a keyframe. Should that prove the pose wrong, the
-                next frame's is right. Not called for other frames.
-            late_ms: time since the frame arrived, for which a live tracker does less.
+            hints: what others know of the camera.
 
         Returns:
-            What became of the frame in the end; its pose is the one that was answered.
+            What became of the frame; `work` may still say more.
         """
         clock = StageClock()
-        self._budget.begin(late_ms)
-        self._motion = self._model.until(frame.stamp_ns)
+        self._stamp_ns, self._tracked = frame.stamp_ns, None
+        self._model.observe_odometry(hints.T_odom_cam)
         if self.state is TrackerState.INIT:
-            return self._initialize(frame, clock)
-        prior, self._prior = self._prior, None
-        predicted = self._model.predict(frame.stamp_ns) if prior is None else prior
-        if not self._config.tracker.refine:
-            predicted = None
-        followed = None if predicted is None else self._refine(frame, predicted)
-        clock.lap("refine")
-        at_once = None
-        held = followed is not None and followed.held_well
-        if followed is not None and held:
-            if answer is not None:
-                at_once = followed.T_map_cam, followed.covariance_66
-                answer(*at_once)
-            if self._steady and self._budget.shares_work:
-                return self._go_on(frame, followed, clock)
-        features, raw, keyframe = None, None, None
-        if self._budget.head_due(self._steady and held):
-            features, raw = self._relocalize(frame, clock)
-        refined, believed = self._settle(frame, predicted, followed, raw)
-        clock.lap("refine")
-        self._steady = refined is not None and refined.held_well
-        if refined is None and believed is None and predicted is not None:
-            refined = self._local.align(frame, predicted)
-            clock.lap("align")
-        best = believed if refined is None else refined
-        pose, covariance = (None, None) if best is None else (best.T_map_cam, best.covariance_66)
-        if pose is not None and covariance is not None:
-            self._anchor.pull(raw, refined)
-            self._follow(frame, pose, followed is not None and refined is not followed)
-            if self._keyframes.wanted(frame, pose):
-                # without refinement, as in ACE-SLAM, scene-coordinate poses make the map
-                placed = refined is not None or not self._config.tracker.refine
-                new = self._keyframes.add(frame, pose, covariance, self._motion, placed)
-                if not self._budget.shares_work:
-                    self._local.adjust()
-                if new is not None:
-                    keyframe = self._keyframes.for_mapper(
-                        new, features or self._localizer.describe(frame))
-                clock.lap("keyframe")
-        else:
-            self.missed(frame.stamp_ns)
-            if self.state is TrackerState.LOST and features is not None:
-                segment = self._unknown.new_segment(
-                    frame, features, self._localizer.head, self._local,
-                    self._localizer.segments)
-                if segment is not None:
-                    return self._start_segment(segment, frame, features, clock)
-        reason = "" if pose is not None else explain_missing(
-            features, raw, self._config.solver.min_inliers, self._localizer.head is not None)
-        if at_once is not None:
-            pose, covariance = at_once
-        return self._result(frame, clock, pose, covariance, raw, keyframe, reason)
+            return self._initialize(frame, hints, clock)
+        motion = self._model.until(frame.stamp_ns)
+        predicted = self._predict(frame, hints)
+        aligned = None if predicted is None else self._align(frame, predicted, motion)
+        clock.lap(Stage.ALIGN)
+        features, raw = None, None
+        if aligned is None or not aligned.held_well or not self._is_steady:
+            features = self._localizer.describe(frame)
+            clock.lap(Stage.ENCODE)
+            raw = self._localize(features)
+            clock.lap(Stage.LOCALIZE)
+        first, (aligned, believed) = aligned, self._select(frame, predicted, aligned, raw, motion)
+        clock.lap(Stage.ALIGN)
+        self._is_steady = aligned is not None and aligned.held_well
+        if aligned is None and believed is None and predicted is not None:
+            aligned = self._aligner.align_surfaces(frame, predicted)
+            clock.lap(Stage.SURFACES)
+        pose = believed if aligned is None else aligned
+        if pose is None:
+            return self._missing(frame, hints, features, raw, clock)
+        self._accept(frame, pose, jumped=first is not None and first is not aligned)
+        self._tracked = Tracked(frame, pose, motion, features, raw)
+        return self._result(clock, pose, raw)
 
-    def _relocalize(self, frame: Frame, clock: StageClock) -> tuple[Features, PoseEstimate | None]:
-        """Describe the frame and solve its pose from scene coordinates alone."""
-        features = self._localizer.describe(frame)
-        clock.lap("encode")
-        raw = self._localize(features)
-        clock.lap("localize")
-        return features, raw
+    def work(self, deadline_s: float = math.inf) -> WorkResult:
+        """Do what the pose of the frame tracked last did not need.
 
-    def _go_on(self, frame: Frame, followed: RefinedPose, clock: StageClock) -> TrackResult:
-        """Take the pose of a camera that image tracks hold well; do the rest as time allows."""
-        pose = followed.T_map_cam
-        self._follow(frame, pose)
-        raw, keyframe = self._late.work(frame, followed, self._motion, clock)
-        self._steady = not self._late.doubts  # the head looks at the next frame at once
-        return self._result(frame, clock, pose, followed.covariance_66, raw, keyframe, "")
-
-    def _localize(self, features: Features) -> PoseEstimate | None:
-        """Solve the pose; a tracked camera is sought in its own segment, a lost one in all."""
-        everywhere = self._model.last is None and not self._localization
-        return self._localizer.localize(features, self._model.segment, everywhere)
-
-    def _initialize(self, frame: Frame, clock: StageClock) -> TrackResult:
-        """Make the first frame with enough depth the origin of a new map."""
-        if self._localization:
-            reason = "waiting for the map: is the mapper up, and ros.map_dir set?"
-            return self._result(frame, clock, None, None, None, None, reason)
-        features = self._localizer.describe(frame)
-        clock.lap("encode")
-        known = features.depth_count
-        if known < self._config.solver.min_inliers or not self._local.can_show(frame):
-            reason = (f"waiting for a frame with texture and depth: {known} features have depth "
-                      f"within {self._config.sensor.min_depth_m}.."
-                      f"{self._config.sensor.max_depth_m} m")
-            return self._result(frame, clock, None, None, None, None, reason)
-        return self._start(frame, features, self._T_first, clock)
-
-    def _start(
-        self, frame: Frame, features: Features, T_map_cam: Float64Array, clock: StageClock
-    ) -> TrackResult:
-        """Make a frame the first of the map, or of a segment of it."""
-        keyframe = self._keyframes.for_mapper(
-            self._keyframes.add_first(frame, T_map_cam, np.zeros((6, 6))), features)
-        self.state = TrackerState.TRACKING
-        self._moved(frame.stamp_ns, T_map_cam)
-        return self._result(frame, clock, T_map_cam, np.eye(6) * 1e-6, None, keyframe, "")
-
-    def _start_segment(
-        self, number: int, frame: Frame, features: Features, clock: StageClock
-    ) -> TrackResult:
-        """Go on in an unknown place."""
-        log.warning("unknown place: going on in segment %d of map %s", number, self.map_id)
-        self._anchor.clear()
-        self._model.traveled_m = 0.0
-        return self._start(frame, features, first_pose(number, self._T_first), clock)
-
-    def _settle(
-        self, frame: Frame, predicted: Float64Array | None, refined: RefinedPose | None,
-        raw: PoseEstimate | None,
-    ) -> tuple[RefinedPose | None, PoseEstimate | None]:
-        """Choose between the pose refined from the prediction and one from scene coordinates.
-
-        Returns:
-            The refined pose, and the scene-coordinate pose if it is to be believed.
+        Args:
+            deadline_s: time of `time.monotonic()` by which to end; what does not fit waits for
+                later frames. Infinite: everything is done, which repeats exactly.
         """
-        tracker = self._config.tracker
-        if raw is not None and refined is None:
-            if self._model.age_s(frame.stamp_ns) > tracker.lost_after_s:
-                there, followed = None, 0
-                if tracker.refine:
-                    there, followed = self._local.compare(frame, raw.T_map_cam, self._motion)
-                if self._recovery.found(raw, there, followed):
-                    return there, raw
-                raw = None
-            elif predicted is not None and not reachable(
-                    raw, predicted, tracker, self._model.traveled_m):
-                raw = None
-        if raw is None:
-            if refined is None:  # moved otherwise than predicted, or was not seen for a moment
-                refined = (self._still_near(frame) if predicted is None
-                           else self._refine(frame, predicted, wide=True))
-            return refined, None
-        if refined is None or overrides(raw, refined, tracker, self._model.traveled_m):
-            refined = self._refine(frame, raw.T_map_cam)
-        elif not refined.held_well:  # after a jerk, tracks may agree by chance
-            other = self._refine(frame, raw.T_map_cam) or refined
-            refined = max(refined, other, key=lambda pose: pose.inliers)
-        return refined, raw
+        clock = StageClock()
+        self._scheduler.begin_work(deadline_s)
+        raw = None
+        if self._tracked is not None:
+            raw = self._mapping.work(self._tracked, clock)
+            if self._mapping.doubts:
+                self._is_steady = False  # the head looks at the next frame at once
+        keyframes = self._mapping.finished_keyframes(self.map_revision)
+        pruned = self._moving.pruned(self._stamp_ns, self._corner_motion)
+        if pruned is not None:
+            keyframes.append(pruned)
+        elapsed_ms = clock.elapsed_ms
+        self._scheduler.end_frame(
+            self._elapsed_ms + elapsed_ms,
+            looked=self._tracked is None or self._mapping.looked)
+        self._tracked = None
+        return WorkResult(tuple(keyframes), raw, *self._localizer.confidence, elapsed_ms,
+                          clock.stages_ms)
 
-    def _still_near(self, frame: Frame) -> RefinedPose | None:
-        """Follow a camera from where it was lost a moment ago: covered, shaken, or held up."""
-        near = self._model.nearby(frame.stamp_ns)
-        there = None if near is None else self._refine(frame, near, wide=True)
-        if there is not None and not there.held_well:
-            there = self._refine(frame, there.T_map_cam)
-        return there if there is not None and there.held_well else None
+    def _corner_motion(self, identifier: int) -> CornerMotion | None:
+        """What became of the corners of a keyframe, None when it is not here any more."""
+        keyframe = self._local.get(identifier)
+        return None if keyframe is None else keyframe.corner_motion
 
-    def _refine(
-        self, frame: Frame, T_seed: Float64Array, wide: bool = False
-    ) -> RefinedPose | None:
+    def _predict(self, frame: Frame, hints: TrackingHints) -> SubmapPose | None:
+        """Where the camera should be; None when that is not known, or not wanted."""
         if not self._config.tracker.refine:
             return None
-        return self._local.refine(
-            frame, T_seed, self._motion, wide=wide, thorough=self._budget.thorough)
+        if hints.T_map_cam_prior is not None:
+            return SubmapPose(hints.T_map_cam_prior)
+        return self._model.predict(frame.stamp_ns)
 
-    def _follow(self, frame: Frame, pose: Float64Array, corrected: bool = False) -> None:
-        """Note an accepted pose, and what the frame tells of things that move."""
-        self._moved(frame.stamp_ns, pose, corrected)
-        if self._seen_through.add(frame, pose):
-            self._local.leave_movers(pose, self._seen_through.standing)
+    def _align(
+        self, frame: Frame, seed: SubmapPose, motion: Motion | None, wide: bool = False
+    ) -> AlignedPose | None:
+        if not self._config.tracker.refine:
+            return None
+        return self._aligner.align(
+            frame, seed, motion, wide=wide, thorough=self._scheduler.thorough)
 
-    def _moved(self, stamp_ns: int, pose: Float64Array, corrected: bool = False) -> None:
+    def _localize(self, features: Features) -> PoseEstimate | None:
+        """Solve the pose; a tracked camera is sought in its own submap, a lost one in all."""
+        everywhere = self._model.last is None and not self._config.localization_only
+        return self._localizer.localize(features, self._model.submap, everywhere)
+
+    def _select(
+        self, frame: Frame, predicted: SubmapPose | None, aligned: AlignedPose | None,
+        raw: PoseEstimate | None, motion: Motion | None,
+    ) -> tuple[AlignedPose | None, PoseEstimate | None]:
+        """Choose between the pose aligned from the prediction and one from scene coordinates.
+
+        Returns:
+            The aligned pose, and the scene-coordinate pose if it is to be believed.
+        """
+        limits = self._config.tracker
+        was_lost = self._model.age_s(frame.stamp_ns) > limits.lost_after_s
+        verdict = judge(
+            raw, aligned, predicted, limits, self._model.traveled_m, was_lost=was_lost)
+        if raw is None or verdict is Verdict.SEARCH:
+            return aligned or self._search(frame, predicted, motion), None
+        if verdict is Verdict.VERIFY:
+            there, followed = None, 0
+            if limits.refine:
+                there, followed = self._aligner.compare(frame, raw, motion)
+            if self._recovery.found(raw, there, followed):
+                return there, raw
+            return self._search(frame, predicted, motion), None
+        if verdict is Verdict.REPLACE:
+            return self._align(frame, raw, motion), raw
+        if verdict is Verdict.COMPARE and aligned is not None:
+            other = self._align(frame, raw, motion) or aligned
+            return max(aligned, other, key=lambda pose: pose.inliers), raw
+        return aligned, raw
+
+    def _search(
+        self, frame: Frame, predicted: SubmapPose | None, motion: Motion | None
+    ) -> AlignedPose | None:
+        """Look around for a camera that moved otherwise than predicted.
+
+        One that was not seen for a moment (covered, shaken, held up) is followed from where it
+        was last, if tracks hold it well there.
+        """
+        if predicted is not None:
+            return self._align(frame, predicted, motion, wide=True)
+        near = self._model.nearby(frame.stamp_ns)
+        there = None if near is None else self._align(frame, near, motion, wide=True)
+        if there is not None and not there.held_well:
+            there = self._align(frame, there, motion)
+        return there if there is not None and there.held_well else None
+
+    def _initialize(
+        self, frame: Frame, hints: TrackingHints, clock: StageClock
+    ) -> TrackResult:
+        """Make the first frame with enough depth the origin of a new map."""
+        if self._config.localization_only:
+            return self._result(
+                clock, reason="waiting for the map: is the mapper up, and ros.map_dir set?")
+        features = self._localizer.describe(frame)
+        clock.lap(Stage.ENCODE)
+        known, sensor = features.depth_count, self._config.sensor
+        if known < self._config.solver.min_inliers or not self._aligner.can_show(frame):
+            return self._result(clock, reason=(
+                f"waiting for a frame with texture and depth: {known} features have depth "
+                f"within {sensor.min_depth_m}..{sensor.max_depth_m} m"))
+        return self._start(MAIN_SUBMAP, frame, hints, features, clock)
+
+    def _start(
+        self, submap: int, frame: Frame, hints: TrackingHints, features: Features,
+        clock: StageClock,
+    ) -> TrackResult:
+        """Make a frame the first of the map, or of a submap."""
+        T_map_cam = hints.T_map_cam_first
+        pose = AlignedPose(np.array(T_BODY_OPTICAL if T_map_cam is None else T_map_cam),
+                           _FIRST_COVARIANCE_66, 0, 0, submap=submap)
+        self._mapping.start(self._keyframes.add_first(frame, pose), features)
+        self._note(frame.stamp_ns, pose)
+        return self._result(clock, pose)
+
+    def _accept(self, frame: Frame, pose: AlignedPose | PoseEstimate, jumped: bool) -> None:
+        """Note a pose, and what the frame tells of things that move."""
+        self._note(frame.stamp_ns, pose, jumped)
+        if self._moving.add(frame, pose):
+            standing = self._moving.standing(pose.submap)
+            for _, keyframe in self._local.nearest(pose):
+                keyframe.stands_n &= standing(self._aligner.points(keyframe))
+
+    def _note(self, stamp_ns: int, pose: SubmapPose, jumped: bool = False) -> None:
         """Update motion model and state after an accepted pose."""
-        self._model.moved(stamp_ns, pose, corrected)
+        self._model.moved(stamp_ns, pose, jumped)
         self._recovery.clear()
         self._unknown.clear()
         self._last_seen_ns = stamp_ns
@@ -386,15 +362,37 @@ class Tracker:
             self.state = TrackerState.LOST
             self._model.lose()
 
-    def _result(
-        self, frame: Frame, clock: StageClock, pose: Float64Array | None,
-        covariance: Float64Array | None, raw: PoseEstimate | None, keyframe: Keyframe | None,
-        reason: str,
+    def _missing(
+        self, frame: Frame, hints: TrackingHints, features: Features | None,
+        raw: PoseEstimate | None, clock: StageClock,
     ) -> TrackResult:
-        elapsed_ms = clock.elapsed_ms
-        self._budget.spent(elapsed_ms)
+        """Count a frame without pose; begin a submap when the place is unknown for long."""
+        self.missed(frame.stamp_ns)
+        if self.state is TrackerState.LOST and features is not None:
+            # those of the local map may not have reached the mapper yet
+            taken = self._local.submaps.union(self._localizer.submaps)
+            submap = self._unknown.new_submap(frame, features, self.head, taken)
+            if submap is not None:
+                log.warning("unknown place: going on in submap %d of map %s", submap, self.map_id)
+                self._averaging.clear()
+                self._model.traveled_m = 0.0
+                return self._start(submap, frame, hints, features, clock)
+        return self._result(clock, raw=raw, reason=explain_missing(
+            features, raw, self._config.solver.min_inliers, self.head is not None))
+
+    def _result(
+        self, clock: StageClock, pose: AlignedPose | PoseEstimate | None = None,
+        raw: PoseEstimate | None = None, reason: str = "",
+    ) -> TrackResult:
+        submap = self._model.submap if pose is None else pose.submap
+        self._elapsed_ms = clock.elapsed_ms
+        ratio, count = self._localizer.confidence
         return TrackResult(
-            frame.stamp_ns, self.state, pose, covariance,
-            None if raw is None else raw.T_map_cam, *self._localizer.confidence, self._version,
-            keyframe, self._seen_through.revision(frame.stamp_ns, self._local.corner_motion),
-            elapsed_ms, clock.stages_ms, reason or explain(pose))
+            stamp_ns=self._stamp_ns, state=self.state, map_id=self.map_id, submap=submap,
+            map_revision=self.map_revision,
+            T_map_cam=None if pose is None else pose.T_map_cam,
+            covariance_66=None if pose is None else pose.covariance_66,
+            T_map_cam_raw=in_map(raw), inlier_ratio=ratio, inlier_count=count,
+            weights_version=self._version, processing_ms=self._elapsed_ms,
+            stages_ms=clock.stages_ms,
+            reason=reason or (explain_submap(submap) if pose is not None else ""))

@@ -11,8 +11,8 @@ from rclpy.qos import qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ...core.config.sections import RosConfig
 from ...core.errors import ConfigError
+from ..config import RosConfig
 from ..qos import sensor_qos
 from .synchronizer import ImagePair, Synchronizer
 

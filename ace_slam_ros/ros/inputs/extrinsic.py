@@ -7,10 +7,10 @@ import time
 import numpy as np
 from rclpy.node import Node
 
-from ...core.config.sections import RosConfig
 from ...core.errors import ConfigError, DataError
 from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import R_BODY_OPTICAL_33, make_pose, pose_from_quaternion
+from ..config import RosConfig
 from ..tf.factory import others_publish_tf
 from ..tf.interface import Transforms
 

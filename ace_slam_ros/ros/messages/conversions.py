@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 from ...core.data.camera import Camera
 from ...core.data.frame import Frame
 from ...core.data.keyframe import Keyframe
+from ...core.data.submaps import MOST_SUBMAPS
 from ...core.errors import DataError
 from ...core.geometry.arrays import Float32Image, UInt8Image
 from ...io.calibration import camera_from_info
@@ -175,6 +176,7 @@ def keyframe_to_msg(
         header=make_header(keyframe.stamp_ns, map_frame), map_id=map_id, id=keyframe.id,
         pose=pose_to_msg(keyframe.T_map_cam), has_reference=keyframe.reference is not None,
         reference_id=reference_id, reference_pose=pose_to_msg(T_reference_cam),
+        submap=keyframe.submap, map_revision=keyframe.map_revision,
         encoder_hash=encoder_hash,
         count=len(keyframe.pixels_N2), dimension=keyframe.descriptors_i8_ND.shape[1],
         descriptors=byte_array(keyframe.descriptors_i8_ND),
@@ -189,7 +191,8 @@ def keyframe_from_msg(msg: KeyframeMsg) -> Keyframe:
     """Unpack a keyframe.
 
     Raises:
-        DataError: array lengths do not fit the counts, or numbers are not finite.
+        DataError: array lengths do not fit the counts, numbers are not finite, or there is no
+            such submap.
     """
     count, dimension = int(msg.count), int(msg.dimension)
     lengths = (len(msg.descriptors), len(msg.pixels), len(msg.points))
@@ -201,6 +204,8 @@ def keyframe_from_msg(msg: KeyframeMsg) -> Keyframe:
     points = np.frombuffer(msg.points, "<f4").reshape(count, 3).astype(np.float32)
     if not (np.isfinite(pixels).all() and np.isfinite(points).all()):
         raise DataError(f"keyframe {msg.id}: points are not finite")
+    if msg.submap > MOST_SUBMAPS:
+        raise DataError(f"keyframe {msg.id}: submap {msg.submap} of at most {MOST_SUBMAPS}")
     reference = ((int(msg.reference_id), pose_from_msg(msg.reference_pose))
                  if msg.has_reference else None)
     return Keyframe(
@@ -208,6 +213,7 @@ def keyframe_from_msg(msg: KeyframeMsg) -> Keyframe:
         np.frombuffer(msg.descriptors, np.int8).reshape(count, dimension).copy(),
         pixels, points,
         Camera(int(msg.width), int(msg.height), msg.fx, msg.fy, msg.cx, msg.cy), reference,
+        int(msg.submap), int(msg.map_revision),
     )
 
 

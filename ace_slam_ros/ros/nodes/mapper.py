@@ -36,9 +36,9 @@ class MapperNode(SlamNode):
     def setup(self) -> None:
         """Take the segment, restore a map, make publishers and services."""
         ros = self.config.ros
-        self._localization_only = ros.mode == "localization"
+        self._localization_only = self.config.localization_only
         if self._localization_only and not ros.map_dir:
-            raise ConfigError("ros.mode=localization needs ros.map_dir (map:= in launch files)")
+            raise ConfigError("mode=localization needs ros.map_dir (map:= in launch files)")
         schema = weights_schema(self.encoder)
         self._mapper = Mapper(self.config, self.encoder)
         self._follower = MapFollower(self._mapper.map_id)
@@ -46,7 +46,8 @@ class MapperNode(SlamNode):
         self._queue: deque[KeyframeMsg] = deque(maxlen=_QUEUE)
         self._counts = {"keyframes_received": 0, "keyframes_refused": 0, "keyframes_dropped": 0}
         period_s = 0.0 if self._localization_only else self.config.mapper.autosave_s
-        self._session = Session(self.segment, schema, period_s, f"{ros.mode} {ros.map_dir}")
+        self._session = Session(
+            self.segment, schema, period_s, f"{self.config.mode} {ros.map_dir}")
         crashed = self._session.crashed(self._localization_only)
         self._writer = WeightsWriter(
             self.segment, head_capacity_bytes(self.config, self.encoder), schema)
@@ -94,7 +95,7 @@ class MapperNode(SlamNode):
             self.destroy_service(service)
         self._output.close()
         self._close_segment()
-        self._session.remove(saved_map=ros.mode == "mapping")
+        self._session.remove(saved_map=not self.config.localization_only)
 
     def _restore(self, crashed: CrashedMap | None) -> None:
         """Load the map of a crashed session, else the one asked for."""
@@ -120,6 +121,10 @@ class MapperNode(SlamNode):
         stored = load_map(path, encoder_hash=self.encoder.hash)
         if stored.keyframes is not None or not self._localization_only:
             self._mapper.load(path)
+        if stored.manifest.format_version.startswith("1."):
+            self.get_logger().warning(
+                f"{path} has map format {stored.manifest.format_version}: if `ace-slam run` made "
+                "it, its z axis does not point up; then map again")
         self._keyframes = stored.manifest.keyframes
         self._queue.clear()
         self._writer.write(
@@ -142,7 +147,7 @@ class MapperNode(SlamNode):
         self, request: SaveMap.Request, response: SaveMap.Response
     ) -> SaveMap.Response:
         if self._localization_only:
-            raise MapError("localization never writes: ros.mode=mapping, or load_map without "
+            raise MapError("localization never writes: mode=mapping, or load_map without "
                            "localization_only, makes the map one that can be saved")
         manifest = await self.in_worker(lambda: self._save(request.path))
         response.success, response.path = True, str(self._map_folder(request.path))
@@ -209,7 +214,7 @@ class MapperNode(SlamNode):
 
     def _switch_map(self, path: Path, localization_only: bool) -> None:
         before = self._localization_only
-        self._localization_only = localization_only or self.config.ros.mode == "localization"
+        self._localization_only = localization_only or self.config.localization_only
         try:
             self._load(path)
         except AceSlamError:
@@ -226,7 +231,8 @@ class MapperNode(SlamNode):
         self._learn(float("inf"))  # `Mapper.save` would learn as well, and publish nothing
         if not self._mapper.keyframe_count:
             raise MapError("the map is empty: move the camera until keyframes arrive, then save")
-        return self._mapper.save(self._map_folder(path))
+        return self._mapper.save(
+            self._map_folder(path), frame_id=self.config.ros.map_frame)
 
     def report(self) -> Report:
         """Describe the map and its sources."""

@@ -19,7 +19,9 @@ from std_srvs.srv import SetBool, Trigger
 from ...core.errors import AceSlamError, DataError
 from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import invert_pose
-from ...core.tracking.tracker import Tracker, TrackerState, TrackResult
+from ...core.runtime.newest_slot import NewestSlot
+from ...core.tracking.result import TrackerState, TrackingHints, TrackResult
+from ...core.tracking.tracker import Tracker
 from ...msg import Keyframe as KeyframeMsg
 from ...msg import SlamStatus
 from ..inputs.camera_topics import ImageInputs
@@ -34,11 +36,10 @@ from ..qos import keyframe_qos, reliable_qos
 from ..tf.factory import make_transforms
 from ..weights.link import WeightsLink, weights_schema
 from .base import SlamNode
-from .worker import NewestSlot
 
 
 class TrackerNode(SlamNode):
-    """Feeds `core.tracker.Tracker` with the newest image pair and publishes its results."""
+    """Feeds `Tracker` with the newest image pair and publishes its results."""
 
     def __init__(self) -> None:
         super().__init__("tracker")
@@ -47,6 +48,7 @@ class TrackerNode(SlamNode):
         """Make publishers, services and the link to the weights."""
         self._slot: NewestSlot[ImagePair] = NewestSlot()
         self._actions: deque[Callable[[Tracker], None]] = deque()
+        self._prior: Float64Array | None = None
         self._tracker: Tracker | None = None
         self._paused = False
         self._status = StatusOutput(self, self.config.ros.map_frame)
@@ -104,7 +106,7 @@ class TrackerNode(SlamNode):
         except AceSlamError as error:
             self.get_logger().warning(f"initialpose ignored: {error}")
             return
-        self._actions.append(lambda tracker: tracker.set_prior(T_map_base @ self._T_base_cam))
+        self._actions.append(lambda _: self._expect(T_map_base))
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._actions.append(self._start_map)
@@ -127,12 +129,11 @@ class TrackerNode(SlamNode):
             self._say(pair, SlamStatus.PAUSED, "paused by the pause service")
             return
         try:
-            result = self._track(pair)
+            tracker = self._ready_for(pair)
+            if tracker is not None:
+                self._process(tracker, pair)
         except Exception as error:  # whatever goes wrong with a frame, the next one may be good
             self._reject(pair, error)
-            return
-        if result is not None:
-            self._publish(pair, result)
 
     def _reject(self, pair: ImagePair, error: Exception) -> None:
         """Count a frame that could not be used, and say why."""
@@ -150,8 +151,8 @@ class TrackerNode(SlamNode):
             state = self._status.state_in_map(self._tracker.state)
         self._say(pair, state, self._trouble)
 
-    def _track(self, pair: ImagePair) -> TrackResult | None:
-        """Run the core on one pair; None while the camera's place is not known yet."""
+    def _ready_for(self, pair: ImagePair) -> Tracker | None:
+        """Return the tracker, brought up to date; None while the camera's place is not known."""
         if self._tracker is not None:
             self._act(self._tracker)  # first: a reset looks for the camera's place again
         frame_id, base = pair.color.header.frame_id, self.config.ros.base_frame
@@ -160,16 +161,39 @@ class TrackerNode(SlamNode):
             self._status.waited += 1
             self._say(pair, SlamStatus.INIT, f"waiting for TF {base} -> {frame_id}")
             return None
-        frame = frame_from_msgs(pair.color, pair.depth, pair.info)
-        self._trouble, self._T_base_cam = "", T_base_cam
+        self._T_base_cam = T_base_cam
         if self._tracker is None:
-            self._tracker = Tracker(self.config, self.encoder, live=True)
+            self._tracker = Tracker(self.config, self.encoder)
             self._act(self._tracker)
-        self._tracker.set_first_pose(T_base_cam)
-        self._update_head(self._tracker)
-        self._tracker.set_odometry(self._output.camera_in_odometry(pair.stamp_ns, T_base_cam))
-        late_ms = (time.monotonic_ns() - pair.arrival_ns) * 1e-6
-        return self._tracker.process(frame, lambda *posed: self._answer(pair, *posed), late_ms)
+        return self._tracker
+
+    def _process(self, tracker: Tracker, pair: ImagePair) -> None:
+        """Track a pair, publish its pose, then do and publish what the pose did not need."""
+        frame = frame_from_msgs(pair.color, pair.depth, pair.info)
+        self._trouble = ""
+        self._update_head(tracker)
+        result = tracker.track(frame, self._hints(pair))
+        latency_ms = (time.monotonic_ns() - pair.arrival_ns) * 1e-6
+        self._publish_pose(result)
+        work = tracker.work(self.config.tracker.deadline_s(pair.arrival_ns * 1e-9))
+        result = result.with_work(work)
+        self._last = result
+        state = self._status.state_in_map(result.state, result)
+        self._say(pair, state, result.reason, result, latency_ms)
+        for keyframe in result.keyframes:
+            self._keyframes.publish(keyframe_to_msg(
+                keyframe, result.map_id, self.encoder.hash, self.config.ros.map_frame))
+
+    def _hints(self, pair: ImagePair) -> TrackingHints:
+        """Gather what TF and operators tell of the camera."""
+        prior, self._prior = self._prior, None
+        return TrackingHints(
+            T_map_cam_prior=None if prior is None else prior @ self._T_base_cam,
+            T_odom_cam=self._output.camera_in_odometry(pair.stamp_ns, self._T_base_cam),
+            T_map_cam_first=self._T_base_cam)
+
+    def _expect(self, T_map_base: Float64Array) -> None:
+        self._prior = T_map_base
 
     def _act(self, tracker: Tracker) -> None:
         while self._actions:
@@ -185,40 +209,32 @@ class TrackerNode(SlamNode):
         self._output.new_map()
 
     def _update_head(self, tracker: Tracker) -> None:
-        before, corrections = tracker.map_id, tracker.corrections
+        before, revision = tracker.map_id, tracker.map_revision
         update = self._link.take(tracker.set_head)
         if update is not None and tracker.map_id != before:
             self._output.new_map()
-        elif tracker.corrections != corrections:
+        elif tracker.map_revision != revision:
             self._output.map_moved()
 
-    def _answer(
-        self, pair: ImagePair, T_map_cam: Float64Array, covariance_66: Float64Array | None
-    ) -> None:
-        """Publish a pose, once per image pair and as soon as it is known."""
-        if self._status.answer(pair):
-            T_map_base = T_map_cam @ invert_pose(self._T_base_cam)
-            self._output.publish(
-                pair.stamp_ns, T_map_base, base_covariance(covariance_66, T_map_cam, T_map_base))
-
-    def _publish(self, pair: ImagePair, result: TrackResult) -> None:
-        self._last = result
-        if result.T_map_cam is not None and result.state == TrackerState.TRACKING:
-            self._answer(pair, result.T_map_cam, result.covariance_66)
-        elif result.state == TrackerState.LOST:
-            self._output.interrupt()
-        self._say(pair, self._status.state_in_map(result.state, result), result.reason, result)
-        for keyframe in result.for_mapper if self._tracker is not None else ():
-            self._keyframes.publish(keyframe_to_msg(
-                keyframe, self._tracker.map_id, self.encoder.hash, self.config.ros.map_frame))
+    def _publish_pose(self, result: TrackResult) -> None:
+        """Publish the pose of the base, or stop its motion when the camera is lost."""
+        if result.T_map_cam is None:
+            if result.state == TrackerState.LOST:
+                self._output.interrupt()
+            return
+        T_map_base = result.T_map_cam @ invert_pose(self._T_base_cam)
+        covariance_66 = base_covariance(result.covariance_66, result.T_map_cam, T_map_base)
+        self._output.publish(result.stamp_ns, T_map_base, covariance_66, result.submap)
 
     def _say(
-        self, pair: ImagePair, state: int, reason: str, result: TrackResult | None = None
+        self, pair: ImagePair, state: int, reason: str, result: TrackResult | None = None,
+        latency_ms: float = 0.0,
     ) -> None:
         self._status.received = self._inputs.synchronizer.pairs
         self._status.replaced = self._slot.replaced
         self._status.publish(
-            pair, state, self._tracker.map_id if self._tracker else "", reason, result)
+            pair.stamp_ns, state, self._tracker.map_id if self._tracker else "", reason, result,
+            latency_ms)
 
     def report(self) -> Report:
         """Describe input, tracking and weights."""

@@ -22,17 +22,18 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import PointCloud2
 
-from ...core.config.sections import SlamConfig
 from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError
 from ...core.heads.base import SceneHead
 from ...core.heads.factory import load_head
 from ...core.runtime.device import choose_device, set_threads
+from ...core.runtime.newest_slot import NewestSlot
 from ...core.tracking.tracker import TrackerState
 from ...msg import SlamStatus
 from ...viewer.rerun_view import RerunView
 from ...viewer.target import connect
 from ...weights_ipc.layout import segment_name
+from ..config import NodeConfig
 from ..inputs.camera_topics import ImageInputs
 from ..inputs.extrinsic import Extrinsic
 from ..inputs.synchronizer import ImagePair
@@ -43,7 +44,6 @@ from ..process.signals import stop_event
 from ..qos import latched_qos, reliable_qos
 from ..tf.factory import make_transforms
 from ..weights.link import WeightsLink, weights_schema
-from .worker import NewestSlot
 
 log = logging.getLogger(__name__)
 #: Pictures per second that are drawn.
@@ -56,7 +56,7 @@ class ViewerNode(Node):
 
     def __init__(self, target: str) -> None:
         super().__init__("viewer")
-        self.config: SlamConfig = declare_parameters(self)
+        self.config: NodeConfig = declare_parameters(self)
         set_threads(1)
         self._encoder = load_encoder(self.config.encoder, choose_device(self.config.device))
         self._link = WeightsLink(
@@ -75,8 +75,7 @@ class ViewerNode(Node):
             (PointCloud2, "map_points", self._points, latched_qos()),
         ):
             self.create_subscription(kind, name, slot.put, qos)
-        self._view = RerunView(
-            connect(target), self.config, self._encoder, z_up=True)
+        self._view = RerunView(connect(target), self.config, self._encoder)
         self._camera_frame = ""
 
     def draw(self) -> None:
@@ -95,7 +94,7 @@ class ViewerNode(Node):
                 np.frombuffer(points.data, "<f4").reshape(-1, points.point_step // 4)[:, :3])
 
     def _take_head(self, payload: bytes, version: int) -> None:
-        self._head, _ = load_head(payload, self._encoder, self.config)
+        self._head = load_head(payload, self._encoder, self.config).head
 
     def _draw_pair(self, pair: ImagePair) -> None:
         frame = frame_from_msgs(pair.color, pair.depth, pair.info)

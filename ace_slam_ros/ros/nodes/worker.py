@@ -1,45 +1,13 @@
-"""The one worker thread of a node: newest items, jobs for waiting callers, and its own steps."""
+"""The one worker thread of a node: jobs for waiting callers, and its own steps."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from ...core.errors import AceSlamError
-
-Item = TypeVar("Item")
-
-
-class NewestSlot(Generic[Item]):
-    """Holds one item; a newer one replaces it and is counted: late items are never queued."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._item: Item | None = None
-        self.replaced = 0
-
-    def put(self, item: Item) -> None:
-        """Store an item, dropping the one that was not taken."""
-        with self._condition:
-            if self._item is not None:
-                self.replaced += 1
-            self._item = item
-            self._condition.notify()
-
-    def take(self, timeout_s: float) -> Item | None:
-        """Wait for an item and remove it; None after the timeout."""
-        with self._condition:
-            if self._item is None:
-                self._condition.wait(timeout_s)
-            item, self._item = self._item, None
-            return item
-
-    def clear(self) -> None:
-        """Drop the item without counting it."""
-        with self._condition:
-            self._item = None
 
 
 class WorkerStoppedError(AceSlamError):

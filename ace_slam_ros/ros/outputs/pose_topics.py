@@ -17,10 +17,10 @@ from nav_msgs.msg import Odometry, Path
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from ...core.config.sections import RosConfig
-from ...core.data.submaps import segment_of
+from ...core.data.submaps import MAIN_SUBMAP
 from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import invert_pose
+from ..config import RosConfig
 from ..messages.conversions import make_header, stamp_to_ns
 from ..messages.poses import UNKNOWN_VARIANCE, body_velocity, covariance_to_msg, pose_to_msg
 from ..qos import latched_qos, reliable_qos
@@ -94,16 +94,17 @@ class PoseOutput:
             node.get_logger().warning("tf2_msgs is not installed: no TF, poses go out as topics")
 
     def publish(
-        self, stamp_ns: int, T_map_base: Float64Array, covariance_66: Float64Array | None
+        self, stamp_ns: int, T_map_base: Float64Array, covariance_66: Float64Array | None,
+        submap: int = MAIN_SUBMAP,
     ) -> None:
         """Publish one tracked pose of the base with its covariance (ROS order, map axes).
 
-        In an unjoined segment the place in the map is unknown: the odometry goes on alone. Its
+        In an unjoined submap the place in the map is unknown: the odometry goes on alone. Its
         velocity is as good as any; its pose is in a frame that no TF knows, so that nobody takes
         it for one in the map.
         """
-        segment = segment_of(T_map_base)
-        frame = self._config.map_frame + (f"_segment_{segment}" if segment else "")
+        unjoined = submap != MAIN_SUBMAP
+        frame = self._config.map_frame + (f"_submap_{submap}" if unjoined else "")
         if frame != self._frame:  # the step between two frames is no motion
             self._frame, self._previous = frame, None
         header = make_header(stamp_ns, frame)
@@ -113,7 +114,7 @@ class PoseOutput:
             header=header, child_frame_id=self._config.base_frame, pose=pose,
             twist=self._twist(stamp_ns, T_map_base, covariance_66)))
         self._previous = (stamp_ns, T_map_base, covariance_66)
-        if segment:
+        if unjoined:
             self._T_map_odom = None
             return
         self._pose.publish(PoseWithCovarianceStamped(header=header, pose=pose))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict, deque
 from typing import Any
 
 from rclpy.node import Node
 
-from ...core.data.submaps import segment_of
-from ...core.tracking.tracker import TrackerState, TrackResult
+from ...core.data.submaps import MAIN_SUBMAP
+from ...core.tracking.result import TrackerState, TrackResult
 from ...msg import SlamStatus
-from ..inputs.synchronizer import ImagePair
 from ..messages.conversions import make_header
 from ..messages.poses import pose_to_msg
 from ..qos import reliable_qos
@@ -32,31 +30,24 @@ class StatusOutput:
 
     def __init__(self, node: Node, map_frame: str) -> None:
         self.received = self.replaced = self.waited = self.rejected = 0
-        self._tracked = self._lost = self._segment = 0
+        self._tracked = self._lost = 0
+        self._submap = MAIN_SUBMAP
         self._node, self._map_frame = node, map_frame
         self._latency, self._work = Window(), Window()
         self._stages: defaultdict[str, Window] = defaultdict(Window)
         self._counts = deque([(0, 0)], maxlen=_SECONDS + 1)
-        self._answered: tuple[ImagePair | None, float] = (None, 0.0)
         self._publisher = node.create_publisher(SlamStatus, "status", reliable_qos())
 
     def state_in_map(self, state: TrackerState, result: TrackResult | None = None) -> int:
         """Return the state that `status` gives: who does not know its place in the map is LOST.
 
-        A frame without pose, or without a result, leaves the camera in the segment it was in.
+        A frame without a result leaves the camera in the submap it was in.
         """
-        if result is not None and result.T_map_cam is not None:
-            self._segment = result.segment
+        if result is not None:
+            self._submap = result.submap
         elif state is not TrackerState.TRACKING:
-            self._segment = 0
-        return int(TrackerState.LOST if self._segment else state)
-
-    def answer(self, pair: ImagePair) -> bool:
-        """Take the time at which the answer to a pair is known; False if it was before."""
-        if self._answered[0] is pair:
-            return False
-        self._answered = (pair, (time.monotonic_ns() - pair.arrival_ns) * 1e-6)
-        return True
+            self._submap = MAIN_SUBMAP
+        return int(state if self._submap == MAIN_SUBMAP else TrackerState.LOST)
 
     @property
     def skipped(self) -> int:
@@ -64,13 +55,12 @@ class StatusOutput:
         return self.replaced + self.waited
 
     def publish(
-        self, pair: ImagePair, state: int, map_id: str, reason: str, result: TrackResult | None
+        self, stamp_ns: int, state: int, map_id: str, reason: str, result: TrackResult | None,
+        latency_ms: float = 0.0,
     ) -> None:
         """Publish the state after one pair; `result` is None when the core did not run on it."""
-        self.answer(pair)
-        latency_ms = self._answered[1]
         status = SlamStatus(
-            header=make_header(pair.stamp_ns, self._map_frame), state=state, map_id=map_id,
+            header=make_header(stamp_ns, self._map_frame), state=state, map_id=map_id,
             latency_ms=latency_ms, reason=reason)
         if result is not None:
             has_pose = state == TrackerState.TRACKING and result.T_map_cam is not None
@@ -84,7 +74,8 @@ class StatusOutput:
             status.inlier_count = int(result.inlier_count)
             status.weights_version = int(result.weights_version)
             status.processing_ms = float(result.processing_ms)
-            if result.T_map_cam_raw is not None and not segment_of(result.T_map_cam_raw):
+            status.submap, status.map_revision = result.submap, result.map_revision
+            if result.T_map_cam_raw is not None:
                 status.raw_valid, status.raw_pose = True, pose_to_msg(result.T_map_cam_raw)
         status.frames, status.tracked, status.lost = self.received, self._tracked, self._lost
         status.skipped, status.rejected = self.skipped, self.rejected

@@ -20,8 +20,8 @@ from typing import Any
 import yaml
 
 from ...core.config.fields import dump_yaml
-from ...core.config.sections import SlamConfig
 from ...core.errors import AceSlamError
+from ..config import NodeConfig
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class NodeGroup:
     """
 
     def __init__(
-        self, config: SlamConfig, *, namespace: str = "", respawn: bool = True,
+        self, config: NodeConfig, *, namespace: str = "", respawn: bool = True,
         log_level: str = "info", use_sim_time: bool = False,
         on_line: Callable[[str, str], None] | None = None,
         environment: dict[str, str] | None = None, names: Sequence[str] = NODES,

@@ -11,7 +11,7 @@ from typing import Any
 
 from rclpy.node import Node
 
-from ...core.config.sections import RosConfig
+from ..config import RosConfig
 
 _REMEMBERED = 256
 

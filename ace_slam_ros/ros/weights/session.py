@@ -35,7 +35,7 @@ class LoadedMap:
         path: folder of the map.
         map_id: name of the map.
         localization_only: the map must not be changed.
-        started_with: `ros.mode` and `ros.map_dir` of the mapper; with others it is not restored.
+        started_with: `mode` and `ros.map_dir` of the mapper; with others it is not restored.
     """
 
     path: str

@@ -60,7 +60,8 @@ def test_export_and_load_agree_whatever_type_is_configured(trained):
     head_type, learner, _ = trained
     blob = blob_of(learner, head_type)
     other = HEADS[(HEADS.index(head_type) + 1) % 3]
-    head, info = load_head(blob, scene.encoder(), scene.config(other))
+    loaded = load_head(blob, scene.encoder(), scene.config(other))
+    head, info = loaded.head, loaded.info
     assert head.head_type == info.head == head_type
     d = scene.describe(scene.some_points(np.random.default_rng(5), 100))
     frozen, live = head.predict(d), learner.predict(d)
@@ -127,7 +128,7 @@ def test_forgetting_a_keyframe_keeps_what_it_taught(trained):
 
 
 @pytest.mark.parametrize("head_type", HEADS)
-def test_what_a_revision_took_away_is_unlearned(head_type):
+def test_what_pruning_took_away_is_unlearned(head_type):
     """Two keyframes showed a mover before half of the scene; then they lose it."""
     learner = make_learner(scene.config(head_type), scene.encoder())
     rng = np.random.default_rng(3)
@@ -151,7 +152,7 @@ def test_what_a_revision_took_away_is_unlearned(head_type):
 
     before = share_in_the_air()
     for frame, kept in made:
-        learner.revise(frame.pick(kept), np.eye(4), kept)
+        learner.prune(frame.pick(kept), np.eye(4), kept)
     for k in range(2, 6):  # later keyframes show what was behind
         frame = scene.keyframe(k, scene.some_points(rng, 400))
         learner.observe(frame, np.eye(4))
@@ -203,7 +204,8 @@ def test_a_restarted_mapper_goes_on_from_the_saved_map(head_type, tmp_path):
     resumed = Mapper(scene.config(other), encoder)  # the map says which head it has
     resumed.load(tmp_path / "map")
     assert resumed.keyframe_count == 5
-    head, info = load_head(resumed.export_head(), encoder, scene.config(other))
+    loaded = load_head(resumed.export_head(), encoder, scene.config(other))
+    head, info = loaded.head, loaded.info
     assert info.head == head_type and info.map_id == mapper.map_id
     if head_type in BY_STEPS:
         again = unpack_tensors(resumed.export_head())
@@ -213,5 +215,6 @@ def test_a_restarted_mapper_goes_on_from_the_saved_map(head_type, tmp_path):
     for frame in extra:
         assert resumed.add_keyframe(frame, resumed.map_id)
         resumed.work(float("inf"))
-    head, info = load_head(resumed.export_head(), encoder, scene.config(other))
+    loaded = load_head(resumed.export_head(), encoder, scene.config(other))
+    head, info = loaded.head, loaded.info
     assert info.keyframes == 8 and median_error(head) < max(NEAR_M, 1.2 * before)

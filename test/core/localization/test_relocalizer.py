@@ -1,6 +1,7 @@
 """A saved map is continued and localized in."""
 
 from helpers.rooms import CONFIG, black
+from helpers.tracking import new_keyframe, process
 
 from ace_slam_ros.core.geometry.se3 import pose_error
 from ace_slam_ros.core.localization.relocalizer import RelocalizationReason, Relocalizer
@@ -29,11 +30,11 @@ def test_a_later_session_starts_elsewhere_and_goes_on_with_the_map(
 ):
     """The second session's first view is not the map's origin; all it adds is in the old frame."""
     _, results = mapped
-    places = [i for i, result in enumerate(results) if result.keyframe is not None]
+    places = [i for i, result in enumerate(results) if new_keyframe(result) is not None]
     middle = len(places) // 2
     first = Mapper(CONFIG, encoder, map_id="shared")
     for i in places[:middle]:
-        first.add_keyframe(results[i].keyframe, "shared")
+        first.add_keyframe(new_keyframe(results[i]), "shared")
     first.work(float("inf"))
     first.save(tmp_path / "map")
 
@@ -43,12 +44,12 @@ def test_a_later_session_starts_elsewhere_and_goes_on_with_the_map(
     tracker.set_head(mapper.export_head(), 1)
     added = []
     for i in range(places[middle - 1] + 1, places[middle] + 8):
-        found = tracker.process(room_frames[i])
+        found = process(tracker, room_frames[i])
         assert found.state is TrackerState.TRACKING, i
         assert pose_error(found.T_map_cam, results[i].T_map_cam)[0] < 0.05
-        if found.keyframe is not None:
-            added.append(found.keyframe.id)
-            mapper.add_keyframe(found.keyframe, tracker.map_id)
+        if (keyframe := new_keyframe(found)) is not None:
+            added.append(keyframe.id)
+            mapper.add_keyframe(keyframe, tracker.map_id)
             mapper.work(10.0)
             tracker.set_head(mapper.export_head(), i)
     assert tracker.map_id == mapper.map_id == "shared"

@@ -7,6 +7,7 @@ from helpers.keyframes import SENSOR, SOLVER
 
 from ace_slam_ros.core.data.edge import EdgeKind
 from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.data.poses import SubmapPose
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, log_se3, pose_error
 from ace_slam_ros.core.mapping.keyframe_alignment import align, align_both_ways
 from ace_slam_ros.core.mapping.keyframe_buffer import KeyframeBuffer
@@ -38,10 +39,10 @@ def test_places_that_look_alike_are_no_loop(corridor):
     for far_m, accepted in ((0.03, True), (2.2, False)):
         T_b = exp_se3(np.array([far_m, 0, 0, 0, 0, 0])) @ corridor[0].T_map_cam
         buffer = KeyframeBuffer(10)
-        buffer.add(corridor[0], corridor[0].T_map_cam)
+        buffer.add(corridor[0], SubmapPose(corridor[0].T_map_cam))
         twin = Keyframe(50, 50, T_b, *(getattr(corridor[0], name) for name in (
             "descriptors_i8_ND", "pixels_N2", "points_cam_N3", "camera")))
-        buffer.add(twin, T_b)
+        buffer.add(twin, SubmapPose(T_b))
         finder = LoopFinder(buffer, views, SOLVER, 0)
         finder.add(0, 0.0)
         finder.add(50, 2.2)

@@ -7,14 +7,15 @@ from helpers.keyframes import SOLVER, keyframe, wall
 from ace_slam_ros.core.config.sections import (
     MapperConfig,
 )
+from ace_slam_ros.core.data.poses import SubmapPose
 from ace_slam_ros.core.data.predictions import Predictions
 from ace_slam_ros.core.geometry.se3 import exp_se3
-from ace_slam_ros.core.mapping.keyframe_sampling import Window, explained_share
+from ace_slam_ros.core.mapping.keyframe_sampling import KeyframeSampler, explained_share
 
 
 def test_windows_hold_the_newest_and_others_by_error():
     config = MapperConfig(window_newest=3, window_sampled=1, window_error_weight=0.5)
-    window = Window(config, seed=0)
+    window = KeyframeSampler(config, seed=0)
     identifiers = list(range(10, 23))
     others = identifiers[:-3]
     for i in others:
@@ -27,7 +28,8 @@ def test_windows_hold_the_newest_and_others_by_error():
     assert np.abs(share - expected / expected.sum()).max() < 0.03
     assert window.draw([5]) == [5] and window.draw([4, 5]) == [5, 4]
     window.forget(12)
-    assert Window(config, 1).draw(identifiers) == Window(config, 1).draw(identifiers)
+    once, again = (KeyframeSampler(config, 1).draw(identifiers) for _ in range(2))
+    assert once == again
 
 
 def test_the_explained_share_counts_hypotheses_that_agree():
@@ -38,4 +40,5 @@ def test_the_explained_share_counts_hypotheses_that_agree():
     coords[:10, 1] = frame.points_cam_N3[:10] @ T[:3, :3].T + T[:3, 3]
     sigma = np.full((40, 2), 0.05, np.float32)
     sigma[:4] = np.inf
-    assert explained_share(frame, T, Predictions(coords, sigma), SOLVER) == pytest.approx(6 / 40)
+    share = explained_share(frame, SubmapPose(T), Predictions(coords, sigma), SOLVER)
+    assert share == pytest.approx(6 / 40)

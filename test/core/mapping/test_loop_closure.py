@@ -2,6 +2,7 @@
 
 from helpers.keyframes import SENSOR, SOLVER
 
+from ace_slam_ros.core.data.poses import SubmapPose
 from ace_slam_ros.core.geometry.se3 import invert_pose, pose_error
 from ace_slam_ros.core.mapping.keyframe_alignment import align
 from ace_slam_ros.core.mapping.keyframe_buffer import KeyframeBuffer
@@ -13,7 +14,7 @@ def test_no_wrong_loop_between_doors(corridor):
     """Whatever the finder proves among keyframes up to three meters apart is true."""
     buffer = KeyframeBuffer(50)
     for k in corridor:
-        buffer.add(k, k.T_map_cam)
+        buffer.add(k, SubmapPose(k.T_map_cam))
     finder = LoopFinder(buffer, ViewCache(SENSOR), SOLVER, 0)
     for k in corridor:
         finder.add(k.id, 0.25)

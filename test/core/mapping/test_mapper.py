@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.tracking import process
 
 from ace_slam_ros.core.config.sections import (
     FeatureConfig,
@@ -14,7 +15,7 @@ from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.encoders.extraction import extract_features
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, pose_error, transform_points
 from ace_slam_ros.core.heads.factory import load_head
-from ace_slam_ros.core.heads.payload import read_info, unpack_poses
+from ace_slam_ros.core.heads.payload import read_info, unpack_head
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.maps.map_folder import load_map
 from ace_slam_ros.core.tracking.tracker import Tracker
@@ -62,6 +63,12 @@ def worst_m(poses, walk):
     return max(pose_error(poses[k.id], k.T_map_cam)[0] for k in walk)
 
 
+def present(mapper):
+    """Present T_map_cam of the keyframes, all in the map itself."""
+    assert {pose.submap for pose in mapper.keyframe_poses.values()} == {0}
+    return {i: pose.T_map_cam for i, pose in mapper.keyframe_poses.items()}
+
+
 def learned(encoder, keyframes, config=CONFIG):
     mapper = Mapper(config, encoder, map_id="m")
     for k in keyframes:
@@ -78,23 +85,23 @@ def corrected(encoder, walk):
 def test_drift_is_taken_away_where_the_walk_returns(encoder, walk, corrected):
     frames = drifted(walk)
     before = worst_m({k.id: k.T_map_cam for k in frames}, walk)
-    after = worst_m(corrected.keyframe_poses, walk)
+    after = worst_m(present(corrected), walk)
     assert before > 0.05 and after < 0.75 * before
-    assert read_info(corrected.export_head()).corrections >= 1
+    assert read_info(corrected.export_head()).map_revision >= 1
     again = learned(encoder, frames)
-    assert all(np.array_equal(T, again.keyframe_poses[i])
-               for i, T in corrected.keyframe_poses.items())
+    assert all(np.array_equal(T, present(again)[i])
+               for i, T in present(corrected).items())
     off = learned(encoder, frames, CONFIG.with_values({"mapper.pose_graph": False}))
-    assert worst_m(off.keyframe_poses, walk) == pytest.approx(before)
+    assert worst_m(present(off), walk) == pytest.approx(before)
     assert not off.wants_work
 
 
 def test_the_corrected_head_equals_one_made_from_corrected_poses(encoder, walk, corrected):
-    poses = corrected.keyframe_poses
+    poses = present(corrected)
     config = CONFIG.with_values({"mapper.pose_graph": False})
     rebuilt = learned(encoder, [replace(k, T_map_cam=poses[k.id]) for k in walk], config)
     descriptors = walk[3].descriptors_ND
-    a, b = (load_head(m.export_head(), encoder, CONFIG)[0].predict(descriptors)
+    a, b = (load_head(m.export_head(), encoder, CONFIG).head.predict(descriptors)
             for m in (corrected, rebuilt))
     true = walk[3].points_cam_N3 @ poses[6][:3, :3].T + poses[6][:3, 3]
 
@@ -121,25 +128,28 @@ def test_idle_work_ends(encoder, walk):
         mapper.work(0.001)  # a step at least is done, however short the time
         calls += 1
         assert calls < 500
-    poses = mapper.keyframe_poses
+    poses = present(mapper)
     assert not mapper.work(10.0) and mapper.backlog == 0
-    assert all(np.array_equal(T, poses[i]) for i, T in mapper.keyframe_poses.items())
-    assert worst_m(mapper.keyframe_poses, walk) < 0.05
+    assert all(np.array_equal(T, poses[i]) for i, T in present(mapper).items())
+    assert worst_m(present(mapper), walk) < 0.05
 
 
 def test_a_saved_map_keeps_corrections_and_edges(encoder, walk, corrected, tmp_path):
     corrected.save(tmp_path / "map")
     stored = load_map(tmp_path / "map")
     assert len(stored.edges) == len(corrected._refinement.graph) >= len(walk)
-    assert not unpack_poses(stored.head) and unpack_poses(corrected.export_head())
+    assert not unpack_head(stored.head).keyframe_poses
+    assert unpack_head(corrected.export_head()).keyframe_poses
     again = Mapper(CONFIG, encoder)
     again.load(tmp_path / "map")
-    for i, T in corrected.keyframe_poses.items():
-        assert np.allclose(again.keyframe_poses[i], T)
+    for i, T in present(corrected).items():
+        assert np.allclose(present(again)[i], T)
+    revisions = {read_info(m.export_head()).map_revision for m in (corrected, again)}
+    assert len(revisions) == 1 and 0 not in revisions
     assert not again.wants_work and len(again._refinement.graph) == len(stored.edges)
 
 
-def test_a_revised_keyframe_loses_features_in_buffer_and_head(encoder, walk):
+def test_a_pruned_keyframe_loses_features_in_buffer_and_head(encoder, walk):
     """As if a third of each keyframe had been somebody who walked away."""
     whole, clean = Mapper(CONFIG, encoder, map_id="m"), Mapper(CONFIG, encoder, map_id="m")
     small = [k.pick(np.arange(len(k.pixels_N2)) % 3 > 0) for k in walk[:3]]
@@ -184,18 +194,18 @@ def test_the_tracker_follows_a_correction_without_a_jump(encoder, rendered):
     """Pose and keyframes move together, so that the motion of the camera goes on smoothly."""
     frames = [rendered[n].frame for n in (0, 1, 10, 11)]
     tracker, mapper = Tracker(CONFIG, encoder, map_id="m"), Mapper(CONFIG, encoder, map_id="m")
-    first = tracker.process(frames[0])
-    mapper.add_keyframe(first.keyframe, "m")
+    first = process(tracker, frames[0])
+    mapper.add_keyframe(first.keyframes[0], "m")
     mapper.work(float("inf"))
     tracker.set_head(mapper.export_head(), 1)
-    before = tracker.process(frames[1])
+    before = process(tracker, frames[1])
     motion = exp_se3(np.array([0.3, -0.2, 0.1, 0.02, 0.03, 0.1]))
-    mapper.move_keyframes({i: motion @ T for i, T in mapper.keyframe_poses.items()})
+    mapper.move_keyframes({i: motion @ T for i, T in present(mapper).items()})
     tracker.set_head(mapper.export_head(), 2)
-    assert tracker.corrections == 1
-    after = tracker.process(replace(frames[1], stamp_ns=frames[1].stamp_ns + 1_000_000))
+    assert tracker.map_revision == 1
+    after = process(tracker, replace(frames[1], stamp_ns=frames[1].stamp_ns + 1_000_000))
     gap_m, gap_rad = pose_error(motion @ before.T_map_cam, after.T_map_cam)
     assert gap_m < 0.01 and gap_rad < 0.01
     tracker.set_head(mapper.export_head(), 3)  # the same correction once more moves nothing
-    same = tracker.process(replace(frames[1], stamp_ns=frames[1].stamp_ns + 2_000_000))
+    same = process(tracker, replace(frames[1], stamp_ns=frames[1].stamp_ns + 2_000_000))
     assert pose_error(same.T_map_cam, after.T_map_cam)[0] < 0.005

@@ -2,32 +2,32 @@
 
 import cv2
 import numpy as np
+from helpers.local_maps import LocalParts
 from helpers.tracks import CAMERA, picture
 
-from ace_slam_ros.core.config.sections import SensorConfig, TrackerConfig
+from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.poses import SubmapPose
 from ace_slam_ros.core.geometry.se3 import (
     exp_se3,
     invert_pose,
     transform_points,
 )
-from ace_slam_ros.core.odometry.frame_alignment import LocalSight
-from ace_slam_ros.core.odometry.local_map import LocalMap
 
 
 def test_corners_that_move_are_known_by_where_they_go():
     """A third of the picture slides by two pixels a frame; its depth is that of the wall."""
     picture_HW = picture(np.random.default_rng(24))
     depth = np.full((480, 640), 2.0, np.float32)
-    local = LocalMap(TrackerConfig(), SensorConfig())
-    assert local.corner_motion(0) is None
-    assert local.add(0, Frame(0, picture_HW, depth, CAMERA), np.eye(4), np.zeros((6, 6)))
+    parts = LocalParts(SlamConfig())
+    assert parts.add(Frame(0, picture_HW, depth, CAMERA), np.eye(4))
     for n in range(1, 11):
         gray = picture_HW.copy()
         gray[100:380, 200 + 2 * n:420 + 2 * n] = picture_HW[100:380, 200:420]
-        assert local.refine(Frame(n, gray, depth, CAMERA), np.eye(4)) is not None
-    motion = local.corner_motion(0)
-    assert motion is not None and (motion.followed_n <= 10).all()
+        seen = Frame(n, gray, depth, CAMERA)
+        assert parts.aligner.align(seen, SubmapPose(np.eye(4))) is not None
+    motion = parts.local[0].corner_motion
+    assert (motion.followed_n <= 10).all()
     x, y = CAMERA.project(motion.points_cam_n3).T
     inside = (x > 230) & (x < 390) & (y > 120) & (y < 360)
     outside = (x < 180) | (x > 460) | (y < 80) | (y > 400)
@@ -48,16 +48,14 @@ def test_corners_on_what_moves_are_not_followed():
 
     nearest = []
     for tells in (None, standing):
-        local = LocalMap(TrackerConfig(), SensorConfig())
-        assert local.add(0, frame, pose, np.eye(6), standing=tells)
-        nearest.append(local.nearest(pose, 1)[0][1].measured_m_n.min())
+        parts = LocalParts(SlamConfig(), tells)
+        assert parts.add(frame, pose)
+        nearest.append(parts.nearest(pose).measured_m_n.min())
     assert nearest[0] < 2.0 < nearest[1]
-    local = LocalMap(TrackerConfig(), SensorConfig())
-    assert local.add(0, frame, pose, np.eye(6))
-    local.leave_movers(pose, standing)  # known later
-    keyframe = local.nearest(pose, 1)[0][1]
-    sight = LocalSight(SensorConfig(), min_tracks=25)
-    index, _ = sight.find(keyframe, sight.points(keyframe), frame, pose)
-    assert len(index) > 150 and (local.nearest(pose, 1)[0][1].measured_m_n[index] > 2.0).all()
-    local = LocalMap(TrackerConfig(), SensorConfig())
-    assert not local.add(0, frame, pose, np.eye(6), standing=lambda p: np.zeros(len(p), bool))
+    parts = LocalParts(SlamConfig())
+    assert parts.add(frame, pose)
+    keyframe = parts.nearest(pose)
+    keyframe.stands_n &= standing(parts.aligner.points(keyframe))  # known later
+    index, _ = parts.aligner.find(keyframe, parts.aligner.points(keyframe), frame, pose)
+    assert len(index) > 150 and (keyframe.measured_m_n[index] > 2.0).all()
+    assert not LocalParts(SlamConfig(), lambda p: np.zeros(len(p), bool)).add(frame, pose)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from ace_slam_ros.core.data.poses import SubmapPose
+from ace_slam_ros.core.data.submaps import SubmapMotion
 from ace_slam_ros.core.geometry.se3 import exp_se3
 from ace_slam_ros.core.odometry.motion_model import MotionModel
 
@@ -11,20 +13,22 @@ MOVE = exp_se3(np.array([0.3, -0.1, 0.2, 0.0, 0.4, 0.1]))  # far more than a fra
 
 def test_a_correction_is_no_motion():
     model = MotionModel(constant_velocity=True)
-    model.moved(0, np.eye(4))
-    model.moved(100_000_000, exp_se3(np.array([0.01, 0, 0, 0, 0, 0])))
-    model.moved(200_000_000, exp_se3(np.array([5.0, 0, 0, 0, 0, 0])), corrected=True)
-    assert np.allclose(model.predict(300_000_000)[:3, 3], [5.01, 0, 0])
+    model.moved(0, SubmapPose(np.eye(4)))
+    model.moved(100_000_000, SubmapPose(exp_se3(np.array([0.01, 0, 0, 0, 0, 0]))))
+    far = SubmapPose(exp_se3(np.array([5.0, 0, 0, 0, 0, 0])))
+    model.moved(200_000_000, far, corrected=True)
+    assert np.allclose(model.predict(300_000_000).T_map_cam[:3, 3], [5.01, 0, 0])
     assert model.traveled_m == pytest.approx(0.01)
 
 
 def test_where_a_camera_was_lost_is_known_for_a_second_and_follows_corrections():
     model = MotionModel(constant_velocity=True)
-    model.moved(0, np.eye(4))
+    model.moved(0, SubmapPose(np.eye(4)))
     model.lose()
     assert model.last is None and model.predict(10**8) is None
-    model.correct({0: MOVE, 1: np.eye(4)})
-    assert np.allclose(model.nearby(10**9), MOVE)
+    model.correct({0: SubmapMotion(MOVE, 2), 1: SubmapMotion(np.eye(4), 0)})
+    near = model.nearby(10**9)
+    assert np.allclose(near.T_map_cam, MOVE) and near.submap == 2
     assert model.nearby(10**9 + 1) is None and model.nearby(-1) is None
     model.clear()
     assert model.nearby(10**8) is None

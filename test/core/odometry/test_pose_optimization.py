@@ -14,7 +14,11 @@ from ace_slam_ros.core.geometry.se3 import (
     pose_error,
     transform_points,
 )
-from ace_slam_ros.core.odometry.pose_optimization import carried, optimize_pose, surprised
+from ace_slam_ros.core.odometry.pose_optimization import (
+    inflate_by_innovation,
+    optimize_pose,
+    transport_covariance,
+)
 from ace_slam_ros.core.odometry.residuals import (
     Sightings,
     TrackResiduals,
@@ -146,7 +150,7 @@ def test_a_covariance_is_carried_across_an_arm_as_samples_are():
     errors = rng.normal(size=(20000, 6)) @ root.T
     there = errors.copy()
     there[:, :3] += np.cross(errors[:, 3:], arm)
-    expected = carried(root @ root.T, arm)
+    expected = transport_covariance(root @ root.T, arm)
     assert np.abs(np.cov(there.T) - expected).max() < 0.05 * np.abs(expected).max()
 
 
@@ -157,10 +161,10 @@ def test_a_covariance_grows_by_a_motion_that_it_does_not_expect():
     expected = root @ (0.9 * np.array([1.0, -1, 1, 1, -1, 1]))  # less than one sigma of each
     turned = make_pose(Rotation.from_rotvec(expected[3:]).as_matrix() @ pose[:3, :3],
                        pose[:3, 3] + expected[:3])
-    assert np.array_equal(surprised(covariance, pose, turned), covariance)
+    assert np.array_equal(inflate_by_innovation(covariance, pose, turned), covariance)
     moved = pose.copy()
     moved[:3, 3] += (0.03, 0.0, 0.0)
-    grown = surprised(np.zeros((6, 6)), pose, moved)
+    grown = inflate_by_innovation(np.zeros((6, 6)), pose, moved)
     assert 0.9 * 0.03 < np.sqrt(grown[0, 0]) <= 0.03
     grown[0, 0] = 0.0
     assert not grown.any(), "only along the motion"

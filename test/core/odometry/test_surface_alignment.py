@@ -6,16 +6,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers.local_maps import LocalParts
+from helpers.tracking import process
 
 from ace_slam_ros.core.config.sections import EncoderConfig, SensorConfig, SlamConfig
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.poses import SubmapPose
 from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, pose_error
-from ace_slam_ros.core.odometry.local_map import LocalMap
 from ace_slam_ros.core.odometry.pose_optimization import Sightings
 from ace_slam_ros.core.odometry.surface_alignment import Surface, _match, align_surface
-from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
+from ace_slam_ros.core.tracking.result import TrackerState, TrackingHints
+from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.synth.worlds import make_world
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
@@ -117,7 +120,7 @@ def test_a_place_without_texture_is_crossed_by_its_surfaces(surfaces):
             dark = rng.integers(8, 14, frame.image.shape, dtype=np.uint8)
             frame = Frame(frame.stamp_ns, dark, frame.depth_m, frame.camera)
         first = item.T_world_cam_44 if first is None else first
-        result = tracker.process(frame)
+        result = process(tracker, frame, TrackingHints(T_map_cam_first=np.eye(4)))
         states.append(result.state)
         if result.T_map_cam is not None:
             true = invert_pose(first) @ item.T_world_cam_44
@@ -134,11 +137,11 @@ def test_a_keyframe_without_corners_is_one_only_beside_others():
     noise = rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)
     gray = cv2.resize(noise, (640, 480), interpolation=cv2.INTER_CUBIC)
     blank = Frame(0, np.full((480, 640, 3), 90, np.uint8), depth_m, CAMERA)
-    local = LocalMap(SlamConfig().tracker, SENSOR)
-    assert not local.add(0, blank, np.eye(4), np.zeros((6, 6)))
-    assert local.add(0, replace(blank, image=gray), np.eye(4), np.zeros((6, 6)))
-    assert local.add(1, blank, MOTION, np.zeros((6, 6)))
-    local.adjust()
-    assert np.array_equal(local.pose(1), MOTION)
-    assert local.brings_texture(replace(blank, image=gray), MOTION)
-    assert not local.brings_texture(blank, MOTION)
+    parts = LocalParts(SlamConfig())
+    assert not parts.add(blank, np.eye(4))
+    assert parts.add(replace(blank, image=gray), np.eye(4))
+    assert parts.add(blank, MOTION)
+    parts.window.finish()
+    assert np.array_equal(parts.pose(1), MOTION)
+    assert parts.aligner.brings_texture(replace(blank, image=gray), SubmapPose(MOTION))
+    assert not parts.aligner.brings_texture(blank, SubmapPose(MOTION))

@@ -6,7 +6,7 @@ import torch
 
 from ace_slam_ros.core.config.sections import EncoderConfig
 from ace_slam_ros.core.encoders.loading import load_encoder
-from ace_slam_ros.core.runtime.steps import InParts, at_once
+from ace_slam_ros.core.runtime.steps import SteppedTask, at_once
 
 
 def three():
@@ -21,7 +21,7 @@ def fails():
 
 
 def test_steps_end_with_the_result():
-    work = InParts(three())
+    work = SteppedTask(three())
     assert not work.begun and work.result is None
     work.step()
     work.step()
@@ -31,17 +31,17 @@ def test_steps_end_with_the_result():
 
 
 def test_an_error_of_a_part_is_raised():
-    work = InParts(fails())
+    work = SteppedTask(fails())
     work.step()
     with pytest.raises(ValueError, match="second part"):
         work.step()
 
 
-def test_descriptors_in_parts_are_the_same_whatever_happens_between():
+def test_descriptors_in_steps_are_the_same_whatever_happens_between():
     encoder = load_encoder(EncoderConfig(), torch.device("cpu"))
     rng = np.random.default_rng(0)
     one, other = rng.integers(0, 255, (2, 120, 160), np.uint8)
-    work = InParts(encoder.describe_in_parts(one))
+    work = SteppedTask(encoder.describe_in_steps(one))
     steps = 0
     while work.result is None:
         work.step()

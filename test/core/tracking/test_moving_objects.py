@@ -7,9 +7,11 @@ from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.features import Features
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.data.poses import SubmapPose
+from ace_slam_ros.core.data.submaps import SubmapMotion
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, transform_points
 from ace_slam_ros.core.odometry.corners import CornerMotion
-from ace_slam_ros.core.tracking.moving_objects import SeenThrough
+from ace_slam_ros.core.tracking.moving_objects import MovingObjects
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 POSE = exp_se3(np.array([0.4, -0.2, 0.1, 0.0, 0.2, 0.1]))
@@ -44,11 +46,11 @@ def on_person(frame):
 
 
 def test_a_point_before_a_known_background_is_a_mover():
-    seen = SeenThrough(SensorConfig())
+    seen = MovingObjects(SensorConfig())
     depth = np.full((480, 640), WALL_M)
     depth[:, :100] = 0.0  # unknown there
     depth[:, 540:] = 1.0  # something near there
-    seen.add(frame(depth), POSE)
+    seen.add(frame(depth), SubmapPose(POSE))
     pixels = np.array([[320, 240], [321, 240], [322, 240], [40, 240], [600, 240], [323, 240]],
                       np.float32)
     # in the air; on the wall; on it as far as noise explains; before nothing known; behind the
@@ -66,46 +68,46 @@ def test_a_point_before_a_known_background_is_a_mover():
 
 def test_who_walks_away_leaves_the_keyframe_afterwards():
     """A person stands in the first view already and leaves: only later views can tell."""
-    seen = SeenThrough(SensorConfig())
+    seen = MovingObjects(SensorConfig())
     first = keyframe(wall(240))
     assert on_person(first) > 250
-    assert seen.watch(first) is not None and seen.revision(0) is None
-    revisions = []
+    assert seen.watch(first) is not None and seen.pruned(0) is None
+    prunings = []
     for n in range(1, 31):
-        seen.add(frame(wall(240 + 20 * n), n * TENTH_S), POSE)
-        revision = seen.revision(n * TENTH_S)
-        revisions += [(n, revision)] if revision is not None else []
-    assert revisions and (np.diff([n for n, _ in revisions]) >= 10).all()
-    last = revisions[-1][1]
+        seen.add(frame(wall(240 + 20 * n), n * TENTH_S), SubmapPose(POSE))
+        pruned = seen.pruned(n * TENTH_S)
+        prunings += [(n, pruned)] if pruned is not None else []
+    assert prunings and (np.diff([n for n, _ in prunings]) >= 10).all()
+    last = prunings[-1][1]
     assert on_person(last) < 0.05 * on_person(first)
     static = len(first.pixels_N2) - on_person(first)
     assert len(last.pixels_N2) - on_person(last) == static and last.id == first.id
 
 
-def test_a_static_scene_is_never_revised_and_the_watch_ends():
+def test_a_static_scene_is_never_pruned_and_the_watch_ends():
     rng = np.random.default_rng(0)
     sensor, room = SensorConfig(), wall(240)
-    seen = SeenThrough(sensor)
+    seen = MovingObjects(sensor)
 
     def noisy(n):
         pose = POSE @ exp_se3(np.array([0.01 * n, 0, 0, 0, 0, 0]) + rng.normal(size=6) * 0.001)
         depth = wall(240 - round(525 * 0.01 * n / PERSON_M))
         return frame(depth + rng.normal(size=depth.shape) * sensor.depth_sigma_m(depth),
-                     n * TENTH_S), pose
+                     n * TENTH_S), SubmapPose(pose)
 
     first = seen.watch(keyframe(room))
     assert len(first.pixels_N2) == 1200
     for n in range(45):
         seen.add(*noisy(n))
-        assert seen.revision(n * TENTH_S) is None
+        assert seen.pruned(n * TENTH_S) is None
     for n in range(45, 60):  # gone after the watch: the map keeps what stood there for so long
-        seen.add(frame(wall(), n * TENTH_S), POSE)
-        assert seen.revision(n * TENTH_S) is None
+        seen.add(frame(wall(), n * TENTH_S), SubmapPose(POSE))
+        assert seen.pruned(n * TENTH_S) is None
 
 
 def test_corners_that_move_take_the_features_near_them():
     """A person turns before a wall and is never seen through."""
-    seen = SeenThrough(SensorConfig())
+    seen = MovingObjects(SensorConfig())
     first = seen.watch(keyframe(wall(240)))
     points = first.points_cam_N3
     person = points[:, 2] < (PERSON_M + points[:, 2].max()) / 2
@@ -117,9 +119,9 @@ def test_corners_that_move_take_the_features_near_them():
     def motion(identifier):
         return CornerMotion(points[corners].astype(float), followed, astray)
 
-    assert seen.revision(TENTH_S, motion) is None, "not before it is due"
-    revised = seen.revision(11 * TENTH_S, motion)
-    kept = revised.points_cam_N3[:, 2] < (PERSON_M + points[:, 2].max()) / 2
+    assert seen.pruned(TENTH_S, motion) is None, "not before it is due"
+    pruned = seen.pruned(11 * TENTH_S, motion)
+    kept = pruned.points_cam_N3[:, 2] < (PERSON_M + points[:, 2].max()) / 2
     assert kept.sum() < 0.1 * person.sum()
     assert (~kept).sum() == (~person).sum()
 
@@ -148,57 +150,57 @@ def test_what_is_no_evidence_of_motion():
 
 def test_a_torn_rim_of_depth_is_no_mover():
     """One view in eight lets through where something stands."""
-    seen = SeenThrough(SensorConfig())
+    seen = MovingObjects(SensorConfig())
     seen.watch(keyframe(wall(240)))
     for n in range(1, 33):
-        seen.add(frame(wall(None if n % 8 == 4 else 240), n * TENTH_S), POSE)
-        assert seen.revision(n * TENTH_S) is None
+        seen.add(frame(wall(None if n % 8 == 4 else 240), n * TENTH_S), SubmapPose(POSE))
+        assert seen.pruned(n * TENTH_S) is None
 
 
 def test_a_view_with_a_wrong_pose_is_not_believed():
-    seen = SeenThrough(SensorConfig())
+    seen = MovingObjects(SensorConfig())
     seen.watch(keyframe(wall()))
     wrong = POSE @ exp_se3(np.array([0.0, 0.0, -1.0, 0.0, 0.0, 0.0]))
     for n in range(1, 20):
-        seen.add(frame(wall() + 1.5, n * TENTH_S), wrong)
-        assert seen.revision(n * TENTH_S) is None
+        seen.add(frame(wall() + 1.5, n * TENTH_S), SubmapPose(wrong))
+        assert seen.pruned(n * TENTH_S) is None
 
 
 def test_a_correction_of_the_map_moves_what_was_seen():
-    seen = SeenThrough(SensorConfig())
+    seen = MovingObjects(SensorConfig())
     seen.watch(keyframe(wall(240)))
     for n in range(5):
-        seen.add(frame(wall(240), n * TENTH_S), POSE)
+        seen.add(frame(wall(240), n * TENTH_S), SubmapPose(POSE))
     moved = exp_se3(np.array([0.5, -0.3, 0.2, 0.0, 0.0, 0.4]))
-    seen.move(moved)
+    seen.correct({0: SubmapMotion(moved, 0), 1: SubmapMotion(POSE, 0)})
     now = keyframe(wall(240), 5 * TENTH_S, 1, moved @ POSE)
     assert len(seen.watch(now).pixels_N2) == 1200
-    revised = []
+    pruned = []
     for n in range(5, 25):
-        seen.add(frame(wall(), n * TENTH_S), moved @ POSE)
-        revised.append(seen.revision(n * TENTH_S))
+        seen.add(frame(wall(), n * TENTH_S), SubmapPose(moved @ POSE))
+        pruned.append(seen.pruned(n * TENTH_S))
     for identifier in (0, 1):
-        last = [k for k in revised if k is not None and k.id == identifier][-1]
+        last = [k for k in pruned if k is not None and k.id == identifier][-1]
         assert on_person(last) == 0 and len(last.pixels_N2) > 850
     assert np.allclose(invert_pose(moved) @ now.T_map_cam, POSE)
 
 
 def test_views_are_spread_over_time_and_bounded():
-    seen = SeenThrough(SensorConfig())
-    seen.add(frame(wall(240)), POSE)
-    seen.add(frame(wall(), TENTH_S // 2), POSE)  # too soon
+    seen = MovingObjects(SensorConfig())
+    seen.add(frame(wall(240)), SubmapPose(POSE))
+    seen.add(frame(wall(), TENTH_S // 2), SubmapPose(POSE))  # too soon
     assert on_person(seen.watch(keyframe(wall(240), TENTH_S))) > 250
-    seen.add(frame(wall(), 2 * TENTH_S), POSE)
+    seen.add(frame(wall(), 2 * TENTH_S), SubmapPose(POSE))
     assert on_person(seen.watch(keyframe(wall(240), 3 * TENTH_S))) == 0
     for n in range(4, 34):
-        seen.add(frame(wall(240), n * TENTH_S), POSE)
+        seen.add(frame(wall(240), n * TENTH_S), SubmapPose(POSE))
     assert on_person(seen.watch(keyframe(wall(240), 34 * TENTH_S))) > 250
 
 
 def test_points_map_as_the_camera_stands():
     """The pose of the keyframe decides where its points are."""
-    seen = SeenThrough(SensorConfig())
-    seen.add(frame(wall()), POSE)
+    seen = MovingObjects(SensorConfig())
+    seen.add(frame(wall()), SubmapPose(POSE))
     aside = POSE @ exp_se3(np.array([0.3, 0.1, 0.0, 0.0, 0.0, 0.0]))
     kept = seen.watch(keyframe(wall(240), TENTH_S, 0, aside))
     points = transform_points(aside, kept.points_cam_N3.astype(float))
@@ -206,3 +208,10 @@ def test_points_map_as_the_camera_stands():
     uv = CAMERA.project(in_view)
     inside = ((uv > 12) & (uv < (628, 468))).all(axis=1)
     assert (in_view[inside, 2] > 2.9).all() and inside.sum() > 500
+
+
+def test_views_of_another_submap_say_nothing():
+    seen = MovingObjects(SensorConfig())
+    for n in range(5):
+        seen.add(frame(wall(), n * TENTH_S), SubmapPose(POSE, submap=1))
+    assert len(seen.watch(keyframe(wall(240), 5 * TENTH_S)).pixels_N2) == 1200

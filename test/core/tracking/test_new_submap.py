@@ -1,12 +1,13 @@
-"""Lost and found in time; in an unknown place a segment, joined when its place is proven."""
+"""Lost and found in time; in an unknown place a submap, joined when its place is proven."""
 
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.tracking import new_keyframe, process
 
-from ace_slam_ros.apps.recorder import RunLog
+from ace_slam_ros.apps.recorder import RunRecorder
 from ace_slam_ros.core.config.sections import (
     SlamConfig,
 )
@@ -15,12 +16,13 @@ from ace_slam_ros.core.geometry.se3 import invert_pose, pose_error
 from ace_slam_ros.core.heads.payload import read_info
 from ace_slam_ros.core.localization.relocalizer import Relocalizer
 from ace_slam_ros.core.mapping.mapper import Mapper
-from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
+from ace_slam_ros.core.tracking.result import TrackerState, TrackingHints
+from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.synth.worlds import make_world
 from ace_slam_ros.viewer.rerun_view import NoView
 
 CONFIG = SlamConfig().with_overrides(
-    ["encoder.threads=1", "device=cpu", "tracker.segment_after_s=0.3"])
+    ["encoder.threads=1", "device=cpu", "tracker.submap_after_s=0.3"])
 STEP_NS = 66_666_667
 #: The camera of this room turns from one wall to another: what frames 0..22 of 66 show and what
 #: the last ones show have nothing in common.
@@ -50,9 +52,9 @@ def bare_wall(frame):
 
 def learn(mapper, tracker, result, version):
     """What happens between two frames of an offline run."""
-    for keyframe in result.for_mapper:
+    for keyframe in result.keyframes:
         mapper.add_keyframe(keyframe, tracker.map_id)
-    if result.for_mapper and mapper.work(float("inf")):
+    if result.keyframes and mapper.work(float("inf")):
         tracker.set_head(mapper.export_head(), version)
 
 
@@ -60,7 +62,7 @@ def learn(mapper, tracker, result, version):
 def kidnapped(encoder, room, tmp_path_factory):
     """A camera that is covered, carried to an unknown place, and walks back from there."""
     saved = tmp_path_factory.mktemp("maps")
-    tracker = Tracker(CONFIG, encoder, map_id="m", T_map_cam_first=room[0][1])
+    tracker = Tracker(CONFIG, encoder, map_id="m")
     mapper = Mapper(CONFIG, encoder, map_id="m")
     run = SimpleNamespace(results=[], truth=[], true_keyframes={}, mapper=mapper, tracker=tracker,
                           saved=saved)
@@ -68,86 +70,88 @@ def kidnapped(encoder, room, tmp_path_factory):
     for number, index in enumerate(order):
         frame, T_true = room[index or 0]
         frame = at(frame, number)
-        result = tracker.process(covered(frame) if index is None else frame)
+        result = process(tracker, covered(frame) if index is None else frame,
+                         TrackingHints(T_map_cam_first=room[0][1]))
         run.results.append(result)
         run.truth.append(None if index is None else T_true)
-        if result.keyframe is not None:
-            run.true_keyframes[result.keyframe.id] = T_true
+        if (keyframe := new_keyframe(result)) is not None:
+            run.true_keyframes[keyframe.id] = T_true
         learn(mapper, tracker, result, number + 1)
         if number == KNOWN - 1:
             mapper.save(saved / "known")
-        unjoined = mapper._buffer.segments == [0, 1]
-        if unjoined and len(mapper._buffer.of_segment(1)) == 3 and not hasattr(run, "unjoined"):
+        unjoined = mapper._buffer.submaps == [0, 1]
+        if unjoined and len(mapper._buffer.of_submap(1)) == 3 and not hasattr(run, "unjoined"):
             run.unjoined = mapper.export_head()
             mapper.save(saved / "unjoined")
     return run
 
 
-def test_an_unknown_place_begins_a_segment_that_is_joined_at_a_known_one(kidnapped):
+def test_an_unknown_place_begins_a_submap_that_is_joined_at_a_known_one(kidnapped):
     results = kidnapped.results
-    segments = [r.segment for r in results]
-    begun, joined = segments.index(1), len(segments) - segments[::-1].index(1)
+    submaps = [r.submap for r in results]
+    begun, joined = submaps.index(1), len(submaps) - submaps[::-1].index(1)
     uncovered = KNOWN + 6
     waited_s = (results[begun].stamp_ns - results[uncovered].stamp_ns) * 1e-9
     assert 0.3 <= waited_s < 0.3 + 2 * STEP_NS * 1e-9
     assert all(r.state is TrackerState.TRACKING for r in results[begun:])
-    assert all(r.segment == 1 and not r.has_map_pose for r in results[begun:joined])
-    assert all("segment 1: place unknown" in r.reason for r in results[begun:joined])
+    assert all(r.submap == 1 and not r.has_map_pose for r in results[begun:joined])
+    assert all("submap 1: place unknown" in r.reason for r in results[begun:joined])
     assert all(r.has_map_pose and not r.reason for r in results[joined:]) and joined < len(results)
     errors_m = [pose_error(r.T_map_cam, T)[0] for r, T in zip(results, kidnapped.truth,
                                                              strict=True) if r.has_map_pose]
     assert len(errors_m) >= KNOWN + 5 and max(errors_m) < 0.03
     assert {kidnapped.tracker.map_id, kidnapped.mapper.map_id} == {"m"}
     poses = kidnapped.mapper.keyframe_poses
-    assert len(poses) >= 6 and kidnapped.mapper._buffer.segments == [0]
-    assert max(pose_error(poses[i], T)[0] for i, T in kidnapped.true_keyframes.items()) < 0.03
-    assert read_info(kidnapped.mapper.export_head()).segments == ()
+    assert len(poses) >= 6 and kidnapped.mapper._buffer.submaps == [0]
+    assert max(pose_error(poses[i].T_map_cam, T)[0]
+               for i, T in kidnapped.true_keyframes.items()) < 0.03
+    assert read_info(kidnapped.mapper.export_head()).submaps == ()
 
 
 def test_the_velocity_goes_on_through_the_join(kidnapped):
     results = kidnapped.results
-    joined = len(results) - [r.segment for r in results][::-1].index(1)
+    joined = len(results) - [r.submap for r in results][::-1].index(1)
     believed = invert_pose(kidnapped.truth[joined - 1]) @ kidnapped.truth[joined]
     step = kidnapped.tracker._model
-    assert step.traveled_m < 3.0, "the way to the segment's place is no way of the camera"
+    assert step.traveled_m < 3.0, "the way to the submap's place is no way of the camera"
     before, after = results[joined - 1].T_map_cam, results[joined].T_map_cam
-    motion = kidnapped.truth[joined - 1] @ invert_pose(before)  # of the segment, as it truly was
+    motion = kidnapped.truth[joined - 1] @ invert_pose(before)  # of the submap, as it truly was
     assert pose_error(invert_pose(motion @ before) @ after, believed)[0] < 0.03
 
 
 def test_unjoined_poses_are_in_no_trajectory(kidnapped):
-    run = RunLog(NoView())
+    run = RunRecorder(NoView())
     for result in kidnapped.results:
         run.add(result, 1.0)
-    trajectory = run.trajectory(lambda r: r.T_map_cam)
+    trajectory = run.trajectory()
     assert len(trajectory) == sum(r.has_map_pose for r in kidnapped.results)
     assert np.abs(trajectory.T_map_cam_N44[:, :3, 3]).max() < 10.0
-    assert run.unjoined == sum(r.segment == 1 for r in kidnapped.results) > 5
+    assert run.unjoined == sum(r.submap == 1 for r in kidnapped.results) > 5
 
 
-def test_a_map_with_an_unjoined_segment_is_kept_and_found_in(kidnapped, encoder, room):
+def test_a_map_with_an_unjoined_submap_is_kept_and_found_in(kidnapped, encoder, room):
     mapper = Mapper(CONFIG, encoder)
     mapper.load(kidnapped.saved / "unjoined")
-    assert mapper._buffer.segments == [0, 1] and not mapper.wants_work
+    assert mapper._buffer.submaps == [0, 1] and not mapper.wants_work
     head = mapper.export_head()
-    assert read_info(head).segments == (1,)
+    assert read_info(head).submaps == (1,)
     # what is shown and asked for is the map, not what lies beside it
     assert np.abs(mapper.map_points()).max() < 10.0
-    assert len(mapper.keyframe_trajectory()) == len(mapper._buffer.of_segment(0))
+    assert len(mapper.keyframe_trajectory()) == len(mapper._buffer.of_submap(0))
     tracker = Tracker(CONFIG, encoder)
     tracker.set_head(head, 1)
-    away = tracker.process(at(room[AWAY_FIRST - 6][0], 0))
-    assert away.segment == 1 and away.state is TrackerState.TRACKING
+    away = process(tracker, at(room[AWAY_FIRST - 6][0], 0))
+    assert away.submap == 1 and away.state is TrackerState.TRACKING
     home = Tracker(CONFIG, encoder)
     home.set_head(head, 1)
-    assert home.process(at(room[2][0], 0)).has_map_pose
+    assert process(home, at(room[2][0], 0)).has_map_pose
     relocalizer = Relocalizer(CONFIG, encoder)
     relocalizer.set_head(head, 1)
     assert relocalizer.locate(room[2][0]).success
     assert not relocalizer.locate(room[AWAY_FIRST - 6][0]).success
-    only = Tracker(CONFIG.with_values({"ros.mode": "localization"}), encoder)
+    only = Tracker(CONFIG.with_values({"mode": "localization"}), encoder)
     only.set_head(head, 1)
-    assert only.process(at(room[AWAY_FIRST - 6][0], 0)).T_map_cam is None
+    assert process(only, at(room[AWAY_FIRST - 6][0], 0)).T_map_cam is None
 
 
 def look(encoder, kidnapped, frames, values=None, step_ns=STEP_NS):
@@ -156,7 +160,7 @@ def look(encoder, kidnapped, frames, values=None, step_ns=STEP_NS):
     mapper.load(kidnapped.saved / "known")
     tracker = Tracker(CONFIG.with_values(values or {}), encoder)
     tracker.set_head(mapper.export_head(), 1)
-    return [tracker.process(at(frame, n, step_ns)) for n, frame in enumerate(frames)]
+    return [process(tracker, at(frame, n, step_ns)) for n, frame in enumerate(frames)]
 
 
 def test_lost_is_declared_within_a_fifth_of_a_second_and_recovery_needs_nothing(
@@ -183,27 +187,27 @@ def test_a_kidnapped_camera_is_back_within_a_third_of_a_second(encoder, kidnappe
 
 
 @pytest.mark.parametrize("view", [covered, bare_wall])
-def test_what_shows_no_place_begins_no_segment(encoder, kidnapped, room, view):
+def test_what_shows_no_place_begins_no_submap(encoder, kidnapped, room, view):
     results = look(encoder, kidnapped, [room[0][0]] + [view(room[0][0])] * 20)
     assert results[-1].state is TrackerState.LOST
-    assert all(r.segment == 0 and r.keyframe is None for r in results)
+    assert all(r.submap == 0 and not r.keyframes for r in results)
     # nor does it count as having looked at an unknown place
     results = look(encoder, kidnapped, [view(room[0][0])] * 8 + [room[AWAY_FIRST][0]] * 3)
-    assert all(r.segment == 0 for r in results)
+    assert all(r.submap == 0 for r in results)
 
 
-def test_localization_and_zero_begin_no_segment(encoder, kidnapped, room):
+def test_localization_and_zero_begin_no_submap(encoder, kidnapped, room):
     frames = [room[AWAY_FIRST][0]] * 10
-    assert look(encoder, kidnapped, frames)[-1].segment == 1
-    for values in ({"ros.mode": "localization"}, {"tracker.segment_after_s": 0.0}):
+    assert look(encoder, kidnapped, frames)[-1].submap == 1
+    for values in ({"mode": "localization"}, {"tracker.submap_after_s": 0.0}):
         results = look(encoder, kidnapped, frames, values)
         assert all(r.state is TrackerState.LOST and r.T_map_cam is None for r in results)
 
 
-def test_two_unknown_places_are_two_segments_though_no_mapper_listens(encoder, kidnapped, room):
+def test_two_unknown_places_are_two_submaps_though_no_mapper_listens(encoder, kidnapped, room):
     elsewhere = next(iter(make_world("corridor", 3).frames(1))).frame
     results = look(encoder, kidnapped, [room[AWAY_FIRST][0]] * 7 + [covered(room[0][0])] * 4
                    + [elsewhere] * 7)
-    segments = [r.segment for r in results]
-    assert segments[6] == 1 and segments[-1] == 2
-    assert {r.keyframe.reference for r in results if r.keyframe is not None} == {None}
+    submaps = [r.submap for r in results]
+    assert submaps[6] == 1 and submaps[-1] == 2
+    assert {k.reference for r in results for k in r.keyframes} == {None}

@@ -1,11 +1,19 @@
 """Scene-coordinate poses replace tracked ones where drift explains it, not where doors repeat."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ace_slam_ros.core.config.sections import TrackerConfig
-from ace_slam_ros.core.data.poses import PoseEstimate, RefinedPose
-from ace_slam_ros.core.tracking.pose_selection import Recovery, overrides, reachable
+from ace_slam_ros.core.data.poses import AlignedPose, PoseEstimate, SubmapPose
+from ace_slam_ros.core.tracking.pose_selection import (
+    Recovery,
+    Verdict,
+    judge,
+    overrides,
+    reachable,
+)
 
 HELD, BARELY = 180, 60
 
@@ -26,14 +34,17 @@ def at(x_m):
 ])
 def test_override(gap_m, ratio, inliers, traveled_m, expected):
     raw = PoseEstimate(at(gap_m), np.eye(6), np.ones(10, bool), ratio, ratio)
-    refined = RefinedPose(at(0.0), np.eye(6), inliers, 200)
+    refined = AlignedPose(at(0.0), np.eye(6), inliers, 200)
     assert overrides(raw, refined, TrackerConfig(), traveled_m) is expected
+    elsewhere = replace(raw, submap=1)  # how far that is nobody knows
+    assert overrides(elsewhere, refined, TrackerConfig(), traveled_m) is (
+        inliers == BARELY and ratio > 0.5)
 
 
 def look(ratio, agreeing, followed):
     """What a look of the head says, and the tracks near there: arguments of `Recovery.found`."""
     raw = PoseEstimate(at(0.0), np.eye(6), np.ones(10, bool), ratio, ratio)
-    refined = RefinedPose(at(0.0), np.eye(6), agreeing, followed) if agreeing else None
+    refined = AlignedPose(at(0.0), np.eye(6), agreeing, followed) if agreeing else None
     return raw, refined, followed
 
 
@@ -67,4 +78,27 @@ def test_a_place_that_looks_alike_is_not_believed_by_luck():
 ])
 def test_a_camera_just_tracked_is_not_carried_elsewhere(gap_m, traveled_m, expected):
     raw = PoseEstimate(at(gap_m), np.eye(6), np.ones(10, bool), 0.9, 0.9)
-    assert reachable(raw, at(0.0), TrackerConfig(), traveled_m) is expected
+    assert reachable(raw, SubmapPose(at(0.0)), TrackerConfig(), traveled_m) is expected
+
+
+RAW = PoseEstimate(at(0.0), np.eye(6), np.ones(10, bool), 0.9, 0.9)
+FAR = PoseEstimate(at(7.0), np.eye(6), np.ones(10, bool), 0.9, 0.9)
+WELL, ILL = (AlignedPose(at(0.0), np.eye(6), count, 200) for count in (HELD, BARELY))
+HERE = SubmapPose(at(0.0))
+
+
+@pytest.mark.parametrize(("raw", "aligned", "predicted", "was_lost", "expected"), [
+    (None, WELL, HERE, False, Verdict.KEEP),  # the head was not asked
+    (None, None, HERE, False, Verdict.SEARCH),
+    (None, None, None, True, Verdict.SEARCH),
+    (RAW, None, None, True, Verdict.VERIFY),
+    (RAW, None, HERE, False, Verdict.REPLACE),
+    (FAR, None, HERE, False, Verdict.SEARCH),  # a camera does not jump
+    (FAR, None, None, False, Verdict.REPLACE),  # nothing says where it was
+    (RAW, WELL, HERE, False, Verdict.KEEP),
+    (RAW, ILL, HERE, False, Verdict.COMPARE),
+    (FAR, ILL, HERE, False, Verdict.REPLACE),
+    (FAR, WELL, HERE, False, Verdict.KEEP),  # the next door
+])
+def test_what_is_done_about_what_both_say(raw, aligned, predicted, was_lost, expected):
+    assert judge(raw, aligned, predicted, TrackerConfig(), 2.0, was_lost=was_lost) is expected

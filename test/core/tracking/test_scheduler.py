@@ -1,75 +1,122 @@
-"""What a live tracker puts off: nothing is lost, and every-frame runs do not."""
+"""The scheduler: mean cost, safety, and nothing to decide without a deadline."""
 
-import numpy as np
-import pytest
+import math
 
-from ace_slam_ros.core.config.sections import SlamConfig
-from ace_slam_ros.core.geometry.se3 import pose_error
-from ace_slam_ros.core.mapping.mapper import Mapper
-from ace_slam_ros.core.tracking import scheduler as late_work
-from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
+from hypothesis import given
+from hypothesis import strategies as st
 
-CONFIG = SlamConfig().with_values({
-    "encoder.threads": 1, "device": "cpu", "tracker.frame_deadline_ms": 10000.0,
-    "keyframe.translation_m": 0.03, "keyframe.rotation_deg": 2.0})
-NEVER_MS = 1e9
+from ace_slam_ros.core.tracking.scheduler import Scheduler, Stage
 
 
-@pytest.fixture(scope="module")
-def frames(room_frames):
-    return room_frames[:60]
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
 
 
-def play(encoder, frames, late_ms):
-    """Return tracker, mapper and the results of a live run."""
-    tracker = Tracker(CONFIG, encoder, live=True)
-    mapper = Mapper(CONFIG, encoder, map_id=tracker.map_id)
-    results = []
-    for number, frame in enumerate(frames):
-        results.append(tracker.process(frame, late_ms=late_ms))
-        for keyframe in results[-1].for_mapper:
-            mapper.add_keyframe(keyframe, tracker.map_id)
-        if mapper.work(10.0):
-            tracker.set_head(mapper.export_head(), number + 1)
-    return tracker, mapper, results
+def play(scheduler, head_ms, align_ms, frames, deadline_s=1e9):
+    """Return (mean cost, frames between looks at most, looks) of a run that is held well."""
+    total, gap, longest, looks = 0.0, 0, 0, 0
+    for _ in range(frames):
+        scheduler.begin_work(deadline_s)
+        due = scheduler.look_due()
+        gap = 0 if due else gap + 1
+        longest, looks = max(longest, gap), looks + due
+        cost = align_ms + (head_ms if due else 0.0)
+        total += cost
+        scheduler.end_frame(cost, looked=due)
+    return total / frames, longest, looks
 
 
-@pytest.mark.parametrize("late_ms", [0.0, NEVER_MS])
-def test_all_is_done_in_time_or_a_few_frames_later(encoder, frames, late_ms):
-    tracker, mapper, results = play(encoder, frames, late_ms)
-    assert all(r.state is TrackerState.TRACKING for r in results)
-    raw = [pose_error(r.T_map_cam_raw, r.T_map_cam)[0] for r in results
-           if r.T_map_cam_raw is not None]
-    assert len(raw) >= 3 and np.median(raw) < 0.03
-    assert all(pose_error(r.T_map_cam, s.T_map_cam)[0] < 0.1
-               for r, s in zip(results, results[1:], strict=False))
-    waited = tracker.gave_up["waited_frames"]
-    assert waited > 2.0 if late_ms else waited == 0.0
-    # every keyframe that the local map believes sent was sent, but the one that may still wait
-    mapped = {k.id for k in tracker._local._keyframes.values() if k.T_mapped is not None}
-    sent = {r.keyframe.id: r for r in results if r.keyframe is not None}
-    assert len(sent) >= 2 and 0 <= len(mapped - set(sent)) <= 1
-    assert mapper.keyframe_count == len(sent)
-    if late_ms:
-        delays_s = [(r.stamp_ns - r.keyframe.stamp_ns) * 1e-9 for r in sent.values()]
-        assert 0.0 < max(delays_s) < 0.3, "a keyframe has the stamp of its own frame"
+@given(st.floats(1, 120), st.floats(1, 25))
+def test_mean_cost_keeps_to_the_budget_or_the_head_looks_every_fifteenth_frame(head_ms, align_ms):
+    mean, longest, looks = play(Scheduler(30.0), head_ms, align_ms, 400)
+    assert longest <= 14 and looks >= 26
+    assert mean <= max(30.0, align_ms + head_ms / 15) + (head_ms + align_ms) / 50 + 0.5
 
 
-def test_with_time_enough_a_keyframe_is_done_at_once(encoder, frames):
-    _, _, results = play(encoder, frames, 0.0)
-    made = [r for r in results[1:] if r.keyframe is not None]
-    assert made and all(r.keyframe.stamp_ns == r.stamp_ns for r in made)
-    assert all({"keyframe", "encode", "link", "adjust"} <= set(r.stages_ms) for r in made)
+def test_a_quick_machine_looks_at_every_frame():
+    assert play(Scheduler(30.0), 10.0, 5.0, 100)[2] == 100
 
 
-def test_a_head_that_disagrees_sees_the_next_frame_at_once(encoder, frames, monkeypatch):
-    tracker, _, _ = play(encoder, frames[:40], 0.0)
-    monkeypatch.setattr(late_work, "overrides", lambda *a: True)
-    doubted = None
-    for frame in frames[40:]:
-        result = tracker.process(frame, late_ms=NEVER_MS if doubted else 0.0)
-        if doubted:
-            assert {"encode", "localize"} <= set(result.stages_ms)
-            break
-        doubted = result.T_map_cam_raw is not None
-    assert doubted
+def test_without_a_deadline_everything_is_done_and_nothing_is_owed():
+    scheduler = Scheduler(30.0)
+    assert play(scheduler, 100.0, 50.0, 60, math.inf)[2] == 60
+    scheduler.took(Stage.ENCODE, 1e9)
+    assert scheduler.fits(Stage.ENCODE, ready=False) and scheduler.thorough
+    assert scheduler.feature_share() == 1.0
+    scheduler.begin_work(1e9)
+    assert scheduler.look_due(), "no debt is left from then"
+
+
+def test_one_stall_is_not_paid_for_long():
+    scheduler = Scheduler(30.0)
+    scheduler.begin_work(1e9)
+    scheduler.end_frame(60_000.0, looked=True)
+    assert play(scheduler, 0.0, 0.0, 16)[2] >= 1
+    scheduler.clear()
+    scheduler.begin_work(1e9)
+    assert scheduler.look_due()
+
+
+def test_the_head_sees_fewer_features_when_a_frame_would_pass_its_deadline():
+    clock = Clock()
+    scheduler = Scheduler(30.0, clock)
+    scheduler.begin_work(0.012)
+    assert scheduler.feature_share() == 1.0, "nothing is measured yet"
+    for _ in range(60):
+        scheduler.took(Stage.LOCALIZE, 24.0 * scheduler.feature_share())
+    assert abs(scheduler.feature_share() - 0.5) < 0.02
+    assert scheduler.gave_up["feature_share"] < 0.6
+    scheduler.begin_work(0.030)
+    assert scheduler.feature_share() == 1.0
+    scheduler.begin_work(-1.0)
+    assert scheduler.feature_share() == 0.25
+    scheduler.begin_work(0.012)
+    clock.now_s = 0.006
+    assert abs(scheduler.feature_share() - 0.25) < 0.02
+    scheduler.clear()
+    assert scheduler.feature_share() == 1.0
+
+
+def test_a_step_that_would_pass_the_deadline_waits_but_not_for_ever():
+    clock = Clock()
+    scheduler = Scheduler(30.0, clock)
+    scheduler.begin_work(0.050)
+    clock.now_s = 0.045
+    assert scheduler.fits(Stage.ENCODE), "nothing is measured yet"
+    scheduler.took(Stage.ENCODE, 20.0)
+    clock.now_s = 0.029
+    assert scheduler.fits(Stage.ENCODE)
+    clock.now_s = 0.031
+    assert not scheduler.fits(Stage.ENCODE)
+    assert scheduler.fits(Stage.LINK), "every step for itself"
+    assert not scheduler.fits(Stage.LINK, ready=False)
+    clock.now_s = 0.060
+    assert not any(scheduler.fits(Stage.ENCODE) for _ in range(4))
+    assert scheduler.fits(Stage.ENCODE), "it has waited for five frames"
+    assert not scheduler.fits(Stage.ENCODE) and scheduler.gave_up["waited_frames"] > 0.5
+
+
+def test_a_debt_that_stays_is_paid_by_aligning_less():
+    scheduler, thorough = Scheduler(25.0), []
+    for _ in range(300):
+        scheduler.begin_work(1e9)
+        look = scheduler.look_due()
+        thorough.append(scheduler.thorough)
+        scheduler.end_frame((30.0 if scheduler.thorough else 17.0) + 40.0 * look, look)
+    share = sum(thorough[150:]) / 150
+    assert all(thorough[:3]) and 0.1 < share < 0.9
+    assert abs(scheduler.gave_up["thorough_share"] - share) < 0.4
+    quick = Scheduler(25.0)
+    quick.begin_work(1e9)
+    for _ in range(30):
+        quick.end_frame(20.0, looked=True)
+        quick.end_frame(70.0, looked=False)  # a keyframe
+        assert quick.thorough
+        for _ in range(10):
+            quick.end_frame(15.0, looked=False)

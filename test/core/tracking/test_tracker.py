@@ -3,12 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from helpers.rooms import CONFIG, LOCALIZATION, black
+from helpers.tracking import new_keyframe, process
 
 from ace_slam_ros.core.data.frame import Frame
-from ace_slam_ros.core.data.poses import PoseEstimate, RefinedPose
+from ace_slam_ros.core.data.poses import AlignedPose, PoseEstimate
 from ace_slam_ros.core.data.trajectory import Trajectory
-from ace_slam_ros.core.geometry.se3 import exp_se3, pose_error
+from ace_slam_ros.core.geometry.se3 import T_BODY_OPTICAL, exp_se3, pose_error
+from ace_slam_ros.core.slam import Slam
+from ace_slam_ros.core.tracking.result import TrackingHints
 from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
 from ace_slam_ros.evaluation.trajectory_error import absolute_trajectory_error
 from ace_slam_ros.io.open_source import open_source
@@ -31,7 +35,7 @@ def test_the_room_is_tracked_and_mapped(mapped, room_frames, room):
     assert len(mapper.export_head()) < 1_200_000
     for result in results[1:]:
         assert np.linalg.eigvalsh(result.covariance_66).min() > 0
-    keyframes = {r.keyframe.id: r.keyframe for r in results if r.keyframe is not None}
+    keyframes = {k.id: k for r in results if (k := new_keyframe(r)) is not None}
     assert keyframes[0].reference is None
     for keyframe in list(keyframes.values())[1:]:
         identifier, T_reference_cam = keyframe.reference
@@ -46,13 +50,26 @@ def test_scene_coordinates_alone_know_the_place(mapped):
     assert len(raw) > 0.9 * len(results) and np.median(raw) < 0.03
 
 
-def test_first_pose_is_the_one_asked_for(encoder, room_frames):
+def test_first_pose_is_the_one_asked_for_or_looks_ahead_with_z_up(encoder, room_frames):
     T_first = exp_se3(np.array([1, 2, 3, 0.1, 0.2, 0.3]))
-    result = Tracker(CONFIG, encoder, T_map_cam_first=T_first).process(room_frames[0])
-    assert np.allclose(result.T_map_cam, T_first)
-    tracker = Tracker(CONFIG, encoder)
-    tracker.set_first_pose(T_first)
-    assert np.allclose(tracker.process(room_frames[0]).T_map_cam, T_first)
+    hints = TrackingHints(T_map_cam_first=T_first)
+    assert np.allclose(process(Tracker(CONFIG, encoder), room_frames[0], hints).T_map_cam, T_first)
+    T_map_cam = process(Tracker(CONFIG, encoder), room_frames[0]).T_map_cam
+    assert np.allclose(T_map_cam @ [0, 0, 1, 0], [1, 0, 0, 0]), "what is ahead is along x"
+    assert np.allclose(T_map_cam @ [0, -1, 0, 0], [0, 0, 1, 0]), "what is up is along z"
+
+
+@pytest.mark.parametrize("x_m", [101.0, -350.0])
+def test_a_map_may_begin_far_from_its_origin(encoder, room_frames, x_m):
+    slam = Slam(CONFIG, encoder)
+    far = exp_se3(np.array([x_m, 0, 0, 0, 0, 0])) @ T_BODY_OPTICAL
+    results = [slam.process(f, TrackingHints(T_map_cam_first=far)) for f in room_frames[:30]]
+    assert all(r.state is TrackerState.TRACKING and r.has_map_pose for r in results)
+    assert abs(results[-1].T_map_cam[0, 3] - x_m) < 1.0
+    assert sum(r.T_map_cam_raw is not None for r in results) > 25
+    gap_m = [pose_error(r.T_map_cam_raw, r.T_map_cam)[0] for r in results
+             if r.T_map_cam_raw is not None]
+    assert np.median(gap_m) < 0.03
 
 
 def test_a_covered_camera_is_lost_and_found_again(mapped, encoder, room_frames):
@@ -60,19 +77,19 @@ def test_a_covered_camera_is_lost_and_found_again(mapped, encoder, room_frames):
     tracker = Tracker(CONFIG, encoder)
     tracker.set_head(mapper.export_head(), 3)
     assert tracker.state is TrackerState.LOST and tracker.map_id == mapper.map_id
-    found = tracker.process(room_frames[20])
+    found = process(tracker, room_frames[20])
     assert found.state is TrackerState.TRACKING and found.weights_version == 3
     assert pose_error(found.T_map_cam, results[20].T_map_cam)[0] < 0.05
     states = []
     for number, frame in enumerate(room_frames[21:32]):
-        dark = tracker.process(covered(frame, (0, 255, 90)[number % 3]))
+        dark = process(tracker, covered(frame, (0, 255, 90)[number % 3]))
         assert dark.T_map_cam is None and "depth" in dark.reason
         states.append(dark.state)
     assert states[0] is TrackerState.TRACKING and states[-1] is TrackerState.LOST
     lost_after = states.index(TrackerState.LOST)
     assert 2 <= lost_after <= 5  # within 0.2 s at 30 Hz
     elsewhere = replace(room_frames[60], stamp_ns=room_frames[33].stamp_ns)  # kidnapped
-    back = tracker.process(elsewhere)
+    back = process(tracker, elsewhere)
     assert back.state is TrackerState.TRACKING
     assert pose_error(back.T_map_cam, results[60].T_map_cam)[0] < 0.05
 
@@ -83,18 +100,18 @@ def test_a_camera_covered_for_a_moment_is_followed_on_where_no_map_is(
     _, results = mapped
     tracker = Tracker(CONFIG, encoder)  # gets no head: it has nothing but the images to go by
     for frame in room_frames[:8]:
-        tracker.process(frame)
+        process(tracker, frame)
     for frame in room_frames[8:20]:
-        hidden = tracker.process(covered(frame, 0))
+        hidden = process(tracker, covered(frame, 0))
     assert hidden.state is TrackerState.LOST
     late = replace(room_frames[20], stamp_ns=room_frames[20].stamp_ns + 1_100_000_000)
-    back = tracker.process(room_frames[20])
+    back = process(tracker, room_frames[20])
     assert back.state is TrackerState.TRACKING
     assert pose_error(back.T_map_cam, results[20].T_map_cam)[0] < 0.02
 
     for number, frame in enumerate(room_frames[8:20]):
-        tracker.process(covered(replace(frame, stamp_ns=back.stamp_ns + (number + 1) * 10**8), 0))
-    assert tracker.process(late).state is TrackerState.LOST, "by now it may be anywhere"
+        process(tracker, covered(replace(frame, stamp_ns=back.stamp_ns + (number + 1) * 10**8), 0))
+    assert process(tracker, late).state is TrackerState.LOST, "by now it may be anywhere"
 
 
 def test_reset_starts_a_new_map_and_ignores_the_old_weights(mapped, encoder, room_frames):
@@ -105,33 +122,33 @@ def test_reset_starts_a_new_map_and_ignores_the_old_weights(mapped, encoder, roo
     assert tracker.state is TrackerState.INIT and tracker.map_id != mapper.map_id
     tracker.set_head(mapper.export_head(), 2)
     assert tracker.state is TrackerState.INIT
-    result = tracker.process(room_frames[40])
-    assert np.allclose(result.T_map_cam, np.eye(4)) and result.keyframe.id == 0
+    result = process(tracker, room_frames[40])
+    assert np.allclose(result.T_map_cam, T_BODY_OPTICAL) and result.keyframes[0].id == 0
 
 
 def test_waits_for_a_usable_first_frame(encoder, room_frames):
     tracker = Tracker(CONFIG, encoder)
-    result = tracker.process(black(room_frames[0]))
+    result = process(tracker, black(room_frames[0]))
     assert result.state is TrackerState.INIT and "waiting" in result.reason
-    assert tracker.process(room_frames[1]).state is TrackerState.TRACKING
+    assert process(tracker, room_frames[1]).state is TrackerState.TRACKING
 
 
 def test_tracking_goes_on_without_a_mapper(encoder, room_frames):
     tracker = Tracker(CONFIG, encoder)
-    results = [tracker.process(f) for f in room_frames[:20]]
+    results = [process(tracker, f) for f in room_frames[:20]]
     assert all(r.T_map_cam is not None and r.weights_version == 0 for r in results)
 
 
 def test_localization_waits_for_the_map_and_reset_keeps_it(mapped, encoder, room_frames):
     mapper, results = mapped
     tracker = Tracker(LOCALIZATION, encoder)
-    waiting = tracker.process(room_frames[0])
+    waiting = process(tracker, room_frames[0])
     assert waiting.T_map_cam is None and "waiting for the map" in waiting.reason
     tracker.set_head(mapper.export_head(), 4)
     for _ in range(2):
         assert tracker.state is TrackerState.LOST
-        found = tracker.process(room_frames[10])
-        assert found.state is TrackerState.TRACKING and found.keyframe is None
+        found = process(tracker, room_frames[10])
+        assert found.state is TrackerState.TRACKING and not found.keyframes
         assert pose_error(found.T_map_cam, results[10].T_map_cam)[0] < 0.05
         tracker.reset()
     assert tracker.map_id == mapper.map_id
@@ -142,8 +159,8 @@ def test_localization_follows_the_map_without_changing_it(mapped, encoder, room_
     tracker = Tracker(LOCALIZATION, encoder)
     tracker.set_head(mapper.export_head(), 4)
     for frame, expected in zip(room_frames[5:45], results[5:45], strict=True):
-        result = tracker.process(frame)
-        assert result.keyframe is None
+        result = process(tracker, frame)
+        assert not result.keyframes
         assert pose_error(result.T_map_cam, expected.T_map_cam)[0] < 0.05
 
 
@@ -152,13 +169,13 @@ def test_a_change_of_image_size_is_survived(mapped, encoder, room_frames):
     tracker = Tracker(CONFIG, encoder)
     tracker.set_head(mapper.export_head(), 1)
     for frame in room_frames[:5]:
-        tracker.process(frame)
+        process(tracker, frame)
     for k in range(5, 9):
         small = room_frames[k]
         small = Frame(small.stamp_ns, np.ascontiguousarray(small.image[:400, :560]),
                       np.ascontiguousarray(small.depth_m[:400, :560]),
                       replace(small.camera, width=560, height=400))
-        result = tracker.process(small)
+        result = process(tracker, small)
         assert result.T_map_cam is not None
         assert pose_error(result.T_map_cam, results[k].T_map_cam)[0] < 0.05
 
@@ -167,12 +184,12 @@ def test_a_raw_pose_of_another_place_moves_no_keyframe(mapped, encoder, room_fra
     mapper, _ = mapped
     tracker = Tracker(CONFIG, encoder)
     tracker.set_head(mapper.export_head(), 1)
-    first = tracker.process(room_frames[0])
-    tracker._anchor.start(0)
-    before = [k.T_map_cam.copy() for k in tracker._local._keyframes.values()]
+    first = process(tracker, room_frames[0])
+    tracker._averaging.start(0)
+    before = [k.T_map_cam.copy() for k in tracker._local]
     far = exp_se3(np.array([3.0, 0, 0, 0, 0, 0])) @ first.T_map_cam
-    refined = RefinedPose(first.T_map_cam, np.eye(6), 100, 100)
+    aligned = AlignedPose(first.T_map_cam, np.eye(6), 100, 100)
     sure = PoseEstimate(far, np.eye(6), np.ones(10, bool), 0.9, 0.8)
-    tracker._anchor.pull(sure, refined)
-    after = [k.T_map_cam for k in tracker._local._keyframes.values()]
+    tracker._averaging.average(sure, aligned)
+    after = [k.T_map_cam for k in tracker._local]
     assert before and all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

@@ -5,8 +5,8 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from ace_slam_ros.core.config.files import load_config, load_ros_own
-from ace_slam_ros.core.config.sections import RosConfig
 from ace_slam_ros.core.errors import ConfigError
+from ace_slam_ros.ros.config import NodeConfig, RosConfig
 from ace_slam_ros.ros.inputs.camera_topics import ImageInputs
 from ace_slam_ros.ros.messages.conversions import make_header
 from ace_slam_ros.ros.parameters import declare_parameters
@@ -59,7 +59,7 @@ def test_up_gives_the_nodes_the_qos_of_the_file_that_launch_takes(graph, tmp_pat
         "/**:\n  ros__parameters:\n    tracker: {window: 3}\n    qos_overrides:\n"
         "      /inputs/rgb/image:\n"
         "        subscription: {reliability: reliable, history: keep_last, depth: 9}\n")
-    group = NodeGroup(load_config(theirs), ros_own=load_ros_own(theirs))
+    group = NodeGroup(load_config(theirs, NodeConfig), ros_own=load_ros_own(theirs))
     for params in (theirs, group.params):
         node = make("tracker", arguments=["--ros-args", "--params-file", str(params)])
         assert declare_parameters(node).tracker.window == 3

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ace_slam_ros.core.config.sections import RosConfig
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.core.geometry.se3 import (
     R_BODY_OPTICAL_33,
     exp_se3,
     make_pose,
 )
+from ace_slam_ros.ros.config import RosConfig
 from ace_slam_ros.ros.inputs.extrinsic import Extrinsic, check_optical
 
 

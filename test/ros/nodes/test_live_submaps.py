@@ -1,4 +1,4 @@
-"""Real nodes, a camera carried to an unknown place: a new segment, joined on the way back."""
+"""Real nodes, a camera carried to an unknown place: a new submap, joined on the way back."""
 
 import time
 from types import SimpleNamespace
@@ -93,7 +93,7 @@ def walked(tmp_path_factory):
     """Map a place, be carried to another, walk back: what the nodes said on the way."""
     items = list(make_world("room", 0).frames(112, 0, 2))
     with live_system(
-            "/carried", tmp_path_factory.mktemp("carried"), tracker__segment_after_s=0.3,
+            "/carried", tmp_path_factory.mktemp("carried"), tracker__submap_after_s=0.3,
             ros__camera_extrinsic="0 0 0 -0.5 0.5 -0.5 0.5") as system:
         walk = Walk(system, items)
         known = [walk.show(n) for n in range(KNOWN)]
@@ -101,7 +101,7 @@ def walked(tmp_path_factory):
         covered = [walk.show(KNOWN - 1, covered=True) for _ in range(6)]
         tf_before = len(walk.heard)
         walk.show(AWAY, carried=True)
-        away = [walk.show_until(AWAY, lambda s: "segment 1" in s.reason)]
+        away = [walk.show_until(AWAY, lambda s: "submap 1" in s.reason)]
         unknown = walk.relocalize(AWAY)
         away += [walk.show(n) for n in range(AWAY, HOME - 1, -1)]
         home = walk.show_until(HOME, lambda s: s.state == SlamStatus.TRACKING)
@@ -119,16 +119,16 @@ def walked(tmp_path_factory):
             print(f"--- {name}\n{node.log.read_text()}")
 
 
-def test_the_new_segment_is_no_place_in_the_map(walked):
+def test_the_new_submap_is_no_place_in_the_map(walked):
     assert {s.state for s in walked.known} == {SlamStatus.TRACKING}
     assert walked.covered[-1].state == SlamStatus.LOST
-    beside = [s for s in walked.away if "segment 1: place unknown" in s.reason]
+    beside = [s for s in walked.away if "submap 1: place unknown" in s.reason]
     assert len(beside) > 10 and {s.state for s in beside} == {SlamStatus.LOST}
     for status in beside:
         assert walked.walk.of(walked.probe.poses, status) is None
     frames = {o.header.frame_id for s in beside
               if (o := walked.walk.of(walked.probe.odometry, s)) is not None}
-    assert frames == {"map_segment_1"}
+    assert frames == {"map_submap_1"}
     assert not walked.unknown.success, "nobody knows where that is"
 
 
@@ -163,7 +163,7 @@ def test_nothing_jumps_for_those_who_follow_odometry(walked):
     assert walk.heard[-1].child_frame_id == "odom"
     assert pose_error(T_map_odom @ walk.T_odom_base, walk.truth[walk.at])[0] < 0.05
     shifts = [transform_from_msg(t.transform)[0, 3] for t in walk.heard]
-    assert np.abs(shifts).max() < 10.0, "nobody may hear where a segment lies beside the map"
+    assert np.abs(shifts).max() < 10.0, "nobody may hear where a submap lies beside the map"
 
 
 def test_tracker_and_mapper_agree(walked):

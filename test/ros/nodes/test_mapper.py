@@ -8,6 +8,7 @@ import pytest
 import rclpy
 import torch
 from helpers.node_processes import PATIENCE_S, LiveSystem, Probe
+from helpers.tracking import process
 from helpers.wall import CAMERA, Wall, wander
 
 from ace_slam_ros.core.config.sections import SlamConfig
@@ -34,9 +35,8 @@ def mapper():
     for i, T_world_cam in enumerate(wander(36)[:12]):
         image, depth_mm = wall.look(T_world_cam)
         depth_m = depth_mm.astype(np.float32) / 1000.0
-        found = tracker.process(Frame((i + 1) * 33_000_000, image, depth_m, CAMERA)).keyframe
-        if found is not None:
-            keyframes.append(found)
+        shown = Frame((i + 1) * 33_000_000, image, depth_m, CAMERA)
+        keyframes += process(tracker, shown).keyframes
     assert len(keyframes) >= 2
     made = Mapper(config, encoder, map_id="given")
     for keyframe in keyframes:
@@ -62,11 +62,11 @@ def test_what_saving_learns_is_published(mapper, tmp_path, monkeypatch):
         assert saved.keyframes == read_info(payload).keyframes == len(keyframes)
 
         backlogs, save = [], node._mapper.save
-        monkeypatch.setattr(node._mapper, "save", lambda path: (
-            backlogs.append(node._mapper.backlog), save(path)))
+        monkeypatch.setattr(node._mapper, "save", lambda path, **options: (
+            backlogs.append(node._mapper.backlog), save(path, **options)))
         monkeypatch.setattr(node._mapper, "work", lambda budget_s: False)
         monkeypatch.setattr(node, "_worker", type("Idle", (), {"wait": lambda self, s: None})())
-        node._mapper._queue.append(replace(keyframes[0], id=1000))  # not a revision of one
+        node._mapper._queue.append(replace(keyframes[0], id=1000))  # not a pruned one
         node._step()
         assert not backlogs, "a backlog is learned first"
         node._mapper._queue.clear()

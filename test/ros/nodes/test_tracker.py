@@ -12,8 +12,10 @@ from helpers.wall import CAMERA, Wall
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 
-from ace_slam_ros.core.data.submaps import explain, first_pose
+from ace_slam_ros.core.data.poses import PoseEstimate
+from ace_slam_ros.core.data.submaps import explain_submap
 from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, make_pose
+from ace_slam_ros.core.tracking.result import WorkResult
 from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.inputs.synchronizer import ImagePair
@@ -67,11 +69,11 @@ def test_a_failing_core_costs_the_frame_only(tracker, monkeypatch):
     node, show, lines = tracker
     assert show().state == SlamStatus.TRACKING
 
-    def fail(self, frame, answer=None, late_ms=0.0):
+    def fail(self, frame, hints):
         raise ZeroDivisionError(f"{frame.stamp_ns} divided by nothing")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Tracker, "process", fail)
+        patch.setattr(Tracker, "track", fail)
         for count in (1, 2, 3):
             status = show()
             assert status.rejected == count
@@ -86,47 +88,47 @@ def test_nothing_but_unusable_frames_is_lost(tracker, monkeypatch):
     node, show, _ = tracker
     assert show().state == SlamStatus.TRACKING
     with monkeypatch.context() as patch:
-        patch.setattr(Tracker, "process", lambda self, frame, answer=None: 1 // 0)
+        patch.setattr(Tracker, "track", lambda self, frame, hints: 1 // 0)
         states = [show().state for _ in range(8)]
     assert states[0] == SlamStatus.TRACKING and states[-1] == SlamStatus.LOST
 
 
-def test_an_unjoined_segment_gives_odometry_alone(tracker, monkeypatch):
+def test_an_unjoined_submap_gives_odometry_alone(tracker, monkeypatch):
     """A pose in an unknown frame is worse than none: to all but odometry the robot is lost."""
     node, show, _ = tracker
     poses, odometry = [], []
     node.create_subscription(PoseWithCovarianceStamped, "pose", poses.append, latched_qos())
     node.create_subscription(Odometry, "odometry", odometry.append, reliable_qos(50))
     assert show().state == SlamStatus.TRACKING
-    process = Tracker.process
+    track = Tracker.track
 
-    def elsewhere(self, frame, answer=None, late_ms=0.0):
-        result = process(self, frame)
-        T_map_cam = first_pose(2, result.T_map_cam)
-        answer(T_map_cam, result.covariance_66)
-        return replace(result, T_map_cam=T_map_cam, reason=explain(T_map_cam),
-                       T_map_cam_raw=first_pose(2, np.eye(4)))
+    def elsewhere(self, frame, hints):
+        return replace(track(self, frame, hints), submap=2, reason=explain_submap(2),
+                       T_map_cam_raw=None)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Tracker, "process", elsewhere)
+        patch.setattr(Tracker, "track", elsewhere)
+        patch.setattr(Tracker, "work", lambda self, deadline_s: WorkResult(
+            (), PoseEstimate(np.eye(4), np.eye(6), np.ones(9, bool), 1.0, 1.0, submap=2),
+            1.0, 9, 0.0, {}))
         node._output._T_map_odom = np.eye(4)
         for _ in range(2):
             status = show()
             assert status.state == SlamStatus.LOST and not status.raw_valid
-            assert "segment 2: place unknown" in status.reason
+            assert status.submap == 2 and "submap 2: place unknown" in status.reason
             assert node._output._T_map_odom is None
-        patch.setattr(Tracker, "process", lambda self, frame, answer=None: replace(
-            process(self, frame), T_map_cam=None))
+        patch.setattr(Tracker, "track", lambda self, frame, hints: replace(
+            elsewhere(self, frame, hints), T_map_cam=None))
         assert show().state == SlamStatus.LOST, "a frame without pose leaves it where it is"
-        patch.setattr(Tracker, "process", lambda self, frame, answer=None: 1 // 0)
+        patch.setattr(Tracker, "track", lambda self, frame, hints: 1 // 0)
         assert show().state == SlamStatus.LOST
-        patch.setattr(Tracker, "process", elsewhere)
+        patch.setattr(Tracker, "track", elsewhere)
         show()
         text = node.report().to_msg("tracker", node.get_clock().now().to_msg()).status[0].message
         assert "place unknown" in text
     assert show().state == SlamStatus.TRACKING
     show.until(lambda: len(odometry) == 5)
-    assert [o.header.frame_id for o in odometry] == ["map", *["map_segment_2"] * 3, "map"]
+    assert [o.header.frame_id for o in odometry] == ["map", *["map_submap_2"] * 3, "map"]
     speeds = [abs(o.twist.twist.linear.x) for o in odometry]
     assert max(speeds) < 1.0, "the step between two frames is no motion"
     assert [p.header.stamp for p in poses] == [odometry[0].header.stamp, odometry[4].header.stamp]

@@ -4,7 +4,8 @@ import threading
 
 from rclpy.task import Future
 
-from ace_slam_ros.ros.nodes.worker import NewestSlot, Worker, WorkerStoppedError
+from ace_slam_ros.core.runtime.newest_slot import NewestSlot
+from ace_slam_ros.ros.nodes.worker import Worker, WorkerStoppedError
 
 
 def test_newest_wins_and_the_rest_is_counted():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ace_slam_ros.core.config.files import load_config
-from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.ros.config import NodeConfig
 from ace_slam_ros.ros.process import node_group
 from ace_slam_ros.ros.process.node_group import (
     NodeError,
@@ -66,7 +66,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         lines = Lines()
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         group = NodeGroup(
-            SlamConfig(), namespace="robot1", respawn=respawn, on_line=lines.take,
+            NodeConfig(), namespace="robot1", respawn=respawn, on_line=lines.take,
             environment=environment, names=tuple(scripts))
         return group, lines
 
@@ -167,11 +167,11 @@ def test_extra_process_ends_with_the_group(make: Make) -> None:
 
 
 def test_parameters_reach_the_nodes(tmp_path: Path) -> None:
-    config = SlamConfig().with_values({"solver.hypotheses": 99})
+    config = NodeConfig().with_values({"solver.hypotheses": 99})
     group = NodeGroup(config, namespace="/robot1/", log_level="warning", use_sim_time=True)
     command = group.children["tracker"].command
     path = Path(command[command.index("--params-file") + 1])
-    assert load_config(path) == config.with_values({"ros.parent_pid": os.getpid()})
+    assert load_config(path, NodeConfig) == config.with_values({"ros.parent_pid": os.getpid()})
     assert "use_sim_time: true" in path.read_text()
     assert command[-2:] == ["-r", "__ns:=/robot1"] and "warn" in command
     group.stop()

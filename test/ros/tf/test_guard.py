@@ -9,8 +9,8 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
-from ace_slam_ros.core.config.sections import RosConfig
 from ace_slam_ros.core.geometry.se3 import make_pose
+from ace_slam_ros.ros.config import RosConfig
 from ace_slam_ros.ros.outputs.pose_topics import PoseOutput
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
 from ace_slam_ros.ros.tf.factory import make_transforms

@@ -20,7 +20,8 @@ class Experts:
     x is relative to the expert's origin, so that single precision is enough. `inverse` is that of
     A + ridge, kept because re-targeting changes B alone. `kept_*` is the part of B and C that
     forgotten keyframes taught; their poses are final. `views` counts the keyframes that taught
-    an expert, `born` is the number of the keyframe that started it.
+    an expert, `born` is the number of the keyframe that started it, `submap` the one its map
+    points are in.
     """
 
     word_E: Tensor
@@ -36,6 +37,7 @@ class Experts:
     kept_C_E: Tensor
     views_E: Tensor
     born_E: Tensor
+    submap_E: Tensor
 
     def __init__(self, inputs: int, device: torch.device) -> None:
         """Hold no experts yet, of `inputs` inputs, the constant one included."""
@@ -47,7 +49,8 @@ class Experts:
             "word_E": empty(dtype=whole), "origin_E3": empty(3), "A_EPP": empty(P, P),
             "B_EP3": empty(P, 3), "C_E": empty(), "n_E": empty(), "inverse_EPP": empty(P, P),
             "W_EP3": empty(P, 3), "sigma_E": empty(), "kept_B_EP3": empty(P, 3),
-            "kept_C_E": empty(), "views_E": empty(dtype=whole), "born_E": empty(dtype=whole)}
+            "kept_C_E": empty(), "views_E": empty(dtype=whole), "born_E": empty(dtype=whole),
+            "submap_E": empty(dtype=whole)}
         self._use(0)
 
     def __len__(self) -> int:
@@ -58,7 +61,9 @@ class Experts:
         for name, room in self._room.items():
             setattr(self, name, room[:count])
 
-    def add(self, words_n: Tensor, origins_n3: Tensor, born: int) -> None:
+    def add(
+        self, words_n: Tensor, origins_n3: Tensor, born: int, submap: int = 0
+    ) -> None:
         """Append experts that know nothing yet; the room doubles when it is full."""
         old, new = len(self), len(self) + len(words_n)
         if new > len(self._room["word_E"]):
@@ -70,10 +75,11 @@ class Experts:
         for name in self._room:
             getattr(self, name)[old:] = 0
         self.word_E[old:], self.origin_E3[old:], self.born_E[old:] = words_n, origins_n3, born
-        self.sigma_E[old:] = PRIOR_SIGMA_M
+        self.submap_E[old:], self.sigma_E[old:] = submap, PRIOR_SIGMA_M
 
-    def move(self, experts: Tensor, R_33: Tensor, t_3: Tensor) -> None:
-        """Move experts rigidly: their origins move, what is relative to these only turns."""
+    def move(self, experts: Tensor, R_33: Tensor, t_3: Tensor, submap: int) -> None:
+        """Move experts into a submap: their origins move, what is relative to these only turns."""
+        self.submap_E[experts] = submap
         self.origin_E3[experts] = self.origin_E3[experts] @ R_33.T + t_3
         for relative in (self.B_EP3, self.kept_B_EP3, self.W_EP3):
             relative[experts] = relative[experts] @ R_33.T
@@ -116,7 +122,8 @@ class Experts:
         place seen in passing is not given up for one seen often.
         """
         place_E3 = torch.floor(self.origin_E3 / _CUBE_M).to(torch.int64)
-        _, cube_E = torch.unique(place_E3, dim=0, return_inverse=True)
+        _, cube_E = torch.unique(
+            torch.cat([self.submap_E[:, None], place_E3], dim=1), dim=0, return_inverse=True)
         order = torch.argsort(self.views_E, descending=True, stable=True)
         order = order[torch.argsort(cube_E[order], stable=True)]
         cube = cube_E[order]
@@ -128,7 +135,8 @@ class Experts:
         """Return the weights for `AffineHead` in word order, on the CPU.
 
         An expert of P inputs takes 3 P + 10 bytes: 8-bit slopes with a scale, 16-bit offsets
-        within the bounds of the map (0.3 mm steps for 20 m), sigma in half precision.
+        within the bounds of the map (0.3 mm steps for 20 m), sigma in half precision. One more
+        byte names its submap, while there are several.
         """
         order = torch.argsort(self.word_E, stable=True)
         W = self.W_EP3[order]
@@ -138,11 +146,12 @@ class Experts:
         bounds = offset if len(self) else offset.new_zeros(1, 3)
         low, high = bounds.amin(dim=0), bounds.amax(dim=0)
         center, step = (low + high) / 2, (high - low).clamp(min=1e-3) / (2 * OFFSET_LEVELS)
+        submaps = {"submap": self.submap_E[order].to(torch.uint8)} if self.submap_E.any() else {}
         return {name: tensor.cpu() for name, tensor in {
             "count": torch.bincount(self.word_E, minlength=words).to(torch.uint8),
             "slopes": slopes.round().clamp(-SLOPE_LEVELS, SLOPE_LEVELS).to(torch.int8),
             "slope_scale": scale.half(),
             "offset": ((offset - center) / step).round().to(torch.int16),
             "offset_centre": center, "offset_step": step,
-            "sigma": self.sigma_E[order].half(),
+            "sigma": self.sigma_E[order].half(), **submaps,
         }.items()}

@@ -2,7 +2,7 @@
 
 A descriptor falls on its nearest codebook words; each word owns up to S experts, one per place
 it stands for; an expert maps the whitened difference between descriptor and word to a 3-D point.
-`AffineHead` predicts from frozen weights, which `AffineLearner` (affine_learner.py) makes.
+`AffineHead` predicts from frozen weights, which `AffineLearner` (learner.py) makes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ExpertIndex:
 
 def predict_experts(
     words_Nk: Tensor, z_NkP: Tensor, index: ExpertIndex, W_EP3: Tensor, sigma_E: Tensor,
-    origin_E3: Tensor | None = None,
+    submap_E: Tensor | None, origin_E3: Tensor | None = None,
 ) -> Predictions:
     """Return what every expert of every word says; S = k x most experts of one of the words."""
     count, neighbors = words_Nk.shape
@@ -66,8 +66,13 @@ def predict_experts(
     coords = torch.zeros(count * neighbors, width, 3, device=z_M.device)
     sigma = torch.full((count * neighbors, width), torch.inf, device=z_M.device)
     coords[owner, slot], sigma[owner, slot] = coords_M3, sigma_E[expert]
+    submap_NS = None
+    if submap_E is not None:
+        submap = torch.zeros(sigma.shape, dtype=torch.uint8, device=z_M.device)
+        submap[owner, slot] = submap_E[expert].to(torch.uint8)
+        submap_NS = submap.reshape(count, -1).cpu().numpy()
     return Predictions(coords.reshape(count, -1, 3).cpu().numpy(),
-                       sigma.reshape(count, -1).cpu().numpy())
+                       sigma.reshape(count, -1).cpu().numpy(), submap_NS)
 
 
 def no_predictions(count: int) -> Predictions:
@@ -80,7 +85,7 @@ class AffineHead:
     """Frozen experts: what tracker and relocalizer use and what a map stores."""
 
     head_type = HEAD_TYPE
-    takes_segments = True
+    takes_submaps = True
 
     def __init__(self, tensors: dict[str, Tensor], codebook: Codebook, device: torch.device,
                  neighbors: int) -> None:
@@ -96,7 +101,7 @@ class AffineHead:
             scale_E = tensors["slope_scale"].float()
             slopes = tensors["slopes"].float() * (scale_E / SLOPE_LEVELS)[:, None, None]
             offset = tensors["offset"].float() * tensors["offset_step"] + tensors["offset_centre"]
-            sigma_E = tensors["sigma"].float()
+            sigma_E, submap_E = tensors["sigma"].float(), tensors.get("submap")
         except KeyError as error:
             raise MapError(f"head weights lack {error}: save the map again") from error
         self._inputs = slopes.shape[1]
@@ -105,6 +110,7 @@ class AffineHead:
             raise MapError("head weights do not fit the encoder's codebook")
         self._weights_EP3 = torch.cat([slopes, offset[:, None]], dim=1).to(device)
         self._sigma_E = sigma_E.to(device)
+        self._submap_E = None if submap_E is None else submap_E.to(device)
         word_E = torch.repeat_interleave(torch.arange(len(count_K)), count_K)
         self._index = ExpertIndex(word_E.to(device), len(count_K))
         self._device = device
@@ -117,4 +123,5 @@ class AffineHead:
             return no_predictions(len(descriptors_ND))
         d = torch.from_numpy(np.ascontiguousarray(descriptors_ND)).to(self._device)
         words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbors, self._inputs)
-        return predict_experts(words_Nk, z_NkP, self._index, self._weights_EP3, self._sigma_E)
+        return predict_experts(words_Nk, z_NkP, self._index, self._weights_EP3, self._sigma_E,
+                               self._submap_E)

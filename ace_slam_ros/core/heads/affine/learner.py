@@ -15,7 +15,7 @@ from torch import Tensor
 from ...config.sections import HeadConfig, SensorConfig
 from ...data.keyframe import Keyframe
 from ...data.predictions import Predictions
-from ...data.submaps import segments_of
+from ...data.submaps import MAIN_SUBMAP, SubmapMotion
 from ...encoders.codebook import Codebook
 from ...geometry.arrays import Float32Array, Float64Array
 from .experts import Experts
@@ -93,10 +93,13 @@ class AffineLearner:
         words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbors, self._inputs - 1)
         known = self._experts
         return predict_experts(
-            words_Nk, z_NkP, self._index, known.W_EP3, known.sigma_E, known.origin_E3)
+            words_Nk, z_NkP, self._index, known.W_EP3, known.sigma_E,
+            known.submap_E if known.submap_E.any() else None, known.origin_E3)
 
     @torch.inference_mode()
-    def observe(self, keyframe: Keyframe, T_map_cam: Float64Array) -> int:
+    def observe(
+        self, keyframe: Keyframe, T_map_cam: Float64Array, submap: int = MAIN_SUBMAP
+    ) -> int:
         """Add a keyframe's features at pose `T_map_cam`; returns the samples that were used."""
         d = torch.from_numpy(keyframe.descriptors_ND).to(self._device)
         y = torch.from_numpy(keyframe.points_cam_N3).to(self._device, torch.float32)
@@ -106,7 +109,7 @@ class AffineLearner:
         z_nP = z_NkP.reshape(-1, self._inputs)
         y_n3 = y.repeat_interleave(self._neighbors, 0)
         R, t = self._pose(T_map_cam)
-        expert_n = self._assign(words_Nk.reshape(-1), z_nP, y_n3 @ R.T + t)
+        expert_n = self._assign(words_Nk.reshape(-1), z_nP, y_n3 @ R.T + t, submap)
         feature_n = torch.arange(len(y), device=self._device, dtype=torch.int32)
         samples = _Samples(feature_n.repeat_interleave(self._neighbors, 0), expert_n,
                            z_nP.half(), y_n3, weight.repeat_interleave(self._neighbors, 0),
@@ -119,8 +122,8 @@ class AffineLearner:
         return len(samples.expert_n)
 
     @torch.inference_mode()
-    def revise(self, keyframe: Keyframe, T_map_cam: Float64Array,
-               kept_N: npt.NDArray[np.bool_]) -> None:
+    def prune(self, keyframe: Keyframe, T_map_cam: Float64Array,
+              kept_N: npt.NDArray[np.bool_]) -> None:
         """Take a keyframe's lost features out of the sums; experts that nothing is left of go."""
         samples = self._samples.get(keyframe.id)
         if samples is None:
@@ -168,14 +171,13 @@ class AffineLearner:
         known.solve(self._config.ridge)
 
     @torch.inference_mode()
-    def move_segment(
-        self, number: int, T_44: Float64Array, poses: dict[int, Float64Array]
+    def move_submap(
+        self, number: int, motion: SubmapMotion, poses: dict[int, Float64Array]
     ) -> None:
-        """Move the experts of a segment and its keyframes; nothing needs to be summed again."""
-        R, t = self._pose(T_44)
-        own_E = torch.from_numpy(
-            segments_of(self._experts.origin_E3.cpu().numpy()) == number).to(self._device)
-        self._experts.move(torch.nonzero(own_E)[:, 0], R, t)
+        """Move the experts of a submap and its keyframes; nothing needs to be summed again."""
+        R, t = self._pose(motion.T_44)
+        own = torch.nonzero(self._experts.submap_E == number)[:, 0]
+        self._experts.move(own, R, t, motion.submap)
         for identifier, T_map_cam in poses.items():
             self._samples[identifier].T_map_cam = np.array(T_map_cam)
 
@@ -208,7 +210,7 @@ class AffineLearner:
         B_EP3.index_add_(0, e, wz[:, :, None] * x[:, None, :])
         C_E.index_add_(0, e, weight * (x * x).sum(dim=1))
 
-    def _assign(self, words_n: Tensor, z_nP: Tensor, x_n3: Tensor) -> Tensor:
+    def _assign(self, words_n: Tensor, z_nP: Tensor, x_n3: Tensor, submap: int) -> Tensor:
         """Return the expert (n,) each sample belongs to, creating experts; -1 = no room."""
         known = self._experts
         expert_n = torch.full_like(words_n, -1)
@@ -218,14 +220,17 @@ class AffineLearner:
         # an expert of few samples may extrapolate wildly: its mean counts as well
         distance = torch.minimum((predicted - x).norm(dim=1),
                                  (known.mean_E3(expert) - x).norm(dim=1))
+        distance[known.submap_E[expert] != submap] = torch.inf
         best_n = torch.full((len(words_n),), torch.inf, device=self._device)
         best_n.scatter_reduce_(0, owner, distance, "amin")
         hit = (distance == best_n[owner]) & (distance < self._config.new_expert_m)
         expert_n[owner[hit]] = expert[hit]
-        self._start_experts(words_n, x_n3, expert_n)
+        self._start_experts(words_n, x_n3, expert_n, submap)
         return expert_n
 
-    def _start_experts(self, words_n: Tensor, x_n3: Tensor, expert_n: Tensor) -> None:
+    def _start_experts(
+        self, words_n: Tensor, x_n3: Tensor, expert_n: Tensor, submap: int
+    ) -> None:
         """Start experts for the samples that have none, and give them to all samples near."""
         room_K = self._config.experts_per_word - self._index.count_K
         words, origins, first_new = [], [], len(self._experts)
@@ -246,7 +251,7 @@ class AffineLearner:
             origins.append(origin)
             open_n = open_n[~near]
         if words:
-            self._experts.add(torch.cat(words), torch.cat(origins), self._observed)
+            self._experts.add(torch.cat(words), torch.cat(origins), self._observed, submap)
             self._index = ExpertIndex(self._experts.word_E, self._words)
 
     def _evict(self) -> None:

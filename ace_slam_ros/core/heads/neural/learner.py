@@ -18,6 +18,7 @@ from torch import Tensor
 from ...config.sections import HeadConfig, SensorConfig
 from ...data.keyframe import Keyframe
 from ...data.predictions import Predictions
+from ...data.submaps import MAIN_SUBMAP, SubmapMotion
 from ...errors import MapError
 from ...geometry.arrays import Float32Array, Float64Array
 from .calibration import Calibration, sigma_from_table
@@ -45,7 +46,7 @@ _MOST_OWED = 10
 class GradientHead:
     """Frozen network: what tracker and relocalizer use; one hypothesis per feature."""
 
-    takes_segments = False  # one network, and one grid that would have to reach to all of them
+    takes_submaps = False  # one network, and one grid that would have to reach to all of them
 
     def __init__(self, head_type: str, tensors: dict[str, Tensor], device: torch.device) -> None:
         """Unpack weights.
@@ -110,7 +111,9 @@ class GradientLearner:
         """Always when something was observed: more steps keep improving the map."""
         return len(self._replay) > 0
 
-    def observe(self, keyframe: Keyframe, T_map_cam: Float64Array) -> int:
+    def observe(
+        self, keyframe: Keyframe, T_map_cam: Float64Array, submap: int = MAIN_SUBMAP
+    ) -> int:
         """Take a keyframe for replay; the network grows when its points are out of reach."""
         if len(keyframe.points_cam_N3) == 0:
             return 0
@@ -170,17 +173,17 @@ class GradientLearner:
             self._reach(list(poses))
             self._owed += min(len(poses), _MOST_OWED) * self._config.steps_per_keyframe
 
-    def revise(self, keyframe: Keyframe, T_map_cam: Float64Array,
-               kept_N: npt.NDArray[np.bool_]) -> None:
+    def prune(self, keyframe: Keyframe, T_map_cam: Float64Array,
+              kept_N: npt.NDArray[np.bool_]) -> None:
         """Replay what is left of a keyframe: later steps unlearn the rest."""
         if keyframe.id in self._replay:
             self._replay.add(keyframe, T_map_cam)
             self._owed += self._config.steps_per_keyframe
 
-    def move_segment(
-        self, number: int, T_44: Float64Array, poses: dict[int, Float64Array]
+    def move_submap(
+        self, number: int, motion: SubmapMotion, poses: dict[int, Float64Array]
     ) -> None:
-        """Give the keyframes of a segment their moved poses; later steps learn them."""
+        """Give the keyframes of a submap their moved poses; later steps learn them."""
         self.retarget(poses)
 
     def forget(self, identifier: int) -> None:

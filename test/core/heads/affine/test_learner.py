@@ -89,10 +89,10 @@ def test_sums_equal_brute_force(codebook):
     assert np.allclose(trained._experts.W_EP3[0].numpy(), expected, atol=2e-3)
 
 
-def test_a_revision_equals_never_having_seen_what_is_lost(codebook):
+def test_pruning_equals_never_having_seen_what_is_lost(codebook):
     """Half of a keyframe's features are of something that moved: they go in two steps."""
     rng = np.random.default_rng(12)
-    revised, clean = learner(codebook, neighbors=2), learner(codebook, neighbors=2)
+    pruned, clean = learner(codebook, neighbors=2), learner(codebook, neighbors=2)
     for k in range(4):
         T = exp_se3(rng.normal(size=6) * 0.1)
         good, _, _ = keyframe(codebook, rng, k, T, count=200)
@@ -100,28 +100,28 @@ def test_a_revision_equals_never_having_seen_what_is_lost(codebook):
         both = replace(good, **{
             name: np.concatenate([getattr(good, name), getattr(bad, name)])
             for name in ("descriptors_i8_ND", "pixels_N2", "points_cam_N3")})
-        revised.observe(both, T)
+        pruned.observe(both, T)
         clean.observe(good, T)
         for lost in (slice(200, 300), slice(200, 300)):  # rows of what the step before has left
             kept = np.ones(len(both.points_cam_N3), bool)
             kept[lost] = False
             both = both.pick(kept)
-            revised.revise(both, T, kept)
-    assert revised.expert_count == clean.expert_count
+            pruned.prune(both, T, kept)
+    assert pruned.expert_count == clean.expert_count
     d = good.descriptors_ND
 
     def same():
-        a, b = revised.predict(d), clean.predict(d)
+        a, b = pruned.predict(d), clean.predict(d)
         known = np.isfinite(b.sigma_m_NS)
         assert (np.isfinite(a.sigma_m_NS) == known).all()
         assert np.abs(a.coords_map_NS3 - b.coords_map_NS3)[known].max() < 5e-3
         assert np.abs(a.sigma_m_NS[known] - b.sigma_m_NS[known]).max() < 2e-3
 
     same()
-    for trained in (revised, clean):
+    for trained in (pruned, clean):
         trained.retarget({1: exp_se3(np.array([0.2, 0.0, 0.1, 0.0, 0.1, 0.0])), 3: np.eye(4)})
     same()
-    revised.revise(replace(both, id=77), np.eye(4), np.zeros(200, bool))  # unknown: nothing
+    pruned.prune(replace(both, id=77), np.eye(4), np.zeros(200, bool))  # unknown: nothing
     same()
 
 

@@ -1,0 +1,96 @@
+"""A recording played at its own speed: tracker here, mapper in its own process, as on a robot."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from ..core.config.sections import SlamConfig
+from ..core.data.frame import Frame
+from ..core.encoders.base import Encoder
+from ..core.runtime.newest_slot import NewestSlot
+from ..core.tracking.tracker import Tracker
+from ..io.source import Source
+from .mapper_process import MapperProcess
+from .recorder import RunRecorder
+
+
+@dataclass(frozen=True)
+class _Arrived:
+    """A frame and the time (`time.monotonic`) at which the camera delivered it."""
+
+    frame: Frame
+    at_s: float
+
+
+class _Camera:
+    """Decodes a recording in a thread and delivers each frame when it is due; newest wins."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._stop = threading.Event()
+        self._error: Exception | None = None
+        self.slot: NewestSlot[_Arrived] = NewestSlot()
+        self._thread = threading.Thread(target=self._feed, name="camera", daemon=True)
+        self._thread.start()
+
+    def _feed(self) -> None:
+        try:
+            started_s, first_ns = 0.0, 0
+            for frame in self._source:
+                if not started_s:
+                    started_s, first_ns = time.monotonic(), frame.stamp_ns
+                due_s = started_s + (frame.stamp_ns - first_ns) * 1e-9
+                if self._stop.wait(max(0.0, due_s - time.monotonic())):
+                    return
+                self.slot.put(_Arrived(frame, time.monotonic()))
+        except Exception as error:  # raised again by close()
+            self._error = error
+        finally:
+            self.slot.close()
+
+    def close(self) -> None:
+        """Stop; raise what went wrong while decoding."""
+        self._stop.set()
+        self._thread.join()  # a thread that still decodes would abort the interpreter's end
+        if self._error is not None:
+            raise self._error
+
+
+def play_realtime(
+    recorder: RunRecorder, source: Source, mapper: MapperProcess, encoder: Encoder,
+    config: SlamConfig, progress: bool,
+) -> None:
+    """Track the newest frame again and again until the recording has been played.
+
+    Raises:
+        MapperProcessError: the mapper ended.
+        DataError: the recording cannot be decoded.
+    """
+    tracker = Tracker(config, encoder)
+    gc.collect()
+    gc.freeze()  # what is loaded stays: searching it for garbage would stall frames
+    camera = _Camera(source)
+    bar = tqdm(total=len(source), desc="tracking", unit="frame", disable=not progress)
+    try:
+        while (arrived := camera.slot.take()) is not None:
+            head = mapper.newer_head()
+            if head is not None:
+                tracker.set_head(*head)
+            result = tracker.track(arrived.frame)
+            answered_s = time.monotonic()
+            result = result.with_work(tracker.work(config.tracker.deadline_s(arrived.at_s)))
+            mapper.put(result.keyframes, result.map_id)
+            recorder.add(result, (answered_s - arrived.at_s) * 1e3)
+            recorder.view.show(arrived.frame, result, tracker.head)
+            bar.update(1 + camera.slot.replaced - recorder.skipped)
+            recorder.skipped = camera.slot.replaced
+    finally:
+        bar.close()
+        camera.close()
+        gc.unfreeze()
+    recorder.gave_up = tracker.gave_up

@@ -1,0 +1,41 @@
+"""Parameters of the ROS nodes: those of the core, and a section for frames and publication."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..core.config.fields import Checked, param
+from ..core.config.sections import SlamConfig
+
+
+@dataclass(frozen=True)
+class RosConfig(Checked, section="ros"):
+    """Frames, transports and publication; used by the ROS nodes alone."""
+
+    map_frame: str = param("map", "frame id of the map")
+    odom_frame: str = param("odom", "frame id of the robot's odometry; empty = none")
+    base_frame: str = param("base_link", "frame id of the robot, whose pose is published")
+    camera_extrinsic: str = param(
+        "", "camera (optical) in base as 'x y z qx qy qz qw'; empty = from TF, else the camera's "
+        "body frame (x forward, z up) is taken as the base")
+    publish_tf: bool = param(True, "broadcast map -> odom, or map -> base without odometry")
+    use_odometry: bool = param(
+        True, "predict the motion with TF odom_frame -> base_frame where it is published")
+    forward_initialpose: bool = param(
+        False, "relocalizer: send each pose found in the newest frame to the topic initialpose, "
+        "as pose of base_frame (for AMCL and for the tracker)")
+    color_transport: str = param("raw", "color transport", choices=("raw", "compressed"))
+    depth_transport: str = param("raw", "depth transport", choices=("raw", "compressedDepth"))
+    slop_s: float = param(0.02, "largest stamp gap of an image pair", "s", 0.0, 1.0)
+    map_dir: str = param("", "map folder to load at start and to save to; empty = none")
+    save_on_exit: bool = param(False, "save the map to map_dir when the mapper shuts down")
+    parent_pid: int = param(0, "exit when this process is gone; 0 = do not watch", "", 0)
+    autostart: bool = param(
+        True, "configure and activate at start; false = wait for a lifecycle manager")
+
+
+@dataclass(frozen=True)
+class NodeConfig(SlamConfig):
+    """Every parameter of a node."""
+
+    ros: RosConfig = field(default_factory=RosConfig)
