@@ -1,4 +1,4 @@
-"""Package metadata for pip; a robot builds the same tree with colcon through CMakeLists.txt."""
+"""Lets tools older than pyproject.toml find the project; a robot uses CMakeLists.txt instead."""
 
 from setuptools import setup
 

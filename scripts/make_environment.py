@@ -1,4 +1,4 @@
-"""Creates and repairs `.venv`: Python packages, generated interfaces, the project itself.
+"""Creates and repairs `.venv`: the project with its Python packages, generated interfaces.
 
 Standard library only. Each step leaves a stamp with the hash of all it depends on, written after
 it succeeded; a step whose stamp fits is skipped, so a second run does nothing and needs no
@@ -26,7 +26,10 @@ PYTHON = VENV / "bin" / "python"
 STAMPS = VENV / "setup-stamps"
 UNFINISHED = VENV / "setup-unfinished"
 TF2_MSGS = ROOT / "scripts" / "tf2_msgs"
-REQUIREMENTS = ("run.txt", "build.txt", "test.txt")
+PINS = ROOT / "requirements" / "pins.txt"
+EXTRAS = "ros,interfaces,dev,docs"
+#: As in setup.sh, and as the classifiers of pyproject.toml say.
+FIRST_PYTHON, LAST_PYTHON = (3, 10), (3, 14)
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 # Another ROS installation sourced in the calling shell must not leak into this environment.
@@ -134,7 +137,7 @@ def venv_usable() -> bool:
     forced = "PYTHON" in os.environ and version != sys.version_info[:2]
     # Entry scripts hold absolute paths: a checkout that was moved needs a new environment.
     moved = str(ROOT) not in (VENV / "bin" / "activate").read_text()
-    if forced or moved or version not in ((3, 11), (3, 12)):
+    if forced or moved or not FIRST_PYTHON <= version <= LAST_PYTHON:
         return False
     return subprocess.run(
         [PYTHON, "-m", "pip", "--version"], env=environment(), capture_output=True, check=False,
@@ -148,40 +151,39 @@ def has_nvidia() -> bool:
 
 
 def install_packages() -> None:
-    """Install the pinned requirements."""
+    """Install this checkout in editable mode with all that it needs, in pinned versions."""
     advice = "pip could not install the requirements: check the network and run `make setup` again"
-    pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet"]
+    pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet", "--constraint", PINS]
     with unfinished():
         if not has_nvidia():
-            # Without a GPU the CPU build saves 2 GB. Where its index cannot be reached pip says
-            # so and takes what the configured index has.
+            # Without a GPU the CPU build saves several GB. Where its index cannot be reached pip
+            # says so and takes what the configured index has.
             say("installing torch (CPU build if available)")
-            pins = (ROOT / "requirements" / "run.txt").read_text().split()
-            torch = next(pin for pin in pins if pin.startswith("torch=="))
             run([*pip, "--no-deps", "--retries", "1", "--timeout", "15",
-                 "--extra-index-url", TORCH_CPU_INDEX, torch], advice)
+                 "--extra-index-url", TORCH_CPU_INDEX, "torch"], advice)
         say("installing ROS 2 wheels and libraries (1.8 GB on disk; some minutes)")
-        files = [word for name in REQUIREMENTS for word in ("-r", ROOT / "requirements" / name)]
-        run([*pip, *files], advice)
+        run([*pip, "setuptools"], advice)  # builds the project with the pinned version
+        run([*pip, "--no-build-isolation", "--editable", f".[{EXTRAS}]"], advice)
     repair_cmake_exports()
 
 
 def repair_cmake_exports() -> None:
     """Point the wheels' CMake files to this Python; they name the machine that built them."""
-    include = subprocess.run(
-        [PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('include'))"],
+    python_include, numpy_include = subprocess.run(
+        [PYTHON, "-c", "import sysconfig, numpy; "
+         "print(sysconfig.get_path('include'), numpy.get_include(), sep='\\n')"],
         env=environment(), text=True, capture_output=True, check=True,
-    ).stdout.strip()
+    ).stdout.splitlines()[-2:]
     for path in VENV.glob("share/*/cmake/*.cmake"):
         before = path.read_text()
-        after = with_local_paths(before, include, f"{site_packages()}/numpy/_core/include")
+        after = with_local_paths(before, python_include, numpy_include)
         if after != before:
             path.write_text(after)
 
 
 def with_local_paths(text: str, python_include: str, numpy_include: str) -> str:
     """Replace the include folders of the machine that built a wheel."""
-    text = re.sub(r'/opt/python/[^;"]*/numpy/_core/include', lambda _: numpy_include, text)
+    text = re.sub(r'/opt/python/[^;"]*/numpy/_?core/include', lambda _: numpy_include, text)
     return re.sub(r'/opt/python/[^;"/]+/include/python3\.\d+', lambda _: python_include, text)
 
 
@@ -223,12 +225,10 @@ def build_interfaces() -> None:
     shutil.rmtree(build)
 
 
-def install_project() -> None:
-    """Install this checkout in editable mode: `ace-slam` appears in .venv/bin."""
-    say("installing ace_slam_ros from this checkout")
-    # Older versions of pip would choose another way, whose scripts fail in a path with a space.
-    run([PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--use-pep517",
-         "--no-build-isolation", "-e", ROOT], "the project could not be installed")
+def needs(pyproject: str) -> str:
+    """Return the part of pyproject.toml that is about packages, without its tools' settings."""
+    tables = re.split(r"^(?=\[)", pyproject, flags=re.MULTILINE)
+    return "".join(table for table in tables if not table.startswith(("[tool.", "[[tool.")))
 
 
 def verify() -> None:
@@ -243,24 +243,23 @@ def verify() -> None:
 
 def set_up() -> None:
     """Bring .venv to the state this checkout asks for."""
-    requirements = [ROOT / "requirements" / name for name in REQUIREMENTS]
     interfaces = [*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv"), ROOT / "CMakeLists.txt",
                   ROOT / "package.xml"]
     if not venv_usable():
         make_venv()
     venv_key = digest([Path(__file__).resolve()], venv_version(), str(ROOT))
-    packages_key = digest(requirements, venv_key)
+    packages_key = digest(
+        [PINS, ROOT / "setup.py", ROOT / "setup.cfg"], venv_key,
+        needs((ROOT / "pyproject.toml").read_text()))
     interfaces_key = digest(interfaces, packages_key)
     tf2_key = digest([p for p in TF2_MSGS.rglob("*") if p.is_file()], packages_key)
-    project_key = digest([ROOT / "setup.py", ROOT / "setup.cfg"], packages_key)
-    final_key = digest([], interfaces_key, tf2_key, project_key)
+    final_key = digest([], interfaces_key, tf2_key)
     if (STAMPS / "all").exists() and (STAMPS / "all").read_text() == final_key:
         say("up to date")
         return
     step("packages", packages_key, install_packages)
     step("interfaces", interfaces_key, build_interfaces)
     step("tf2-msgs", tf2_key, build_tf2_msgs)
-    step("project", project_key, install_project)
     step("all", final_key, verify)
     say("ready: .venv/bin/ace-slam")
 

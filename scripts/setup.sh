@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # Makes .venv ready: finds (or installs) Python and a compiler, then runs make_environment.py.
 #
-# PYTHON=/path/to/python3.12 chooses the interpreter. Exit codes: 0 ready, 2 something is missing
+# PYTHON=/path/to/python3.13 chooses the interpreter. Exit codes: 0 ready, 2 something is missing
 # that only an administrator can install (the command is printed), 1 anything else.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# What the ROS wheels and all pinned libraries exist for; the best tried first, and 3.10 last, for
+# which newer releases of some libraries do not exist.
+versions="3.11 3.12 3.13 3.14 3.10"
+supported="Python 3.10 to 3.14 with venv, pip and headers"
 
 # A path in PATH may be a shim that exists and does not run, and Debian's Python comes without venv
 # and without headers, so ask each candidate for what will be needed.
@@ -13,7 +18,9 @@ python_version() {
 }
 
 python_supported() {
-  case "$(python_version "$1")" in 3.11 | 3.12) return 0 ;; *) return 1 ;; esac
+  local version
+  version="$(python_version "$1")"
+  [ -n "$version" ] && [[ " $versions " == *" $version "* ]]
 }
 
 python_complete() {
@@ -28,9 +35,9 @@ candidates() {
     echo "$PYTHON"
     return
   fi
-  local name
-  for name in python3.11 python3.12 python3; do
-    type -ap "$name" || true
+  local version
+  for version in $versions ""; do
+    type -ap "python${version:-3}" || true
   done
 }
 
@@ -48,19 +55,32 @@ has_compiler() {
   command -v "${CXX:-c++}" >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null
 }
 
+distribution_python() { # prints the version of Debian's or Ubuntu's package python3, like 3.13
+  local name value
+  while read -r name value; do
+    if [[ "$name" == Version: && "$value" =~ ^(3\.[0-9]+) ]]; then
+      echo "${BASH_REMATCH[1]}"
+      return
+    fi
+  done < <(apt-cache show python3 2>/dev/null || true)
+}
+
 packages_for_python() { # the Debian packages that make a supported Python complete
-  local partial version
+  local partial version found=""
   partial="$(find_python python_supported)"
-  case "$partial" in
-    /usr/bin/*) version="$(python_version "$partial")" ;; # lacks venv or headers only
-    *)
-      version=3.11
-      if ! apt-cache show python3.11 >/dev/null 2>&1 && apt-cache show python3.12 >/dev/null 2>&1; then
-        version=3.12
+  if [[ "$partial" == /usr/bin/* ]]; then # lacks venv or headers only
+    found="$(python_version "$partial")"
+  else
+    for version in $(distribution_python) $versions; do
+      if [[ " $versions " == *" $version "* ]] &&
+        apt-cache show "python$version" >/dev/null 2>&1; then
+        found="$version"
+        break
       fi
-      ;;
-  esac
-  echo "python$version python$version-venv python$version-dev"
+    done
+  fi
+  found="${found:-3.11}"
+  echo "python$found python$found-venv python$found-dev"
 }
 
 give_up() { # $1: what is missing, $2: the command that helps
@@ -99,15 +119,14 @@ export HOME="${HOME:-/tmp}"
 python="$(find_python python_complete)"
 if [ -z "$python" ]; then
   if [ -n "${PYTHON:-}" ]; then
-    give_up "PYTHON=$PYTHON is not a Python 3.11 or 3.12 with venv, pip and headers" \
-      "unset PYTHON"
+    give_up "PYTHON=$PYTHON is not a $supported" "unset PYTHON"
   fi
   if command -v apt-get >/dev/null; then apt_update_once; fi
   # shellcheck disable=SC2046 # one word per package
-  install_missing "no Python 3.11 or 3.12 with venv, pip and headers" $(packages_for_python)
+  install_missing "no $supported" $(packages_for_python)
   python="$(find_python python_complete)"
   [ -n "$python" ] || give_up "Python is still not usable after its installation" \
-    "PYTHON=/path/to/python3.11 make setup"
+    "PYTHON=/path/to/python3.13 make setup"
 fi
 has_compiler || install_missing "no C++ compiler" g++
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.errors import AceSlamError
 
-#: What `--view` needs; the extra `view` in setup.cfg.
+#: What `--view` needs; the extra `view` in pyproject.toml.
 PACKAGE = "rerun-sdk>=0.24"
 
 

@@ -1,7 +1,7 @@
-"""Every package the code imports is declared for robots: in package.xml or in robot.txt."""
+"""Every package the code imports is declared, for pip and for robots, and the lists agree."""
 
 import ast
-import configparser
+import importlib.util
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    from pip._vendor import tomli as tomllib
 
 # rosdep keys of Python libraries whose import name differs.
 ROSDEP_KEYS = {
@@ -20,6 +25,29 @@ ROSDEP_KEYS = {
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
 }
+# Packages of PyPI whose import name differs.
+PYPI_NAMES = {
+    "cv2": "opencv-python-headless",
+    "rerun": "rerun-sdk",
+    "yaml": "PyYAML",
+}
+# What only ROS brings, or the ROS wheels under other names.
+OF_ROS = {
+    "ament_index_python", "builtin_interfaces", "cv_bridge", "launch", "launch_ros",
+    "message_filters", "rcl_interfaces", "rosgraph_msgs", "sensor_msgs_py", "std_msgs", "tf2_msgs",
+    "tf2_ros", "tf_transformations",
+}
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return the requirements of a file, without comments."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def name_of(requirement: str) -> str:
+    """Return the package that a requirement names."""
+    return re.split(r"[^\w-]", requirement)[0]
 
 
 def imported_packages(source: str) -> Iterator[str]:
@@ -52,23 +80,91 @@ def manifest(repository):
     return ElementTree.parse(repository / "package.xml").getroot()
 
 
-def test_every_import_is_declared(repository, manifest):
+@pytest.fixture(scope="module")
+def project(repository):
+    """The table [project] of pyproject.toml."""
+    return tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def robot(repository):
+    return lines_of(repository / "requirements" / "robot.txt")
+
+
+def test_every_import_is_declared_for_robots(repository, manifest, project, robot):
     declared = {
         element.text for tag in ("depend", "exec_depend") for element in manifest.iter(tag)}
-    by_pip = {
-        re.split(r"[^\w-]", line)[0]
-        for line in (repository / "requirements" / "robot.txt").read_text().splitlines()
-        if line and not line.startswith("#")}
-    setup = configparser.ConfigParser()
-    setup.read(repository / "setup.cfg")
-    optional = {re.split(r"[^\w-]", line)[0]
-                for lines in setup["options.extras_require"].values()
-                for line in lines.split()}
+    optional = [line for extra in ("view", "dinov2")
+                for line in project["optional-dependencies"][extra]]
+    by_pip = {name_of(line) for line in [*robot, *optional]}
     missing = {
         name: path
         for name, path in used_packages(repository / "ace_slam_ros", repository / "launch").items()
-        if ROSDEP_KEYS.get(name, name) not in declared | by_pip | optional}
+        if ROSDEP_KEYS.get(name, name) not in declared | by_pip}
     assert not missing, "declare them in package.xml"
+
+
+def test_every_import_is_declared_for_pip(repository, project):
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *extras["view"], *extras["dinov2"], *extras["ros"]]
+    declared = {name_of(line) for line in lines}
+    declared |= {name.removeprefix("ros-jazzy-").replace("-", "_") for name in declared}
+    missing = {
+        name: path for name, path in used_packages(repository / "ace_slam_ros").items()
+        if PYPI_NAMES.get(name, name) not in declared | OF_ROS}
+    assert not missing, "declare them in pyproject.toml"
+
+
+def test_without_ros_the_basic_dependencies_do(repository, project):
+    declared = {name_of(line) for line in project["dependencies"]}
+    optional = {"rerun-sdk", "timm"}
+    folders = [repository / "ace_slam_ros" / name for name in (
+        "apps", "core", "evaluation", "io", "synth", "viewer", "weights_ipc")]
+    missing = {
+        name: path for name, path in used_packages(*folders).items()
+        if PYPI_NAMES.get(name, name) not in declared | optional}
+    assert not missing, "declare them in pyproject.toml, outside the extras"
+
+
+def test_a_robot_is_asked_for_no_more_than_pip(project, robot):
+    assert set(robot) <= set(project["dependencies"])
+
+
+def test_everything_that_setup_installs_is_pinned(repository, project):
+    pins = lines_of(repository / "requirements" / "pins.txt")
+    assert all(re.match(r"[\w-]+==[\w.]+(; python_version (>=|<) \"3\.\d+\")?$", pin)
+               for pin in pins)
+    extras = project["optional-dependencies"]
+    installed = [*project["dependencies"], *extras["ros"], *extras["interfaces"], *extras["dev"],
+                 *extras["docs"]]
+    assert {name_of(line) for line in installed} <= {name_of(pin) for pin in pins}
+
+
+def test_doctor_asks_for_no_more_than_pip(project):
+    from ace_slam_ros.doctor.machine import LIBRARIES
+
+    asked = {package: least for least, package in LIBRARIES.values()}
+    for line in project["dependencies"]:
+        least = re.search(r">=([\d.]+)", line)
+        if least and name_of(line) in asked:
+            assert asked[name_of(line)] <= tuple(map(int, least[1].split("."))), line
+
+
+def test_python_versions_agree(repository, project):
+    listed = [line.rpartition(" ")[2] for line in project["classifiers"]
+              if line.startswith("Programming Language :: Python :: 3.")]
+    shell = (repository / "scripts" / "setup.sh").read_text()
+    tried = re.search(r'^versions="(.*)"$', shell, re.MULTILINE)
+    spec = importlib.util.spec_from_file_location(
+        "make_environment", repository / "scripts" / "make_environment.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    first, last = (".".join(map(str, v)) for v in (script.FIRST_PYTHON, script.LAST_PYTHON))
+    assert sorted(tried[1].split()) == listed
+    assert (listed[0], listed[-1]) == (first, last)
+    assert project["requires-python"] == f">={first}"
+    assert f"Python {first} to {last}" in shell
+    assert f"Python {first} to {last}" in (repository / "README.md").read_text()
 
 
 def test_imports_are_found_in_every_form():
@@ -84,8 +180,11 @@ def test_interfaces_use_declared_packages(repository, manifest):
     assert set(re.findall(r"^(\w+)/\w+ ", fields, re.MULTILINE)) == declared
 
 
-def test_versions_agree(repository, manifest):
+def test_versions_agree(repository, manifest, project):
     import ace_slam_ros
 
+    assert project["dynamic"] == ["version"]  # read from the package
+    assert project["license"] == manifest.findtext("license")
+    assert project["name"] == manifest.findtext("name").replace("_", "-")
     assert manifest.findtext("version") == ace_slam_ros.__version__
     assert f"\n{ace_slam_ros.__version__} (" in (repository / "CHANGELOG.rst").read_text()

@@ -85,6 +85,47 @@ def test_missing_python_prints_one_command(bare_machine):
         "python3.11 python3.11-venv python3.11-dev")
 
 
+@pytest.mark.parametrize(("default", "offered", "chosen"), [
+    ("3.13.5-1", "3.13", "3.13"),  # Debian 13
+    ("3.10.6-1~22.04", "3.10|3.11", "3.10"),  # Ubuntu 22.04, whose 3.11 is a release candidate
+    ("3.15.2-1", "3.14|3.15", "3.14"),  # later than what our libraries know
+    ("3.9.2-3", "3.9", "3.11"),
+])
+def test_python_of_the_distribution_is_installed(bare_machine, default, offered, chosen):
+    run, tools = bare_machine
+    add_tool(tools, "id", "echo 1000")
+    add_tool(tools, "apt-get", "exit 1")
+    names = "|".join(f"python{version}" for version in offered.split("|"))
+    add_tool(tools, "apt-cache", f"""
+        case "$2" in
+          python3) echo "Package: python3"; echo "Version: {default}" ;;
+          {names}) ;;
+          *) exit 100 ;;
+        esac""")
+    done = run()
+    assert done.returncode == 2
+    assert "no Python 3.10 to 3.14 with" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith(
+        f" python{chosen} python{chosen}-venv python{chosen}-dev")
+
+
+@pytest.mark.parametrize(("version", "accepted"), [
+    ("3.9", False), ("3.10", True), ("3.11", True), ("3.12", True), ("3.13", True),
+    ("3.14", True), ("3.15", False), ("3.1", False)])
+def test_python_versions(bare_machine, version, accepted):
+    run, tools = bare_machine
+    add_tool(tools, "python3", f"""
+        if [ "$1" = -c ]; then echo {version}
+        elif [ "$1" = - ]; then exit 0
+        else echo "$1 with {version}"; fi""")
+    add_tool(tools, "c++", "exit 0")
+    done = run()
+    if accepted:
+        assert done.stdout == f"scripts/make_environment.py with {version}\n"
+    else:
+        assert done.returncode == 2 and "no Python 3.10 to 3.14" in done.stderr
+
+
 def test_missing_compiler_prints_one_command(bare_machine):
     run, tools = bare_machine
     add_python(tools)
@@ -167,6 +208,15 @@ def test_cmake_exports_are_repaired_once(environment_script):
     repaired = environment_script.with_local_paths(broken, "/py", "/np")
     assert repaired == 'INTERFACE_INCLUDE_DIRECTORIES "/py;/np;${_IMPORT_PREFIX}/include"'
     assert environment_script.with_local_paths(repaired, "/py", "/np") == repaired
+
+
+def test_settings_of_tools_reinstall_nothing(environment_script):
+    text = (ROOT / "pyproject.toml").read_text()
+    needs = environment_script.needs(text)
+    assert "torch>=2.1" in needs and "ros-jazzy-rclpy" in needs and "build-backend" in needs
+    assert "ace_slam_ros.cli:main" in needs
+    assert "line-length" not in needs and "strict = true" not in needs
+    assert environment_script.needs(text + "\n[tool.more]\nkey = 1\n") == needs
 
 
 def test_foreign_ros_does_not_leak_in(environment_script, monkeypatch):

@@ -13,10 +13,13 @@ PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES
 
 def find_config(name: str) -> Path | None:
     """Find a file of `config/`: in a source tree, an ament prefix or a Python prefix."""
+    above = Path(__file__).resolve().parents
     prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    # After `pip install --user`, PREFIX/lib/pythonX.Y/site-packages is not in Python's prefix.
+    prefixes += [*above[6:7], Path(sys.prefix)]
     folders = [
-        Path(__file__).resolve().parents[3] / "config",
-        *(p / "share" / "ace_slam_ros" / "config" for p in [*prefixes, Path(sys.prefix)]),
+        above[3] / "config",
+        *(prefix / "share" / "ace_slam_ros" / "config" for prefix in prefixes),
     ]
     for folder in folders:
         if (folder / name).is_file():
