@@ -22,7 +22,7 @@ from ..ros.process.environment import PROFILE_VARIABLES, find_config
 from ..ros.qos import sensor_qos
 from .findings import Finding, good, note, problem
 
-_SENDER = Path(__file__).with_name("loopback_sender.py")
+_SENDER = Path(__file__).with_name("image_sender.py")
 #: What has to arrive, in percent.
 LEAST_DELIVERED = 99.0
 
