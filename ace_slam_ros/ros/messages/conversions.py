@@ -1,4 +1,4 @@
-"""Images, cameras, keyframes and clouds between ROS messages and core types."""
+"""Images, cameras and keyframes between ROS messages and core types."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time as TimeMsg
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from ...core.data.camera import Camera
@@ -21,7 +21,7 @@ from ...io.depth import decode_compressed_depth, decode_depth, decode_depth_imag
 from ...io.images import COLOR_ENCODINGS, decode_compressed_image, decode_image
 from ...io.pairs import rectify
 from ...msg import Keyframe as KeyframeMsg
-from .compat import make_cloud, other_encoding
+from .compat import CV_BRIDGE
 from .poses import pose_from_msg, pose_to_msg
 
 _NS = 1_000_000_000
@@ -65,11 +65,24 @@ def image_from_msg(msg: Image | CompressedImage) -> UInt8Image:
         return decode_image(
             data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
     except DataError:
-        known = {name.lower() for name in COLOR_ENCODINGS}
-        found = None if msg.encoding.lower() in known else other_encoding(msg)
+        found = _other_encoding(msg)
         if found is None:
             raise
         return found
+
+
+def _other_encoding(msg: Image) -> UInt8Image | None:
+    """Return an image that only cv_bridge can read as (H, W, 3) RGB; None if it cannot.
+
+    It is not asked for encodings of ours: it takes rows with odd padding for a sheared image.
+    """
+    if msg.encoding.lower() in {name.lower() for name in COLOR_ENCODINGS}:
+        return None
+    found = CV_BRIDGE.answer(
+        lambda library: library.CvBridge().imgmsg_to_cv2(msg, "rgb8"), lambda: None)
+    if not isinstance(found, np.ndarray) or found.shape != (msg.height, msg.width, 3):
+        return None
+    return np.asarray(found, np.uint8)
 
 
 def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
@@ -209,10 +222,3 @@ def keyframe_from_msg(msg: KeyframeMsg) -> Keyframe:
         pixels, points,
         Camera(int(msg.width), int(msg.height), msg.fx, msg.fy, msg.cx, msg.cy), reference,
     )
-
-
-def cloud_to_msg(
-    points_N3: npt.NDArray[np.float32], stamp_ns: int, frame_id: str
-) -> PointCloud2:
-    """Make a PointCloud2 of points (N, 3) meters."""
-    return make_cloud(make_header(stamp_ns, frame_id), points_N3)

@@ -43,6 +43,7 @@ from ..process.signals import stop_event
 from ..qos import latched_qos, reliable_qos
 from ..tf.factory import make_transforms
 from ..weights.link import WeightsLink, weights_schema
+from .base import log_libraries
 from .worker import NewestSlot
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class ViewerNode(Node):
 
     def __init__(self, target: str) -> None:
         super().__init__("viewer")
+        log_libraries(self.get_logger())
         self.config: SlamConfig = declare_parameters(self)
         set_threads(1)
         self._encoder = load_encoder(self.config.encoder, choose_device(self.config.device))

@@ -90,8 +90,6 @@ class PoseOutput:
             # Odometry moves on between frames, also while simulated time stands still.
             self._timer = node.create_timer(
                 _REPEAT_S, self.repeat_tf, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        elif config.publish_tf:
-            node.get_logger().warning("tf2_msgs is not installed: no TF, poses go out as topics")
 
     def publish(
         self, stamp_ns: int, T_map_base: Float64Array, covariance_66: Float64Array | None

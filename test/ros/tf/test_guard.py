@@ -1,7 +1,5 @@
 """A second broadcaster of our transform is noticed and given way to, with tf2_ros and without."""
 
-import importlib.util
-import sys
 import time
 
 import numpy as np
@@ -20,23 +18,19 @@ from ace_slam_ros.ros.tf.tf2 import Tf2Transforms
 from ace_slam_ros.ros.tf.topics import TopicTransforms
 
 tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
-from helpers.fake_tf2 import fake_tf2_ros  # noqa: E402 (needs tf2_msgs)
 
 SECOND = 10**9
 T_ROBOT = make_pose(np.eye(3), np.array([1.0, 2.0, 0.0]))
 
 
-@pytest.fixture(params=[Tf2Transforms, TopicTransforms])
-def robot(request, monkeypatch):
+@pytest.fixture
+def robot(libraries):
     """A node with pose output over both kinds of TF, and another node that broadcasts."""
-    if request.param is Tf2Transforms and importlib.util.find_spec("tf2_ros") is None:
-        monkeypatch.setitem(sys.modules, "tf2_ros", fake_tf2_ros())
-    elif request.param is TopicTransforms:
-        monkeypatch.setitem(sys.modules, "tf2_ros", None)
     context = rclpy.Context()
     rclpy.init(context=context)
     found = Robot(context)
-    assert isinstance(found.transforms, request.param)
+    kind = Tf2Transforms if libraries == "robot" else TopicTransforms
+    assert isinstance(found.transforms, kind)
     yield found
     found.output.close()
     found.transforms.close()
