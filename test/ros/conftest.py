@@ -13,6 +13,7 @@ from rclpy.parameter import Parameter
 from ace_slam_ros.io.bag_writer import write_bag
 from ace_slam_ros.io.tum import write_tum_folder
 from ace_slam_ros.ros.messages import compat
+from ace_slam_ros.ros.parameters import TELLS_OVERRIDES
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def graph():
 
     def make(name, arguments=None, **overrides):
         node = rclpy.create_node(
-            name, namespace="/inputs", context=context, cli_args=arguments,
+            name, namespace="/inputs", context=context, cli_args=arguments, **TELLS_OVERRIDES,
             parameter_overrides=[Parameter(k, value=v) for k, v in overrides.items()])
         executor.add_node(node)
         return node

@@ -62,6 +62,7 @@ class ImageInputs:
             return take
 
         self._subscriptions: list[Any] = []
+        overrides = self._take_overrides()
         for name, topic in self.topics.items():
             try:
                 self._subscriptions.append(node.create_subscription(
@@ -74,12 +75,19 @@ class ImageInputs:
                 raise ConfigError(
                     f"qos_overrides.{topic}.subscription: {error}; write {_QOS_EXAMPLE}"
                 ) from error
-        self._tell_unused_overrides()
+        self._tell_unused([name for name in overrides if not node.has_parameter(name)])
 
-    def _tell_unused_overrides(self) -> None:
+    def _take_overrides(self) -> list[str]:
+        """Return the QoS overrides the node was started with; subscriptions declare theirs."""
+        found = [
+            f"qos_overrides.{n}" for n in self._node.get_parameters_by_prefix("qos_overrides")]
+        for name in found:
+            if not self._node.describe_parameter(name).read_only:  # a subscription made it before
+                self._node.undeclare_parameter(name)
+        return found
+
+    def _tell_unused(self, unused: list[str]) -> None:
         """Warn of QoS overrides that change nothing here: another topic, another policy."""
-        unused = [name for name in self._node._parameter_overrides  # no public access exists
-                  if name.startswith("qos_overrides.") and not self._node.has_parameter(name)]
         if unused:
             self._node.get_logger().warning(
                 f"no effect on the images of this node: {', '.join(unused)}; its topics are "

@@ -23,7 +23,7 @@ from ...core.runtime.device import choose_device, set_threads
 from ...weights_ipc.layout import segment_name
 from ..messages.compat import libraries_in_use
 from ..outputs.diagnostics import ProcessUsage, Report
-from ..parameters import declare_parameters
+from ..parameters import TELLS_OVERRIDES, declare_parameters
 from ..process.core_logging import core_log_in
 from ..qos import reliable_qos
 from .managed import ManagedNode
@@ -52,7 +52,7 @@ class SlamNode(ManagedNode):
     encoder: Encoder
 
     def __init__(self, name: str) -> None:
-        super().__init__(name)
+        super().__init__(name, **TELLS_OVERRIDES)
         log_libraries(self.get_logger())
         self.config = declare_parameters(self)
         self.segment = segment_name(self.get_namespace())

@@ -38,7 +38,7 @@ from ..inputs.extrinsic import Extrinsic
 from ..inputs.synchronizer import ImagePair
 from ..messages.conversions import frame_from_msgs, stamp_to_ns
 from ..messages.poses import pose_from_msg
-from ..parameters import declare_parameters
+from ..parameters import TELLS_OVERRIDES, declare_parameters
 from ..process.signals import stop_event
 from ..qos import latched_qos, reliable_qos
 from ..tf.factory import make_transforms
@@ -56,7 +56,7 @@ class ViewerNode(Node):
     """Listens to the camera and the nodes and draws the newest of everything."""
 
     def __init__(self, target: str) -> None:
-        super().__init__("viewer")
+        super().__init__("viewer", **TELLS_OVERRIDES)
         log_libraries(self.get_logger())
         self.config: SlamConfig = declare_parameters(self)
         set_threads(1)

@@ -9,7 +9,7 @@ from rclpy.executors import SingleThreadedExecutor
 
 from ace_slam_ros.core.config.sections import RosConfig
 from ace_slam_ros.core.geometry.se3 import make_pose
-from ace_slam_ros.ros.outputs.pose_topics import PoseOutput
+from ace_slam_ros.ros.outputs.pose_topics import PoseOutput, TfMode
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
 from ace_slam_ros.ros.tf.factory import make_transforms
 from ace_slam_ros.ros.tf.guard import TfGuard
@@ -80,7 +80,7 @@ class Robot:
 
 
 def test_own_broadcasts_are_no_conflict(robot):
-    robot.output.tf_mode = "base"
+    robot.output.tf_mode = TfMode.BASE
     for i in range(20):
         assert robot.track(SECOND + i) == ["base_link"]
     robot.spin_until(lambda: len(robot.heard) == 20)
@@ -90,7 +90,7 @@ def test_own_broadcasts_are_no_conflict(robot):
 def test_another_map_to_odom_is_given_way_to_and_named(robot):
     robot.broadcast("odom", "base_link", SECOND)
     robot.spin_until(lambda: robot.transforms.lookup("odom", "base_link", SECOND) is not None)
-    assert robot.track(SECOND) == ["odom"] and robot.output.tf_mode == "odom"
+    assert robot.track(SECOND) == ["odom"] and robot.output.tf_mode is TfMode.ODOM
     assert not robot.output.problem()
     robot.broadcast("map", "odom", 2 * SECOND)
     robot.spin_until(robot.output.problem)
@@ -103,7 +103,7 @@ def test_another_map_to_odom_is_given_way_to_and_named(robot):
 
 
 def test_a_static_one_blocks_for_good(robot):
-    robot.output.tf_mode = "odom"
+    robot.output.tf_mode = TfMode.ODOM
     robot.broadcast("map", "odom", 0, static=True)
     robot.spin_until(robot.output.problem)
     robot.output._guard.GIVE_WAY_S = 0.0
@@ -111,7 +111,7 @@ def test_a_static_one_blocks_for_good(robot):
 
 
 def test_odometry_under_another_name_is_explained(robot):
-    robot.output.tf_mode = "base"
+    robot.output.tf_mode = TfMode.BASE
     robot.broadcast("odom_combined", "base_link", SECOND)
     robot.spin_until(robot.output.problem)
     assert "set ros.odom_frame to it" in robot.output.problem() and robot.track(SECOND) == []
