@@ -115,7 +115,7 @@ def test_damaged_images_are_counted_and_logged_once(tum, caplog):
     ("rgb", b"text", "neither JPEG nor PNG"),
     ("depth", encode_png(np.ones((16, 24), np.uint8)), "depth image has 8 bits"),
     ("depth", encode_png(np.ones((16, 24, 3), np.uint8)), r"3 channel\(s\): depth must be a 16"),
-    ("depth", encode_png(np.zeros((16, 24), np.uint16)), "depth is zero or NaN everywhere"),
+    ("depth", encode_png(np.zeros((16, 24), np.uint16)), "it is zero or NaN everywhere"),
     ("depth", encode_png(np.ones((8, 12), np.uint16)), "12x8 but the camera is 24x16.*register"),
     ("rgb", encode_jpeg(np.ones((8, 12, 3), np.uint8)), "12x8 but the camera is 24x16"),
 ])

@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ...core.config.sections import RosConfig
 from ...core.errors import ConfigError
+from ...io.calibration import info_of_stream
 from ..qos import sensor_qos
 from .synchronizer import ImagePair, Synchronizer
 
@@ -51,7 +52,7 @@ class ImageInputs:
         }
         receive = {
             "color": self.synchronizer.add_color, "depth": self.synchronizer.add_depth,
-            "info": self.synchronizer.add_info,
+            "info": lambda m: self.synchronizer.add_info(info_of_stream(m, color)),
         }
         self.incompatible: dict[str, str] = {}
 

@@ -16,8 +16,13 @@ from ...core.data.frame import Frame
 from ...core.data.keyframe import Keyframe
 from ...core.errors import DataError
 from ...core.geometry.arrays import Float32Image, UInt8Image
-from ...io.calibration import camera_from_info
-from ...io.depth import decode_compressed_depth, decode_depth, decode_depth_image, has_depth
+from ...io.calibration import camera_from_message
+from ...io.depth import (
+    decode_compressed_depth,
+    decode_depth,
+    decode_depth_image,
+    usable_depth,
+)
 from ...io.images import COLOR_ENCODINGS, decode_compressed_image, decode_image
 from ...io.pairs import rectify
 from ...msg import Keyframe as KeyframeMsg
@@ -25,8 +30,6 @@ from .compat import CV_BRIDGE
 from .poses import pose_from_msg, pose_to_msg
 
 _NS = 1_000_000_000
-#: A median depth outside of this is a wrong unit: no camera of this kind sees so near or so far.
-_NEAREST_M, _FARTHEST_M = 0.05, 60.0
 
 
 def stamp_to_ns(stamp: TimeMsg) -> int:
@@ -98,34 +101,13 @@ def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
         data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
 
 
-def unit_problem(depth_m: Float32Image, encoding: str) -> str:
-    """Say that a depth image (H, W) holds numbers of another unit; empty when they make sense.
-
-    A sixteenth of the rows and columns is looked at.
-    """
-    some = depth_m[::16, ::16]
-    known = some[some > 0.0]
-    if not known.size:
-        return ""
-    median_m = float(np.median(known))
-    if _NEAREST_M <= median_m <= _FARTHEST_M:
-        return ""
-    seems = "millimeters" if median_m > _FARTHEST_M else "meters"
-    return (f"median depth {median_m:.4g} m as {encoding}: the values look like {seems}; 16UC1 "
-            "holds millimeters, 32FC1 meters: correct the publisher")
-
-
 def camera_from_msg(msg: CameraInfo) -> Camera:
     """Make the camera of a CameraInfo message, region of interest and binning applied.
 
     Raises:
         CalibrationError: the intrinsics are missing or impossible.
     """
-    roi = msg.roi
-    return camera_from_info(
-        msg.width, msg.height, msg.k, msg.d, msg.distortion_model, msg.binning_x, msg.binning_y,
-        (roi.x_offset, roi.y_offset, roi.width, roi.height),
-    )
+    return camera_from_message(msg)
 
 
 def frame_from_msgs(
@@ -135,21 +117,16 @@ def frame_from_msgs(
     """Decode and rectify one pair.
 
     Raises:
-        DataError: a message cannot be decoded, sizes disagree, or no pixel has depth.
+        DataError: a message cannot be decoded, sizes disagree, no pixel has depth, or its unit is
+            wrong.
     """
     camera = camera_from_msg(info)
     stamp_ns = stamp_to_ns(color.header.stamp)
     depth_m = None if depth is None else depth_from_msg(depth)
     distorted = Frame(stamp_ns, image_from_msg(color), depth_m, camera)
-    if require_depth and (depth_m is None or not has_depth(depth_m)):
-        raise DataError(
-            "the depth image holds no measurement: check the sensor's range and that its depth "
-            "stream is on")
-    if depth_m is not None and (wrong := unit_problem(depth_m, getattr(depth, "encoding", ""))):
-        raise DataError(wrong)
-    if not camera.is_distorted:
-        return distorted
-    image, depth_m = rectify(camera, distorted.image, distorted.depth_m)
+    encoding = getattr(depth, "encoding", "compressed depth")
+    depth_m = usable_depth(depth_m, encoding, required=require_depth)
+    image, depth_m = rectify(camera, distorted.image, depth_m)
     return Frame(stamp_ns, image, depth_m, camera.without_distortion())
 
 
