@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.recordings import write_bag
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
 from ace_slam_ros.core.data.camera import Camera
@@ -15,7 +16,7 @@ from ace_slam_ros.core.errors import CalibrationError, DataError
 from ace_slam_ros.io import encode_jpeg, encode_png, open_source, write_tum_folder
 from ace_slam_ros.io.bag import TYPES
 from ace_slam_ros.io.bag_topics import CAMERA_INFO, COLOR_TOPIC, DEPTH_TOPIC, IMAGE, INFO_TOPIC
-from ace_slam_ros.io.bag_writer import BagWriter, write_bag
+from ace_slam_ros.io.bag_writer import BagWriter
 from ace_slam_ros.io.convert import convert
 from ace_slam_ros.io.tum import TumWriter
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import rclpy
 from helpers import robot_libraries
-from helpers.recordings import CAMERA, frames, truth
+from helpers.recordings import CAMERA, frames, truth, write_bag
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 
-from ace_slam_ros.io.bag_writer import write_bag
 from ace_slam_ros.io.tum import write_tum_folder
 from ace_slam_ros.ros.messages import compat
 from ace_slam_ros.ros.parameters import TELLS_OVERRIDES
