@@ -201,6 +201,8 @@ class Buffer:
             yield frame, turn, position
 
     def lookup_transform(self, target_frame, source_frame, time):
+        if not (isinstance(target_frame, str) and isinstance(source_frame, str)):
+            raise TypeError("argument must be str")
         if target_frame == source_frame:
             return _stamped(
                 target_frame, source_frame, time, Rotation.identity(), np.zeros(3))

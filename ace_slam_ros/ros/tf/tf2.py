@@ -1,4 +1,4 @@
-"""Transforms through tf2_ros."""
+"""Transforms through tf2_ros, where this process uses it."""
 
 from __future__ import annotations
 
