@@ -38,10 +38,9 @@ def test_without_the_message_package_there_is_no_tf_and_it_is_told(graph, monkey
     assert len(logged) == 1 and "TF is neither read nor sent" in logged[0]
 
 
+@pytest.mark.parametrize("libraries", ["robot"], indirect=True)
 def test_a_lookup_that_breaks_is_unknown_and_told_once(graph, libraries, caplog):
     """Anything but tf2's own exceptions is a fault of the library, not of the tree."""
-    if libraries == "own":
-        pytest.skip("nothing of tf2_ros is used")
     make, _ = graph
     transforms = make_transforms(make("broken"))
     transforms._buffer.set_transform(HERE.to_msg(), "test")
