@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..ros.process.environment import PROFILE_VARIABLES, find_config
 from ..ros.qos import sensor_qos
 from .findings import Finding, good, note, problem
 
-_SENDER = Path(__file__).with_name("loopback_sender.py")
+_SENDER = Path(__file__).with_name("image_sender.py")
 #: What has to arrive, in percent.
 LEAST_DELIVERED = 99.0
 
@@ -72,7 +73,7 @@ def measure(
 
     subscriptions = [
         node.create_subscription(
-            Image, f"{namespace}/{topic}", lambda m, s=stream: receive(s, m), sensor_qos(5))
+            Image, f"{namespace}/{topic}", partial(receive, stream), sensor_qos(5))
         for stream, topic in enumerate(("rgb/image", "depth/image"))]
     sender = subprocess.Popen(
         [sys.executable, str(_SENDER), namespace, str(seconds), str(width), str(height),

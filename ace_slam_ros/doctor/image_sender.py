@@ -1,6 +1,6 @@
 """Sends RGB-D pairs as a camera driver would; run as a script, so that it sets no DDS profile.
 
-`python loopback_sender.py NAMESPACE SECONDS [WIDTH HEIGHT RATE_HZ]` prints {"sent": N} at the end.
+`python image_sender.py NAMESPACE SECONDS [WIDTH HEIGHT RATE_HZ]` prints {"sent": N} at the end.
 It imports nothing of this package: importing it would set the profile that shall be measured.
 """
 

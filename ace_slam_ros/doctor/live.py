@@ -11,6 +11,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ..core.errors import DataError
+from ..io.calibration import info_of_stream
 from ..ros.config import NodeConfig
 from ..ros.inputs.extrinsic import check_optical
 from ..ros.outputs.diagnostics import OK
@@ -75,6 +76,8 @@ def check_live(
         names = _topic_names(node, config, topics)
         wanted = wanted_types(config.ros.color_transport, config.ros.depth_transport)
         system = listen(node, executor, names, wanted, seconds)
+        if (info := system.heard[INFO].last) is not None:
+            info_of_stream(info, names[COLOR])
         figures["topics"] = {
             h.topic: {"rate_hz": round(h.rate_hz, 2), "messages": len(h.stamps_ns)}
             for h in system.heard.values()}

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.config.sections import SlamConfig
 from ..core.errors import AceSlamError
 from ..core.runtime.state_folder import state_root
 from .findings import Finding, good, note, problem
+
+if TYPE_CHECKING:
+    from ..ros.messages.compat import RobotLibrary
 
 Importer = Callable[[str], ModuleType]
 
@@ -24,14 +27,6 @@ LIBRARIES = {
     "cv2": ((4, 5), "opencv-python-headless"), "torch": ((2, 1), "torch"),
     "safetensors": ((0, 4), "safetensors"), "yaml": ((5, 4), "PyYAML"),
     "rosbags": ((0, 10), "rosbags"),
-}
-#: Import name -> what happens without it.
-ROS_LIBRARIES = {
-    "cv_bridge": "images are decoded by our own code, with the same result",
-    "message_filters": "images are paired by our own code, with the same result",
-    "sensor_msgs_py": "clouds are packed by our own code, with the same result",
-    "tf_transformations": "quaternions are converted by our own code, with the same result",
-    "tf2_ros": "transforms are read and sent through /tf by our own code",
 }
 #: Three publishers of images with the shipped FastDDS profile, and the weights.
 SHARED_MEMORY_BYTES = 128 << 20
@@ -94,8 +89,12 @@ def ros_packages(load: Importer) -> list[Finding]:
     except ImportError as error:
         found.append(problem("messages", f"of ace_slam_ros are not built: {error}",
                              "make setup, or colcon build && source install/setup.bash"))
-    for name, without in ROS_LIBRARIES.items():
-        found.append(_optional(name, without, load))
+    try:
+        compat = load("ace_slam_ros.ros.messages.compat")
+        found += [robot_library(lib) for lib in compat.LIBRARIES]
+    except ImportError as error:
+        found.append(problem("ROS messages", f"cannot be imported: {error}",
+                             "make setup, or rosdep install --from-paths src --ignore-src"))
     try:
         load("tf2_msgs.msg")
     except ImportError:
@@ -104,14 +103,13 @@ def ros_packages(load: Importer) -> list[Finding]:
     return found
 
 
-def _optional(name: str, without: str, load: Importer) -> Finding:
-    try:
-        load(name)
-    except ImportError:
-        return good(name, f"not installed: {without}")
-    except Exception as error:  # cv_bridge against another NumPy raises AttributeError
-        return note(name, f"breaks on import ({type(error).__name__}: {error}): {without}")
-    return good(name, "installed and used")
+def robot_library(library: RobotLibrary) -> Finding:
+    """Say whether the nodes use one of ROS's libraries here, as they decide it themselves."""
+    why_not = library.why_not()
+    if not why_not:
+        return good(library.name, "installed and used")
+    text = f"{why_not}: {library.without}"
+    return note(library.name, text) if library.broken else good(library.name, text)
 
 
 def encoder(config: SlamConfig) -> Finding:

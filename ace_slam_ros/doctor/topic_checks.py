@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import AceSlamError
+from ..io.depth import unit_problem
 from ..ros.messages.conversions import (
     camera_from_msg,
     depth_from_msg,
     image_from_msg,
-    unit_problem,
 )
 from .findings import Finding, good, note, problem
 from .topic_listener import COLOR, DEPTH, INFO, Endpoint, Heard, LiveSystem

@@ -132,7 +132,7 @@ def listen(
             kinds = {i.topic_type for i in node.get_publishers_info_by_topic(heard.topic)}
             if heard.wanted in kinds:
                 # Humble's callbacks are given the message alone.
-                receive = heard.add_numbered if _GIVES_INFO else heard.add
+                receive: Callable[..., None] = heard.add_numbered if _GIVES_INFO else heard.add
                 node.create_subscription(
                     _message_type(heard.wanted), heard.topic, receive, sensor_qos(10))
                 awaited.append(heard)
@@ -144,9 +144,9 @@ def listen(
         heard.subscriptions = [
             e for e in _endpoints(node.get_subscriptions_info_by_topic(heard.topic))
             if e.node != node.get_fully_qualified_name()]
-    for topic, kinds in node.get_topic_names_and_types():
-        if node.count_publishers(topic) and any("Image" in kind for kind in kinds):
-            system.image_topics[topic] = kinds[0]
+    for topic, types in node.get_topic_names_and_types():
+        if node.count_publishers(topic) and any("Image" in kind for kind in types):
+            system.image_topics[topic] = types[0]
     system.nodes = sorted({
         f"{space.rstrip('/')}/{name}" for name, space in node.get_node_names_and_namespaces()})
     return system

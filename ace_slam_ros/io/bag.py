@@ -20,7 +20,7 @@ from ..core.errors import CalibrationError, DataError
 from ..core.geometry.arrays import Float64Array, UInt8Image
 from ..core.geometry.se3 import pose_from_quaternion
 from .bag_topics import COMPRESSED, Topics, choose_topics, no_depth_message
-from .calibration import camera_from_info
+from .calibration import camera_from_message, info_of_stream
 from .depth import decode_compressed_depth, depth_array
 from .images import check_complete, decode_image
 from .pairs import Int64Array, PairReader, PairSource, associate
@@ -121,14 +121,8 @@ class BagSource(PairSource):
         if raw is None:
             raise DataError(f"{self.path}: no message on {self.topics.info}")
         info = _decode(raw, "sensor_msgs/msg/CameraInfo")
-        k, d, model = list(info.k), list(info.d), str(info.distortion_model)
-        if "image_rect" in self.topics.color:
-            # An image_rect topic is straightened already: its pinhole is P, without distortion.
-            k, d, model = [*info.p[0:3], *info.p[4:7], *info.p[8:11]], [], "plumb_bob"
-        roi = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
         try:
-            return camera_from_info(
-                info.width, info.height, k, d, model, info.binning_x, info.binning_y, roi)
+            return camera_from_message(info_of_stream(info, self.topics.color))
         except CalibrationError as error:
             raise CalibrationError(f"{self.path}: {self.topics.info}: {error}") from error
 

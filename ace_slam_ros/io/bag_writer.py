@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +13,6 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from ..core.data.camera import Camera
-from ..core.data.frame import Frame
 from ..core.data.trajectory import Trajectory, stamp_to_text
 from ..core.errors import DataError
 from ..core.geometry.arrays import UInt8Image
@@ -223,25 +221,3 @@ class BagWriter:
             orientation=TYPES.types["geometry_msgs/msg/Quaternion"](x=qx, y=qy, z=qz, w=qw),
         )
         return TYPES.types[POSE](header=self._header(stamp_ns, self.map_frame), pose=pose)
-
-
-def write_bag(
-    out: Path, frames: Iterable[Frame], groundtruth: Trajectory | None, camera: Camera, *,
-    storage: Storage = "mcap", transport: Transport = "raw",
-    depth_encoding: DepthEncoding = "16UC1",
-) -> int:
-    """Write frames to a new bag, one at a time; arguments as in `BagWriter`.
-
-    Returns:
-        Number of frames written.
-
-    Raises:
-        DataError: `out` exists or cannot be written.
-    """
-    with BagWriter(
-        out, camera, groundtruth, storage=storage, transport=transport,
-        depth_encoding=depth_encoding,
-    ) as writer:
-        for frame in frames:
-            writer.add(frame.stamp_ns, frame.image, frame.depth_m)
-    return writer.count

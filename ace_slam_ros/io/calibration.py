@@ -46,8 +46,8 @@ def camera_from_info(
     """
     if len(k) != 9 or not np.any(np.asarray(k, np.float64)):
         raise CalibrationError(
-            "camera_info holds no calibration (K is all zero): calibrate the camera, or set the "
-            "driver's camera_info_url"
+            "camera_info holds no calibration (K is all zero, or P for a topic image_rect): "
+            "calibrate the camera, or set the driver's camera_info_url"
         )
     camera = Camera(
         int(width), int(height), float(k[0]), float(k[4]), float(k[2]), float(k[5]),
@@ -64,6 +64,35 @@ def camera_from_info(
         fx=camera.fx / bin_x, fy=camera.fy / bin_y,
         cx=(camera.cx + 0.5) / bin_x - 0.5, cy=(camera.cy + 0.5) / bin_y - 0.5,
     )
+
+
+def camera_from_message(info: Any) -> Camera:
+    """Make the camera of the images that belong to a `CameraInfo` message, live or of a bag.
+
+    Raises:
+        CalibrationError: the intrinsics are zero, not finite or incomplete.
+    """
+    roi = info.roi
+    return camera_from_info(
+        info.width, info.height, info.k, info.d, info.distortion_model, info.binning_x,
+        info.binning_y, (roi.x_offset, roi.y_offset, roi.width, roi.height))
+
+
+def is_rectified(color_topic: str) -> bool:
+    """Tell whether the images of a topic are straightened already, as image_proc names them."""
+    return "image_rect" in color_topic
+
+
+def info_of_stream(info: Any, color_topic: str) -> Any:
+    """Turn a `CameraInfo` message, in place, into that of the images on `color_topic`.
+
+    One message serves the raw and the rectified stream: K and D are the lens, P the pinhole of
+    the rectified images.
+    """
+    if is_rectified(color_topic):
+        info.k = np.array(info.p, np.float64).reshape(3, 4)[:, :3].reshape(9)
+        info.d, info.distortion_model = np.empty(0), "plumb_bob"
+    return info
 
 
 def read_camera_yaml(path: Path) -> tuple[Camera, float]:

@@ -1,4 +1,4 @@
-"""Depth images from bytes: units by encoding, and the `compressedDepth` codec."""
+"""Depth images from bytes: units by encoding, wrong ones refused; the `compressedDepth` codec."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from .images import Buffer, byte_view, decode_file, encode_png, image_array
 
 #: What `decode_depth` understands, as shown to users.
 DEPTH_ENCODINGS = "16UC1 or mono16 (millimeters), 32FC1 (meters)"
+
+#: What to do about a unit that is wrong in messages.
+ROS_UNITS = "16UC1 holds millimeters, 32FC1 meters: correct the publisher"
+#: A median depth outside of this is a wrong unit: no camera of this kind sees so near or so far.
+_NEAREST_M, _FARTHEST_M = 0.05, 60.0
 
 _HEADER = struct.Struct("<iff")  # compression format, then the two quantization parameters
 _INVERSE_DEPTH = 1
@@ -91,6 +96,47 @@ def depth_to_stored(
 def has_depth(depth_m: Float32Image) -> bool:
     """Tell whether any pixel holds a measurement."""
     return bool(np.any(depth_m > 0.0))
+
+
+def usable_depth(
+    depth_m: Float32Image | None, encoding: str, *, required: bool, advice: str = ROS_UNITS
+) -> Float32Image | None:
+    """Return a depth image (H, W) that can be used; None when nothing is measured.
+
+    Args:
+        depth_m: meters, 0 = missing; None without a depth image.
+        encoding: as which it came, for people.
+        required: refuse an image without any measurement.
+        advice: what to do about a wrong unit.
+
+    Raises:
+        DataError: nothing is measured although it is required, or the unit is wrong.
+    """
+    if depth_m is None or not has_depth(depth_m):
+        if required:
+            raise DataError(
+                "the depth image holds no measurement, it is zero or NaN everywhere: check the "
+                "sensor's range and that its depth stream is on")
+        return None
+    if wrong := unit_problem(depth_m, encoding, advice):
+        raise DataError(wrong)
+    return depth_m
+
+
+def unit_problem(depth_m: Float32Image, encoding: str, advice: str = ROS_UNITS) -> str:
+    """Say that a depth image (H, W) holds numbers of another unit; empty when they make sense.
+
+    One in sixteen of the rows and columns is looked at.
+    """
+    some = depth_m[::16, ::16]
+    known = some[some > 0.0]
+    if not known.size:
+        return ""
+    median_m = float(np.median(known))
+    if _NEAREST_M <= median_m <= _FARTHEST_M:
+        return ""
+    seems = "millimeters" if median_m > _FARTHEST_M else "meters"
+    return f"median depth {median_m:.4g} m as {encoding}: the values look like {seems}; {advice}"
 
 
 def decode_depth_png(data: Buffer) -> npt.NDArray[np.uint16]:

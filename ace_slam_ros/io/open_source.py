@@ -1,4 +1,4 @@
-"""Which reader a path needs."""
+"""Opens a recorded sequence with the reader its files need: TUM folder or rosbag2."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from ..core.data.frame import Frame
 from ..core.data.trajectory import Trajectory, stamp_to_text
 from ..core.errors import DataError
 from ..core.geometry.arrays import Float32Image, UInt8Image
-from .depth import decode_depth, has_depth
+from .depth import ROS_UNITS, decode_depth, usable_depth
 from .images import check_complete, decode_compressed_image
 from .source import SkipLog
 
@@ -55,8 +55,13 @@ class RawFrame:
         """Return depth in meters (H, W), 0 = missing, still distorted."""
         if self.depth is None:
             return None
-        encoding = "16UC1" if self.depth.dtype == np.uint16 else "32FC1"
-        return decode_depth(self.depth, encoding, self.depth_scale)
+        return decode_depth(self.depth, self.depth_encoding, self.depth_scale)
+
+    @property
+    def depth_encoding(self) -> str:
+        """As which ROS encoding depth is stored."""
+        integer = self.depth is not None and self.depth.dtype == np.uint16
+        return "16UC1" if integer else "32FC1"
 
 
 class Unusable(DataError):
@@ -133,7 +138,8 @@ class PairSource(ABC):
     """Base of the readers: subclasses index the pairs and read one; this class makes frames.
 
     Attributes: those of `Source`, and
-        depth_scale: stored units per meter of uint16 depth.
+        depth_scale: stored units per meter of uint16 depth;
+        unit_advice: what to do about depth of another unit.
     """
 
     name: str
@@ -143,6 +149,7 @@ class PairSource(ABC):
     groundtruth: Trajectory | None
     stamps_ns: Int64Array
     depth_scale: float
+    unit_advice: str = ROS_UNITS
 
     def __init__(self, path: Path, require_depth: bool) -> None:
         """Remember where the sequence lies and what a usable frame is."""
@@ -229,13 +236,22 @@ class PairSource(ABC):
             image = raw.image()
         _check_size(
             "color image", label, image.shape, (self.raw_camera.height, self.raw_camera.width))
-        depth_m = raw.depth_m()
-        if depth_m is not None and not has_depth(depth_m):
-            depth_m = None
-        if self.require_depth and depth_m is None:
-            raise Unusable("no usable depth", f"{label}: depth is zero or NaN everywhere")
-        image, depth_m = rectify(self.raw_camera, image, depth_m)
+        image, depth_m = rectify(self.raw_camera, image, self._usable_depth(raw, label))
         return Frame(raw.stamp_ns, image, depth_m, self.camera)
+
+
+    def _usable_depth(self, raw: RawFrame, label: str) -> Float32Image | None:
+        """Return depth in meters, still distorted; None where it is not required nor usable."""
+        try:
+            with _unusable("no usable depth", label):
+                return usable_depth(
+                    raw.depth_m(), raw.depth_encoding, required=self.require_depth,
+                    advice=self.unit_advice)
+        except Unusable as error:
+            if self.require_depth:
+                raise
+            self.skips.add(error.reason, str(error), raw.stamp_ns)
+            return None
 
 
 @contextmanager

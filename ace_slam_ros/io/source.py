@@ -1,4 +1,4 @@
-"""What every recorded sequence offers, and how to open one: TUM folder or rosbag2."""
+"""What every recorded sequence offers, and a log of the frames it leaves out."""
 
 from __future__ import annotations
 
@@ -82,5 +82,3 @@ class Source(Protocol):
 
     def __getitem__(self, index: int) -> Frame:
         """Return one pair's frame; DataError when it is not usable."""
-
-

@@ -75,6 +75,9 @@ class TumSource(PairSource):
         super().__init__(path, require_depth)
         self.raw_camera, self.depth_scale = read_camera_yaml(path / "camera.yaml")
         self.camera = self.raw_camera.without_distortion()
+        self.unit_advice = (
+            f"camera.yaml says depth_scale {self.depth_scale:g}, stored units per meter: "
+            "correct it")
         truth = path / "groundtruth.txt"
         self.groundtruth = read_tum(truth) if truth.is_file() else None
         color_ns, color_names = read_listing(path / "rgb.txt")

@@ -16,6 +16,11 @@ _LARGEST_INT = 2**63 - 1
 _LARGEST_FLOAT = 1.7e308
 
 
+#: How a node is made that tells what it was started with: rclpy gives overrides away only as
+#: parameters that it declares by itself.
+TELLS_OVERRIDES: dict[str, Any] = {"automatically_declare_parameters_from_overrides": True}
+
+
 def config_from_overrides(overrides: dict[str, Any]) -> tuple[NodeConfig, list[str]]:
     """Make the configuration of parameter overrides {dotted name: value}.
 
@@ -69,20 +74,21 @@ def declare_parameters(node: Node) -> NodeConfig:
 
     The parameters are read-only: they shape networks, buffers and threads made at start.
 
+    Args:
+        node: made with `TELLS_OVERRIDES`.
+
     Raises:
         ConfigError: an override is unknown or refused; the message names the parameter.
     """
     overrides = {
-        name: parameter.value
-        for name, parameter in node._parameter_overrides.items()  # no public access exists
-    }
+        name: node.get_parameter(name).value for name in node.get_parameters_by_prefix("")}
     config, foreign = config_from_overrides(overrides)
     for name in foreign:
         node.get_logger().warning(f"parameter '{name}' is not of this node and is ignored")
     notes = describe(config)
     for name, value in flatten(config).items():
+        if name in overrides:
+            node.undeclare_parameter(name)
         node.declare_parameter(
             name, value, make_descriptor(value, notes[name]), ignore_override=True)
     return config
-
-

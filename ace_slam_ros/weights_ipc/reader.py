@@ -1,4 +1,4 @@
-"""Head weights in shared memory: one writer, any number of readers that never block it.
+"""The readers of the weights segment: any number, and none blocks the writer.
 
 Two slots: the writer fills the idle one, then stores the sequence number, whose low bit names
 the active slot. A reader notes the sequence number, copies the active slot, and keeps the copy

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from helpers.recordings import write_bag
 from helpers.wall import CAMERA, Wall, wander
 
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.data.trajectory import Trajectory, read_tum
 from ace_slam_ros.core.maps.map_folder import load_map
-from ace_slam_ros.io.bag_writer import write_bag
 
 DESIGN_KEYS = {
     "frames", "tracked", "lost", "skipped", "ate_rmse_m", "raw_ate_rmse_m", "rpe_trans_m_per_s",

@@ -1,15 +1,18 @@
-"""A small recorded sequence, as bag and as folder."""
+"""A small recorded sequence, and frames as a bag."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.data.trajectory import Trajectory
+from ace_slam_ros.io.bag_writer import BagWriter
 
 CAMERA = Camera(160, 120, 130.0, 130.0, 79.5, 59.5)
 COUNT = 20
@@ -35,3 +38,14 @@ def wait_until(done: Callable[[], object], what: str) -> None:
     while not done():
         assert time.monotonic() < deadline_s, f"waited in vain: {what}"
         time.sleep(0.05)
+
+
+def write_bag(
+    out: Path, frames: Iterable[Frame], groundtruth: Trajectory | None, camera: Camera,
+    **options: Any,
+) -> int:
+    """Write frames to a new bag; options as of `BagWriter`; return their number."""
+    with BagWriter(out, camera, groundtruth, **options) as writer:
+        for frame in frames:
+            writer.add(frame.stamp_ns, frame.image, frame.depth_m)
+    return writer.count

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.recordings import write_bag
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
 from ace_slam_ros.core.data.camera import Camera
@@ -15,7 +16,7 @@ from ace_slam_ros.core.errors import CalibrationError, DataError
 from ace_slam_ros.io import encode_jpeg, encode_png, open_source, write_tum_folder
 from ace_slam_ros.io.bag import TYPES
 from ace_slam_ros.io.bag_topics import CAMERA_INFO, COLOR_TOPIC, DEPTH_TOPIC, IMAGE, INFO_TOPIC
-from ace_slam_ros.io.bag_writer import BagWriter, write_bag
+from ace_slam_ros.io.bag_writer import BagWriter
 from ace_slam_ros.io.convert import convert
 from ace_slam_ros.io.tum import TumWriter
 
@@ -115,7 +116,7 @@ def test_damaged_images_are_counted_and_logged_once(tum, caplog):
     ("rgb", b"text", "neither JPEG nor PNG"),
     ("depth", encode_png(np.ones((16, 24), np.uint8)), "depth image has 8 bits"),
     ("depth", encode_png(np.ones((16, 24, 3), np.uint8)), r"3 channel\(s\): depth must be a 16"),
-    ("depth", encode_png(np.zeros((16, 24), np.uint16)), "depth is zero or NaN everywhere"),
+    ("depth", encode_png(np.zeros((16, 24), np.uint16)), "it is zero or NaN everywhere"),
     ("depth", encode_png(np.ones((8, 12), np.uint16)), "12x8 but the camera is 24x16.*register"),
     ("rgb", encode_jpeg(np.ones((8, 12, 3), np.uint8)), "12x8 but the camera is 24x16"),
 ])

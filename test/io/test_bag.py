@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.recordings import write_bag
 from helpers.sequences import (
     CAMERA,
     LENS,
@@ -24,7 +25,6 @@ from ace_slam_ros.io.bag_topics import (
     COLOR_TOPIC,
     DEPTH_TOPIC,
 )
-from ace_slam_ros.io.bag_writer import write_bag
 
 
 def rewrite(bag: Path, out: Path, edit, storage=StoragePlugin.MCAP):

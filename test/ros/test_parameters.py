@@ -8,7 +8,11 @@ from ace_slam_ros.core.config.fields import describe, flatten
 from ace_slam_ros.core.errors import ConfigError
 from ace_slam_ros.ros.config import NodeConfig
 from ace_slam_ros.ros.inputs.extrinsic import parse_extrinsic
-from ace_slam_ros.ros.parameters import config_from_overrides, declare_parameters
+from ace_slam_ros.ros.parameters import (
+    TELLS_OVERRIDES,
+    config_from_overrides,
+    declare_parameters,
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +24,9 @@ def context():
 
 
 def make_node(context, **overrides):
-    return rclpy.create_node("parameters", context=context, parameter_overrides=[
-        Parameter(k.replace("__", "."), value=v) for k, v in overrides.items()])
+    return rclpy.create_node(
+        "parameters", context=context, **TELLS_OVERRIDES, parameter_overrides=[
+            Parameter(k.replace("__", "."), value=v) for k, v in overrides.items()])
 
 
 def test_defaults_are_the_dataclasses(context):
@@ -38,6 +43,14 @@ def test_overrides_reach_configuration_and_parameters(context):
     assert (config.tracker.refine, config.ros.slop_s, config.features.mode) == (
         False, 0.0, "sparse")
     assert node.get_parameter("ros.slop_s").value == 0.0
+    node.destroy_node()
+
+
+def test_what_a_node_was_started_with_becomes_read_only(context):
+    node = make_node(context, ros__slop_s=0.1)
+    assert declare_parameters(node).ros.slop_s == 0.1
+    assert node.describe_parameter("ros.slop_s").read_only
+    assert not node.set_parameters([Parameter("ros.slop_s", value=0.5)])[0].successful
     node.destroy_node()
 
 

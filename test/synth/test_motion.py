@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.scenes import poses_of
+from helpers.scenes import clearance_m, poses_of
 
 from ace_slam_ros.synth.worlds import RATE_HZ
 
@@ -20,7 +20,7 @@ def test_motion_is_hand_held_and_keeps_its_distance(name, room, corridor):
     assert speed[:5].max() < 0.15 and turn[:5].max() < 6, "starts gently"
     assert turn.max() > 20 and speed.mean() > 0.2
     assert np.abs(np.diff(speed)).max() * RATE_HZ < 4.0, "no jerks"
-    assert world.scene.clearance_m(poses[:, :3, 3]).min() > 0.4
+    assert clearance_m(world.scene, poses[:, :3, 3]).min() > 0.4
 
 
 def test_a_short_sequence_begins_like_a_long_one(room):

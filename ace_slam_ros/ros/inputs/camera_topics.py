@@ -12,6 +12,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ...core.errors import ConfigError
+from ...io.calibration import info_of_stream
 from ..config import RosConfig
 from ..qos import sensor_qos
 from .synchronizer import ImagePair, Synchronizer
@@ -51,7 +52,7 @@ class ImageInputs:
         }
         receive = {
             "color": self.synchronizer.add_color, "depth": self.synchronizer.add_depth,
-            "info": self.synchronizer.add_info,
+            "info": lambda m: self.synchronizer.add_info(info_of_stream(m, color)),
         }
         self.incompatible: dict[str, str] = {}
 
@@ -62,6 +63,7 @@ class ImageInputs:
             return take
 
         self._subscriptions: list[Any] = []
+        overrides = self._take_overrides()
         for name, topic in self.topics.items():
             try:
                 self._subscriptions.append(node.create_subscription(
@@ -74,12 +76,19 @@ class ImageInputs:
                 raise ConfigError(
                     f"qos_overrides.{topic}.subscription: {error}; write {_QOS_EXAMPLE}"
                 ) from error
-        self._tell_unused_overrides()
+        self._tell_unused([name for name in overrides if not node.has_parameter(name)])
 
-    def _tell_unused_overrides(self) -> None:
+    def _take_overrides(self) -> list[str]:
+        """Return the QoS overrides the node was started with; subscriptions declare theirs."""
+        found = [
+            f"qos_overrides.{n}" for n in self._node.get_parameters_by_prefix("qos_overrides")]
+        for name in found:
+            if not self._node.describe_parameter(name).read_only:  # a subscription made it before
+                self._node.undeclare_parameter(name)
+        return found
+
+    def _tell_unused(self, unused: list[str]) -> None:
         """Warn of QoS overrides that change nothing here: another topic, another policy."""
-        unused = [name for name in self._node._parameter_overrides  # no public access exists
-                  if name.startswith("qos_overrides.") and not self._node.has_parameter(name)]
         if unused:
             self._node.get_logger().warning(
                 f"no effect on the images of this node: {', '.join(unused)}; its topics are "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from enum import Enum
 
 import numpy as np
 from rclpy.node import Node
@@ -46,6 +47,15 @@ def check_optical(camera_frame: str, T_base_cam: Float64Array) -> None:
             "must stamp images with its optical frame, z forward and y down" + override)
 
 
+class PlaceSource(Enum):
+    """Where the camera's place on the robot comes from."""
+
+    WAITING = "waiting"  #: TF may still tell
+    PARAMETER = "parameter"
+    TF = "TF"
+    ASSUMED = "assumed"  #: the camera's body frame is the base
+
+
 class Extrinsic:
     """Gives T_base_cam, the pose of the optical frame in the base.
 
@@ -58,7 +68,7 @@ class Extrinsic:
         tell: log where the place comes from.
 
     Attributes:
-        source: parameter, TF, assumed, or waiting.
+        source: where it comes from.
 
     Raises:
         ConfigError: the parameter is malformed.
@@ -70,7 +80,7 @@ class Extrinsic:
         self, node: Node, config: RosConfig, transforms: Transforms, tell: bool = True
     ) -> None:
         parsed = parse_extrinsic(config.camera_extrinsic)
-        self.source = "waiting" if parsed is None else "parameter"
+        self.source = PlaceSource.WAITING if parsed is None else PlaceSource.PARAMETER
         self._fixed = None if parsed is None else pose_from_quaternion(
             np.array(parsed[0]), np.array(parsed[1]))
         self._node, self._transforms, self._base = node, transforms, config.base_frame
@@ -78,7 +88,7 @@ class Extrinsic:
         self._deadline_s: float | None = None
         self._camera_frame = ""
         self._late = False
-        self._tells, self._told = tell, ""
+        self._tells, self._told = tell, PlaceSource.WAITING
 
     def at(self, camera_frame: str, stamp_ns: int) -> Float64Array | None:
         """Return T_base_cam at a stamp; None while TF may still arrive.
@@ -88,13 +98,13 @@ class Extrinsic:
         """
         self._camera_frame = camera_frame
         T_base_cam = self._find(camera_frame, stamp_ns)
-        if self._tells and self.source not in (self._told, "waiting"):
+        if self._tells and self.source not in (self._told, PlaceSource.WAITING):
             self._told = self.source
             self._tell()
         return T_base_cam
 
     def _find(self, camera_frame: str, stamp_ns: int) -> Float64Array | None:
-        if self.source == "parameter":
+        if self.source is PlaceSource.PARAMETER:
             return self._fixed
         found = None
         if camera_frame and not self._late:
@@ -104,7 +114,7 @@ class Extrinsic:
             return self._fixed
         if found is not None:
             check_optical(camera_frame, found)
-            self._last, self.source = found, "TF"
+            self._last, self.source = found, PlaceSource.TF
         if self._last is not None:
             return self._last  # TF may lag behind the image; the mount moves slowly if at all
         if self._deadline_s is None:
@@ -112,7 +122,8 @@ class Extrinsic:
         if (camera_frame and time.monotonic() < self._deadline_s
                 and others_publish_tf(self._node, self._transforms)):
             return None
-        self._fixed, self.source = make_pose(R_BODY_OPTICAL_33, np.zeros(3)), "assumed"
+        self._fixed = make_pose(R_BODY_OPTICAL_33, np.zeros(3))
+        self.source = PlaceSource.ASSUMED
         return self._fixed
 
     def _tell(self) -> None:
@@ -120,7 +131,8 @@ class Extrinsic:
         if problem:
             self._node.get_logger().warning(problem)
         else:
-            name = "ros.camera_extrinsic" if self.source == "parameter" else "TF"
+            given = self.source is PlaceSource.PARAMETER
+            name = "ros.camera_extrinsic" if given else "TF"
             self._node.get_logger().info(
                 f"place of {self._camera_frame or 'the camera'} on {self._base}: from {name}")
 
@@ -131,11 +143,12 @@ class Extrinsic:
 
     def problem(self) -> str:
         """Say that the camera's place is assumed or odd, and what to do; empty when known."""
-        if self.source == "parameter" and self._fixed is not None and _looks_up(self._fixed):
+        given = self._fixed if self.source is PlaceSource.PARAMETER else None
+        if given is not None and _looks_up(given):
             return ("ros.camera_extrinsic makes the camera look straight up: it is the pose of "
                     "the optical frame (z forward, y down); a camera that looks ahead has the "
                     "quaternion -0.5 0.5 -0.5 0.5")
-        if self.source != "assumed":
+        if self.source is not PlaceSource.ASSUMED:
             return ""
         if self._late:
             return (f"TF knows {self._base} -> {self._camera_frame} only now: poses are of the "
@@ -146,8 +159,9 @@ class Extrinsic:
 
     def forget(self) -> None:
         """Look for the transform again, because a new map starts."""
-        if self.source == "assumed":
-            self._fixed, self.source, self._late, self._told = None, "waiting", False, ""
+        if self.source is PlaceSource.ASSUMED:
+            self._fixed, self._late = None, False
+            self.source = self._told = PlaceSource.WAITING
 
 
 def parse_extrinsic(text: str) -> tuple[list[float], list[float]] | None:

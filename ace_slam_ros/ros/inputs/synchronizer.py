@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from ..messages.compat import MESSAGE_FILTERS
 
 _NS = 1_000_000_000
 #: A stamp this much older than the last one of its stream is a new pass of a bag.
@@ -99,32 +100,37 @@ class NearestMatcher:
 class MessageFiltersMatcher:
     """The same through message_filters; the pair is handed out after its lock is released."""
 
-    def __init__(self, slop_ns: int, queue: int = QUEUE) -> None:
-        filters = importlib.import_module("message_filters")
+    def __init__(self, filters: Any, slop_ns: int, queue: int = QUEUE) -> None:
         self._inputs = (filters.SimpleFilter(), filters.SimpleFilter())
         # Its comparison is strict: one nanosecond more, and half of one against truncation.
         self._synchronizer = filters.ApproximateTimeSynchronizer(
             list(self._inputs), queue, (slop_ns + 1.5) / _NS)
         self._synchronizer.registerCallback(self._keep)
         self._found: tuple[Any, Any] | None = None
+        self._ours = NearestMatcher(slop_ns, queue)
+        self._broken = False
 
     def _keep(self, color: Any, depth: Any) -> None:
         self._found = (color, depth)
 
     def add(self, stream: int, stamp_ns: int, msg: Any) -> tuple[Any, Any] | None:
         """Add a message and return the pair it completes."""
-        self._found = None
-        self._inputs[stream].signalMessage(msg)
-        found, self._found = self._found, None
-        return found
+        if not self._broken:
+            self._found = None
+            try:
+                self._inputs[stream].signalMessage(msg)
+                found, self._found = self._found, None
+                return found
+            except Exception as error:
+                MESSAGE_FILTERS.failed(error)
+                self._broken = True  # it would wait for its own lock, for ever
+        return self._ours.add(stream, stamp_ns, msg)
 
 
 def make_matcher(slop_ns: int) -> Matcher:
-    """Return message_filters' matching where it is installed, else ours."""
-    try:
-        return MessageFiltersMatcher(slop_ns)
-    except (ImportError, AttributeError):
-        return NearestMatcher(slop_ns)
+    """Return message_filters' matching where this process uses it, else ours."""
+    filters = MESSAGE_FILTERS.module()
+    return NearestMatcher(slop_ns) if filters is None else MessageFiltersMatcher(filters, slop_ns)
 
 
 class Synchronizer:

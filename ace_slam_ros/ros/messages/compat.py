@@ -1,106 +1,212 @@
-"""ROS's own conversion libraries where they work, and the fallbacks for where they do not.
+"""Which of the robot's ROS libraries this process uses: tried once, decided for good, told.
 
 None of them is on PyPI, and their binaries break with another NumPy or OpenCV than they were built
-for: then the fallback is used from the first failure on, with one line in the log.
+for. So each is imported once per process and has to do its job on a small example; where it is
+missing or fails, our own code does the job for as long as the process lives. Nodes log the choice
+and show it in their diagnostics, `ace-slam doctor` lists it, and the same tests run over both.
 
-- cv_bridge reads encodings that our decoder does not know (Bayer patterns and the like). It is not
-  asked for the others: it takes rows with odd padding for a sheared image.
-- sensor_msgs_py packs clouds; tf_transformations converts quaternions.
-- message_filters: see `synchronizer.py`; tf2_ros: see `transforms.py`.
+`ACE_SLAM_OWN_CODE=tf2_ros,message_filters` (or `all`) chooses our own code for the ones named.
 """
 
 from __future__ import annotations
 
 import importlib
 import logging
+import os
+import threading
 from array import array
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
-from sensor_msgs.msg import Image, PointCloud2, PointField
+from builtin_interfaces.msg import Time as TimeMsg
+from geometry_msgs.msg import TransformStamped
+from rclpy.time import Time
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from ...core.geometry.arrays import Float64Array, UInt8Image
-from ...core.geometry.se3 import make_pose, pose_from_quaternion, quaternion_from_pose
+from ...core.errors import AceSlamError
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
+OWN_CODE_VARIABLE = "ACE_SLAM_OWN_CODE"
 
-class OptionalLibrary:
-    """A library that may be missing or broken; both are found out at its first use."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+class WrongAnswerError(AceSlamError):
+    """A library runs, but its answer to the example is wrong."""
+
+
+class RobotLibrary:
+    """A library of the robot that our own code can stand in for; the first use decides.
+
+    Args:
+        module_name: what is imported.
+        without: what happens where it is not used, for people.
+        example: makes the module do its job; raises what goes wrong.
+
+    Attributes:
+        name: of its package.
+        broken: it is installed, but cannot be used.
+    """
+
+    def __init__(self, module_name: str, without: str, example: Callable[[Any], None]) -> None:
+        self.name, self.without = module_name.partition(".")[0], without
+        self._module_name, self._example = module_name, example
+        self._lock = threading.Lock()
         self.forget()
 
     def forget(self) -> None:
-        """Try the library anew at its next use."""
+        """Decide anew at the next use; for tests alone."""
+        self._decided, self.broken = False, False
         self._module: Any = None
-        self._usable = True
+        self._why_not = ""
+        self._failures: dict[str, str] = {}
+        self._failed_calls = 0
 
-    def use(self, call: Callable[[Any], Result]) -> Result | None:
-        """Return `call(module)`; None when the library is missing, breaks, or refuses."""
-        if not self._usable:
-            return None
+    def module(self) -> Any | None:
+        """Return the library; None where our own code does its job."""
+        with self._lock:
+            if not self._decided:
+                self._decide()
+                self._decided = True
+        return self._module
+
+    def _decide(self) -> None:
+        forced = os.environ.get(OWN_CODE_VARIABLE, "").replace(",", " ").split()
+        if self.name in forced or "all" in forced:
+            self._why_not = OWN_CODE_VARIABLE
+            return
         try:
-            if self._module is None:
-                self._module = importlib.import_module(self.name)
-            return call(self._module)
-        except ModuleNotFoundError as error:
-            self._usable = False
-            if error.name is None or not self.name.startswith(error.name):
-                log.warning("%s is not used: %s", self.name, error)
-        except (ImportError, AttributeError) as error:  # what a binary for another NumPy raises
-            self._usable = False
-            log.warning("%s is not used: %s: %s", self.name, type(error).__name__, error)
-        except Exception as error:  # its errors have no common base; the fallback explains them
-            log.debug("%s refuses: %s", self.name, error)
-        return None
+            module = importlib.import_module(self._module_name)
+            self._example(module)
+            self._module = module
+        except Exception as error:  # a binary for another NumPy may raise anything
+            if isinstance(error, ModuleNotFoundError) and f"{self._module_name}.".startswith(
+                    f"{error.name}."):  # else it lacks a library of its own
+                self._why_not = "not installed"
+                return
+            self.broken, self._why_not = True, f"broken: {_one_line(error)}"
+            log.warning("%s is %s; %s", self.name, self._why_not, self.without)
+
+    def answer(self, theirs: Callable[[Any], Result], ours: Callable[[], Result]) -> Result:
+        """Return `theirs(module)`; `ours()` where it is not used, or when this call fails."""
+        module = self.module()
+        if module is not None:
+            try:
+                return theirs(module)
+            except Exception as error:  # its errors have no common base
+                self.failed(error)
+        return ours()
+
+    def failed(self, error: Exception) -> None:
+        """Note that a call failed although the example went well; each kind is logged once."""
+        self._failed_calls += 1
+        kind = type(error).__name__
+        if kind not in self._failures:
+            log.warning("%s fails in use, our own code answers instead (further cases are only "
+                        "counted): %s", self.name, _one_line(error))
+        self._failures[kind] = _one_line(error)
+
+    def why_not(self) -> str:
+        """Say why our own code is used; empty when the library is."""
+        self.module()
+        return self._why_not
+
+    def trouble(self) -> str:
+        """Say how calls of a library that is used have failed; empty when none did."""
+        if not self._failed_calls:
+            return ""
+        return f"{self._failed_calls} calls failed: {'; '.join(self._failures.values())}"
 
 
-CV_BRIDGE = OptionalLibrary("cv_bridge")
-POINT_CLOUD2 = OptionalLibrary("sensor_msgs_py.point_cloud2")
-TF_TRANSFORMATIONS = OptionalLibrary("tf_transformations")
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def other_encoding(msg: Image) -> UInt8Image | None:
-    """Return an image of an encoding that only cv_bridge knows as (H, W, 3) RGB; None if not."""
-    found = CV_BRIDGE.use(lambda library: library.CvBridge().imgmsg_to_cv2(msg, "rgb8"))
-    if not isinstance(found, np.ndarray) or found.shape != (msg.height, msg.width, 3):
-        return None
-    return np.asarray(found, np.uint8)
+def libraries_in_use() -> str:
+    """Say which libraries this process uses, and which are left to our own code and why."""
+    used = [(lib.name, lib.trouble()) for lib in LIBRARIES if not lib.why_not()]
+    ours = [(lib.name, lib.why_not()) for lib in LIBRARIES if lib.why_not()]
+    parts = []
+    if used:
+        parts.append(", ".join(f"{name} ({text})" if text else name for name, text in used))
+    if ours:
+        parts.append("own code instead of " + ", ".join(f"{name} ({why})" for name, why in ours))
+    return "; ".join(parts)
 
 
-def make_cloud(header: Header, points_N3: npt.NDArray[Any]) -> PointCloud2:
-    """Pack points (N, 3) as x, y, z of 32 bits."""
-    points = np.ascontiguousarray(points_N3, "<f4")
-    cloud = POINT_CLOUD2.use(lambda library: library.create_cloud_xyz32(header, points))
-    if cloud is not None:
-        cloud.is_dense = True
-        return cloud
-    fields = [
-        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-        for i, name in enumerate("xyz")
-    ]
-    data = array("B")
-    data.frombytes(memoryview(points).cast("B") if points.size else b"")
-    return PointCloud2(
-        header=header, height=1, width=len(points), fields=fields, is_bigendian=False,
-        point_step=12, row_step=12 * len(points), is_dense=True, data=data)
+# Examples: small, but through the part of each library that breaks ---------------------------
 
 
-def to_quaternion(T_44: Float64Array) -> Float64Array:
-    """Return the unit quaternion (4,) xyzw of a 4x4 pose."""
-    found = TF_TRANSFORMATIONS.use(lambda library: library.quaternion_from_matrix(T_44))
-    return quaternion_from_pose(T_44) if found is None else np.asarray(found, np.float64)
+def _expect(right: bool, what: str) -> None:
+    if not right:
+        raise WrongAnswerError(f"it {what}")
 
 
-def from_quaternion(t_3: Float64Array, q_xyzw_4: Float64Array) -> Float64Array:
-    """Return the 4x4 pose of a translation (meters) and a unit quaternion."""
-    found = TF_TRANSFORMATIONS.use(lambda library: library.quaternion_matrix(q_xyzw_4))
-    if found is None:
-        return pose_from_quaternion(t_3, q_xyzw_4)
-    return make_pose(np.asarray(found, np.float64)[:3, :3], t_3)
+def _convert_an_image(cv_bridge: Any) -> None:
+    """2x2 pixels from BGR to RGB: through the binary that is built for one NumPy and OpenCV."""
+    pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    message = Image(height=2, width=2, encoding="bgr8", step=6, data=array("B", pixels.tobytes()))
+    found = np.asarray(cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8"))
+    _expect(np.array_equal(found, pixels[..., ::-1]), "converts an image wrongly")
+
+
+def _pair_two_messages(message_filters: Any) -> None:
+    """Two images 10 ms apart, within a slop of 20 ms."""
+    inputs = [message_filters.SimpleFilter(), message_filters.SimpleFilter()]
+    synchronizer = message_filters.ApproximateTimeSynchronizer(inputs, 5, 0.02)
+    found: list[Any] = []
+    synchronizer.registerCallback(lambda *pair: found.append(pair))
+    pair = tuple(Image(header=Header(stamp=TimeMsg(sec=1, nanosec=ns))) for ns in (0, 10_000_000))
+    for stream, message in zip(inputs, pair, strict=True):
+        stream.signalMessage(message)
+    _expect(found == [pair], "does not pair messages")
+
+
+def _pack_two_points(point_cloud2: Any) -> None:
+    points = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], "<f4")
+    cloud = point_cloud2.create_cloud_xyz32(Header(frame_id="map"), points)
+    _expect(bytes(cloud.data) == points.tobytes() and cloud.point_step == 12,
+            "packs a cloud wrongly")
+
+
+def _turn_by_half_pi(tf_transformations: Any) -> None:
+    T_44 = np.eye(4)
+    T_44[:2, :2] = [[0.0, -1.0], [1.0, 0.0]]
+    q_4 = np.asarray(tf_transformations.quaternion_from_matrix(T_44))
+    _expect(abs(abs(q_4 @ [0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5)]) - 1.0) < 1e-9
+            and np.allclose(tf_transformations.quaternion_matrix(q_4), T_44),
+            "converts a rotation wrongly")
+
+
+def _look_up_between(tf2_ros: Any) -> None:
+    """A frame that moved 2 m in a second, half a second later."""
+    buffer = tf2_ros.Buffer()
+    for second in (1, 2):
+        message = TransformStamped(
+            header=Header(stamp=TimeMsg(sec=second), frame_id="a"), child_frame_id="b")
+        message.transform.translation.x = 2.0 * second
+        buffer.set_transform(message, "example")
+    found = buffer.lookup_transform("a", "b", Time(seconds=1, nanoseconds=500_000_000))
+    _expect(abs(found.transform.translation.x - 3.0) < 1e-9, "interpolates wrongly")
+    for name in ("TransformListener", "TransformBroadcaster", "TransformException"):
+        getattr(tf2_ros, name)
+
+
+CV_BRIDGE = RobotLibrary(
+    "cv_bridge", "images are decoded by our own code, which refuses encodings such as Bayer "
+    "patterns", _convert_an_image)
+MESSAGE_FILTERS = RobotLibrary(
+    "message_filters", "images are paired by our own code, with the same result",
+    _pair_two_messages)
+POINT_CLOUD2 = RobotLibrary(
+    "sensor_msgs_py.point_cloud2", "clouds are packed by our own code, with the same result",
+    _pack_two_points)
+TF_TRANSFORMATIONS = RobotLibrary(
+    "tf_transformations", "quaternions are converted by our own code, with the same result",
+    _turn_by_half_pi)
+TF2_ROS = RobotLibrary(
+    "tf2_ros", "transforms are read and sent through /tf by our own code, with the same result",
+    _look_up_between)
+LIBRARIES = (CV_BRIDGE, MESSAGE_FILTERS, POINT_CLOUD2, TF_TRANSFORMATIONS, TF2_ROS)

@@ -1,4 +1,4 @@
-"""Images, cameras, keyframes and clouds between ROS messages and core types."""
+"""Images, cameras and keyframes between ROS messages and core types."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time as TimeMsg
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from ...core.data.camera import Camera
@@ -17,17 +17,20 @@ from ...core.data.keyframe import Keyframe
 from ...core.data.submaps import MOST_SUBMAPS
 from ...core.errors import DataError
 from ...core.geometry.arrays import Float32Image, UInt8Image
-from ...io.calibration import camera_from_info
-from ...io.depth import decode_compressed_depth, decode_depth, decode_depth_image, has_depth
+from ...io.calibration import camera_from_message
+from ...io.depth import (
+    decode_compressed_depth,
+    decode_depth,
+    decode_depth_image,
+    usable_depth,
+)
 from ...io.images import COLOR_ENCODINGS, decode_compressed_image, decode_image
 from ...io.pairs import rectify
 from ...msg import Keyframe as KeyframeMsg
-from .compat import make_cloud, other_encoding
+from .compat import CV_BRIDGE
 from .poses import pose_from_msg, pose_to_msg
 
 _NS = 1_000_000_000
-#: A median depth outside of this is a wrong unit: no camera of this kind sees so near or so far.
-_NEAREST_M, _FARTHEST_M = 0.05, 60.0
 
 
 def stamp_to_ns(stamp: TimeMsg) -> int:
@@ -66,11 +69,24 @@ def image_from_msg(msg: Image | CompressedImage) -> UInt8Image:
         return decode_image(
             data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
     except DataError:
-        known = {name.lower() for name in COLOR_ENCODINGS}
-        found = None if msg.encoding.lower() in known else other_encoding(msg)
+        found = _other_encoding(msg)
         if found is None:
             raise
         return found
+
+
+def _other_encoding(msg: Image) -> UInt8Image | None:
+    """Return an image that only cv_bridge can read as (H, W, 3) RGB; None if it cannot.
+
+    It is not asked for encodings of ours: it takes rows with odd padding for a sheared image.
+    """
+    if msg.encoding.lower() in {name.lower() for name in COLOR_ENCODINGS}:
+        return None
+    found = CV_BRIDGE.answer(
+        lambda library: library.CvBridge().imgmsg_to_cv2(msg, "rgb8"), lambda: None)
+    if not isinstance(found, np.ndarray) or found.shape != (msg.height, msg.width, 3):
+        return None
+    return np.asarray(found, np.uint8)
 
 
 def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
@@ -86,34 +102,13 @@ def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
         data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
 
 
-def unit_problem(depth_m: Float32Image, encoding: str) -> str:
-    """Say that a depth image (H, W) holds numbers of another unit; empty when they make sense.
-
-    A sixteenth of the rows and columns is looked at.
-    """
-    some = depth_m[::16, ::16]
-    known = some[some > 0.0]
-    if not known.size:
-        return ""
-    median_m = float(np.median(known))
-    if _NEAREST_M <= median_m <= _FARTHEST_M:
-        return ""
-    seems = "millimeters" if median_m > _FARTHEST_M else "meters"
-    return (f"median depth {median_m:.4g} m as {encoding}: the values look like {seems}; 16UC1 "
-            "holds millimeters, 32FC1 meters: correct the publisher")
-
-
 def camera_from_msg(msg: CameraInfo) -> Camera:
     """Make the camera of a CameraInfo message, region of interest and binning applied.
 
     Raises:
         CalibrationError: the intrinsics are missing or impossible.
     """
-    roi = msg.roi
-    return camera_from_info(
-        msg.width, msg.height, msg.k, msg.d, msg.distortion_model, msg.binning_x, msg.binning_y,
-        (roi.x_offset, roi.y_offset, roi.width, roi.height),
-    )
+    return camera_from_message(msg)
 
 
 def frame_from_msgs(
@@ -123,21 +118,16 @@ def frame_from_msgs(
     """Decode and rectify one pair.
 
     Raises:
-        DataError: a message cannot be decoded, sizes disagree, or no pixel has depth.
+        DataError: a message cannot be decoded, sizes disagree, no pixel has depth, or its unit is
+            wrong.
     """
     camera = camera_from_msg(info)
     stamp_ns = stamp_to_ns(color.header.stamp)
     depth_m = None if depth is None else depth_from_msg(depth)
     distorted = Frame(stamp_ns, image_from_msg(color), depth_m, camera)
-    if require_depth and (depth_m is None or not has_depth(depth_m)):
-        raise DataError(
-            "the depth image holds no measurement: check the sensor's range and that its depth "
-            "stream is on")
-    if depth_m is not None and (wrong := unit_problem(depth_m, getattr(depth, "encoding", ""))):
-        raise DataError(wrong)
-    if not camera.is_distorted:
-        return distorted
-    image, depth_m = rectify(camera, distorted.image, distorted.depth_m)
+    encoding = getattr(depth, "encoding", "compressed depth")
+    depth_m = usable_depth(depth_m, encoding, required=require_depth)
+    image, depth_m = rectify(camera, distorted.image, depth_m)
     return Frame(stamp_ns, image, depth_m, camera.without_distortion())
 
 
@@ -215,10 +205,3 @@ def keyframe_from_msg(msg: KeyframeMsg) -> Keyframe:
         Camera(int(msg.width), int(msg.height), msg.fx, msg.fy, msg.cx, msg.cy), reference,
         int(msg.submap), int(msg.map_revision),
     )
-
-
-def cloud_to_msg(
-    points_N3: npt.NDArray[np.float32], stamp_ns: int, frame_id: str
-) -> PointCloud2:
-    """Make a PointCloud2 of points (N, 3) meters."""
-    return make_cloud(make_header(stamp_ns, frame_id), points_N3)

@@ -9,8 +9,14 @@ from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
 
 from ...core.errors import DataError
 from ...core.geometry.arrays import Float64Array
-from ...core.geometry.se3 import invert_pose, log_se3
-from .compat import from_quaternion, to_quaternion
+from ...core.geometry.se3 import (
+    invert_pose,
+    log_se3,
+    make_pose,
+    pose_from_quaternion,
+    quaternion_from_pose,
+)
+from .compat import TF_TRANSFORMATIONS
 
 #: Variance written where nothing is known: filters ignore it, unlike 0, which they take as exact.
 UNKNOWN_VARIANCE = 1e3
@@ -20,7 +26,7 @@ _LEAST_VARIANCE = 1e-9
 def pose_to_msg(T_44: Float64Array) -> Pose:
     """Return a 4x4 pose as a message."""
     x, y, z = (float(v) for v in T_44[:3, 3])
-    qx, qy, qz, qw = (float(v) for v in to_quaternion(T_44))
+    qx, qy, qz, qw = (float(v) for v in _to_quaternion(T_44))
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 
@@ -55,7 +61,22 @@ def _checked_pose(t: tuple[float, ...], q: tuple[float, ...]) -> Float64Array:
     norm = math.sqrt(sum(v * v for v in q))
     if not all(math.isfinite(v) for v in (*t, *q)) or norm < 1e-6:
         raise DataError(f"pose with position {t} and quaternion {q} is no rigid pose")
-    return from_quaternion(np.array(t), np.array(q) / norm)
+    return _from_quaternion(np.array(t), np.array(q) / norm)
+
+
+def _to_quaternion(T_44: Float64Array) -> Float64Array:
+    """Return the unit quaternion (4,) xyzw of a 4x4 pose."""
+    return TF_TRANSFORMATIONS.answer(
+        lambda library: np.asarray(library.quaternion_from_matrix(T_44), np.float64),
+        lambda: quaternion_from_pose(T_44))
+
+
+def _from_quaternion(t_3: Float64Array, q_xyzw_4: Float64Array) -> Float64Array:
+    """Return the 4x4 pose of a translation (meters) and a unit quaternion."""
+    return TF_TRANSFORMATIONS.answer(
+        lambda library: make_pose(
+            np.asarray(library.quaternion_matrix(q_xyzw_4), np.float64)[:3, :3], t_3),
+        lambda: pose_from_quaternion(t_3, q_xyzw_4))
 
 
 def covariance_to_msg(covariance_66: Float64Array | None) -> list[float]:

@@ -1,4 +1,4 @@
-"""What the three nodes share: parameters, lifecycle, encoder, diagnostics, error logging."""
+"""What the three nodes share: parameters, encoder, worker, diagnostics, error logging."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
 
 from ...core.encoders.base import Encoder
@@ -22,18 +21,27 @@ from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError
 from ...core.runtime.device import choose_device, set_threads
 from ...weights_ipc.layout import segment_name
+from ..messages.compat import libraries_in_use
 from ..outputs.diagnostics import ProcessUsage, Report
-from ..parameters import declare_parameters
+from ..parameters import TELLS_OVERRIDES, declare_parameters
+from ..process.core_logging import core_log_in
 from ..qos import reliable_qos
+from .managed import ManagedNode
 from .worker import Worker, WorkerStoppedError
 
 #: So many reasons are remembered as logged.
 _LOGGED = 200
 _NUMBER = re.compile(r"[\d.]+")
-_DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-class SlamNode(LifecycleNode):
+def log_libraries(logger: Any) -> None:
+    """Log which ROS libraries this process uses, and a warning for each that is broken."""
+    with core_log_in(logger):
+        text = libraries_in_use()
+    logger.info(f"libraries: {text}")
+
+
+class SlamNode(ManagedNode):
     """A managed node around one core object.
 
     Subclasses implement the five hooks: `setup` (encoder loaded: make core objects, publishers,
@@ -44,14 +52,12 @@ class SlamNode(LifecycleNode):
     encoder: Encoder
 
     def __init__(self, name: str) -> None:
-        super().__init__(name)
+        super().__init__(name, **TELLS_OVERRIDES)
+        log_libraries(self.get_logger())
         self.config = declare_parameters(self)
         self.segment = segment_name(self.get_namespace())
-        self.state_label = "unconfigured"
         self.reentrant = ReentrantCallbackGroup()
         self._worker: Worker | None = None
-        self._failure: AceSlamError | None = None
-        self._autostarting = False
         self._usage = ProcessUsage()
         self._logged: dict[str, None] = {}
         self._logged_lock = threading.Lock()
@@ -84,61 +90,6 @@ class SlamNode(LifecycleNode):
 
     # Lifecycle -----------------------------------------------------------------------------
 
-    def autostart(self) -> None:
-        """Configure and activate without a lifecycle manager.
-
-        Raises:
-            AceSlamError: what kept the node from starting.
-        """
-        self._autostarting = True
-        for transition in (self.trigger_configure, self.trigger_activate):
-            if transition() != _DONE:
-                raise self._failure or AceSlamError("the node cannot start, see the log above")
-        self._autostarting = False
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load and warm the encoder, make publishers and services."""
-        return self._transition("inactive", self._configure)
-
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe and start the worker."""
-        return self._transition("active", self._activate)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop the worker and unsubscribe."""
-        return self._transition("inactive", self._deactivate)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Drop what configure made."""
-        return self._transition("unconfigured", self.teardown)
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop from any state."""
-        return self._transition("finalized", self._finish)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Drop everything after a failed transition, so that configure can be tried again."""
-        return self._transition("unconfigured", self._finish)
-
-    def close(self) -> None:
-        """Shut down from whatever state; called once by the process before it exits."""
-        if self.state_label != "finalized":
-            self.trigger_shutdown()
-
-    def _transition(self, label: str, action: Callable[[], None]) -> TransitionCallbackReturn:
-        try:
-            action()
-        except AceSlamError as error:
-            self._failure = error
-            if not self._autostarting:  # who starts the process then says it
-                self.get_logger().error(str(error))
-            return _FAILED
-        except Exception:
-            self.log_exception(f"transition to {label}")
-            return TransitionCallbackReturn.ERROR
-        self.state_label = label
-        return _DONE
-
     def _configure(self) -> None:
         set_threads(self.config.encoder.threads or 1)
         device = choose_device(self.config.device)
@@ -166,12 +117,8 @@ class SlamNode(LifecycleNode):
         self._worker = None  # only now: its last step may still ask for it
         self.pause_work()
 
-    def _finish(self) -> None:
-        if self.state_label == "active":
-            self._deactivate()
-            self.state_label = "inactive"
-        if self.state_label == "inactive":
-            self.teardown()
+    def _cleanup(self) -> None:
+        self.teardown()
 
     # Errors and diagnostics ------------------------------------------------------------------
 
@@ -244,6 +191,7 @@ class SlamNode(LifecycleNode):
         else:
             report.warn(f"{self.state_label}: waiting for a lifecycle manager to activate it")
         device = self.encoder.device if self.state_label in ("active", "inactive") else None
-        report.values |= {"state": self.state_label, **self._usage.values(device)}
+        report.values |= {"state": self.state_label, "libraries": libraries_in_use(),
+                          **self._usage.values(device)}
         name = f"{self.get_fully_qualified_name().lstrip('/')}"
         self._diagnostics.publish(report.to_msg(name, self.get_clock().now().to_msg()))

@@ -39,11 +39,12 @@ from ..inputs.extrinsic import Extrinsic
 from ..inputs.synchronizer import ImagePair
 from ..messages.conversions import frame_from_msgs, stamp_to_ns
 from ..messages.poses import pose_from_msg
-from ..parameters import declare_parameters
+from ..parameters import TELLS_OVERRIDES, declare_parameters
 from ..process.signals import stop_event
 from ..qos import latched_qos, reliable_qos
 from ..tf.factory import make_transforms
 from ..weights.link import WeightsLink, weights_schema
+from .base import log_libraries
 
 log = logging.getLogger(__name__)
 #: Pictures per second that are drawn.
@@ -55,7 +56,8 @@ class ViewerNode(Node):
     """Listens to the camera and the nodes and draws the newest of everything."""
 
     def __init__(self, target: str) -> None:
-        super().__init__("viewer")
+        super().__init__("viewer", **TELLS_OVERRIDES)
+        log_libraries(self.get_logger())
         self.config: NodeConfig = declare_parameters(self)
         set_threads(1)
         self._encoder = load_encoder(self.config.encoder, choose_device(self.config.device))

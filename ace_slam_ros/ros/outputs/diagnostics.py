@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,8 @@ class Report:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Enum):
+        return str(value.value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

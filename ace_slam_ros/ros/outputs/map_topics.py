@@ -11,7 +11,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
 from ...core.mapping.mapper import Mapper
-from ..messages.conversions import cloud_to_msg, make_header
+from ..messages.clouds import cloud_to_msg
+from ..messages.conversions import make_header
 from ..messages.poses import pose_to_msg
 from ..qos import latched_qos
 

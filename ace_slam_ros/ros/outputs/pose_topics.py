@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from enum import Enum
 
 import numpy as np
 from geometry_msgs.msg import (
@@ -38,6 +39,14 @@ _PATH_PERIOD_S = 0.5
 _ODOMETRY_WAIT_S = 3.0
 _REPEAT_S = 1.0 / 30.0
 _TF_TOLERANCE_NS = _NS // 10
+
+
+class TfMode(Enum):
+    """Which transform is broadcast."""
+
+    UNDECIDED = "undecided"  #: odometry may still come up
+    ODOM = "odom"  #: map -> odom
+    BASE = "base"  #: map -> base
 
 
 class PosePath:
@@ -81,7 +90,7 @@ class PoseOutput:
         self._frame = config.map_frame
         self._T_map_odom: Float64Array | None = None
         self._started_s = time.monotonic()
-        self.tf_mode = "undecided"
+        self.tf_mode = TfMode.UNDECIDED
         self.odometry_used = 0
         self._guard = TfGuard(node, config)
         transforms.watcher = self._guard
@@ -90,8 +99,6 @@ class PoseOutput:
             # Odometry moves on between frames, also while simulated time stands still.
             self._timer = node.create_timer(
                 _REPEAT_S, self.repeat_tf, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        elif config.publish_tf:
-            node.get_logger().warning("tf2_msgs is not installed: no TF, poses go out as topics")
 
     def publish(
         self, stamp_ns: int, T_map_base: Float64Array, covariance_66: Float64Array | None,
@@ -157,27 +164,27 @@ class PoseOutput:
         if config.odom_frame:
             T_odom_base = self._transforms.lookup(config.odom_frame, config.base_frame, stamp_ns)
         if T_odom_base is not None:
-            if self.tf_mode == "base":
+            if self.tf_mode is TfMode.BASE:
                 self._node.get_logger().info(
                     f"TF knows {config.odom_frame} -> {config.base_frame} now: broadcasting "
                     f"{config.map_frame} -> {config.odom_frame} instead of -> "
                     f"{config.base_frame}")
-            self.tf_mode = "odom"
+            self.tf_mode = TfMode.ODOM
             self._T_map_odom = T_map_base @ invert_pose(T_odom_base)
-        elif self.tf_mode == "undecided":
+        elif self.tf_mode is TfMode.UNDECIDED:
             waited_s = time.monotonic() - self._started_s
             if (config.odom_frame and waited_s < _ODOMETRY_WAIT_S
                     and others_publish_tf(self._node, self._transforms)):
                 return
-            self.tf_mode = "base"
-        if self.tf_mode == "base" and not self._guard.blocks(config.base_frame):
+            self.tf_mode = TfMode.BASE
+        if self.tf_mode is TfMode.BASE and not self._guard.blocks(config.base_frame):
             self._transforms.send(
                 [StampedTransform(config.map_frame, config.base_frame, stamp_ns, T_map_base)])
 
     def repeat_tf(self) -> None:
         """Send map -> odom again, valid a little into the future."""
         T_map_odom = self._T_map_odom
-        if self.tf_mode != "odom" or T_map_odom is None or self._guard.blocks(
+        if self.tf_mode is not TfMode.ODOM or T_map_odom is None or self._guard.blocks(
                 self._config.odom_frame):
             return
         stamp_ns = self._node.get_clock().now().nanoseconds + _TF_TOLERANCE_NS

@@ -13,8 +13,9 @@ from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CompressedImage
 
 from ...core.errors import DataError
-from ...io.bag import BagSource
+from ...io.bag import TYPES, BagSource
 from ...io.bag_topics import CAMERA_INFO, COMPRESSED, IMAGE
+from ...io.calibration import info_of_stream, is_rectified
 from ...io.open_source import open_source
 from ...io.pairs import RawFrame
 from ...io.tum import TumSource
@@ -74,7 +75,10 @@ def open_playlist(path: Path, color_transport: str = "raw") -> Playlist:
 
 
 class BagPlaylist:
-    """The camera's topics of a bag under our names, bytes as recorded, with TF."""
+    """The camera's topics of a bag under our names, bytes as recorded, with TF.
+
+    Our names do not tell that images are rectified: then camera_info is made to say it.
+    """
 
     def __init__(self, source: BagSource) -> None:
         self._path = source.path
@@ -83,6 +87,7 @@ class BagPlaylist:
         assert topics.depth is not None  # `open_source` refuses a bag without depth
         self.color_transport = "compressed" if types[topics.color] == COMPRESSED else "raw"
         self.depth_transport = "compressedDepth" if types[topics.depth] == COMPRESSED else "raw"
+        self._color, self._info = topics.color, topics.info
         self._names = {
             topics.color: with_transport(COLOR, self.color_transport),
             topics.depth: with_transport(DEPTH, self.depth_transport),
@@ -98,7 +103,14 @@ class BagPlaylist:
         with Reader(self._path) as reader:
             chosen = [c for c in reader.connections if c.topic in self._names]
             for connection, time_ns, raw in reader.messages(chosen):
-                yield Item(time_ns, self._names[connection.topic], bytes(raw))
+                data = bytes(raw)
+                if connection.topic == self._info and is_rectified(self._color):
+                    data = self._info_of_stream(data)
+                yield Item(time_ns, self._names[connection.topic], data)
+
+    def _info_of_stream(self, raw: bytes) -> bytes:
+        info = info_of_stream(TYPES.deserialize_cdr(raw, CAMERA_INFO), self._color)
+        return bytes(TYPES.serialize_cdr(info, CAMERA_INFO))
 
 
 class TumPlaylist:

@@ -23,6 +23,34 @@ from .signals import StopSignals
 _EXIT_DEADLINE_S = 9.0
 
 
+class StopRequest:
+    """What ends a node: asked for once, by a signal or because the parent process is gone."""
+
+    def __init__(self) -> None:
+        self.future: Future = Future()
+        self.reason = "rclpy shut down"
+        self._executor: SingleThreadedExecutor | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Tell whether the node shall end."""
+        return bool(self.future.done())
+
+    def wakes(self, executor: SingleThreadedExecutor) -> None:
+        """End the executor's wait as well when it is asked for."""
+        self._executor = executor
+
+    def ask(self, reason: str) -> None:
+        """End the node, and this process the hard way when that takes too long."""
+        self.reason = reason
+        deadline = threading.Timer(_EXIT_DEADLINE_S, os._exit, (1,))
+        deadline.daemon = True
+        deadline.start()
+        self.future.set_result(None)
+        if self._executor is not None:
+            self._executor.create_task(lambda: None)  # ends its wait; wake() alone does not
+
+
 def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = None) -> int:
     """Run a node until it is told to stop; return the exit code (0 done, 2 it cannot start).
 
@@ -31,20 +59,8 @@ def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = Non
             in the graph, because discovery takes as long as torch takes to load.
         argv: command line, default `sys.argv`.
     """
-    stop: Future = Future()
-    reasons: list[str] = []
-    executors: list[SingleThreadedExecutor] = []
-
-    def on_stop(reason: str) -> None:
-        reasons.append(reason)
-        deadline = threading.Timer(_EXIT_DEADLINE_S, os._exit, (1,))
-        deadline.daemon = True
-        deadline.start()
-        stop.set_result(None)
-        for executor in executors:
-            executor.create_task(lambda: None)  # ends its wait; wake() alone does not
-
-    signals = StopSignals(on_stop)
+    stop = StopRequest()
+    signals = StopSignals(stop.ask)
     freed_mb = remove_dead_segments() / 1e6
     try:
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
@@ -52,42 +68,51 @@ def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = Non
     except Exception as error:  # rclpy has no common base for bad arguments and a bad middleware
         print(f"rclpy cannot start: {error}", file=sys.stderr)
         return 2
-    executor = SingleThreadedExecutor()
-    executors.append(executor)
-    node, closing = None, contextlib.ExitStack()
     try:
         make = load()
-        if stop.done():
+        if stop.asked:
             return 0
         node = make()
         herald.destroy_node()
         if freed_mb >= 1.0:
             node.get_logger().info(f"freed {freed_mb:.0f} MB that killed processes left")
         signals.watch_parent(node.config.ros.parent_pid)
-        executor.add_node(node)
-        closing.enter_context(core_log_in(node.get_logger()))
-        if node.config.ros.autostart and not stop.done():
-            node.autostart()
-        _spin(executor, stop, node)
-        node.get_logger().info(f"stopping: {reasons[0] if reasons else 'rclpy shut down'}")
-        return 0
-    except ImportError as error:
-        rclpy.logging.get_logger("ace_slam_ros").fatal(
-            f"{error}: `ace-slam doctor` says what to install")
-        return 2
-    except AceSlamError as error:
-        name = node.get_logger().name if node is not None else "ace_slam_ros"
-        rclpy.logging.get_logger(name).fatal(str(error))
-        return 2
+        return _live(node, stop)
+    except (ImportError, AceSlamError) as error:
+        return _refuse("ace_slam_ros", error)
     finally:
-        if node is not None:
-            with closing, contextlib.suppress(ExternalShutdownException):
-                node.close()
-        executor.shutdown(timeout_sec=1.0)
-        if node is not None:
-            node.destroy_node()
         rclpy.try_shutdown()
         sys.stdout.flush()
+
+
+def _live(node: Any, stop: StopRequest) -> int:
+    """Start a node, run it until `stop`, and close it whatever happens; return the exit code."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    stop.wakes(executor)
+    try:
+        with core_log_in(node.get_logger()):
+            try:
+                if node.config.ros.autostart and not stop.asked:
+                    node.autostart()
+                _spin(executor, stop.future, node)
+                node.get_logger().info(f"stopping: {stop.reason}")
+                return 0
+            except (ImportError, AceSlamError) as error:
+                return _refuse(node.get_logger().name, error)
+            finally:
+                with contextlib.suppress(ExternalShutdownException):
+                    node.close()
+    finally:
+        executor.shutdown(timeout_sec=1.0)
+        node.destroy_node()
+
+
+def _refuse(logger: str, error: Exception) -> int:
+    """Log why a node cannot start; return the exit code."""
+    hint = ": `ace-slam doctor` says what to install" if isinstance(error, ImportError) else ""
+    rclpy.logging.get_logger(logger).fatal(f"{error}{hint}")
+    return 2
 
 
 def _make_herald() -> Any:

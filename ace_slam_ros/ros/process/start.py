@@ -12,11 +12,11 @@ from typing import Any, NoReturn
 from ...core.runtime.priority import MAPPER_NICENESS, give_way
 from .run_node import leave, run_node
 
-#: name -> (module, class, niceness: where processors are short, the tracker goes first).
+#: name -> (module in `nodes`, class, niceness: where processors are short, the tracker is first).
 NODES = {
-    "tracker": ("tracker_node", "TrackerNode", 0),
-    "mapper": ("mapper_node", "MapperNode", MAPPER_NICENESS),
-    "relocalizer": ("relocalizer_node", "RelocalizerNode", 0),
+    "tracker": ("tracker", "TrackerNode", 0),
+    "mapper": ("mapper", "MapperNode", MAPPER_NICENESS),
+    "relocalizer": ("relocalizer", "RelocalizerNode", 0),
 }
 
 
@@ -30,7 +30,7 @@ def start(name: str, arguments: list[str] | None = None) -> NoReturn:
     module, kind, niceness = NODES[name]
 
     def load() -> Any:
-        return getattr(import_module(f".{module}", __package__), kind)
+        return getattr(import_module(f"..nodes.{module}", __package__), kind)
 
     if niceness:
         give_way(niceness)

@@ -1,1 +1,1 @@
-"""Transforms: tf2_ros where it is, TF topics where it is not."""
+"""Transforms: tf2_ros where this process uses it, the TF topics by our own code elsewhere."""

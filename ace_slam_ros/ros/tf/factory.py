@@ -1,4 +1,4 @@
-"""Which source of transforms is used."""
+"""Which transforms a node gets: tf2_ros's, our own over the topics, or none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rclpy.node import Node
 
 from ...core.geometry.arrays import Float64Array
+from ..messages.compat import TF2_ROS
 from .interface import StampedTransform, Transforms, Watcher
 from .tf2 import Tf2Transforms
 from .topics import TopicTransforms
@@ -33,14 +34,14 @@ class NoTransforms:
 
 
 def make_transforms(node: Node) -> Transforms:
-    """Return the best of tf2_ros, plain topics and nothing that this installation has."""
-    try:
-        return Tf2Transforms(node)
-    except (ImportError, AttributeError):
-        pass
+    """Return tf2_ros's transforms where this process uses it, else our own over the topics."""
+    tf2 = TF2_ROS.module()
+    if tf2 is not None:
+        return Tf2Transforms(node, tf2)
     try:
         return TopicTransforms(node)
-    except ImportError:
+    except ImportError as error:
+        node.get_logger().warning(f"TF is neither read nor sent, poses go out as topics: {error}")
         return NoTransforms()
 
 

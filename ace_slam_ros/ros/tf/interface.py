@@ -1,4 +1,4 @@
-"""Transforms in and out: tf2_ros where it is installed, plain /tf topics, or nothing at all."""
+"""What every way to look up and broadcast transforms offers, and who watches it."""
 
 from __future__ import annotations
 
@@ -58,5 +58,3 @@ class Transforms(Protocol):
 
     def close(self) -> None:
         """Drop subscriptions and publishers."""
-
-

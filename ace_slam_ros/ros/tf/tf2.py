@@ -1,8 +1,7 @@
-"""Transforms through tf2_ros."""
+"""Transforms through tf2_ros, where this process uses it."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,18 +9,19 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from ...core.geometry.arrays import Float64Array
+from ..messages.compat import TF2_ROS
 from ..messages.poses import transform_from_msg
 from .interface import StampedTransform, Watcher
 
 
 class Tf2Transforms:
-    """tf2_ros."""
+    """Buffer, listener and broadcaster of `tf2`, the module tf2_ros."""
 
     available = True
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, tf2: Any) -> None:
         self.watcher: Watcher | None = None
-        self._tf2 = importlib.import_module("tf2_ros")
+        self._tf2 = tf2
         self._buffer = self._watched_buffer(node)
         self._listener = self._tf2.TransformListener(self._buffer, node)
         self._broadcaster = self._tf2.TransformBroadcaster(node)
@@ -49,9 +49,12 @@ class Tf2Transforms:
         """Return T_target_source at a stamp, None when unknown."""
         try:
             found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
+            return transform_from_msg(found.transform)
         except self._tf2.TransformException:
+            return None  # its way to say that the frames are not connected then
+        except Exception as error:
+            TF2_ROS.failed(error)
             return None
-        return transform_from_msg(found.transform)
 
     def send(self, transforms: Sequence[StampedTransform]) -> None:
         """Broadcast."""

@@ -8,12 +8,14 @@ from bisect import bisect_left, insort
 import numpy as np
 
 from ...core.geometry.arrays import Float64Array
-from ...core.geometry.se3 import exp_se3, invert_pose, log_se3
+from ...core.geometry.se3 import exp_se3, invert_pose, log_se3, make_pose
 from .interface import _NS, StampedTransform
 
 
 class TransformTree:
     """Frames with one parent each; ten seconds of moving transforms, static ones for ever.
+
+    Answers as tf2's buffer does; one test runs over both.
 
     Any thread may call it: the executor's adds while the worker's looks up.
     """
@@ -26,12 +28,17 @@ class TransformTree:
         self._moving: dict[str, list[tuple[int, str, Float64Array]]] = {}
 
     def add(self, transform: StampedTransform, static: bool) -> None:
-        """Store one transform; a stamp far behind the newest one starts the frame anew."""
+        """Store one transform; a stamp far behind the newest one starts the frame anew.
+
+        A frame is what it was last said to be, static or moving.
+        """
         entry = (transform.stamp_ns, transform.parent, transform.T_parent_child)
         with self._lock:
             if static:
+                self._moving.pop(transform.child, None)
                 self._static[transform.child] = entry[1:]
                 return
+            self._static.pop(transform.child, None)
             track = self._moving.setdefault(transform.child, [])
             if track and transform.stamp_ns < track[-1][0] - self.KEEP_NS // 2:
                 track.clear()
@@ -70,11 +77,20 @@ class TransformTree:
         after = bisect_left(track, stamp_ns, key=lambda e: e[0])
         if after == len(track):
             return None
-        later, parent, T_later = track[after]
-        if later == stamp_ns:
+        later_ns, parent, T_later = track[after]
+        if later_ns == stamp_ns:
             return parent, T_later
         if after == 0:
             return None
-        earlier, _, T_earlier = track[after - 1]
-        part = (stamp_ns - earlier) / (later - earlier)
-        return parent, T_earlier @ exp_se3(part * log_se3(invert_pose(T_earlier) @ T_later))
+        earlier_ns, parent_before, T_earlier = track[after - 1]
+        if parent_before != parent:
+            return parent_before, T_earlier
+        return parent, _between(T_earlier, T_later, (stamp_ns - earlier_ns) / (
+            later_ns - earlier_ns))
+
+
+def _between(T_earlier: Float64Array, T_later: Float64Array, part: float) -> Float64Array:
+    """Interpolate as tf2 does: position on the straight line, rotation at a constant rate."""
+    turn_6 = log_se3(make_pose(T_earlier[:3, :3].T @ T_later[:3, :3], np.zeros(3)))
+    R_33 = T_earlier[:3, :3] @ exp_se3(part * turn_6)[:3, :3]
+    return make_pose(R_33, (1.0 - part) * T_earlier[:3, 3] + part * T_later[:3, 3])

@@ -336,4 +336,3 @@ def clock_face(rng: np.random.Generator, height: int, width: int, texel_m: float
                int(center[1] - length * radius * np.cos(angle)))
         cv2.line(image, center, tip, (20, 20, 20), max(2, radius // thick), cv2.LINE_AA)
     return image
-

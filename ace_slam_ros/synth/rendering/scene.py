@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import make_pose
@@ -72,15 +71,6 @@ class Scene:
 
     surfaces: tuple[Surface, ...]
     boxes: tuple[Box, ...]
-
-    def clearance_m(self, points_N3: Float64Array) -> Float64Array:
-        """Return the distance (N,) from points to the nearest static box, 0 inside."""
-        best = np.full(len(points_N3), np.inf)
-        for box in self.boxes:
-            local = (points_N3 - box.T_world_box_44[:3, 3]) @ box.T_world_box_44[:3, :3]
-            outside = np.maximum(np.abs(local) - box.half_3, 0.0)
-            best = np.minimum(best, np.linalg.norm(outside, axis=1))
-        return best
 
 
 def rectangle(width_m: float, height_m: float) -> Float64Array:
@@ -218,35 +208,3 @@ class Builder:
 def _yaw(angle_rad: float) -> Float64Array:
     c, s = np.cos(angle_rad), np.sin(angle_rad)
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], np.float64)
-
-
-def cast_rays(
-    corners: Sequence[Float64Array], origin_3: Float64Array, directions_N3: Float64Array
-) -> tuple[Float64Array, npt.NDArray[np.int64]]:
-    """Intersect rays with facets by brute force: the slow reference of the renderer.
-
-    Args:
-        corners: one (K, 3) polygon per facet, counter-clockwise seen from the front.
-        origin_3: ray origin, same frame as the corners.
-        directions_N3: ray directions; distances are in units of their length.
-
-    Returns:
-        (distance (N,), inf where nothing is hit; facet index (N,), -1 where nothing is hit).
-    """
-    best = np.full(len(directions_N3), np.inf)
-    index = np.full(len(directions_N3), -1, np.int64)
-    for k, polygon in enumerate(corners):
-        normal = np.cross(polygon[1] - polygon[0], polygon[2] - polygon[1])
-        height = normal @ (origin_3 - polygon[0])
-        if height <= 0:
-            continue
-        slope = directions_N3 @ normal
-        with np.errstate(divide="ignore", invalid="ignore"):
-            distance = np.where(slope < 0, -height / slope, np.inf)
-        inside = distance < best
-        points = origin_3 + np.where(np.isfinite(distance), distance, 0)[:, None] * directions_N3
-        for p, q in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-            inside &= (points - p) @ np.cross(normal, q - p) >= 0
-        best[inside] = distance[inside]
-        index[inside] = k
-    return best, index

@@ -52,6 +52,19 @@ def test_qos_is_overridden_per_topic(graph):
         assert found[name].depth == 2
 
 
+def test_qos_stays_overridden_when_a_node_is_activated_again(graph, monkeypatch):
+    make, _ = graph
+    key = "qos_overrides./inputs/depth/image.subscription.depth"
+    node, logged = make("tracker", **{key: 7}), []
+    monkeypatch.setattr(node.get_logger(), "warning", logged.append)
+    for _ in range(2):
+        inputs = ImageInputs(node, RosConfig(), lambda pair: None)
+        assert inputs._subscriptions[1].qos_profile.depth == 7
+        assert node.describe_parameter(key).read_only
+        inputs.close()
+    assert not logged
+
+
 def test_up_gives_the_nodes_the_qos_of_the_file_that_launch_takes(graph, tmp_path):
     make, _ = graph
     theirs = tmp_path / "robot.yaml"

@@ -12,7 +12,7 @@ from ace_slam_ros.core.geometry.se3 import (
     make_pose,
 )
 from ace_slam_ros.ros.config import RosConfig
-from ace_slam_ros.ros.inputs.extrinsic import Extrinsic, check_optical
+from ace_slam_ros.ros.inputs.extrinsic import Extrinsic, PlaceSource, check_optical
 
 
 class Graph:
@@ -47,7 +47,8 @@ OPTICAL = make_pose(R_BODY_OPTICAL_33, np.array([0.2, 0.0, 0.5]))
 
 def test_extrinsic_from_the_parameter(clock):
     found = Extrinsic(Graph(), RosConfig(camera_extrinsic="1 2 3 0 0 0 1"), Graph())
-    assert np.allclose(found.at("cam_frame", 0)[:3, 3], [1, 2, 3]) and found.source == "parameter"
+    assert np.allclose(found.at("cam_frame", 0)[:3, 3], [1, 2, 3])
+    assert found.source is PlaceSource.PARAMETER
 
 
 def test_extrinsic_from_tf_is_awaited_then_followed(clock):
@@ -56,7 +57,8 @@ def test_extrinsic_from_tf_is_awaited_then_followed(clock):
     extrinsic = Extrinsic(graph, RosConfig(), graph)
     assert extrinsic.at("cam_frame", 0) is None
     graph.T_base_cam = OPTICAL
-    assert np.array_equal(extrinsic.at("cam_frame", 1), OPTICAL) and extrinsic.source == "TF"
+    assert np.array_equal(extrinsic.at("cam_frame", 1), OPTICAL)
+    assert extrinsic.source is PlaceSource.TF
     moved = OPTICAL @ exp_se3(np.array([0, 0, 0, 0, 0.3, 0]))
     graph.T_base_cam = moved
     assert np.array_equal(extrinsic.at("cam_frame", 2), moved)
@@ -73,7 +75,7 @@ def test_extrinsic_is_assumed_when_nobody_knows(clock, publishers):
     assert (first is None) == bool(publishers)
     clock[0] += Extrinsic.WAIT_S
     assumed = extrinsic.at("cam_frame", 1)
-    assert extrinsic.source == "assumed"
+    assert extrinsic.source is PlaceSource.ASSUMED
     # the viewing direction is the base's x axis, the image's upper edge points along z
     assert np.allclose(assumed[:3, :3] @ [0, 0, 1], [1, 0, 0])
     assert np.allclose(assumed[:3, :3] @ [0, -1, 0], [0, 0, 1])
@@ -91,7 +93,8 @@ def test_late_tf_is_told_and_adopted_by_the_next_map(clock):
     assert len(graph.said) == 2 and "reset service" in extrinsic.problem()
     extrinsic.forget()
     assert np.array_equal(extrinsic.at("cam_frame", 3), OPTICAL)
-    assert extrinsic.source == "TF" and not extrinsic.problem()
+    assert extrinsic.source is PlaceSource.TF
+    assert not extrinsic.problem()
     assert "from TF" in graph.said[2]
 
 

@@ -1,9 +1,10 @@
 """Pairing of color and depth: against brute force, and under what real streams do."""
 
-import importlib.util
+import importlib
 from types import SimpleNamespace
 
 import pytest
+from helpers import robot_libraries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,19 +13,29 @@ from ace_slam_ros.ros.inputs.synchronizer import (
     MessageFiltersMatcher,
     NearestMatcher,
     Synchronizer,
+    make_matcher,
 )
 
 MS = 1_000_000
 TOPICS = {"color": "/rgb/image", "depth": "/depth/image", "info": "/rgb/camera_info"}
-needs_message_filters = pytest.mark.skipif(
-    importlib.util.find_spec("message_filters") is None, reason="message_filters is not installed")
-both = pytest.mark.parametrize("matcher", [
-    NearestMatcher, pytest.param(MessageFiltersMatcher, marks=needs_message_filters)])
+
+
+def message_filters_matcher(slop_ns):
+    """Through message_filters where it is installed, else through its stand-in."""
+    real = "message_filters" in robot_libraries.INSTALLED
+    module = importlib.import_module("message_filters") if real else robot_libraries
+    return MessageFiltersMatcher(module, slop_ns)
+
+
+both = pytest.mark.parametrize("matcher", [NearestMatcher, message_filters_matcher])
 
 
 def message(stamp_ns):
+    """A message with a stamp; None makes one that no library can read."""
     from builtin_interfaces.msg import Time
 
+    if stamp_ns is None:
+        return SimpleNamespace(header=SimpleNamespace(stamp="now"))
     stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
     return SimpleNamespace(header=SimpleNamespace(stamp=stamp), stamp_ns=stamp_ns)
 
@@ -136,6 +147,25 @@ def test_an_exception_in_the_callback_does_not_block(matcher):
     streams.color(2 * 10**9)
     streams.depth(2 * 10**9)
     assert streams.pairs == [(2 * 10**9, 2 * 10**9)]
+
+
+def test_the_choice_of_the_process_decides(libraries):
+    kind = MessageFiltersMatcher if libraries == "robot" else NearestMatcher
+    assert isinstance(make_matcher(20 * MS), kind)
+
+
+def test_matching_goes_on_when_message_filters_fails(libraries, caplog):
+    """An exception leaves its lock taken: whoever asks again waits for ever."""
+    streams = Streams(make_matcher)
+    streams.color(10**9)
+    broken = message(None) if libraries == "robot" else message(10**9)
+    streams.sync._matcher.add(1, 10**9, broken)
+    for stamp in (2 * 10**9, 3 * 10**9):
+        streams.color(stamp)
+        streams.depth(stamp)
+    assert streams.pairs == [(2 * 10**9, 2 * 10**9), (3 * 10**9, 3 * 10**9)]
+    told = [r for r in caplog.records if "message_filters fails in use" in r.getMessage()]
+    assert len(told) == (libraries == "robot")
 
 
 def test_a_pair_before_its_camera_info_waits_for_it():

@@ -13,11 +13,11 @@ from ace_slam_ros.core.errors import CalibrationError, DataError
 from ace_slam_ros.core.geometry.se3 import exp_se3, pose_error
 from ace_slam_ros.io.depth import encode_compressed_depth
 from ace_slam_ros.io.images import encode_png
+from ace_slam_ros.ros.messages.clouds import cloud_to_msg
 from ace_slam_ros.ros.messages.conversions import (
     byte_array,
     camera_from_msg,
     camera_to_msg,
-    cloud_to_msg,
     depth_from_msg,
     frame_from_msgs,
     image_from_msg,

@@ -18,6 +18,7 @@ from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, make_pose
 from ace_slam_ros.core.tracking.result import WorkResult
 from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.msg import SlamStatus
+from ace_slam_ros.ros.inputs.extrinsic import PlaceSource
 from ace_slam_ros.ros.inputs.synchronizer import ImagePair
 from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
 from ace_slam_ros.ros.nodes import base as node_base
@@ -177,10 +178,11 @@ def test_an_assumed_mount_is_a_warning_and_a_reset_looks_again(tracker):
     node._transforms.lookup = lambda target, source, stamp_ns: (
         T_base_cam if (target, source) == ("base_link", FRAME) else None)
     show()
-    assert node._extrinsic.source == "assumed"
+    assert node._extrinsic.source is PlaceSource.ASSUMED
     node._actions.append(node._start_map)
     show()
-    assert node._extrinsic.source == "TF" and np.array_equal(node._T_base_cam, T_base_cam)
+    assert node._extrinsic.source is PlaceSource.TF
+    assert np.array_equal(node._T_base_cam, T_base_cam)
 
 
 def test_remembered_reasons_are_bounded(tracker):

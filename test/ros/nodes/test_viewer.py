@@ -16,9 +16,9 @@ from sensor_msgs.msg import PointCloud2
 
 from ace_slam_ros.core.geometry.se3 import make_pose
 from ace_slam_ros.msg import SlamStatus
+from ace_slam_ros.ros.messages.clouds import cloud_to_msg
 from ace_slam_ros.ros.messages.conversions import (
     camera_to_msg,
-    cloud_to_msg,
     image_to_msg,
     make_header,
 )

@@ -3,13 +3,16 @@
 import os
 import signal
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.task import Future
 
+from ace_slam_ros.core.errors import ConfigError
 from ace_slam_ros.ros.process.run_node import _spin, run_node
 
 
@@ -39,21 +42,87 @@ def test_many_callbacks_leave_nothing_behind(node):
     assert max(runs) <= 1
 
 
-def test_a_signal_ends_a_node_that_has_nothing_to_do():
-    def make():
-        node = rclpy.create_node("idle")
-        node.config = SimpleNamespace(ros=SimpleNamespace(parent_pid=0, autostart=False))
-        node.close = lambda: None
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        return node
+class Idle(Node):
+    """A node that has nothing to do, and says what became of it."""
 
+    def __init__(self, happened, autostart):
+        super().__init__("idle")
+        self.config = SimpleNamespace(ros=SimpleNamespace(
+            parent_pid=0, autostart=autostart is not None))
+        self.autostart, self.happened = autostart, happened
+
+    def close(self):
+        self.happened.append("closed")
+
+    def destroy_node(self):
+        self.happened.append("destroyed")
+        super().destroy_node()
+
+
+@pytest.fixture
+def signals():
+    """Restore what a process without tests would not need any more."""
     handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        assert run_node(lambda: make, []) == 0
-    finally:
-        signal.set_wakeup_fd(-1)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for thread in threading.enumerate():  # its deadline would end the tests
-            if isinstance(thread, threading.Timer):
-                thread.cancel()
+    yield
+    signal.set_wakeup_fd(-1)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    for thread in threading.enumerate():  # its deadline would end the tests
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
+
+
+def end_soon():
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+
+def test_a_signal_ends_a_node_that_has_nothing_to_do(signals):
+    happened = []
+
+    def make():
+        end_soon()
+        return Idle(happened, None)
+
+    assert run_node(lambda: make, []) == 0
+    assert happened == ["closed", "destroyed"] and not rclpy.ok()
+
+
+def test_a_signal_while_the_node_is_made_ends_it_before_it_starts(signals):
+    happened = []
+
+    def make():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+        return Idle(happened, lambda: happened.append("started"))
+
+    assert run_node(lambda: make, []) == 0
+    assert happened == ["closed", "destroyed"]
+
+
+def test_a_signal_during_the_imports_makes_no_node(signals):
+    def load():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+        return lambda: pytest.fail("nobody wants it any more")
+
+    assert run_node(load, []) == 0 and not rclpy.ok()
+
+
+@pytest.mark.parametrize("error", [ConfigError("mode=swim"), ImportError("no torch")])
+def test_a_node_that_cannot_start_is_closed_and_says_why(signals, error, capfd):
+    happened = []
+
+    def refuse():
+        raise error
+
+    assert run_node(lambda: lambda: Idle(happened, refuse), []) == 2
+    assert happened == ["closed", "destroyed"] and not rclpy.ok()
+    said = capfd.readouterr().err
+    assert str(error) in said and ("doctor" in said) == isinstance(error, ImportError)
+    assert run_node(refuse, []) == 2, "what is imported may refuse as well"
+    assert run_node(lambda: refuse, []) == 2, "and so may the node when it is made"
+
+
+def test_arguments_that_ros_refuses_are_told(signals, capsys):
+    assert run_node(lambda: pytest.fail("too late"), ["node", "--ros-args", "-p", "x"]) == 2
+    assert "rclpy cannot start" in capsys.readouterr().err

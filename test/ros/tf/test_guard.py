@@ -1,7 +1,5 @@
 """A second broadcaster of our transform is noticed and given way to, with tf2_ros and without."""
 
-import importlib.util
-import sys
 import time
 
 import numpy as np
@@ -11,7 +9,7 @@ from rclpy.executors import SingleThreadedExecutor
 
 from ace_slam_ros.core.geometry.se3 import make_pose
 from ace_slam_ros.ros.config import RosConfig
-from ace_slam_ros.ros.outputs.pose_topics import PoseOutput
+from ace_slam_ros.ros.outputs.pose_topics import PoseOutput, TfMode
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
 from ace_slam_ros.ros.tf.factory import make_transforms
 from ace_slam_ros.ros.tf.guard import TfGuard
@@ -20,23 +18,19 @@ from ace_slam_ros.ros.tf.tf2 import Tf2Transforms
 from ace_slam_ros.ros.tf.topics import TopicTransforms
 
 tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
-from helpers.fake_tf2 import fake_tf2_ros  # noqa: E402 (needs tf2_msgs)
 
 SECOND = 10**9
 T_ROBOT = make_pose(np.eye(3), np.array([1.0, 2.0, 0.0]))
 
 
-@pytest.fixture(params=[Tf2Transforms, TopicTransforms])
-def robot(request, monkeypatch):
+@pytest.fixture
+def robot(libraries):
     """A node with pose output over both kinds of TF, and another node that broadcasts."""
-    if request.param is Tf2Transforms and importlib.util.find_spec("tf2_ros") is None:
-        monkeypatch.setitem(sys.modules, "tf2_ros", fake_tf2_ros())
-    elif request.param is TopicTransforms:
-        monkeypatch.setitem(sys.modules, "tf2_ros", None)
     context = rclpy.Context()
     rclpy.init(context=context)
     found = Robot(context)
-    assert isinstance(found.transforms, request.param)
+    kind = Tf2Transforms if libraries == "robot" else TopicTransforms
+    assert isinstance(found.transforms, kind)
     yield found
     found.output.close()
     found.transforms.close()
@@ -86,7 +80,7 @@ class Robot:
 
 
 def test_own_broadcasts_are_no_conflict(robot):
-    robot.output.tf_mode = "base"
+    robot.output.tf_mode = TfMode.BASE
     for i in range(20):
         assert robot.track(SECOND + i) == ["base_link"]
     robot.spin_until(lambda: len(robot.heard) == 20)
@@ -96,7 +90,7 @@ def test_own_broadcasts_are_no_conflict(robot):
 def test_another_map_to_odom_is_given_way_to_and_named(robot):
     robot.broadcast("odom", "base_link", SECOND)
     robot.spin_until(lambda: robot.transforms.lookup("odom", "base_link", SECOND) is not None)
-    assert robot.track(SECOND) == ["odom"] and robot.output.tf_mode == "odom"
+    assert robot.track(SECOND) == ["odom"] and robot.output.tf_mode is TfMode.ODOM
     assert not robot.output.problem()
     robot.broadcast("map", "odom", 2 * SECOND)
     robot.spin_until(robot.output.problem)
@@ -109,7 +103,7 @@ def test_another_map_to_odom_is_given_way_to_and_named(robot):
 
 
 def test_a_static_one_blocks_for_good(robot):
-    robot.output.tf_mode = "odom"
+    robot.output.tf_mode = TfMode.ODOM
     robot.broadcast("map", "odom", 0, static=True)
     robot.spin_until(robot.output.problem)
     robot.output._guard.GIVE_WAY_S = 0.0
@@ -117,7 +111,7 @@ def test_a_static_one_blocks_for_good(robot):
 
 
 def test_odometry_under_another_name_is_explained(robot):
-    robot.output.tf_mode = "base"
+    robot.output.tf_mode = TfMode.BASE
     robot.broadcast("odom_combined", "base_link", SECOND)
     robot.spin_until(robot.output.problem)
     assert "set ros.odom_frame to it" in robot.output.problem() and robot.track(SECOND) == []

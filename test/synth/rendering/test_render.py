@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from helpers.scenes import depth_of, poses_of, unlit
+from helpers.scenes import cast_rays, depth_of, poses_of, unlit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +10,7 @@ from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.geometry.se3 import invert_pose, transform_points
 from ace_slam_ros.synth.motion import pose_of_state
 from ace_slam_ros.synth.rendering.render import MipMap, pack, rasterize
-from ace_slam_ros.synth.rendering.scene import Builder, cast_rays
+from ace_slam_ros.synth.rendering.scene import Builder
 from ace_slam_ros.synth.rendering.textures import generator, painted
 from ace_slam_ros.synth.sensor import facet_edges
 from ace_slam_ros.synth.worlds import CAMERA

@@ -1,0 +1,115 @@
+"""A managed node that can also start by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from ...core.errors import AceSlamError
+
+_DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class ManagedNode(LifecycleNode):
+    """Goes through the states of a managed node, told by a lifecycle manager or by itself.
+
+    Subclasses implement what each transition does; an `AceSlamError` in it leaves the state as it
+    was, any other error drops everything.
+
+    Attributes:
+        state_label: unconfigured, inactive, active or finalized.
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        self.state_label = "unconfigured"
+        self._failure: AceSlamError | None = None
+        self._autostarting = False
+
+    # What a subclass does --------------------------------------------------------------------
+
+    def _configure(self) -> None:
+        """Unconfigured -> inactive: make what needs time and memory."""
+        raise NotImplementedError
+
+    def _activate(self) -> None:
+        """Inactive -> active: begin to work."""
+        raise NotImplementedError
+
+    def _deactivate(self) -> None:
+        """Active -> inactive: stop working."""
+        raise NotImplementedError
+
+    def _cleanup(self) -> None:
+        """Inactive -> unconfigured: drop what `_configure` made."""
+        raise NotImplementedError
+
+    def log_exception(self, where: str) -> None:
+        """Log the current exception."""
+        raise NotImplementedError
+
+    # Transitions -----------------------------------------------------------------------------
+
+    def autostart(self) -> None:
+        """Configure and activate without a lifecycle manager.
+
+        Raises:
+            AceSlamError: what kept the node from starting.
+        """
+        self._autostarting = True
+        for transition in (self.trigger_configure, self.trigger_activate):
+            if transition() != _DONE:
+                raise self._failure or AceSlamError("the node cannot start, see the log above")
+        self._autostarting = False
+
+    def close(self) -> None:
+        """Shut down from whatever state; called once by the process before it exits."""
+        if self.state_label != "finalized":
+            self.trigger_shutdown()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Make what needs time and memory."""
+        return self._transition("inactive", self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to work."""
+        return self._transition("active", self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop working."""
+        return self._transition("inactive", self._deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Drop what configure made."""
+        return self._transition("unconfigured", self._cleanup)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop from any state."""
+        return self._transition("finalized", self._finish)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Drop everything after a failed transition, so that configure can be tried again."""
+        return self._transition("unconfigured", self._finish)
+
+    def _transition(self, label: str, action: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            action()
+        except AceSlamError as error:
+            self._failure = error
+            if not self._autostarting:  # who starts the process then says it
+                self.get_logger().error(str(error))
+            return _FAILED
+        except Exception:
+            self.log_exception(f"transition to {label}")
+            return TransitionCallbackReturn.ERROR
+        self.state_label = label
+        return _DONE
+
+    def _finish(self) -> None:
+        if self.state_label == "active":
+            self._deactivate()
+            self.state_label = "inactive"
+        if self.state_label == "inactive":
+            self._cleanup()

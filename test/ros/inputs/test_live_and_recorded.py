@@ -1,0 +1,250 @@
+"""One table of cameras and depth images, as a bag, as live topics and as a bag that is played.
+
+All three must give the same frame or refuse for the same reason: a recording says how a robot
+will fare.
+"""
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.serialization import serialize_message
+from rosbags.rosbag2 import StoragePlugin, Writer
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.errors import DataError
+from ace_slam_ros.io.bag import TYPES
+from ace_slam_ros.io.images import encode_png
+from ace_slam_ros.io.open_source import open_source
+from ace_slam_ros.io.tum import write_tum_folder
+from ace_slam_ros.ros.inputs.camera_topics import ImageInputs, RosConfig
+from ace_slam_ros.ros.messages.conversions import (
+    byte_array,
+    camera_to_msg,
+    frame_from_msgs,
+    image_to_msg,
+)
+from ace_slam_ros.ros.playback.player import Player
+from ace_slam_ros.ros.playback.playlist import open_playlist
+from ace_slam_ros.ros.qos import sensor_qos
+
+STAMP_NS = 7 * 10**9
+rng = np.random.default_rng(5)
+IMAGE = rng.integers(0, 255, (48, 64, 3)).astype(np.uint8)
+DEPTH_MM = rng.integers(500, 4000, (48, 64)).astype(np.uint16)
+DEPTH_M = (DEPTH_MM / 1000).astype(np.float32)
+PINHOLE = Camera(64, 48, 60.0, 61.0, 31.5, 23.5)
+LENS = replace(PINHOLE, distortion=(-0.3, 0.1, 0.0, 0.0, 0.0))
+#: What image_proc makes of the lens: K of the raw image, P of the rectified one.
+P = [50.0, 0.0, 30.0, 0.0, 0.0, 52.0, 22.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+RECTIFIED = Camera(64, 48, 50.0, 52.0, 30.0, 22.0)
+
+
+def holes(depth_m):
+    found = depth_m.copy()
+    found[:3], found[3:6], found[6:9] = np.nan, np.inf, -1.0
+    return found
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a driver sends, and the camera of the frame or the words of the refusal."""
+
+    name: str
+    expected: Camera | str
+    topic: str = "/camera/color/image_raw"
+    camera: Camera = PINHOLE
+    p: list = field(default_factory=list)
+    depth: np.ndarray = field(default_factory=lambda: DEPTH_MM)
+    straight: bool = True  # the image arrives as it was sent
+    roi: tuple = (0, 0, 0, 0)
+
+    def color_message(self):
+        if not self.topic.endswith("/compressed"):
+            return image_to_msg(IMAGE, STAMP_NS, "cam")
+        message = CompressedImage(format="rgb8; png compressed bgr8",
+                                  data=byte_array(encode_png(IMAGE)))
+        message.header = image_to_msg(IMAGE, STAMP_NS, "cam").header
+        return message
+
+    def info_message(self):
+        message = camera_to_msg(self.camera, STAMP_NS, "cam")
+        if self.p:
+            message.p = self.p
+        roi = message.roi
+        roi.x_offset, roi.y_offset, roi.width, roi.height = self.roi
+        if self.roi[2]:
+            message.width, message.height = 2 * self.roi[2], 2 * self.roi[3]
+        return message
+
+    def messages(self):
+        """Return topic -> (type name, message)."""
+        kind = "CompressedImage" if self.topic.endswith("/compressed") else "Image"
+        return {
+            self.topic: (kind, self.color_message()),
+            "/camera/depth/image": ("Image", image_to_msg(self.depth, STAMP_NS, "cam")),
+            "/camera/color/camera_info": ("CameraInfo", self.info_message())}
+
+
+RECT = "/camera/color/image_rect"
+CASES = [
+    Case("a pinhole", PINHOLE),
+    Case("a lens is straightened", PINHOLE, camera=LENS, straight=False),
+    Case("P of a raw topic is not its camera", PINHOLE, camera=LENS, p=P, straight=False),
+    Case("a rectified topic beside the lens' info", RECTIFIED, topic=RECT, camera=LENS, p=P),
+    Case("a rectified topic, compressed", RECTIFIED, topic=f"{RECT}_color/compressed",
+         camera=LENS, p=P),
+    Case("a rectified topic, cropped", replace(RECTIFIED, cx=20.0, cy=16.0), topic=RECT,
+         camera=LENS, p=P, roi=(10, 6, 64, 48)),
+    Case("a rectified topic without P", "P for a topic image_rect", topic=RECT, camera=LENS,
+         p=[0.0] * 12),
+    Case("a camera without K", "K is all zero", p=P,
+         camera=PINHOLE, straight=False),
+    Case("depth in float meters with holes", PINHOLE, depth=holes(DEPTH_M)),
+    Case("float depth in millimeters", "look like millimeters; 16UC1 holds",
+         depth=DEPTH_M * np.float32(1000.0)),
+    Case("integer depth in meters", "look like meters; 16UC1 holds", depth=DEPTH_MM // 1000 + 1),
+    Case("no depth at all", "holds no measurement", depth=np.zeros_like(DEPTH_MM)),
+    Case("depth that is NaN everywhere", "holds no measurement",
+         depth=np.full_like(DEPTH_M, np.nan)),
+    Case("depth of another size", "register depth to color", depth=DEPTH_MM[:24]),
+]
+cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
+
+
+def without_k(case, message):
+    """K is zero in one case; `Camera` itself would refuse it."""
+    if case.name == "a camera without K" and isinstance(message, CameraInfo):
+        message.k = np.zeros(9)
+    return message
+
+
+def write(case, path):
+    """Write the messages' own bytes as a bag."""
+    with Writer(path, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic, (kind, message) in case.messages().items():
+            connection = writer.add_connection(
+                topic, f"sensor_msgs/msg/{kind}", typestore=TYPES)
+            writer.write(connection, STAMP_NS, serialize_message(without_k(case, message)))
+    return path
+
+
+class Listener:
+    """A node that listens as the nodes do, its names remapped to the camera's."""
+
+    def __init__(self, namespace, config, remapped=()):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        arguments = [word for a, b in remapped for word in ("-r", f"{a}:={b}")]
+        self.node = rclpy.create_node(
+            "tracker", namespace=namespace, context=self.context,
+            cli_args=["--ros-args", *arguments] if arguments else None)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.pairs = []
+        self.inputs = ImageInputs(self.node, config, self.pairs.append)
+
+    def frame(self, publish, **options):
+        """Publish until a pair arrives, and decode it as the tracker does."""
+        deadline = time.monotonic() + 30.0
+        while not self.pairs:
+            assert time.monotonic() < deadline, self.inputs.topics
+            publish()
+            self.executor.spin_once(timeout_sec=0.05)
+        pair = self.pairs[0]
+        return frame_from_msgs(pair.color, pair.depth, pair.info, **options)
+
+    def close(self):
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+def transport(case):
+    return "compressed" if case.topic.endswith("/compressed") else "raw"
+
+
+def recorded(case, tmp_path):
+    return open_source(write(case, tmp_path / "bag"))[0]
+
+
+def live(case, tmp_path):
+    listener = Listener("/live", RosConfig(color_transport=transport(case)), [
+        ("rgb/image", case.topic.removesuffix("/compressed")),
+        ("depth/image", "/camera/depth/image"),
+        ("rgb/camera_info", "/camera/color/camera_info")])
+    kinds = {"Image": Image, "CompressedImage": CompressedImage, "CameraInfo": CameraInfo}
+    publishers = [
+        (listener.node.create_publisher(kinds[kind], topic, sensor_qos(5)),
+         without_k(case, message)) for topic, (kind, message) in case.messages().items()]
+    try:
+        return listener.frame(lambda: [p.publish(m) for p, m in publishers])
+    finally:
+        listener.close()
+
+
+def played(case, tmp_path):
+    playlist = open_playlist(write(case, tmp_path / "bag"))
+    listener = Listener("/played", RosConfig(color_transport=playlist.color_transport))
+    player = Player(
+        listener.node, playlist, rate=1.0, clock=False, stop=threading.Event())
+    try:
+        return listener.frame(lambda: player.play(playlist))
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize("path", [recorded, live, played], ids=lambda path: path.__name__)
+@cases
+def test_the_same_frame_or_the_same_refusal(case, path, tmp_path):
+    if isinstance(case.expected, str):
+        with pytest.raises(DataError, match=case.expected):
+            path(case, tmp_path)
+        return
+    frame = path(case, tmp_path)
+    assert frame.stamp_ns == STAMP_NS and frame.camera == case.expected
+    assert np.array_equal(frame.image, IMAGE) == case.straight
+    if case.straight:
+        good = np.isfinite(case.depth) & (case.depth > 0)
+        meters = case.depth / 1000 if case.depth.dtype == np.uint16 else case.depth
+        assert np.array_equal(frame.depth_m > 0, good)
+        assert np.allclose(frame.depth_m[good], meters[good], atol=1e-6)
+    else:
+        reference = recorded(case, tmp_path / "reference")
+        assert np.array_equal(frame.image, reference.image)
+        assert np.array_equal(frame.depth_m, reference.depth_m)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if RECT not in case.topic], ids=lambda case: case.name)
+def test_a_query_of_the_relocalizer_follows_the_same_rules(case):
+    """It brings the camera_info of the image it sends, without a topic; depth may be missing."""
+    color, depth, info = (without_k(case, m) for _, m in case.messages().values())
+    if case.expected == "holds no measurement":
+        assert frame_from_msgs(color, depth, info, require_depth=False).depth_m is None
+    elif isinstance(case.expected, str):
+        with pytest.raises(DataError, match=case.expected):
+            frame_from_msgs(color, depth, info, require_depth=False)
+    else:
+        assert frame_from_msgs(color, depth, info, require_depth=False).camera == case.expected
+
+
+def test_color_alone_does_not_mind_the_unit_of_depth(tmp_path):
+    """Who wants color alone is told of the depth, and gets the color."""
+    case = next(c for c in CASES if c.name == "float depth in millimeters")
+    source = open_source(write(case, tmp_path / "bag"), require_depth=False)
+    assert source[0].depth_m is None and "look like millimeters" in source.skips.summary()
+
+
+def test_the_advice_for_a_tum_folder_names_its_file(tmp_path):
+    frame = open_source(write(CASES[0], tmp_path / "bag"))[0]
+    write_tum_folder(tmp_path / "tum", [frame], None, PINHOLE, depth_scale=5000.0)
+    file = tmp_path / "tum" / "camera.yaml"
+    file.write_text(file.read_text().replace("5000.0", "5.0"))
+    with pytest.raises(DataError, match="look like millimeters; camera.yaml says depth_scale 5"):
+        open_source(tmp_path / "tum")[0]
