@@ -48,14 +48,12 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture(scope="session")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def room() -> Path:
     """A rendered walk through a room, as a TUM folder."""
     from helpers.rooms import FRAMES
+    from helpers.worlds import world_folder
 
-    from ace_slam_ros.synth.sequence import write_sequence
-
-    folder = tmp_path_factory.mktemp("room") / "room"
-    return write_sequence(folder, "room", 5, FRAMES, progress=False)
+    return world_folder("room", 5, FRAMES)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import build_codebook
 import numpy as np
 import pytest
 import torch
+from helpers.worlds import world_folder
 from safetensors.torch import load_file, save_file
 
 from ace_slam_ros.cli import main
@@ -20,16 +21,14 @@ from ace_slam_ros.core.localization.relocalizer import Relocalizer
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.maps.map_folder import load_map
 from ace_slam_ros.io.open_source import open_source
-from ace_slam_ros.synth.sequence import write_sequence
 
 CPU = torch.device("cpu")
 FRAMES = 10
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("room") / "room"
-    return write_sequence(folder, "room", 5, FRAMES, progress=False)
+def room():
+    return world_folder("room", 5, FRAMES)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ def map_room(encoder, frames):
         results.append(tracker.process(frame))
         if results[-1].keyframe is not None:
             mapper.add_keyframe(results[-1].keyframe, tracker.map_id)
-            mapper.work(10.0)
+            mapper.work(float("inf"))
             tracker.set_head(mapper.export_head(), len(results))
     return mapper, results
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.worlds import world_shots
 
 from ace_slam_ros.core.config.sections import (
     FeatureConfig,
@@ -18,7 +19,6 @@ from ace_slam_ros.core.heads.payload import read_info, unpack_poses
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.maps.map_folder import load_map
 from ace_slam_ros.core.tracking.tracker import Tracker
-from ace_slam_ros.synth.worlds import make_world
 
 CONFIG = SlamConfig().with_overrides(["encoder.threads=1", "device=cpu"])
 #: There and back again, seen from frames that differ a little.
@@ -29,9 +29,8 @@ DRIFT = np.array([0.004, -0.003, 0.001, 0.0, 0.0, 0.0])
 
 @pytest.fixture(scope="module")
 def rendered():
-    world = make_world("room", 2)
-    return {n: item for start in (0, 1) for n, item in zip(
-        range(start, 51, 10), world.frames(51, start, 10), strict=False)}
+    numbers = sorted(FRAMES)
+    return dict(zip(numbers, world_shots("room", 2, numbers), strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import scene_heads as scene
+from helpers.worlds import world_shots
 
 from ace_slam_ros.core.config.sections import (
     FeatureConfig,
@@ -25,7 +26,6 @@ from ace_slam_ros.core.mapping.graph_refinement import PoseRefinement
 from ace_slam_ros.core.mapping.keyframe_buffer import KeyframeBuffer
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.mapping.pose_graph import PoseGraph, graph_available
-from ace_slam_ros.synth.worlds import make_world
 
 CONFIG = SlamConfig().with_overrides(
     ["encoder.threads=1", "device=cpu", "tracker.segment_after_s=0.3"])
@@ -35,7 +35,9 @@ def test_places_that_look_alike_are_not_joined(encoder):
     """Equal doors: the view back along the corridor is taken for the one ahead, until the camera
     is where it was before.
     """
-    world = make_world("corridor", 2)
+    start, away, back = (0, 15, 30, 45), (500, 510, 520), (35, 25, 12)
+    numbers = (*start, *away, *back)
+    world = dict(zip(numbers, world_shots("corridor", 2, numbers), strict=True))
     mapper = Mapper(CONFIG, encoder, map_id="m")
     elsewhere = first_pose(1, exp_se3(np.array([1.0, 2.0, 0.3, 0.0, 0.0, 0.7])))
     true = {}
@@ -43,7 +45,7 @@ def test_places_that_look_alike_are_not_joined(encoder):
     def show(numbers, T_map_world):
         before = None
         for number in numbers:
-            item = next(iter(world.frames(number + 1, number)))
+            item = world[number]
             features = extract_features(encoder, item.frame, FeatureConfig(), SensorConfig())
             T = T_map_world @ item.T_world_cam_44
             reference = None if before is None else (before[0], invert_pose(before[1]) @ T)
@@ -54,10 +56,10 @@ def test_places_that_look_alike_are_not_joined(encoder):
             true[len(true)] = item.T_world_cam_44
             mapper.work(float("inf"))
 
-    show((0, 15, 30, 45), np.eye(4))
-    show((500, 510, 520), elsewhere)
+    show(start, np.eye(4))
+    show(away, elsewhere)
     assert mapper._buffer.segments == [0, 1]
-    show((35, 25, 12), elsewhere)
+    show(back, elsewhere)
     assert mapper._buffer.segments == [0]
     assert max(pose_error(T, true[i])[0] for i, T in mapper.keyframe_poses.items()) < 0.05
 

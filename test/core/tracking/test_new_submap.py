@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.worlds import world_shots
 
 from ace_slam_ros.apps.recorder import RunLog
 from ace_slam_ros.core.config.sections import (
@@ -16,7 +17,6 @@ from ace_slam_ros.core.heads.payload import read_info
 from ace_slam_ros.core.localization.relocalizer import Relocalizer
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
-from ace_slam_ros.synth.worlds import make_world
 from ace_slam_ros.viewer.rerun_view import NoView
 
 CONFIG = SlamConfig().with_overrides(
@@ -30,7 +30,7 @@ KNOWN, AWAY_FIRST, AWAY_LAST = 23, 55, 12
 @pytest.fixture(scope="module")
 def room():
     """Every other frame of a walk in a room, with its true pose."""
-    return [(item.frame, item.T_world_cam_44) for item in make_world("room", 0).frames(112, 0, 2)]
+    return world_shots("room", 0, range(0, 112, 2))
 
 
 def at(frame, number, step_ns=STEP_NS):
@@ -201,7 +201,7 @@ def test_localization_and_zero_begin_no_segment(encoder, kidnapped, room):
 
 
 def test_two_unknown_places_are_two_segments_though_no_mapper_listens(encoder, kidnapped, room):
-    elsewhere = next(iter(make_world("corridor", 3).frames(1))).frame
+    elsewhere = world_shots("corridor", 3, [0])[0].frame
     results = look(encoder, kidnapped, [room[AWAY_FIRST][0]] * 7 + [covered(room[0][0])] * 4
                    + [elsewhere] * 7)
     segments = [r.segment for r in results]
