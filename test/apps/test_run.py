@@ -13,6 +13,8 @@ from ace_slam_ros.core.errors import ConfigError
 from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.io.open_source import open_source
 
+pytestmark = pytest.mark.render
+
 
 def test_every_frame_twice_is_identical(room, tmp_path):
     texts = []

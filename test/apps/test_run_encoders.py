@@ -59,11 +59,13 @@ def tracked(out):
     return len((out / "trajectory.txt").read_text().splitlines()) - 1  # one line is the header
 
 
+@pytest.mark.render
 def test_the_shipped_encoder_runs_sparse(room, tmp_path):
     manifest = run(room, tmp_path, "--set", "features.mode=sparse")
     assert tracked(tmp_path) == FRAMES and manifest.encoder_name == "tiny"
 
 
+@pytest.mark.render
 @pytest.mark.parametrize("mode", ["dense", "sparse"])
 def test_xfeat_runs_end_to_end(room, tmp_path, xfeat, mode):
     manifest = run(room, tmp_path, *xfeat, "--set", f"features.mode={mode}")
@@ -72,6 +74,7 @@ def test_xfeat_runs_end_to_end(room, tmp_path, xfeat, mode):
     assert code in (1, 2)  # the shipped encoder does not understand that map
 
 
+@pytest.mark.render
 def test_a_wide_encoder_maps_saves_and_relocalizes(room, tmp_path):
     """512-D descriptors of a random network: the same view is found again in its own map."""
     torch.manual_seed(0)

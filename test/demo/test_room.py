@@ -12,6 +12,7 @@ from ace_slam_ros.io.images import decode_compressed_image
 from ace_slam_ros.synth.worlds import make_world
 
 
+@pytest.mark.slow
 def test_room_frames_belong_to_their_ground_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_room, "_world", lambda: world)
     world = make_world(demo_room.WORLD, demo_room.SEED)

@@ -166,6 +166,7 @@ def test_what_cannot_work_ends_the_launch(
     assert shown.count(reason) == 1, shown
 
 
+@pytest.mark.live
 def test_nodes_start_and_stop_under_launch(real_launch: ModuleType) -> None:
     process = _launch(respawn="false")
     lines: list[str] = []

@@ -1,11 +1,14 @@
 """A saved map is continued and localized in."""
 
+import pytest
 from helpers.rooms import CONFIG, black
 
 from ace_slam_ros.core.geometry.se3 import pose_error
 from ace_slam_ros.core.localization.relocalizer import RelocalizationReason, Relocalizer
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
+
+pytestmark = pytest.mark.render
 
 
 def test_a_map_is_continued_and_localized_in(mapped, encoder, room_frames, tmp_path):

@@ -20,6 +20,7 @@ from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.maps.map_folder import load_map
 from ace_slam_ros.core.tracking.tracker import Tracker
 
+pytestmark = pytest.mark.render
 CONFIG = SlamConfig().with_overrides(["encoder.threads=1", "device=cpu"])
 #: There and back again, seen from frames that differ a little.
 FRAMES = [0, 10, 20, 30, 40, 50, 41, 31, 21, 11, 1]

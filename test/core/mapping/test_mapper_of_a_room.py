@@ -13,6 +13,7 @@ from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.tracking.tracker import Tracker
 
 
+@pytest.mark.render
 def test_correcting_keyframes_moves_the_map(mapped, encoder, room_frames, tmp_path):
     mapper, results = mapped
     mapper.save(tmp_path / "map")
@@ -30,6 +31,7 @@ def test_correcting_keyframes_moves_the_map(mapped, encoder, room_frames, tmp_pa
     assert answer.success and pose_error(back, results[45].T_map_cam)[0] < 0.05
 
 
+@pytest.mark.render
 def test_mapper_memory_is_bounded(encoder, mapped):
     _, results = mapped
     config = CONFIG.with_values({"keyframe.max_count": 12, "mapper.pose_graph": False})
@@ -48,6 +50,7 @@ def test_nothing_mapped_cannot_be_saved(encoder, tmp_path):
         Mapper(CONFIG, encoder).save(tmp_path / "map")
 
 
+@pytest.mark.render
 def test_keyframe_ids_never_repeat(mapped, encoder, tmp_path):
     mapped[0].save(tmp_path / "map")
     mapper = Mapper(CONFIG, encoder)

@@ -31,6 +31,7 @@ CONFIG = SlamConfig().with_overrides(
     ["encoder.threads=1", "device=cpu", "tracker.segment_after_s=0.3"])
 
 
+@pytest.mark.render
 def test_places_that_look_alike_are_not_joined(encoder):
     """Equal doors: the view back along the corridor is taken for the one ahead, until the camera
     is where it was before.

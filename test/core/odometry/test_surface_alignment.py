@@ -103,6 +103,7 @@ def test_something_else_in_front_is_no_answer():
                          CAMERA, SENSOR) is None
 
 
+@pytest.mark.render
 @pytest.mark.parametrize("surfaces", [True, False])
 def test_a_place_without_texture_is_crossed_by_its_surfaces(surfaces):
     config = SlamConfig().with_values({"device": "cpu", "tracker.surfaces": surfaces})

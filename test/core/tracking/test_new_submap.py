@@ -19,6 +19,7 @@ from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
 from ace_slam_ros.viewer.rerun_view import NoView
 
+pytestmark = pytest.mark.render
 CONFIG = SlamConfig().with_overrides(
     ["encoder.threads=1", "device=cpu", "tracker.segment_after_s=0.3"])
 STEP_NS = 66_666_667

@@ -9,6 +9,7 @@ from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.tracking import scheduler as late_work
 from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
 
+pytestmark = pytest.mark.render
 CONFIG = SlamConfig().with_values({
     "encoder.threads": 1, "device": "cpu", "tracker.frame_deadline_ms": 10000.0,
     "keyframe.translation_m": 0.03, "keyframe.rotation_deg": 2.0})

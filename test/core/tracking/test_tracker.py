@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from helpers.rooms import CONFIG, LOCALIZATION, black
 
 from ace_slam_ros.core.data.frame import Frame
@@ -12,6 +13,8 @@ from ace_slam_ros.core.geometry.se3 import exp_se3, pose_error
 from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
 from ace_slam_ros.evaluation.trajectory_error import absolute_trajectory_error
 from ace_slam_ros.io.open_source import open_source
+
+pytestmark = pytest.mark.render
 
 
 def covered(frame, value):

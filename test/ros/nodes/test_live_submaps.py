@@ -22,6 +22,8 @@ from ace_slam_ros.ros.qos import reliable_qos
 from ace_slam_ros.ros.tf.interface import StampedTransform
 from ace_slam_ros.srv import Relocalize
 
+pytestmark = [pytest.mark.live, pytest.mark.render]
+
 tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
 
 STEP_NS = 66_666_667

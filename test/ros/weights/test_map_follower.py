@@ -8,7 +8,7 @@ from ace_slam_ros.ros.weights.map_follower import MapFollower
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("ace_slam_ros.ros.weights.link.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ace_slam_ros.ros.weights.map_follower.time.monotonic", lambda: now[0])
     return now
 
 
