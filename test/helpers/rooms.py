@@ -1,9 +1,12 @@
 """A rendered room and what is mapped in it."""
 
+from collections import Counter
+
 import numpy as np
 
 from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.submaps import segment_of
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.tracking.tracker import Tracker
 
@@ -30,3 +33,8 @@ def black(frame):
     """The frame in a dark room, with no depth."""
     return Frame(frame.stamp_ns, np.zeros_like(frame.image), np.zeros_like(frame.depth_m),
                  frame.camera)
+
+
+def keyframes_by_segment(mapper):
+    """How many keyframes each segment of a mapper has."""
+    return dict(sorted(Counter(map(segment_of, mapper.keyframe_poses.values())).items()))
