@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 import pytest
 from helpers.paths import ROOT, SHARED
 
+from ace_slam_ros.core.runtime.library_threads import calm_library_threads
+
 if TYPE_CHECKING:  # a test without torch shall not wait for it
     from ace_slam_ros.core.data.frame import Frame
     from ace_slam_ros.core.encoders.base import Encoder
     from ace_slam_ros.core.mapping.mapper import Mapper
     from ace_slam_ros.core.tracking.result import TrackResult
 
+# Before any test imports numpy: the suite and whatever else runs on the machine get a core each,
+# and do not spin for each other.
+calm_library_threads()
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Before any test imports rclpy: a DDS domain of this run's own, in which nothing else on this
 # machine or network answers or listens.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
@@ -48,14 +54,12 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture(scope="session")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def room() -> Path:
     """A rendered walk through a room, as a TUM folder."""
     from helpers.rooms import FRAMES
+    from helpers.worlds import world_folder
 
-    from ace_slam_ros.synth.sequence import write_sequence
-
-    folder = tmp_path_factory.mktemp("room") / "room"
-    return write_sequence(folder, "room", 5, FRAMES, progress=False)
+    return world_folder("room", 5, FRAMES)
 
 
 @pytest.fixture(scope="session")

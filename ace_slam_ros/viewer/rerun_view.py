@@ -21,7 +21,7 @@ from ..core.encoders.extraction import extract_features
 from ..core.geometry.arrays import Float64Array
 from ..core.geometry.se3 import transform_points
 from ..core.heads.base import SceneHead
-from ..core.tracking.tracker import TrackResult
+from ..core.tracking.result import TrackResult
 from .target import connect, import_rerun
 
 _STATE_COLORS = {"TRACKING": (80, 200, 120), "LOST": (230, 70, 60)}

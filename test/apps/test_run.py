@@ -16,6 +16,8 @@ from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.io.open_source import open_source
 from ace_slam_ros.weights_ipc.layout import SHM_DIR
 
+pytestmark = pytest.mark.render
+
 
 def test_every_frame_twice_is_identical(room, tmp_path):
     texts = []

@@ -6,6 +6,7 @@ import build_codebook
 import numpy as np
 import pytest
 import torch
+from helpers.worlds import world_folder
 from safetensors.torch import load_file, save_file
 
 from ace_slam_ros.cli import main
@@ -20,16 +21,14 @@ from ace_slam_ros.core.localization.relocalizer import Relocalizer
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.maps.map_folder import load_map
 from ace_slam_ros.io.open_source import open_source
-from ace_slam_ros.synth.sequence import write_sequence
 
 CPU = torch.device("cpu")
 FRAMES = 10
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("room") / "room"
-    return write_sequence(folder, "room", 5, FRAMES, progress=False)
+def room():
+    return world_folder("room", 5, FRAMES)
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +59,13 @@ def tracked(out):
     return len((out / "trajectory.txt").read_text().splitlines()) - 1  # one line is the header
 
 
+@pytest.mark.render
 def test_the_shipped_encoder_runs_sparse(room, tmp_path):
     manifest = run(room, tmp_path, "--set", "features.mode=sparse")
     assert tracked(tmp_path) == FRAMES and manifest.encoder_name == "tiny"
 
 
+@pytest.mark.render
 @pytest.mark.parametrize("mode", ["dense", "sparse"])
 def test_xfeat_runs_end_to_end(room, tmp_path, xfeat, mode):
     manifest = run(room, tmp_path, *xfeat, "--set", f"features.mode={mode}")
@@ -73,6 +74,7 @@ def test_xfeat_runs_end_to_end(room, tmp_path, xfeat, mode):
     assert code in (1, 2)  # the shipped encoder does not understand that map
 
 
+@pytest.mark.render
 def test_a_wide_encoder_maps_saves_and_relocalizes(room, tmp_path):
     """512-D descriptors of a random network: the same view is found again in its own map."""
     torch.manual_seed(0)

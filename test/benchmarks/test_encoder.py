@@ -96,6 +96,7 @@ def test_weights_are_found_by_folder_and_given_a_codebook(tmp_path):
     assert "does not hold weights" in report.absent[-1]
 
 
+@pytest.mark.slow
 def test_timing_and_report(tmp_path):
     report = Report("encoder")
     twin = EncoderConfig(weights=str(ASSETS / "tiny_encoder.safetensors"))

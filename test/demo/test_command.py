@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from helpers.recordings import write_bag
 from helpers.wall import CAMERA, Wall, wander
 
@@ -41,6 +42,7 @@ def _demo(*arguments: object) -> subprocess.CompletedProcess[str]:
         capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
+@pytest.mark.live
 def test_demo_maps_relocalizes_and_saves(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = _demo(_bag(tmp_path / "bag"), "--out", out)
@@ -61,6 +63,7 @@ def test_demo_maps_relocalizes_and_saves(tmp_path: Path) -> None:
         assert (out / "logs" / f"{name}.log").is_file()
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_line_before_any_node_starts(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for arguments in ([tmp_path / "missing", "--out", tmp_path / "out"],

@@ -6,25 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.worlds import world_shots
 
 from ace_slam_ros.demo import room as demo_room
-from ace_slam_ros.io.images import decode_compressed_image
-from ace_slam_ros.synth.worlds import make_world
+from ace_slam_ros.io.open_source import open_source
 
 
-def test_room_frames_belong_to_their_ground_truth(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_room, "_world", lambda: world)
-    world = make_world(demo_room.WORLD, demo_room.SEED)
-    truth = demo_room._truth(world, 3)
-    made = demo_room._render((2, 3))
-    assert [stamp_ns for stamp_ns, _, _ in made] == truth.stamps_ns[2:].tolist()
-    direct = next(world.frames(3, 2))
-    assert np.array_equal(direct.T_world_cam_44, truth.T_map_cam_N44[2])
-    _, color, depth_mm = made[0]
-    image = decode_compressed_image(color, "jpeg")
-    assert np.abs(image.astype(float) - direct.frame.image).mean() < 4.0
-    assert direct.frame.depth_m is not None
-    assert np.abs(depth_mm / 1000.0 - direct.frame.depth_m).max() < 6e-4
+@pytest.mark.render
+def test_room_frames_belong_to_their_ground_truth(tmp_path: Path) -> None:
+    recorded = open_source(demo_room.room_bag(tmp_path, frames=3))
+    direct = world_shots(demo_room.WORLD, demo_room.SEED, [2])[0]
+    assert len(recorded) == 3 and recorded.stamps_ns[2] == direct.frame.stamp_ns
+    assert recorded.groundtruth is not None
+    assert np.allclose(recorded.groundtruth.T_map_cam_N44[2], direct.T_world_cam_44, atol=1e-12)
+    frame = recorded[2]
+    assert np.abs(frame.image.astype(float) - direct.frame.image).mean() < 4.0
+    assert frame.depth_m is not None and direct.frame.depth_m is not None
+    assert np.abs(frame.depth_m - direct.frame.depth_m).max() < 6e-4
 
 
 def test_room_is_kept_where_the_code_lies_or_in_the_cache(

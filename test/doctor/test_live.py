@@ -24,6 +24,7 @@ from ace_slam_ros.ros.config import NodeConfig
 from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
 from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
 
+pytestmark = pytest.mark.live
 COLOR = np.full((CAMERA.height, CAMERA.width, 3), 90, np.uint8)
 DEPTH = np.full((CAMERA.height, CAMERA.width), 1500, np.uint16)
 SECOND = 10**9

@@ -1,5 +1,7 @@
 """A rendered room and what is mapped in it."""
 
+from collections import Counter
+
 import numpy as np
 
 from ace_slam_ros.core.config.sections import SlamConfig
@@ -22,7 +24,7 @@ def map_room(encoder, frames):
         results.append(process(tracker, frame))
         if (keyframe := new_keyframe(results[-1])) is not None:
             mapper.add_keyframe(keyframe, tracker.map_id)
-            mapper.work(10.0)
+            mapper.work(float("inf"))
             tracker.set_head(mapper.export_head(), len(results))
     return mapper, results
 
@@ -31,3 +33,8 @@ def black(frame):
     """The frame in a dark room, with no depth."""
     return Frame(frame.stamp_ns, np.zeros_like(frame.image), np.zeros_like(frame.depth_m),
                  frame.camera)
+
+
+def keyframes_by_submap(mapper):
+    """How many keyframes each submap of a mapper has."""
+    return dict(sorted(Counter(pose.submap for pose in mapper.keyframe_poses.values()).items()))

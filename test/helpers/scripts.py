@@ -1,19 +1,21 @@
 """Files that are no modules, and Python in other processes."""
 
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 from helpers.paths import ROOT, TEST
 
 
-def load_script(path: Path) -> SimpleNamespace:
-    """Return what a launch file or an example defines, without running its main part."""
-    return SimpleNamespace(**runpy.run_path(str(path), run_name=path.name.partition(".")[0]))
+def load_script(path: Path) -> ModuleType:
+    """Return a launch file or an example as a module, without running its main part."""
+    module = ModuleType(path.name.partition(".")[0])
+    sys.modules[module.__name__] = module  # its dataclasses and enums look it up
+    exec(compile(path.read_text(), str(path), "exec"), vars(module))
+    return module
 
 
 def start_python(code: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:

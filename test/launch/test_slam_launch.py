@@ -71,10 +71,10 @@ def test_parameters_it_sets_exist() -> None:
 
 def test_executables_are_installed_by_cmake() -> None:
     cmake = (ROOT / "CMakeLists.txt").read_text()
-    starter = (ROOT / "ace_slam_ros" / "ros" / "start.py").read_text()
+    starter = (ROOT / "ace_slam_ros" / "ros" / "process" / "start.py").read_text()
     for node in _constant("NODES"):
-        assert f"{node}_node=ros.start={node}" in cmake and f"def {node}()" in starter
-    assert "player=ros.player=main" in cmake
+        assert f"{node}_node=ros.process.start={node}" in cmake and f"def {node}()" in starter
+    assert "player=ros.playback.player=main" in cmake
 
 
 def test_files_it_refers_to_exist() -> None:
@@ -166,6 +166,7 @@ def test_what_cannot_work_ends_the_launch(
     assert shown.count(reason) == 1, shown
 
 
+@pytest.mark.live
 def test_nodes_start_and_stop_under_launch(real_launch: ModuleType) -> None:
     process = _launch(respawn="false")
     lines: list[str] = []

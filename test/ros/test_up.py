@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers.recordings import COUNT, PATIENCE_S, wait_until
 
 from ace_slam_ros.ros.config import NodeConfig
 from ace_slam_ros.ros.process.node_group import NodeGroup
 from ace_slam_ros.weights_ipc.layout import segment_name, segment_path
+
+pytestmark = pytest.mark.live
 
 
 def _processes(marker: str) -> list[int]:

@@ -26,6 +26,7 @@ def frames(room: World) -> list:
     return list(room.frames(4))
 
 
+@pytest.mark.render
 def test_same_seed_gives_the_same_files_and_a_readable_folder(frames, tmp_path):
     build_room.cache_clear()  # build everything once more
     out = write_sequence(tmp_path / "seq", "room", SEED, frames=4)
@@ -52,6 +53,7 @@ def test_same_seed_gives_the_same_files_and_a_readable_folder(frames, tmp_path):
     assert len(listed["rgb"]) == len(listed["depth"]) == len(truth) == 4
 
 
+@pytest.mark.render
 def test_another_seed_is_another_world(corridor):
     other = make_world("corridor", SEED + 1)
     assert not np.allclose(other.path().pose(5.0), corridor.path().pose(5.0), atol=0.05)
@@ -75,6 +77,7 @@ def test_frames_look_like_a_camera(frames):
     assert 0.5 < np.abs(still).mean() < 12, "noise changes, the scene at rest does not"
 
 
+@pytest.mark.render
 def test_lighting_is_the_same_room_in_another_light(room, room_geometry):
     evening = make_world("lighting", SEED)
     assert len(evening.scene.surfaces) == len(room.scene.surfaces)
@@ -93,6 +96,7 @@ def test_lighting_is_the_same_room_in_another_light(room, room_geometry):
     assert np.linalg.norm(evening.path().pose(4)[:3, 3] - room.path().pose(4)[:3, 3]) > 0.05
 
 
+@pytest.mark.render
 def test_movers_cover_up_to_two_fifths_and_the_twin_has_none():
     world, twin = make_world("dynamic", SEED), make_world("dynamic", SEED, movers=False)
     path = world.path()

@@ -71,6 +71,7 @@ def test_hidden_pixels_do_not_correspond():
     assert np.mean(shares[25:]) < np.mean(shares[:25]) - 0.02
 
 
+@pytest.mark.render
 def test_world_correspondences_agree_with_the_exact_geometry():
     world = make_world("room", 1)
     items = list(world.frames(24, start=0, step=12))
@@ -125,6 +126,7 @@ def test_a_recipe_knows_the_stage_of_a_step():
         (recipe.stages[1], 5), (recipe.stages[1], 5)]
 
 
+@pytest.mark.slow
 def test_a_miniature_training_improves_and_resumes(tmp_path):
     from safetensors.torch import load_file
 

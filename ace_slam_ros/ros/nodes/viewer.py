@@ -28,7 +28,7 @@ from ...core.heads.base import SceneHead
 from ...core.heads.factory import load_head
 from ...core.runtime.device import choose_device, set_threads
 from ...core.runtime.newest_slot import NewestSlot
-from ...core.tracking.tracker import TrackerState
+from ...core.tracking.result import TrackerState
 from ...msg import SlamStatus
 from ...viewer.rerun_view import RerunView
 from ...viewer.target import connect

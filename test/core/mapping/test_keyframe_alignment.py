@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 from helpers.keyframes import SENSOR, SOLVER
 
 from ace_slam_ros.core.data.edge import EdgeKind
@@ -13,6 +14,8 @@ from ace_slam_ros.core.mapping.keyframe_alignment import align, align_both_ways
 from ace_slam_ros.core.mapping.keyframe_buffer import KeyframeBuffer
 from ace_slam_ros.core.mapping.keyframe_surface import ViewCache, make_view
 from ace_slam_ros.core.mapping.loop_closure import LoopFinder, within_drift
+
+pytestmark = pytest.mark.render
 
 
 def test_alignment_measures_what_lies_between(corridor):

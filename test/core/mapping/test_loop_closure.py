@@ -1,5 +1,6 @@
 """Loops are searched within drift, not between doors that look alike."""
 
+import pytest
 from helpers.keyframes import SENSOR, SOLVER
 
 from ace_slam_ros.core.data.poses import SubmapPose
@@ -8,6 +9,8 @@ from ace_slam_ros.core.mapping.keyframe_alignment import align
 from ace_slam_ros.core.mapping.keyframe_buffer import KeyframeBuffer
 from ace_slam_ros.core.mapping.keyframe_surface import ViewCache, make_view
 from ace_slam_ros.core.mapping.loop_closure import LoopFinder
+
+pytestmark = pytest.mark.render
 
 
 def test_no_wrong_loop_between_doors(corridor):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers.tracking import process
+from helpers.worlds import world_shots
 
 from ace_slam_ros.core.config.sections import (
     FeatureConfig,
@@ -15,12 +16,12 @@ from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.encoders.extraction import extract_features
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, pose_error, transform_points
 from ace_slam_ros.core.heads.factory import load_head
-from ace_slam_ros.core.heads.payload import read_info, unpack_head
+from ace_slam_ros.core.heads.payload import read_info, unpack_head, unpack_tensors
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.maps.map_folder import load_map
 from ace_slam_ros.core.tracking.tracker import Tracker
-from ace_slam_ros.synth.worlds import make_world
 
+pytestmark = pytest.mark.render
 CONFIG = SlamConfig().with_overrides(["encoder.threads=1", "device=cpu"])
 #: There and back again, seen from frames that differ a little.
 FRAMES = [0, 10, 20, 30, 40, 50, 41, 31, 21, 11, 1]
@@ -30,9 +31,8 @@ DRIFT = np.array([0.004, -0.003, 0.001, 0.0, 0.0, 0.0])
 
 @pytest.fixture(scope="module")
 def rendered():
-    world = make_world("room", 2)
-    return {n: item for start in (0, 1) for n, item in zip(
-        range(start, 51, 10), world.frames(51, start, 10), strict=False)}
+    numbers = sorted(FRAMES)
+    return dict(zip(numbers, world_shots("room", 2, numbers), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +113,9 @@ def test_the_corrected_head_equals_one_made_from_corrected_poses(encoder, walk, 
     assert np.median(np.abs(miss(a) - miss(b))) < 2e-3
     assert np.median(miss(a)) < np.median(miss(b)) + 1e-3
     again = {i: exp_se3(np.zeros(6)) @ T for i, T in poses.items()}
-    tensors = corrected._learner.export()
-    corrected._learner.retarget(again)
-    for name, tensor in corrected._learner.export().items():
+    tensors = unpack_tensors(corrected.export_head())
+    corrected.move_keyframes(again)
+    for name, tensor in unpack_tensors(corrected.export_head()).items():
         assert np.allclose(tensor.float(), tensors[name].float(), atol=1e-4), name
 
 
@@ -146,10 +146,14 @@ def test_a_saved_map_keeps_corrections_and_edges(encoder, walk, corrected, tmp_p
         assert np.allclose(present(again)[i], T)
     revisions = {read_info(m.export_head()).map_revision for m in (corrected, again)}
     assert len(revisions) == 1 and 0 not in revisions
-    assert not again.wants_work and len(again._refinement.graph) == len(stored.edges)
+    again.save(tmp_path / "again")
+    assert not again.wants_work
+    for kept, edge in zip(load_map(tmp_path / "again").edges, stored.edges, strict=True):
+        assert (kept.a, kept.b, kept.kind) == (edge.a, edge.b, edge.kind)
+        assert np.allclose(kept.T_a_b, edge.T_a_b)
 
 
-def test_a_pruned_keyframe_loses_features_in_buffer_and_head(encoder, walk):
+def test_a_pruned_keyframe_loses_features_in_buffer_and_head(encoder, walk, tmp_path):
     """As if a third of each keyframe had been somebody who walked away."""
     whole, clean = Mapper(CONFIG, encoder, map_id="m"), Mapper(CONFIG, encoder, map_id="m")
     small = [k.pick(np.arange(len(k.pixels_N2)) % 3 > 0) for k in walk[:3]]
@@ -165,26 +169,31 @@ def test_a_pruned_keyframe_loses_features_in_buffer_and_head(encoder, walk):
     assert not whole.add_keyframe(small[1], "m") and not whole.add_keyframe(walk[1], "m")
     assert not whole.add_keyframe(replace(again, stamp_ns=7), "m")  # another frame, the same id
     assert whole.keyframe_count == 3
-    assert [len(k.pixels_N2) for k in whole._buffer.keyframes] == [len(k.pixels_N2) for k in small]
-    assert abs(whole._learner.expert_count / clean._learner.expert_count - 1) < 0.02
+    whole.save(tmp_path / "map")
+    assert [len(k.pixels_N2) for k in load_map(tmp_path / "map").keyframes] == [
+        len(k.pixels_N2) for k in small]
+    heads = {m: load_head(m.export_head(), encoder, CONFIG)[0] for m in (whole, clean)}
+    assert abs(heads[whole].expert_count / heads[clean].expert_count - 1) < 0.02
     lost = walk[1].descriptors_ND[::3]
     truth = transform_points(walk[1].T_map_cam, walk[1].points_cam_N3[::3].astype(float))
 
     def found(mapper):
-        p = mapper._learner.predict(lost)
+        p = heads[mapper].predict(lost)
         error = np.linalg.norm(p.coords_map_NS3 - truth[:, None], axis=2)
         return float(((error < 0.02) & np.isfinite(p.sigma_m_NS)).any(axis=1).mean())
 
     assert abs(found(whole) - found(clean)) < 0.03
 
 
-def test_memory_is_bounded_and_edges_with_it(encoder, walk):
+def test_memory_is_bounded_and_edges_with_it(encoder, walk, tmp_path):
     mapper = learned(
         encoder, drifted(walk), CONFIG.with_values({"keyframe.max_count": 10}))
     assert mapper.keyframe_count == 10
     kept = set(mapper.keyframe_poses)
-    assert all({e.a, e.b} <= kept for e in mapper._refinement.graph.edges)
-    assert len(mapper._refinement.graph) <= 6 * 10
+    mapper.save(tmp_path / "map")
+    edges = load_map(tmp_path / "map").edges
+    assert all({e.a, e.b} <= kept for e in edges)
+    assert len(edges) <= 6 * 10
 
 
 # The tracker follows ----------------------------------------------------------------------------

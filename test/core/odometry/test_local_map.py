@@ -9,6 +9,7 @@ from ace_slam_ros.core.data.poses import SubmapPose
 from ace_slam_ros.core.geometry.se3 import exp_se3, pose_error
 from ace_slam_ros.core.odometry.local_map import LARGEST_VIEW_DISTANCE, LocalMap
 
+pytestmark = pytest.mark.render
 CONFIG = SlamConfig().with_values({
     "encoder.threads": 1, "device": "cpu", "tracker.frame_deadline_ms": 10000.0,
     "keyframe.translation_m": 0.03, "keyframe.rotation_deg": 2.0})

@@ -11,8 +11,10 @@ from ace_slam_ros.core.geometry.se3 import pose_error
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.slam import Slam
 from ace_slam_ros.core.tracking import local_mapping
-from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
+from ace_slam_ros.core.tracking.result import TrackerState
+from ace_slam_ros.core.tracking.tracker import Tracker
 
+pytestmark = pytest.mark.render
 CONFIG = SlamConfig().with_values({
     "encoder.threads": 1, "device": "cpu",
     "keyframe.translation_m": 0.03, "keyframe.rotation_deg": 2.0})

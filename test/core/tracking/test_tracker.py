@@ -12,10 +12,12 @@ from ace_slam_ros.core.data.poses import AlignedPose, PoseEstimate
 from ace_slam_ros.core.data.trajectory import Trajectory
 from ace_slam_ros.core.geometry.se3 import T_BODY_OPTICAL, exp_se3, pose_error
 from ace_slam_ros.core.slam import Slam
-from ace_slam_ros.core.tracking.result import TrackingHints
-from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
+from ace_slam_ros.core.tracking.result import TrackerState, TrackingHints
+from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.evaluation.trajectory_error import absolute_trajectory_error
 from ace_slam_ros.io.open_source import open_source
+
+pytestmark = pytest.mark.render
 
 
 def covered(frame, value):

@@ -16,8 +16,8 @@ from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose
 from ace_slam_ros.core.odometry import local_map
 from ace_slam_ros.core.odometry.motion_model import MotionModel
-from ace_slam_ros.core.tracking.result import TrackingHints
-from ace_slam_ros.core.tracking.tracker import Tracker, TrackerState
+from ace_slam_ros.core.tracking.result import TrackerState, TrackingHints
+from ace_slam_ros.core.tracking.tracker import Tracker
 
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
 MOVE = exp_se3(np.array([0.3, -0.1, 0.2, 0.0, 0.4, 0.1]))  # far more than a frame's usual motion

@@ -20,6 +20,8 @@ from ace_slam_ros.ros.tf.interface import StampedTransform
 from ace_slam_ros.srv import Relocalize, SaveMap
 from ace_slam_ros.weights_ipc.layout import segment_name, segment_path
 
+pytestmark = pytest.mark.live
+
 tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
 
 T_BASE_CAM = make_pose(R_BODY_OPTICAL_33, np.array([0.15, -0.05, 0.4]))

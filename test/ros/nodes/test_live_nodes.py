@@ -18,6 +18,7 @@ from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
 from ace_slam_ros.ros.messages.poses import pose_from_msg
 from ace_slam_ros.srv import LoadMap, Relocalize, SaveMap
 
+pytestmark = pytest.mark.live
 POSES = wander(72)[:24]
 T_BODY_OPTICAL = make_pose(R_BODY_OPTICAL_33, np.zeros(3))
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from helpers.node_processes import FRAME, PATIENCE_S, live_system
+from helpers.worlds import world_shots
 
 from ace_slam_ros.core.geometry.se3 import (
     R_BODY_OPTICAL_33,
@@ -20,7 +21,8 @@ from ace_slam_ros.ros.messages.poses import pose_from_msg, transform_from_msg
 from ace_slam_ros.ros.qos import reliable_qos
 from ace_slam_ros.ros.tf.interface import StampedTransform
 from ace_slam_ros.srv import Relocalize
-from ace_slam_ros.synth.worlds import make_world
+
+pytestmark = [pytest.mark.live, pytest.mark.render]
 
 tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
 
@@ -91,7 +93,7 @@ class Walk:
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory):
     """Map a place, be carried to another, walk back: what the nodes said on the way."""
-    items = list(make_world("room", 0).frames(112, 0, 2))
+    items = world_shots("room", 0, range(0, 112, 2))
     with live_system(
             "/carried", tmp_path_factory.mktemp("carried"), tracker__submap_after_s=0.3,
             ros__camera_extrinsic="0 0 0 -0.5 0.5 -0.5 0.5") as system:

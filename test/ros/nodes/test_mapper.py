@@ -79,6 +79,7 @@ def test_what_saving_learns_is_published(mapper, tmp_path, monkeypatch):
         rclpy.try_shutdown()
 
 
+@pytest.mark.live
 def test_a_crash_does_not_make_a_map_changeable(mapper, tmp_path):
     mapper.save(tmp_path / "given")
     starter = LiveSystem.__new__(LiveSystem)

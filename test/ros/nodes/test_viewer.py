@@ -26,6 +26,8 @@ from ace_slam_ros.ros.messages.poses import pose_to_msg
 from ace_slam_ros.ros.nodes.viewer import viewer_command
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
 
+pytestmark = pytest.mark.live
+
 pytest.importorskip("rerun", reason="rerun-sdk is not installed (optional)")
 
 

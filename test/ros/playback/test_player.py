@@ -24,6 +24,8 @@ from ace_slam_ros.ros.playback.player import Player, PlayError
 from ace_slam_ros.ros.playback.playlist import open_playlist
 from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
 
+pytestmark = pytest.mark.live
+
 
 class Listener:
     """Subscribes to the camera's topics like a node would."""

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import pytest
 from helpers.scenes import cast_rays, depth_of, poses_of, unlit
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ def pixel_rays(uv_N2: np.ndarray, camera: Camera = CAMERA) -> np.ndarray:
     return camera.unproject(uv_N2.astype(float), np.ones(len(uv_N2)))
 
 
+@pytest.mark.slow
 def test_depth_is_exact_against_brute_force(room, room_geometry, corridor):
     rng = np.random.default_rng(0)
     for world, facets in ((room, room_geometry), (corridor, unlit(corridor))):
@@ -56,6 +58,7 @@ def test_polygons_around_the_camera_match_brute_force(x, y, yaw, pitch, roll, si
     assert wrong.sum() <= 2  # pixel centers that lie on an edge to the last bit
 
 
+@pytest.mark.render
 def test_image_and_depth_of_two_poses_agree(room):
     poses = poses_of(room)
     for i, j in ((300, 306), (520, 500)):
