@@ -155,7 +155,6 @@ def test_no_modules_import_each_other(lazy: bool) -> None:
         " <-> ".join(circle) for circle in circles(graph(lazy))))
 
 
-@pytest.mark.xfail(strict=True, reason="13 levels today; take this mark away when it is mended")
 def test_the_core_has_few_levels() -> None:
     core = {name: frozenset(o for o in found if room(o) == "core")
             for name, found in graph(False).items() if room(name) == "core"}
