@@ -25,9 +25,9 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
-from ace_slam_ros.core.config.sections import RosConfig
 from ace_slam_ros.core.geometry.se3 import invert_pose
 from ace_slam_ros.msg import SlamStatus
+from ace_slam_ros.ros.config import RosConfig
 from ace_slam_ros.ros.inputs.extrinsic import Extrinsic
 from ace_slam_ros.ros.messages.poses import (
     base_covariance,
