@@ -1,0 +1,49 @@
+"""A hook of mkdocs that makes the API reference: one page a package, from its docstrings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "ace_slam_ros"
+#: Not for use by others: commands, and what only they need.
+LEFT_OUT = {"demo", "doctor"}
+
+
+def packages() -> dict[str, list[str]]:
+    """Return the public modules of every package, by dotted names."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[1] in LEFT_OUT or len(parts) < 3 or parts[-1].startswith("_"):
+            continue
+        found.setdefault(".".join(parts[:-1]), []).append(".".join(parts))
+    return found
+
+
+def page(package: str, modules: list[str]) -> str:
+    """Return the text of a package's page."""
+    lines = [f"# `{package}`", ""]
+    init = ROOT.joinpath(*package.split(".")) / "__init__.py"
+    docstring = init.read_text().split('"""')
+    if len(docstring) > 1:
+        lines += [docstring[1].strip(), ""]
+    return "\n".join([*lines, *(f"::: {module}\n" for module in modules)])
+
+
+def on_config(config: Any) -> Any:
+    """Add the pages to the navigation."""
+    config.nav.append({"Reference": [
+        {package.partition(".")[2]: f"reference/{package}.md"} for package in packages()]})
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages to the site."""
+    for package, modules in packages().items():
+        files.append(File.generated(
+            config, f"reference/{package}.md", content=page(package, modules)))
+    return files
