@@ -15,13 +15,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..core.config.sections import SlamConfig
-from ..core.data.keyframe import Keyframe
 from ..core.encoders.loading import load_encoder
 from ..core.errors import AceSlamError
-from ..core.geometry.arrays import Float64Array
 from ..core.heads.factory import head_capacity_bytes
 from ..core.heads.payload import PAYLOAD_SCHEMA
 from ..core.mapping.mapper import Mapper
@@ -31,6 +28,11 @@ from ..core.runtime.priority import MAPPER_NICENESS, give_way
 from ..core.slam import open_map
 from ..weights_ipc.reader import WeightsReader
 from ..weights_ipc.writer import WeightsWriter
+
+if TYPE_CHECKING:
+    from ..core.config.sections import SlamConfig
+    from ..core.data.keyframe import Keyframe
+    from ..core.geometry.arrays import Float64Array
 
 #: Loading torch and a large map on a slow machine.
 _START_S = 300.0

@@ -6,17 +6,20 @@ import gc
 import threading
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ..core.config.sections import SlamConfig
-from ..core.data.frame import Frame
-from ..core.encoders.base import Encoder
 from ..core.runtime.newest_slot import NewestSlot
 from ..core.tracking.tracker import Tracker
-from ..io.source import Source
-from .mapper_process import MapperProcess
-from .recorder import RunRecorder
+
+if TYPE_CHECKING:
+    from ..core.config.sections import SlamConfig
+    from ..core.data.frame import Frame
+    from ..core.encoders.base import Encoder
+    from ..io.source import Source
+    from .mapper_process import MapperProcess
+    from .recorder import RunRecorder
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..core.data.submaps import MAIN_SUBMAP
 from ..core.data.trajectory import Trajectory
-from ..core.geometry.arrays import Float64Array
-from ..core.tracking.result import TrackResult
 from ..evaluation.trajectory_error import normalized_error_squared
-from ..viewer.rerun_view import View
+
+if TYPE_CHECKING:
+    from ..core.geometry.arrays import Float64Array
+    from ..core.tracking.result import TrackResult
+    from ..viewer.rerun_view import View
 
 #: Of recorded ground truth, meters and radians per axis: marker noise, hand-eye calibration and
 #: the synchronization of clocks. The errors of all good trackers of TUM fr1 end there.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from .. import __version__
-from ..core.config.sections import SlamConfig
 from ..core.data.frame import Frame
 from ..core.data.trajectory import Trajectory, write_tum
 from ..core.encoders.loading import load_encoder
 from ..core.errors import DataError
-from ..core.geometry.arrays import Float64Array
 from ..core.geometry.se3 import pose_error
 from ..core.localization.relocalizer import Relocalizer
 from ..core.maps.map_folder import load_map
@@ -21,8 +20,12 @@ from ..core.runtime.device import choose_device, set_threads
 from ..core.runtime.memory import peak_rss_mb
 from ..evaluation.summary import Latency, RelocalizeSummary, relocalize_scores
 from ..evaluation.trajectory_error import absolute_trajectory_error
-from ..io.source import Source
 from .run import half_the_cores
+
+if TYPE_CHECKING:
+    from ..core.config.sections import SlamConfig
+    from ..core.geometry.arrays import Float64Array
+    from ..io.source import Source
 
 
 def relocalize_sequence(

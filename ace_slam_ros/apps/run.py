@@ -11,14 +11,13 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from .. import __version__
 from ..core.config.fields import flatten
-from ..core.config.sections import SlamConfig
 from ..core.data.trajectory import Trajectory, write_tum
-from ..core.encoders.base import Encoder
 from ..core.encoders.loading import load_encoder
 from ..core.errors import ConfigError, DataError
 from ..core.geometry.arrays import Float64Array
@@ -30,11 +29,15 @@ from ..core.slam import Slam
 from ..evaluation.plots import plot_trajectory
 from ..evaluation.summary import Latency, RunSummary
 from ..evaluation.trajectory_error import absolute_trajectory_error, relative_pose_error
-from ..io.source import Source
 from ..viewer.rerun_view import NoView, open_view
 from .mapper_process import MapperProcess
 from .realtime import play_realtime
 from .recorder import RunRecorder
+
+if TYPE_CHECKING:
+    from ..core.config.sections import SlamConfig
+    from ..core.encoders.base import Encoder
+    from ..io.source import Source
 
 #: Writes the map to a folder, with the pose of the map in the ground truth's frame if known.
 SaveMap = Callable[[Path, Float64Array | None], MapManifest]

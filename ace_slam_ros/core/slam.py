@@ -12,19 +12,22 @@ the ROS nodes do.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .config.sections import SlamConfig
-from .data.frame import Frame
-from .encoders.base import Encoder
 from .encoders.loading import load_encoder
 from .errors import ConfigError
-from .geometry.arrays import Float64Array
 from .mapping.mapper import Mapper
-from .maps.manifest import MapManifest
 from .maps.map_folder import load_map
 from .runtime.device import choose_device
 from .tracking.result import TrackingHints, TrackResult
 from .tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from .config.sections import SlamConfig
+    from .data.frame import Frame
+    from .encoders.base import Encoder
+    from .geometry.arrays import Float64Array
+    from .maps.manifest import MapManifest
 
 
 class Slam:

@@ -21,12 +21,12 @@ from ..evaluation.plots import plot_trajectory
 from ..evaluation.summary import Latency, RunSummary
 from ..evaluation.trajectory_error import absolute_trajectory_error, relative_pose_error
 from ..io.open_source import open_source
-from ..io.source import Source
 from ..ros.process.signals import stop_event
 from ..ros.up import require_ros
 from .report import ANSWER_HEADER, Limits, answer_rows, checks, result_rows
 
 if TYPE_CHECKING:
+    from ..io.source import Source
     from .live_run import LiveResult
 
 ROOM_LIMITS = Limits(ate_m=0.025, relocalizations=9)

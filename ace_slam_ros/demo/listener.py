@@ -6,7 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rclpy
@@ -14,15 +14,17 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from ..core.data.frame import Frame
 from ..core.data.trajectory import Trajectory
 from ..core.errors import AceSlamError, DataError
-from ..core.geometry.arrays import Float64Array
 from ..msg import Keyframe, SlamStatus
 from ..ros.messages.conversions import camera_to_msg, image_to_msg, stamp_to_ns
 from ..ros.messages.poses import pose_from_msg
 from ..ros.qos import latched_qos, reliable_qos
 from ..srv import Relocalize, SaveMap
+
+if TYPE_CHECKING:
+    from ..core.data.frame import Frame
+    from ..core.geometry.arrays import Float64Array
 
 _FRAME_ID = "camera_color_optical_frame"
 STATES = {

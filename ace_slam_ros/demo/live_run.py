@@ -10,26 +10,28 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from tqdm import tqdm
 
 from ..apps.reporting import say
-from ..core.data.trajectory import Trajectory
 from ..core.errors import AceSlamError, DataError
-from ..core.geometry.arrays import Float64Array
 from ..core.geometry.se3 import R_BODY_OPTICAL_33, make_pose, quaternion_from_pose
-from ..io.source import Source
-from ..msg import SlamStatus
 from ..ros.config import NodeConfig
 from ..ros.messages.poses import pose_from_msg
 from ..ros.playback.playlist import COLOR, open_playlist, with_transport
 from ..ros.process.node_group import NODES, NodeGroup
 from ..ros.up import player_command
-from ..srv import SaveMap
 from .listener import STATES, Collector
 from .report import Answer, Reference, choose_places
+
+if TYPE_CHECKING:
+    from ..core.data.trajectory import Trajectory
+    from ..core.geometry.arrays import Float64Array
+    from ..io.source import Source
+    from ..msg import SlamStatus
+    from ..srv import SaveMap
 
 PLACES = 10
 _READY_S = 90.0

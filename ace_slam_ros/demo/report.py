@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..apps.reporting import Row, run_rows
-from ..core.data.trajectory import Trajectory
-from ..core.geometry.arrays import Float64Array
 from ..core.geometry.se3 import pose_error
-from ..evaluation.summary import RunSummary
 from ..evaluation.trajectory_error import align_se3
+
+if TYPE_CHECKING:
+    from ..core.data.trajectory import Trajectory
+    from ..core.geometry.arrays import Float64Array
+    from ..evaluation.summary import RunSummary
 
 GOOD_TRANS_M, GOOD_ROT_DEG = 0.05, 3.0
 

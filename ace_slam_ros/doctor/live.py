@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rclpy
 from rclpy.executors import Executor, SingleThreadedExecutor
@@ -12,15 +12,17 @@ from rclpy.signals import SignalHandlerOptions
 
 from ..core.errors import DataError
 from ..io.calibration import info_of_stream
-from ..ros.config import NodeConfig
 from ..ros.inputs.extrinsic import check_optical
 from ..ros.outputs.diagnostics import OK
 from ..ros.tf.factory import make_transforms
-from ..ros.tf.interface import Transforms
 from .findings import Finding, good, note, problem
 from .image_loss import check_delivery
 from .topic_checks import pairing, stream_findings
 from .topic_listener import COLOR, DEPTH, INFO, LiveSystem, listen, wanted_types
+
+if TYPE_CHECKING:
+    from ..ros.config import NodeConfig
+    from ..ros.tf.interface import Transforms
 
 _NODES = ("tracker", "mapper", "relocalizer")
 _NAMES = {COLOR: "rgb/image", DEPTH: "depth/image", INFO: "rgb/camera_info"}

@@ -11,12 +11,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ..core.config.sections import SlamConfig
 from ..core.errors import AceSlamError
 from ..core.runtime.state_folder import state_root
 from .findings import Finding, good, note, problem
 
 if TYPE_CHECKING:
+    from ..core.config.sections import SlamConfig
     from ..ros.messages.compat import RobotLibrary
 
 Importer = Callable[[str], ModuleType]

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.data.trajectory import Trajectory
 from ..core.errors import DataError
-from ..core.geometry.arrays import Float64Array
 from ..core.geometry.se3 import transform_points
 from .trajectory_error import AteResult, absolute_trajectory_error
 
@@ -17,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import LineCollection
     from matplotlib.figure import SubFigure
+
+    from ..core.data.trajectory import Trajectory
+    from ..core.geometry.arrays import Float64Array
 
 #: A gap longer than this in the estimate is drawn as a gap.
 _GAP_NS = 300_000_000

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
-from ..core.data.trajectory import Trajectory
-from ..core.geometry.arrays import Float64Array
 from ..core.geometry.rigid_alignment import kabsch
 from ..core.geometry.se3 import (
     cross_matrices,
@@ -18,6 +17,10 @@ from ..core.geometry.se3 import (
     pose_errors_in_map,
     rotation_angle_rad,
 )
+
+if TYPE_CHECKING:
+    from ..core.data.trajectory import Trajectory
+    from ..core.geometry.arrays import Float64Array
 
 #: Ground truth is interpolated at the stamps of the estimate up to this far from a sample.
 MAX_GAP_NS = 50_000_000

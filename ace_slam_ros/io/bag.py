@@ -9,21 +9,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core.data.camera import Camera
 from ..core.data.trajectory import Trajectory
 from ..core.errors import CalibrationError, DataError
-from ..core.geometry.arrays import Float64Array, UInt8Image
 from ..core.geometry.se3 import pose_from_quaternion
 from .bag_topics import COMPRESSED, Topics, choose_topics, no_depth_message
 from .calibration import camera_from_message, info_of_stream
 from .depth import decode_compressed_depth, depth_array
 from .images import check_complete, decode_image
 from .pairs import Int64Array, PairReader, PairSource, associate
+
+if TYPE_CHECKING:
+    from ..core.data.camera import Camera
+    from ..core.geometry.arrays import Float64Array, UInt8Image
 
 try:
     from rosbags.interfaces import Connection

@@ -5,17 +5,15 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from ..core.data.camera import Camera
 from ..core.data.trajectory import Trajectory, stamp_to_text
 from ..core.errors import DataError
-from ..core.geometry.arrays import UInt8Image
 from ..core.geometry.se3 import quaternion_from_pose
 from ..core.runtime.staged_folder import staged_folder
 from .bag import TYPES
@@ -31,6 +29,10 @@ from .bag_topics import (
 )
 from .depth import depth_to_stored, encode_compressed_depth
 from .images import check_complete, decode_compressed_image, encode_jpeg
+
+if TYPE_CHECKING:
+    from ..core.data.camera import Camera
+    from ..core.geometry.arrays import UInt8Image
 
 Storage = Literal["mcap", "sqlite3"]
 Transport = Literal["raw", "compressed"]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import DataError
-from ..core.geometry.arrays import Float32Image
 from .images import Buffer, byte_view, decode_file, encode_png, image_array
+
+if TYPE_CHECKING:
+    from ..core.geometry.arrays import Float32Image
 
 #: What `decode_depth` understands, as shown to users.
 DEPTH_ENCODINGS = "16UC1 or mono16 (millimeters), 32FC1 (meters)"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import DataError
-from ..core.geometry.arrays import UInt8Image
+
+if TYPE_CHECKING:
+    from ..core.geometry.arrays import UInt8Image
 
 #: What message fields and files come as.
 Buffer: TypeAlias = "bytes | bytearray | memoryview | array[int] | npt.NDArray[Any]"

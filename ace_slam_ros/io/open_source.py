@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.errors import DataError
-from .source import Source
+
+if TYPE_CHECKING:
+    from .source import Source
 
 
 def open_source(path: Path, *, require_depth: bool = True) -> Source:

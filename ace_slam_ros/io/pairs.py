@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
@@ -17,10 +17,12 @@ from ..core.data.camera import Camera, nearest_map, rectification_maps
 from ..core.data.frame import Frame
 from ..core.data.trajectory import Trajectory, stamp_to_text
 from ..core.errors import DataError
-from ..core.geometry.arrays import Float32Image, UInt8Image
 from .depth import ROS_UNITS, decode_depth, usable_depth
 from .images import check_complete, decode_compressed_image
 from .source import SkipLog
+
+if TYPE_CHECKING:
+    from ..core.geometry.arrays import Float32Image, UInt8Image
 
 Int64Array = npt.NDArray[np.int64]
 Made = TypeVar("Made")

@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core.data.camera import Camera
-from ..core.data.frame import Frame
-from ..core.data.trajectory import Trajectory
+if TYPE_CHECKING:
+    from ..core.data.camera import Camera
+    from ..core.data.frame import Frame
+    from ..core.data.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
 

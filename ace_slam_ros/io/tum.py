@@ -8,21 +8,23 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core.data.camera import Camera
-from ..core.data.frame import Frame
 from ..core.data.trajectory import Trajectory, read_tum, stamp_from_text, stamp_to_text, write_tum
 from ..core.errors import DataError
-from ..core.geometry.arrays import UInt8Image
 from ..core.runtime.staged_folder import staged_folder
 from .calibration import TUM_DEPTH_SCALE, read_camera_yaml, write_camera_yaml
 from .depth import decode_depth_png, depth_to_stored
 from .images import check_complete, encode_jpeg, encode_png
 from .pairs import Int64Array, PairReader, PairSource, associate
+
+if TYPE_CHECKING:
+    from ..core.data.camera import Camera
+    from ..core.data.frame import Frame
+    from ..core.geometry.arrays import UInt8Image
 
 Listing = tuple[Int64Array, list[str]]
 

@@ -6,12 +6,14 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import AceSlamError
-from .config import NodeConfig
 from .process.node_group import NodeGroup, print_line, with_namespace
 from .process.signals import stop_event
+
+if TYPE_CHECKING:
+    from .config import NodeConfig
 
 
 class RosMissingError(AceSlamError):

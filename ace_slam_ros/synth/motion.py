@@ -7,11 +7,14 @@ world (z up): T_world_cam.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core.geometry.arrays import Float64Array
 from ..core.geometry.se3 import make_pose
+
+if TYPE_CHECKING:
+    from ..core.geometry.arrays import Float64Array
 
 #: Path samples per control state.
 FINE_PER_KNOT = 40

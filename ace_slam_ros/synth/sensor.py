@@ -7,18 +7,20 @@ deterministic by seed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..core.data.camera import Camera
-from ..core.geometry.arrays import Float64Array
 from ..core.geometry.se3 import exp_se3, log_se3, transform_points
 from .rendering.lighting import GAMMA, HEADROOM
-from .rendering.render import Facets, Visibility
 from .rendering.textures import Float32Array, UInt8Image, generator
+
+if TYPE_CHECKING:
+    from ..core.data.camera import Camera
+    from ..core.geometry.arrays import Float64Array
+    from .rendering.render import Facets, Visibility
 
 BoolImage = npt.NDArray[np.bool_]
 Int16Image = npt.NDArray[np.int16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +14,18 @@ from ..core.data.camera import Camera
 from ..core.data.frame import Frame
 from ..core.data.trajectory import Trajectory
 from ..core.errors import ConfigError
-from ..core.geometry.arrays import Float64Array
 from ..core.geometry.se3 import invert_pose
 from .motion import CameraPath, Limits, Tremor, spline_path, wander
 from .rendering.lighting import Lighting, bake
 from .rendering.render import Facets, Visibility, pack, rasterize, shade
-from .rendering.scene import Scene, Surface
 from .rendering.textures import Float32Array, UInt8Image, generator
 from .scenes import corridor, room
 from .scenes.people import Walker, build_people, walk_in_view
 from .sensor import Sensor, SensorModel, facet_edges, motion_blur
+
+if TYPE_CHECKING:
+    from ..core.geometry.arrays import Float64Array
+    from .rendering.scene import Scene, Surface
 
 WORLD_NAMES = ("room", "corridor", "loop", "dynamic", "lighting")
 RATE_HZ = 30

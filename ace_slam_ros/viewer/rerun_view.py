@@ -6,23 +6,25 @@ Drawn by rerun, an optional package; `view_target.py` opens it.
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core.config.sections import SlamConfig
-from ..core.data.camera import Camera
-from ..core.data.frame import Frame
-from ..core.data.keyframe import Keyframe
 from ..core.data.submaps import MAIN_SUBMAP, only_submap
-from ..core.encoders.base import Encoder
 from ..core.encoders.extraction import extract_features
-from ..core.geometry.arrays import Float64Array
 from ..core.geometry.se3 import transform_points
-from ..core.heads.base import SceneHead
-from ..core.tracking.result import TrackResult
 from .target import connect, import_rerun
+
+if TYPE_CHECKING:
+    from ..core.config.sections import SlamConfig
+    from ..core.data.camera import Camera
+    from ..core.data.frame import Frame
+    from ..core.data.keyframe import Keyframe
+    from ..core.encoders.base import Encoder
+    from ..core.geometry.arrays import Float64Array
+    from ..core.heads.base import SceneHead
+    from ..core.tracking.result import TrackResult
 
 _STATE_COLORS = {"TRACKING": (80, 200, 120), "LOST": (230, 70, 60)}
 _OTHER_COLOR = (250, 180, 60)

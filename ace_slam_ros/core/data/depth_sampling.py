@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ..config.sections import SensorConfig
-from ..geometry.arrays import Float32Array
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig
+    from ..geometry.arrays import Float32Array
 
 
 def surface_depth(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..geometry.arrays import Float64Array
 from ..geometry.se3 import cross_matrices, invert_pose, log_se3, rotation_angle_rad
+
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float64Array
 
 
 class EdgeKind(enum.IntEnum):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry.arrays import Float32Array
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float32Array
 
 
 @dataclass(frozen=True)

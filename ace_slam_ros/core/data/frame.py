@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from ..errors import DataError
-from ..geometry.arrays import Float32Image, UInt8Image
-from .camera import Camera
+
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float32Image, UInt8Image
+    from .camera import Camera
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry.arrays import Float32Array, Float64Array, Int8Array
-from .camera import Camera
-from .features import Features
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float32Array, Float64Array, Int8Array
+    from .camera import Camera
+    from .features import Features
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry.arrays import Float64Array
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float64Array
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..geometry.arrays import Float64Array
-from .poses import Pose
 from .predictions import Predictions
+
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float64Array
+    from .poses import Pose
 
 #: The map itself.
 MAIN_SUBMAP = 0

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation, Slerp
 
 from ..errors import DataError
-from ..geometry.arrays import Float64Array, Int64Array
 from ..geometry.se3 import pose_from_quaternion, quaternion_from_pose
+
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float64Array, Int64Array
 
 
 @dataclass(frozen=True)

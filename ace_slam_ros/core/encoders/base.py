@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor
 
 from ..errors import EncoderError
-from ..runtime.steps import Steps
-from .codebook import Codebook
+
+if TYPE_CHECKING:
+    from ..runtime.steps import Steps
+    from .codebook import Codebook
 
 UInt8Image = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ..config.sections import FeatureConfig, SensorConfig
-from ..data.camera import Camera
 from ..data.depth_sampling import cell_depth, pixel_depth
 from ..data.features import Features
-from ..data.frame import Frame
-from ..geometry.arrays import Float32Array
 from ..runtime.steps import Steps, at_once
-from .base import Encoder, Keypoints
+
+if TYPE_CHECKING:
+    from ..config.sections import FeatureConfig, SensorConfig
+    from ..data.camera import Camera
+    from ..data.frame import Frame
+    from ..geometry.arrays import Float32Array
+    from .base import Encoder, Keypoints
 
 
 def extract_features(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
-from ..config.sections import EncoderConfig
 from ..errors import EncoderError
-from .base import Encoder
 from .codebook import Codebook
 from .network import GridNetwork, NetworkEncoder
 from .precision import choose_precision
@@ -22,6 +21,10 @@ from .published.superpoint import SuperPointNetwork
 from .published.xfeat import XFeatNetwork
 from .tiny import EncoderNetwork
 from .weights import check_sha256, fit, parse_tensors, read_bytes
+
+if TYPE_CHECKING:
+    from ..config.sections import EncoderConfig
+    from .base import Encoder
 
 log = logging.getLogger(__name__)
 

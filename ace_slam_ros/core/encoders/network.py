@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..runtime.steps import Steps, at_once
 from .base import Encoder, EncoderSpec, Keypoints, UInt8Image
-from .codebook import Codebook
+
+if TYPE_CHECKING:
+    from .codebook import Codebook
 
 StateDict = dict[str, Tensor]
 Folded = TypeVar("Folded", bound=nn.Module)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from ..errors import EncoderError
-from .network import GridNetwork, StateDict
+
+if TYPE_CHECKING:
+    from .network import GridNetwork, StateDict
 
 #: Wrappers that published checkpoints have around the tensors.
 _WRAPPERS = ("state_dict", "model")

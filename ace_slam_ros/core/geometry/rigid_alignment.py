@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from .arrays import Float64Array
-from .se3 import make_pose
+if TYPE_CHECKING:
+    from .arrays import Float64Array
 
 
 def kabsch_batch(source_H33: Float64Array, target_H33: Float64Array) -> Float64Array:
@@ -44,4 +46,6 @@ def kabsch(
     U, _, Vt = np.linalg.svd(H_33)
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(Vt.T @ U.T))])
     R_33 = (Vt.T * sign) @ U.T
-    return make_pose(R_33, center_t - R_33 @ center_s)
+    T_44 = np.eye(4)
+    T_44[:3, :3], T_44[:3, 3] = R_33, center_t - R_33 @ center_s
+    return T_44

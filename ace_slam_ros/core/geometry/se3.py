@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .arrays import Float64Array
+if TYPE_CHECKING:
+    from .arrays import Float64Array
 
 #: Rotation from the optical frame (x right, y down, z forward) to the body frame of REP 103
 #: (x forward, y left, z up): p_body = R_body_optical @ p_optical.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from .arrays import Float64Array, Int64Array
+if TYPE_CHECKING:
+    from .arrays import Float64Array, Int64Array
 
 #: Radians of rotation count as much as this share of the depth as translation.
 _PER_RADIAN = 1.5

@@ -6,16 +6,18 @@ makes both. A head of another kind is added by implementing these two and naming
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ..data.keyframe import Keyframe
-from ..data.predictions import Predictions
 from ..data.submaps import MAIN_SUBMAP, SubmapMotion
-from ..geometry.arrays import Float32Array, Float64Array
+
+if TYPE_CHECKING:
+    from ..data.keyframe import Keyframe
+    from ..data.predictions import Predictions
+    from ..geometry.arrays import Float32Array, Float64Array
 
 
 class SceneHead(Protocol):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..config.sections import SlamConfig
-from ..data.poses import SubmapPose
-from ..encoders.base import Encoder
 from ..errors import MapError
 from .affine.head import HEAD_TYPE as AFFINE
 from .affine.head import AffineHead
 from .affine.learner import AffineLearner
-from .base import HeadLearner, SceneHead
 from .neural.learner import HOMMLP, TRIMLP, GradientHead, GradientLearner
 from .payload import HeadInfo, unpack_head
+
+if TYPE_CHECKING:
+    from ..config.sections import SlamConfig
+    from ..data.poses import SubmapPose
+    from ..encoders.base import Encoder
+    from .base import HeadLearner, SceneHead
 
 #: Room for the description of the tensors in a blob.
 _DESCRIPTION_BYTES = 64 << 10

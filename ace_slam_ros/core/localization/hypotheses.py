@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry.arrays import Float32Array
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float32Array
 
 IndexArray = npt.NDArray[np.int64]
 

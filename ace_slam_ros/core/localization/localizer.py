@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config.sections import SlamConfig
-from ..data.features import Features
-from ..data.frame import Frame
-from ..data.poses import PoseEstimate
 from ..data.submaps import by_submap
-from ..encoders.base import Encoder
 from ..encoders.extraction import extract_in_steps
-from ..heads.base import SceneHead
 from ..runtime.steps import Steps, at_once
 from .rgbd import solve_rgbd
+
+if TYPE_CHECKING:
+    from ..config.sections import SlamConfig
+    from ..data.features import Features
+    from ..data.frame import Frame
+    from ..data.poses import PoseEstimate
+    from ..encoders.base import Encoder
+    from ..heads.base import SceneHead
 
 
 class Localizer:

@@ -9,13 +9,16 @@ map, which wrong combinations fail.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry.arrays import Float32Array, Float64Array
 from ..geometry.rigid_alignment import kabsch_batch
 from .hypotheses import Hypotheses, IndexArray, expand
+
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float32Array, Float64Array
 
 #: Side tests per proposed pose, and at most per frame; sides drawn per pose asked for.
 _TESTS_PER_POSE, _MOST_TESTS = 800, 200_000

@@ -5,19 +5,22 @@ from __future__ import annotations
 import enum
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config.sections import RelocalizerConfig, SlamConfig
-from ..data.frame import Frame
 from ..data.submaps import MAIN_SUBMAP, only_submap
-from ..encoders.base import Encoder
 from ..encoders.extraction import extract_features
-from ..geometry.arrays import Float64Array
-from ..heads.base import SceneHead
 from ..heads.factory import load_head
 from .rgb import solve_rgb
 from .rgbd import solve_rgbd
+
+if TYPE_CHECKING:
+    from ..config.sections import RelocalizerConfig, SlamConfig
+    from ..data.frame import Frame
+    from ..encoders.base import Encoder
+    from ..geometry.arrays import Float64Array
+    from ..heads.base import SceneHead
 
 
 class RelocalizationReason(enum.IntEnum):

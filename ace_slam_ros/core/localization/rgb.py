@@ -7,19 +7,23 @@ image have hypotheses near it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..config.sections import SolverConfig
-from ..data.camera import Camera
-from ..data.features import Features
 from ..data.poses import PoseEstimate
-from ..data.predictions import Predictions
-from ..geometry.arrays import Float32Array, Float64Array
 from ..geometry.se3 import exp_se3, invert_pose, make_pose
 from .hypotheses import Hypotheses, IndexArray, beyond_chance, expand
 from .rgbd import SHARED_ERRORS
+
+if TYPE_CHECKING:
+    from ..config.sections import SolverConfig
+    from ..data.camera import Camera
+    from ..data.features import Features
+    from ..data.predictions import Predictions
+    from ..geometry.arrays import Float32Array, Float64Array
 
 _NEIGHBOURS, _NEAR_M = 16, 0.35
 #: A hypothesis is tried when at least this many neighbors support it.

@@ -8,19 +8,22 @@ hypotheses per feature and a pose covariance added.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..config.sections import SensorConfig, SolverConfig
-from ..data.features import Features
 from ..data.poses import PoseEstimate
-from ..data.predictions import Predictions
-from ..geometry.arrays import Float32Array, Float64Array
 from ..geometry.rigid_alignment import kabsch
 from ..geometry.se3 import cross_matrices
 from .hypotheses import Hypotheses, beyond_chance
 from .proposals import choose_pose, propose
+
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig, SolverConfig
+    from ..data.features import Features
+    from ..data.predictions import Predictions
+    from ..geometry.arrays import Float32Array, Float64Array
 
 _GATE_SIGMAS = 3.0
 #: How much larger the squared pose error is than residuals tell. The features of a frame were

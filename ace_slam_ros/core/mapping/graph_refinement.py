@@ -8,22 +8,25 @@ same, and the pose graph weighs these measurements against the tracker's.
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config.sections import SlamConfig
 from ..data.edge import Edge, EdgeKind, odometry_edge
-from ..data.keyframe import Keyframe
 from ..data.poses import SubmapPose
 from ..data.submaps import SubmapMotion
-from ..geometry.arrays import Float64Array
 from ..geometry.se3 import invert_pose, pose_error
-from .keyframe_buffer import KeyframeBuffer
 from .keyframe_sampling import KeyframeSampler
 from .keyframe_surface import ViewCache
 from .loop_closure import SUCCESSIVE, LoopFinder
 from .pose_graph import CHI2_LIMIT, DEGREES_OF_FREEDOM, PoseGraph, graph_available
 from .submap_joining import SubmapJoiner
+
+if TYPE_CHECKING:
+    from ..config.sections import SlamConfig
+    from ..data.keyframe import Keyframe
+    from ..geometry.arrays import Float64Array
+    from .keyframe_buffer import KeyframeBuffer
 
 log = logging.getLogger(__name__)
 

@@ -8,17 +8,20 @@ surfaces together refine it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ..config.sections import SensorConfig, SolverConfig
 from ..data.features import Features
 from ..data.predictions import Predictions
-from ..geometry.arrays import Float32Array, Float64Array
 from ..geometry.se3 import cross_matrices, exp_se3, log_se3, transform_points
 from ..localization.rgbd import solve_rgbd
-from .keyframe_surface import View
+
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig, SolverConfig
+    from ..geometry.arrays import Float32Array, Float64Array
+    from .keyframe_surface import View
 
 #: Matches considered per feature: the place may look alike twice within one image.
 _MATCHES = 2

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..data.keyframe import Keyframe
 from ..data.poses import SubmapPose
 from ..data.submaps import MOST_SUBMAPS
-from ..geometry.arrays import Float64Array
 from ..geometry.se3 import transform_points
+
+if TYPE_CHECKING:
+    from ..data.keyframe import Keyframe
+    from ..geometry.arrays import Float64Array
 
 #: Edge of a cell of space. Smaller than furniture, larger than what poses and depth are wrong by.
 _CELL_M = 0.25

@@ -7,16 +7,19 @@ p ~ 1/|P| + alpha (1 - lambda), P the other keyframes and lambda the inlier rati
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config.sections import MapperConfig, SolverConfig
-from ..data.keyframe import Keyframe
-from ..data.poses import SubmapPose
-from ..data.predictions import Predictions
 from ..data.submaps import only_submap
-from ..geometry.arrays import Float64Array
 from ..geometry.se3 import transform_points
+
+if TYPE_CHECKING:
+    from ..config.sections import MapperConfig, SolverConfig
+    from ..data.keyframe import Keyframe
+    from ..data.poses import SubmapPose
+    from ..data.predictions import Predictions
+    from ..geometry.arrays import Float64Array
 
 
 class KeyframeSampler:

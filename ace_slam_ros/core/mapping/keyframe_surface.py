@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from ..config.sections import SensorConfig
-from ..data.keyframe import Keyframe
-from ..geometry.arrays import Float32Array, Float64Array
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig
+    from ..data.keyframe import Keyframe
+    from ..geometry.arrays import Float32Array, Float64Array
 
 _NORMAL_NEIGHBOURS = 8
 #: A patch is flat when it is this much thinner than wide (standard deviations)...

@@ -8,17 +8,21 @@ align perfectly, but no tracker drifts from door to door.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ..config.sections import SolverConfig
 from ..data.edge import Edge, EdgeKind
-from ..data.keyframe import Keyframe
-from ..geometry.arrays import Float64Array
 from ..geometry.se3 import invert_pose, pose_error
 from ..geometry.views import view_distances
 from .keyframe_alignment import Alignment, align, align_both_ways
-from .keyframe_buffer import KeyframeBuffer
-from .keyframe_surface import ViewCache
+
+if TYPE_CHECKING:
+    from ..config.sections import SolverConfig
+    from ..data.keyframe import Keyframe
+    from ..geometry.arrays import Float64Array
+    from .keyframe_buffer import KeyframeBuffer
+    from .keyframe_surface import ViewCache
 
 #: Keyframes fewer ids apart are joined by tracking; aligning them tells nothing new.
 SUCCESSIVE = 10

@@ -9,18 +9,15 @@ import uuid
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ... import __version__
-from ..config.sections import SlamConfig
-from ..data.keyframe import Keyframe
 from ..data.poses import SubmapPose
 from ..data.submaps import MAIN_SUBMAP
 from ..data.trajectory import Trajectory
-from ..encoders.base import Encoder
 from ..errors import MapError
-from ..geometry.arrays import Float32Array, Float64Array
 from ..geometry.se3 import transform_points
 from ..heads.factory import make_learner
 from ..heads.payload import HeadInfo, pack_head, read_info, unpack_tensors
@@ -29,6 +26,12 @@ from ..maps.map_folder import load_map, save_map
 from .graph_refinement import GraphRefinement
 from .keyframe_buffer import KeyframeBuffer
 from .keyframe_sampling import explained_share
+
+if TYPE_CHECKING:
+    from ..config.sections import SlamConfig
+    from ..data.keyframe import Keyframe
+    from ..encoders.base import Encoder
+    from ..geometry.arrays import Float32Array, Float64Array
 
 log = logging.getLogger(__name__)
 

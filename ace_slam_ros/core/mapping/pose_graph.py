@@ -12,14 +12,16 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.edge import Edge, EdgeKind, adjoint_66
-from ..data.poses import SubmapPose
-from ..geometry.arrays import Float64Array
 from ..geometry.se3 import invert_pose, make_pose
+
+if TYPE_CHECKING:
+    from ..data.poses import SubmapPose
+    from ..geometry.arrays import Float64Array
 
 DEGREES_OF_FREEDOM = 6
 #: Squared Mahalanobis distance that one right edge in a thousand exceeds.

@@ -11,22 +11,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config.sections import SlamConfig
-from ..data.edge import Edge
 from ..data.features import Features
-from ..data.keyframe import Keyframe
-from ..data.poses import PoseEstimate
 from ..data.predictions import Predictions
 from ..data.submaps import SubmapMotion, only_submap
-from ..geometry.arrays import Float32Array, Float64Array
 from ..geometry.se3 import exp_se3, invert_pose, log_se3, transform_points
 from ..geometry.views import view_distances
 from ..localization.rgbd import solve_rgbd
-from .keyframe_buffer import KeyframeBuffer
 from .loop_closure import LARGEST_VIEW_DISTANCE, LoopFinder, within_drift
+
+if TYPE_CHECKING:
+    from ..config.sections import SlamConfig
+    from ..data.edge import Edge
+    from ..data.keyframe import Keyframe
+    from ..data.poses import PoseEstimate
+    from ..geometry.arrays import Float32Array, Float64Array
+    from .keyframe_buffer import KeyframeBuffer
 
 log = logging.getLogger(__name__)
 

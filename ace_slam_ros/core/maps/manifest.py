@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.camera import Camera
 from ..errors import AceSlamError, MapError
-from ..geometry.arrays import Float64Array
 from .keyframe_codec import camera_from_tree
+
+if TYPE_CHECKING:
+    from ..data.camera import Camera
+    from ..geometry.arrays import Float64Array
 
 FORMAT_VERSION = "2.0"
 #: Major versions that can be read; `upgrade.py` brings older ones up to date.

@@ -20,15 +20,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import safetensors
 
-from ..data.edge import Edge
-from ..data.keyframe import Keyframe
 from ..errors import MapError
 from .keyframe_codec import pack_keyframes, unpack_edges, unpack_keyframes
 from .manifest import FORMAT_VERSION, HEAD, KEYFRAMES, MANIFEST, MapManifest
 from .upgrade import upgrade_from_1
+
+if TYPE_CHECKING:
+    from ..data.edge import Edge
+    from ..data.keyframe import Keyframe
 
 _READ_ATTEMPTS = 5
 

@@ -6,12 +6,15 @@ There the number of an unjoined submap was hidden in x: submap k lay around (200
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 
-from ..data.keyframe import Keyframe
 from ..heads.affine.head import OFFSET_LEVELS
 from ..heads.payload import HeadInfo, pack_head, read_info, read_metadata, unpack_tensors
+
+if TYPE_CHECKING:
+    from ..data.keyframe import Keyframe
 
 _SPACING_M = 200.0
 

@@ -8,16 +8,19 @@ so that the system to solve has six unknowns per keyframe.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..config.sections import SensorConfig
-from ..data.camera import Camera
-from ..geometry.arrays import Float64Array
 from ..geometry.se3 import cross_matrices, exp_se3
 from .pose_optimization import KERNEL_SIGMAS, depth_spread, depth_weight, image_spread
 from .residuals import NEAREST_M
+
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig
+    from ..data.camera import Camera
+    from ..geometry.arrays import Float64Array
 
 Int64Array = npt.NDArray[np.int64]
 #: Gauss-Newton steps of an adjustment.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry.arrays import Float32Array, Float64Array, UInt8Image
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float32Array, Float64Array, UInt8Image
 
 #: Side of the square image window that is followed.
 WINDOW_PX = 17

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..config.sections import SensorConfig, TrackerConfig
 from ..data.depth_sampling import point_depth
-from ..data.frame import Frame
-from ..data.poses import AlignedPose, SubmapPose
 from ..geometry.arrays import Float32Array, Float64Array, Int64Array
 from ..geometry.se3 import invert_pose, transform_points
 from .corners import detect_corners
-from .local_keyframe import LocalKeyframe
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
-from .motion_model import Motion
 from .optical_flow import Template, follow
 from .pose_optimization import optimize_pose, transport_covariance
 from .residuals import NEAREST_M, Sightings
 from .rolling_shutter import RollingShutter, sweep
 from .surface_alignment import Surface, align_surface
+
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig, TrackerConfig
+    from ..data.frame import Frame
+    from ..data.poses import AlignedPose, SubmapPose
+    from .local_keyframe import LocalKeyframe
+    from .motion_model import Motion
 
 #: Keyframes that a frame is aligned with.
 _REFERENCES = 2

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..config.sections import SensorConfig
-from ..data.camera import Camera
-from ..geometry.arrays import Float32Array, Float64Array, UInt8Image
 from .corners import CornerMotion
 from .rolling_shutter import sweep
-from .surface_alignment import Surface
+
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig
+    from ..data.camera import Camera
+    from ..geometry.arrays import Float32Array, Float64Array, UInt8Image
+    from .surface_alignment import Surface
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data.poses import SubmapPose
 from ..data.submaps import SubmapMotion, SubmapMotions, corrected
-from ..geometry.arrays import Float64Array, Int64Array
 from ..geometry.se3 import invert_pose
 from ..geometry.views import most_redundant_view, view_distances
-from .local_keyframe import LocalKeyframe
+
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float64Array, Int64Array
+    from .local_keyframe import LocalKeyframe
 
 _MAX_KEYFRAMES = 120
 #: The newest keyframes are never dropped: the camera is there.

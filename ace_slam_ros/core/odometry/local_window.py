@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config.sections import SensorConfig, TrackerConfig
-from ..data.camera import Camera
-from ..data.frame import Frame
 from ..data.poses import SubmapPose
-from ..geometry.arrays import Float64Array
 from ..geometry.se3 import invert_pose, transform_points
 from .bundle_adjustment import ITERATIONS, Window, iterate
-from .frame_alignment import FrameAligner
 from .local_keyframe import LocalKeyframe, Track
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
 from .pose_optimization import inflate_by_innovation
 from .rolling_shutter import sweep
+
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig, TrackerConfig
+    from ..data.camera import Camera
+    from ..data.frame import Frame
+    from ..geometry.arrays import Float64Array
+    from .frame_alignment import FrameAligner
 
 #: Fewer corners found in the other keyframe are no link.
 _LEAST_TRACKS_OF_A_LINK = 12

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data.poses import SubmapPose
 from ..data.submaps import MAIN_SUBMAP, SubmapMotions, corrected
-from ..geometry.arrays import Float64Array
 from ..geometry.se3 import exp_se3, invert_pose, log_se3
+
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float64Array
 
 _LONGEST_PREDICTION_NS = 300_000_000
 #: A camera lost for longer has moved away from where it was (half a meter, or a right angle).

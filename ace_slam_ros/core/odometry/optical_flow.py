@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry.arrays import Float32Array, Float64Array, UInt8Image
 from .corners import WINDOW_PX, contrast
+
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float32Array, Float64Array, UInt8Image
 
 _LEVELS, _LEVELS_WIDE = 2, 4
 #: Mean difference of gray values in a followed window that still is the same thing.

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..config.sections import SensorConfig
-from ..data.camera import Camera
 from ..data.poses import AlignedPose
-from ..geometry.arrays import Float64Array
 from ..geometry.se3 import cross_matrices, exp_se3, invert_pose, pose_errors_in_map
 from .residuals import NEAREST_M, Linearized, Sightings, TrackResiduals, normal_equations
+
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig
+    from ..data.camera import Camera
+    from ..geometry.arrays import Float64Array
 
 #: Tracks are never trusted to less than this share of `sensor.pixel_sigma`: what their neighbors
 #: agree on may be wrong alike.

@@ -6,12 +6,14 @@ Arrays are laid out by component, (3, n) and (6, 3, n): numpy works fastest on l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config.sections import SensorConfig
-from ..data.camera import Camera
-from ..geometry.arrays import Float64Array
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig
+    from ..data.camera import Camera
+    from ..geometry.arrays import Float64Array
 
 #: Nearer points are not projected.
 NEAREST_M = 0.05

@@ -7,11 +7,15 @@ the sensor; it is estimated from what reprojection residuals have in common with
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ..data.camera import Camera
-from ..geometry.arrays import Float64Array
 from .residuals import NEAREST_M
+
+if TYPE_CHECKING:
+    from ..data.camera import Camera
+    from ..geometry.arrays import Float64Array
 
 #: Standard deviation of the readout time before anything is measured, seconds.
 _PRIOR_SIGMA_S = 0.005

@@ -7,18 +7,21 @@ the surfaces leave free, such as along a single wall, is no answer.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..config.sections import SensorConfig
-from ..data.camera import Camera
 from ..data.depth_sampling import cell_depth
 from ..data.poses import AlignedPose
-from ..geometry.arrays import Float32Array, Float64Array
 from ..geometry.se3 import cross_matrices, exp_se3, invert_pose, transform_points
 from .pose_optimization import image_spread, map_covariance
 from .residuals import NEAREST_M, Sightings, TrackResiduals, normal_equations
+
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig
+    from ..data.camera import Camera
+    from ..geometry.arrays import Float32Array, Float64Array
 
 _STRIDE_PX = 8
 #: Normals come from neighbors this many cells away: three centimeters of depth noise over a

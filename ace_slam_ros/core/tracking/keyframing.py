@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config.sections import SlamConfig
-from ..data.features import Features
-from ..data.frame import Frame
 from ..data.keyframe import Keyframe
-from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
-from ..geometry.arrays import Float64Array
 from ..geometry.se3 import invert_pose, pose_error
 from ..odometry.corners import contrast
-from ..odometry.frame_alignment import FrameAligner
 from ..odometry.local_keyframe import LocalKeyframe
-from ..odometry.local_map import LocalMap
-from ..odometry.local_window import LocalWindow
-from ..odometry.motion_model import Motion
 from ..odometry.surface_alignment import Surface
-from .moving_objects import MovingObjects
-from .pose_averaging import PoseAveraging
+
+if TYPE_CHECKING:
+    from ..config.sections import SlamConfig
+    from ..data.features import Features
+    from ..data.frame import Frame
+    from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
+    from ..geometry.arrays import Float64Array
+    from ..odometry.frame_alignment import FrameAligner
+    from ..odometry.local_map import LocalMap
+    from ..odometry.local_window import LocalWindow
+    from ..odometry.motion_model import Motion
+    from .moving_objects import MovingObjects
+    from .pose_averaging import PoseAveraging
 
 
 @dataclass(frozen=True)

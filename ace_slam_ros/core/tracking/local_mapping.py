@@ -6,23 +6,26 @@ Nothing of it does the frame's pose wait for. It is done in steps, when there is
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from ..config.sections import TrackerConfig
-from ..data.features import Features
-from ..data.frame import Frame
-from ..data.keyframe import Keyframe
 from ..data.poses import AlignedPose, PoseEstimate
 from ..data.submaps import SubmapMotions, corrected
 from ..geometry.se3 import invert_pose
-from ..localization.localizer import Localizer
-from ..odometry.local_window import LocalWindow
-from ..odometry.motion_model import Motion, MotionModel
 from ..runtime.steps import SteppedTask
-from .keyframing import KeyframeMaker, NewKeyframe
-from .pose_averaging import PoseAveraging
 from .pose_selection import overrides
-from .result import StageClock
 from .scheduler import LONGEST_WAIT, Scheduler, Stage
+
+if TYPE_CHECKING:
+    from ..config.sections import TrackerConfig
+    from ..data.features import Features
+    from ..data.frame import Frame
+    from ..data.keyframe import Keyframe
+    from ..localization.localizer import Localizer
+    from ..odometry.local_window import LocalWindow
+    from ..odometry.motion_model import Motion, MotionModel
+    from .keyframing import KeyframeMaker, NewKeyframe
+    from .pose_averaging import PoseAveraging
+    from .result import StageClock
 
 #: Frames that the next part of a description waits at most: the next keyframe waits for its end.
 _BETWEEN_PARTS = 1

@@ -11,21 +11,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..config.sections import SensorConfig
-from ..data.camera import Camera
-from ..data.frame import Frame
-from ..data.keyframe import Keyframe
 from ..data.poses import SubmapPose
 from ..data.submaps import SubmapMotions, corrected
-from ..geometry.arrays import Float32Array, Float64Array
 from ..geometry.se3 import invert_pose, transform_points
-from ..odometry.corners import CornerMotion
-from ..odometry.frame_alignment import Standing
+
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig
+    from ..data.camera import Camera
+    from ..data.frame import Frame
+    from ..data.keyframe import Keyframe
+    from ..geometry.arrays import Float32Array, Float64Array
+    from ..odometry.corners import CornerMotion
+    from ..odometry.frame_alignment import Standing
 
 Int32Array = npt.NDArray[np.int32]
 

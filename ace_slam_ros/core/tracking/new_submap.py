@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-from ..config.sections import SlamConfig
-from ..data.features import Features
-from ..data.frame import Frame
 from ..data.submaps import free_submap
-from ..heads.base import SceneHead
-from ..odometry.frame_alignment import FrameAligner
+
+if TYPE_CHECKING:
+    from ..config.sections import SlamConfig
+    from ..data.features import Features
+    from ..data.frame import Frame
+    from ..heads.base import SceneHead
+    from ..odometry.frame_alignment import FrameAligner
 
 
 class UnknownPlace:

@@ -6,10 +6,14 @@ from there on keeps the error of that one pose, which the poses of later frames 
 
 from __future__ import annotations
 
-from ..config.sections import SlamConfig
-from ..data.poses import AlignedPose, PoseEstimate
+from typing import TYPE_CHECKING
+
 from ..geometry.se3 import exp_se3, invert_pose, log_se3, pose_error
-from ..odometry.local_map import LocalMap
+
+if TYPE_CHECKING:
+    from ..config.sections import SlamConfig
+    from ..data.poses import AlignedPose, PoseEstimate
+    from ..odometry.local_map import LocalMap
 
 _FRAMES = 60
 _LEAST_GAIN = 0.02

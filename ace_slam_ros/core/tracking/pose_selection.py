@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import enum
 import math
+from typing import TYPE_CHECKING
 
-from ..config.sections import TrackerConfig
-from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
 from ..geometry.se3 import pose_error
+
+if TYPE_CHECKING:
+    from ..config.sections import TrackerConfig
+    from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
 
 #: Drift of a tracked camera, as a share of its way; a few times what tracking shows.
 _DRIFT_SHARE = 0.05

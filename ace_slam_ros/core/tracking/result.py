@@ -5,13 +5,16 @@ from __future__ import annotations
 import enum
 import time
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from ..data.features import Features
-from ..data.keyframe import Keyframe
-from ..data.poses import PoseEstimate
 from ..data.submaps import MAIN_SUBMAP
-from ..geometry.arrays import Float64Array
-from .scheduler import Stage
+
+if TYPE_CHECKING:
+    from ..data.features import Features
+    from ..data.keyframe import Keyframe
+    from ..data.poses import PoseEstimate
+    from ..geometry.arrays import Float64Array
+    from .scheduler import Stage
 
 
 class TrackerState(enum.IntEnum):

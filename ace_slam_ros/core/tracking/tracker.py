@@ -11,20 +11,15 @@ from __future__ import annotations
 import logging
 import math
 import uuid
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config.sections import SlamConfig
-from ..data.features import Features
-from ..data.frame import Frame
 from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
 from ..data.submaps import MAIN_SUBMAP, explain_submap
-from ..encoders.base import Encoder
 from ..geometry.se3 import T_BODY_OPTICAL
-from ..heads.base import SceneHead
 from ..heads.factory import load_head
 from ..localization.localizer import Localizer
-from ..odometry.corners import CornerMotion
 from ..odometry.frame_alignment import FrameAligner
 from ..odometry.local_map import LocalMap
 from ..odometry.local_window import LocalWindow
@@ -45,6 +40,14 @@ from .result import (
     in_map,
 )
 from .scheduler import Scheduler, Stage
+
+if TYPE_CHECKING:
+    from ..config.sections import SlamConfig
+    from ..data.features import Features
+    from ..data.frame import Frame
+    from ..encoders.base import Encoder
+    from ..heads.base import SceneHead
+    from ..odometry.corners import CornerMotion
 
 log = logging.getLogger(__name__)
 

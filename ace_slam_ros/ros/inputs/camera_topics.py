@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
@@ -13,9 +13,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ...core.errors import ConfigError
 from ...io.calibration import info_of_stream
-from ..config import RosConfig
 from ..qos import sensor_qos
 from .synchronizer import ImagePair, Synchronizer
+
+if TYPE_CHECKING:
+    from ..config import RosConfig
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rclpy.node import Node
 
 from ...core.errors import ConfigError, DataError
-from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import R_BODY_OPTICAL_33, make_pose, pose_from_quaternion
-from ..config import RosConfig
 from ..tf.factory import others_publish_tf
-from ..tf.interface import Transforms
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
+    from ..config import RosConfig
+    from ..tf.interface import Transforms
 
 #: A frame whose z axis is this near to the base's is taken for a body frame.
 _UP = 0.9

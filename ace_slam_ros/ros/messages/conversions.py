@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,6 @@ from ...core.data.frame import Frame
 from ...core.data.keyframe import Keyframe
 from ...core.data.submaps import MOST_SUBMAPS
 from ...core.errors import DataError
-from ...core.geometry.arrays import Float32Image, UInt8Image
 from ...io.calibration import camera_from_message
 from ...io.depth import (
     decode_compressed_depth,
@@ -29,6 +28,9 @@ from ...io.pairs import rectify
 from ...msg import Keyframe as KeyframeMsg
 from .compat import CV_BRIDGE
 from .poses import pose_from_msg, pose_to_msg
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float32Image, UInt8Image
 
 _NS = 1_000_000_000
 

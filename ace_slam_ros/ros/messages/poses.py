@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
 
 from ...core.errors import DataError
-from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import (
     invert_pose,
     log_se3,
@@ -17,6 +17,9 @@ from ...core.geometry.se3 import (
     quaternion_from_pose,
 )
 from .compat import TF_TRANSFORMATIONS
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
 
 #: Variance written where nothing is known: filters ignore it, unlike 0, which they take as exact.
 UNKNOWN_VARIANCE = 1e3

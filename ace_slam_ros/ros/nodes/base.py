@@ -9,14 +9,13 @@ import threading
 import traceback
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 
-from ...core.encoders.base import Encoder
 from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError
 from ...core.runtime.device import choose_device, set_threads
@@ -28,6 +27,9 @@ from ..process.core_logging import core_log_in
 from ..qos import reliable_qos
 from .managed import ManagedNode
 from .worker import Worker, WorkerStoppedError
+
+if TYPE_CHECKING:
+    from ...core.encoders.base import Encoder
 
 #: So many reasons are remembered as logged.
 _LOGGED = 200

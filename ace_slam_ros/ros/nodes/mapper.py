@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...core.errors import AceSlamError, ConfigError, DataError, MapError
 from ...core.heads.factory import head_capacity_bytes
 from ...core.mapping.mapper import Mapper
-from ...core.maps.manifest import MapManifest
 from ...core.maps.map_folder import load_map
 from ...msg import Keyframe as KeyframeMsg
 from ...srv import LoadMap, SaveMap
@@ -22,6 +22,9 @@ from ..weights.link import Heartbeat, weights_schema
 from ..weights.map_follower import MapFollower
 from ..weights.session import CrashedMap, Session
 from .base import SlamNode
+
+if TYPE_CHECKING:
+    from ...core.maps.manifest import MapManifest
 
 _QUEUE = 100
 _IDLE_S = 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseWithCovariance, PoseWithCovarianceStamped
 
@@ -15,7 +15,6 @@ from ...core.localization.relocalizer import Relocalization, Relocalizer
 from ...srv import Relocalize
 from ..inputs.camera_topics import ImageInputs
 from ..inputs.extrinsic import Extrinsic
-from ..inputs.synchronizer import ImagePair
 from ..messages.conversions import frame_from_msgs, make_header
 from ..messages.poses import base_covariance, covariance_to_msg, pose_to_msg
 from ..outputs.diagnostics import Report, Window
@@ -23,6 +22,9 @@ from ..qos import reliable_qos
 from ..tf.factory import make_transforms
 from ..weights.link import WeightsLink, weights_schema
 from .base import SlamNode
+
+if TYPE_CHECKING:
+    from ..inputs.synchronizer import ImagePair
 
 _IDLE_S = 0.2
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_srvs.srv import SetBool, Trigger
 
 from ...core.errors import AceSlamError, DataError
-from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import invert_pose
 from ...core.runtime.newest_slot import NewestSlot
 from ...core.tracking.result import TrackerState, TrackingHints, TrackResult
@@ -26,7 +25,6 @@ from ...msg import Keyframe as KeyframeMsg
 from ...msg import SlamStatus
 from ..inputs.camera_topics import ImageInputs
 from ..inputs.extrinsic import Extrinsic
-from ..inputs.synchronizer import ImagePair
 from ..messages.conversions import frame_from_msgs, keyframe_to_msg
 from ..messages.poses import base_covariance, pose_from_msg
 from ..outputs.diagnostics import Report
@@ -36,6 +34,10 @@ from ..qos import keyframe_qos, reliable_qos
 from ..tf.factory import make_transforms
 from ..weights.link import WeightsLink, weights_schema
 from .base import SlamNode
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
+    from ..inputs.synchronizer import ImagePair
 
 
 class TrackerNode(SlamNode):

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path as FilePath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rclpy
@@ -24,7 +25,6 @@ from sensor_msgs.msg import PointCloud2
 
 from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError
-from ...core.heads.base import SceneHead
 from ...core.heads.factory import load_head
 from ...core.runtime.device import choose_device, set_threads
 from ...core.runtime.newest_slot import NewestSlot
@@ -33,10 +33,8 @@ from ...msg import SlamStatus
 from ...viewer.rerun_view import RerunView
 from ...viewer.target import connect
 from ...weights_ipc.layout import segment_name
-from ..config import NodeConfig
 from ..inputs.camera_topics import ImageInputs
 from ..inputs.extrinsic import Extrinsic
-from ..inputs.synchronizer import ImagePair
 from ..messages.conversions import frame_from_msgs, stamp_to_ns
 from ..messages.poses import pose_from_msg
 from ..parameters import TELLS_OVERRIDES, declare_parameters
@@ -45,6 +43,11 @@ from ..qos import latched_qos, reliable_qos
 from ..tf.factory import make_transforms
 from ..weights.link import WeightsLink, weights_schema
 from .base import log_libraries
+
+if TYPE_CHECKING:
+    from ...core.heads.base import SceneHead
+    from ..config import NodeConfig
+    from ..inputs.synchronizer import ImagePair
 
 log = logging.getLogger(__name__)
 #: Pictures per second that are drawn.

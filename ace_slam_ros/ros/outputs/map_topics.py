@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
-from ...core.mapping.mapper import Mapper
 from ..messages.clouds import cloud_to_msg
 from ..messages.conversions import make_header
 from ..messages.poses import pose_to_msg
 from ..qos import latched_qos
+
+if TYPE_CHECKING:
+    from ...core.mapping.mapper import Mapper
 
 _PERIOD_S = 1.0
 _CLOUD_POINTS = 20000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from geometry_msgs.msg import (
@@ -19,15 +20,17 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from ...core.data.submaps import MAIN_SUBMAP
-from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import invert_pose
-from ..config import RosConfig
 from ..messages.conversions import make_header, stamp_to_ns
 from ..messages.poses import UNKNOWN_VARIANCE, body_velocity, covariance_to_msg, pose_to_msg
 from ..qos import latched_qos, reliable_qos
 from ..tf.factory import others_publish_tf
 from ..tf.guard import TfGuard
 from ..tf.interface import StampedTransform, Transforms
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
+    from ..config import RosConfig
 
 _NS = 1_000_000_000
 #: Poses further apart than this say nothing about the velocity between them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,11 @@ from ...io.bag import TYPES, BagSource
 from ...io.bag_topics import CAMERA_INFO, COMPRESSED, IMAGE
 from ...io.calibration import info_of_stream, is_rectified
 from ...io.open_source import open_source
-from ...io.pairs import RawFrame
 from ...io.tum import TumSource
 from ..messages.conversions import byte_array, camera_to_msg, image_to_msg, make_header
+
+if TYPE_CHECKING:
+    from ...io.pairs import RawFrame
 
 COLOR, DEPTH, INFO, GROUNDTRUTH = "rgb/image", "depth/image", "rgb/camera_info", "groundtruth"
 _TF = "tf2_msgs/msg/TFMessage"

@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import indent
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ...core.config.fields import dump_yaml
 from ...core.errors import AceSlamError
-from ..config import NodeConfig
+
+if TYPE_CHECKING:
+    from ..config import NodeConfig
 
 log = logging.getLogger(__name__)
 

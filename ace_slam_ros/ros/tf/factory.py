@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 
-from ...core.geometry.arrays import Float64Array
 from ..messages.compat import TF2_ROS
-from .interface import StampedTransform, Transforms, Watcher
 from .tf2 import Tf2Transforms
 from .topics import TopicTransforms
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
+    from .interface import StampedTransform, Transforms, Watcher
 
 
 class NoTransforms:

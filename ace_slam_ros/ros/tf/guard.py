@@ -7,11 +7,12 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
 
-from ..config import RosConfig
+if TYPE_CHECKING:
+    from ..config import RosConfig
 
 _REMEMBERED = 256
 

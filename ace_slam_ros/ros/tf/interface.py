@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from geometry_msgs.msg import TransformStamped
 
-from ...core.geometry.arrays import Float64Array
 from ..messages.conversions import make_header
 from ..messages.poses import transform_to_msg
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
 
 _NS = 1_000_000_000
 

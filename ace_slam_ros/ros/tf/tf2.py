@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
 from rclpy.time import Time
 
-from ...core.geometry.arrays import Float64Array
 from ..messages.compat import TF2_ROS
 from ..messages.poses import transform_from_msg
-from .interface import StampedTransform, Watcher
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
+    from .interface import StampedTransform, Watcher
 
 
 class Tf2Transforms:

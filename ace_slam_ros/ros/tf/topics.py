@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
 
 from ...core.errors import DataError
-from ...core.geometry.arrays import Float64Array
 from ..messages.conversions import stamp_to_ns
 from ..messages.poses import transform_from_msg
 from ..qos import latched_qos, reliable_qos
 from .interface import StampedTransform, Watcher
 from .tree import TransformTree
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
 
 
 class TopicTransforms:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import exp_se3, invert_pose, log_se3, make_pose
 from .interface import _NS, StampedTransform
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
 
 
 class TransformTree:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ...core.encoders.base import Encoder
 from ...core.errors import AceSlamError, MapError, SegmentError
 from ...core.heads.payload import PAYLOAD_SCHEMA, read_info
 from ...weights_ipc.reader import SegmentStatus, WeightsReader
-from ...weights_ipc.writer import WeightsWriter
+
+if TYPE_CHECKING:
+    from ...core.encoders.base import Encoder
+    from ...weights_ipc.writer import WeightsWriter
 
 
 def weights_schema(encoder: Encoder) -> str:

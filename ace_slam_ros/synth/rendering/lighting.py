@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import invert_pose
-from .scene import Box, Surface
 from .textures import Float32Array, UInt8Image, generator, to_uint8
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
+    from .scene import Box, Surface
 
 BoolArray = npt.NDArray[np.bool_]
 #: Textures store (brightness * HEADROOM)^(1/GAMMA): lamps may exceed full white.

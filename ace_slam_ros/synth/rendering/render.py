@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ...core.data.camera import Camera
-from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import invert_pose
 from .scene import MAX_CORNERS, Surface
-from .textures import Float32Array, UInt8Image
+
+if TYPE_CHECKING:
+    from ...core.data.camera import Camera
+    from ...core.geometry.arrays import Float64Array
+    from .textures import Float32Array, UInt8Image
 
 _TILE_M = 1.15
 _MIP_STEP = 2.0**-0.5

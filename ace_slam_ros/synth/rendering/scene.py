@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import make_pose
-from .textures import Material, UInt8Image
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
+    from .textures import Material, UInt8Image
 
 #: Corners per facet after padding; prism caps are the largest polygons.
 MAX_CORNERS = 12

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from ...core.geometry.arrays import Float64Array
 from ..motion import FINE_PER_KNOT, CameraPath, Limits, Tremor, spline_path
 from ..rendering import pictures as pic
 from ..rendering.lighting import Lamp, Lighting
 from ..rendering.scene import Builder, Scene
 from ..rendering.textures import Material, UInt8Image, generator, painted, speckled, tiles, vary
 from . import furniture as fur
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
 
 HEIGHT_M, HALF_WIDTH_M = 2.5, 0.95
 _SPEED_M_S, _OVERLAP_M, _KNOT_M = 0.95, 4.0, 0.7

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
 from ..rendering import pictures as pic
-from ..rendering.scene import Builder
 from ..rendering.textures import (
     Color,
     Material,
@@ -18,6 +19,9 @@ from ..rendering.textures import (
     vary,
     wood,
 )
+
+if TYPE_CHECKING:
+    from ..rendering.scene import Builder
 
 _BLACK: Color = (34.0, 34.0, 37.0)
 _STEEL: Color = (150.0, 152.0, 155.0)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.geometry.arrays import Float64Array
 from ...core.geometry.se3 import make_pose
 from ..rendering import pictures as pic
 from ..rendering.lighting import Lamp, Lighting
 from ..rendering.scene import Builder, Surface
 from ..rendering.textures import fabric, generator, painted, vary
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
 
 #: Parts per person: trunk with head, two upper and two lower arms, two thighs, two shins.
 PARTS = 9

@@ -22,7 +22,8 @@ from ace_slam_ros.io.bag import TYPES
 from ace_slam_ros.io.images import encode_png
 from ace_slam_ros.io.open_source import open_source
 from ace_slam_ros.io.tum import write_tum_folder
-from ace_slam_ros.ros.inputs.camera_topics import ImageInputs, RosConfig
+from ace_slam_ros.ros.config import RosConfig
+from ace_slam_ros.ros.inputs.camera_topics import ImageInputs
 from ace_slam_ros.ros.messages.conversions import (
     byte_array,
     camera_to_msg,

@@ -65,7 +65,7 @@ def transform(parent, child, offset_ms, seed):
 
 
 FRAMES = st.integers(0, 4)
-OFFSETS = st.integers(0, 40).map(lambda k: 50 * k)  # the same stamps again and again
+OFFSETS = st.integers(0, 40).map(lambda k: 50 * k)  # frames share their stamps
 EVENTS = st.lists(st.tuples(
     FRAMES, FRAMES, OFFSETS, st.sampled_from(["moving"] * 6 + ["static"] * 2 + ["clear"])),
     max_size=30)
@@ -77,12 +77,15 @@ QUESTIONS = st.lists(
 @given(EVENTS, QUESTIONS)
 def test_same_answers(tf2, events, questions):
     ours, theirs = OurTree(), Tf2Buffer(tf2)
+    said = set()  # two transforms of a frame with one stamp: tf2's releases differ
     for i, (a, b, offset_ms, what) in enumerate(events):
         parent, child = min(a, b), max(a, b)
         if what == "clear":
             ours.clear()
             theirs.clear()
-        elif parent != child:  # a tree: the parent always has the smaller number
+        elif parent != child and (child, offset_ms) not in said:
+            # A tree: the parent always has the smaller number.
+            said.add((child, offset_ms))
             for side in (ours, theirs):
                 side.add(transform(f"f{parent}", f"f{child}", offset_ms, i), what == "static")
     for a, b, offset_ms in questions:

@@ -7,14 +7,18 @@ it stands for; an expert maps the whitened difference between descriptor and wor
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...data.predictions import Predictions
-from ...encoders.codebook import Codebook
 from ...errors import MapError
-from ...geometry.arrays import Float32Array
+
+if TYPE_CHECKING:
+    from ...encoders.codebook import Codebook
+    from ...geometry.arrays import Float32Array
 
 HEAD_TYPE = "affine"
 #: Steps of a rounded slope and offset.

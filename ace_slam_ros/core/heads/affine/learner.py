@@ -6,20 +6,23 @@ Memory is bounded: beyond `head.max_experts` the experts least worth keeping go.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...config.sections import HeadConfig, SensorConfig
-from ...data.keyframe import Keyframe
-from ...data.predictions import Predictions
 from ...data.submaps import MAIN_SUBMAP, SubmapMotion
-from ...encoders.codebook import Codebook
-from ...geometry.arrays import Float32Array, Float64Array
 from .experts import Experts
 from .head import HEAD_TYPE, ExpertIndex, encode_words, no_predictions, predict_experts
+
+if TYPE_CHECKING:
+    from ...config.sections import HeadConfig, SensorConfig
+    from ...data.keyframe import Keyframe
+    from ...data.predictions import Predictions
+    from ...encoders.codebook import Codebook
+    from ...geometry.arrays import Float32Array, Float64Array
 
 #: When experts must go, this share of those allowed is kept, so that the next ones have room.
 _KEPT_SHARE = 0.9

@@ -9,18 +9,16 @@ from __future__ import annotations
 import math
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...config.sections import HeadConfig, SensorConfig
-from ...data.keyframe import Keyframe
 from ...data.predictions import Predictions
 from ...data.submaps import MAIN_SUBMAP, SubmapMotion
 from ...errors import MapError
-from ...geometry.arrays import Float32Array, Float64Array
 from .calibration import Calibration, sigma_from_table
 from .network import (
     HomogeneousNetwork,
@@ -35,6 +33,11 @@ from .network import (
 from .plane_grid import Grid
 from .replay import Replay
 from .training_step import StepSettings, TrainingStep
+
+if TYPE_CHECKING:
+    from ...config.sections import HeadConfig, SensorConfig
+    from ...data.keyframe import Keyframe
+    from ...geometry.arrays import Float32Array, Float64Array
 
 TRIMLP, HOMMLP = "trimlp", "hommlp"
 #: Places are drawn for so many steps at once.

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import MapError
-from ...geometry.arrays import Float64Array
 from .plane_grid import Grid, RowMap
+
+if TYPE_CHECKING:
+    from ...geometry.arrays import Float64Array
 
 #: Learned tensors by name.
 Weights = dict[str, Tensor]

@@ -11,7 +11,7 @@ an old cell at most, and not at all where the two had equal votes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 from ...errors import MapError
-from ...geometry.arrays import Float64Array
+
+if TYPE_CHECKING:
+    from ...geometry.arrays import Float64Array
 
 #: The axes of the three planes.
 PLANES = ((0, 1), (0, 2), (1, 2))

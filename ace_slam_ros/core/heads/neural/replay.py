@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...config.sections import SensorConfig
-from ...data.keyframe import Keyframe
-from ...geometry.arrays import Float64Array
+if TYPE_CHECKING:
+    from ...config.sections import SensorConfig
+    from ...data.keyframe import Keyframe
+    from ...geometry.arrays import Float64Array
 
 #: Share of agreeing features of a keyframe: how fast it follows, and how near agreement is.
 _AGREE_GAIN, _AGREE_M = 0.1, 0.05

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .calibration import Calibration
-from .network import SceneNetwork, Weights
-from .replay import Batch, Replay
+if TYPE_CHECKING:
+    from .calibration import Calibration
+    from .network import SceneNetwork, Weights
+    from .replay import Batch, Replay
 
 #: What a network cannot resolve: added to the standard deviation of measured points, meters.
 _FLOOR_M = 0.02

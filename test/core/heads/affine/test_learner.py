@@ -245,14 +245,3 @@ def test_weights_that_do_not_fit_are_refused(codebook):
 def test_empty_head_predicts_nothing(codebook):
     head = frozen(learner(codebook), codebook)
     assert not np.isfinite(head.predict(np.zeros((3, 16), np.float32)).sigma_m_NS).any()
-
-
-def test_two_level_search_agrees_with_the_exhaustive_twin(codebook):
-    generator = torch.Generator().manual_seed(1)
-    d = codebook.words_KD[torch.randint(128, (500,), generator=generator)]
-    d = torch.nn.functional.normalize(d + 0.05 * torch.randn(d.shape, generator=generator), dim=1)
-    fast, slow = codebook.nearest(d, 2), codebook.nearest_exhaustive(d, 2)
-    assert (fast[:, 0] == slow[:, 0]).float().mean() > 0.9
-    chosen = (d[:, None] * codebook.words_KD[fast]).sum(-1)
-    assert (chosen[:, 0] >= chosen[:, 1]).all()
-    assert (fast[:, 0] != fast[:, 1]).all()

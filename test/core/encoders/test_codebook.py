@@ -1,0 +1,54 @@
+"""The search for words: the same ones by either way, nearly always the nearest of all."""
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from ace_slam_ros.core.config.sections import EncoderConfig
+from ace_slam_ros.core.encoders.loading import load_encoder
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def codebook():
+    """The one that ships: 4,096 words in 64 groups."""
+    return load_encoder(EncoderConfig(), CPU).codebook
+
+
+def some_descriptors(codebook, count=1200, noise=0.6):
+    """Near words, as descriptors of images are."""
+    generator = torch.Generator().manual_seed(1)
+    words = codebook.words_KD[torch.randint(len(codebook.words_KD), (count,), generator=generator)]
+    apart = torch.randn(words.shape, generator=generator) * noise / words.shape[1] ** 0.5
+    return normalize(words + apart, dim=1)
+
+
+@pytest.mark.parametrize("neighbors", [1, 2, 5])
+def test_words_are_equal_by_both_search_paths(codebook, neighbors):
+    d = some_descriptors(codebook)
+    by_group, at_once = codebook.nearest(d, neighbors), codebook.nearest_at_once(d, neighbors)
+    assert by_group.dtype == at_once.dtype == torch.int64
+    # where two words or groups are as near, rounding decides
+    similar = (d[:, None] * codebook.words_KD[by_group]).sum(-1) - (
+        d[:, None] * codebook.words_KD[at_once]).sum(-1)
+    assert similar.abs().max() < 1e-5
+    assert (by_group == at_once).all(dim=1).float().mean() > 0.999
+
+
+@pytest.mark.cuda
+def test_a_gpu_finds_the_same_words(codebook):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    d = some_descriptors(codebook)
+    there = codebook.to(torch.device("cuda")).nearest(d.cuda(), 1).cpu()
+    assert (there == codebook.nearest(d, 1)).float().mean() > 0.999
+
+
+def test_most_words_are_the_nearest_of_all(codebook):
+    d = some_descriptors(codebook)
+    found = codebook.nearest(d, 2)
+    best = (d @ codebook.words_KD.T).argmax(dim=1)
+    assert (found[:, 0] == best).float().mean() > 0.9
+    chosen = (d[:, None] * codebook.words_KD[found]).sum(-1)
+    assert (chosen[:, 0] >= chosen[:, 1]).all() and (found[:, 0] != found[:, 1]).all()
