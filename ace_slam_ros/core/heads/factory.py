@@ -124,7 +124,8 @@ def load_head(blob: bytes, encoder: Encoder, config: SlamConfig) -> LoadedHead:
 def head_capacity_bytes(config: SlamConfig, encoder: Encoder) -> int:
     """Return the bytes of the largest blob any learner of this configuration exports.
 
-    Of registered heads the configured one counts. At least 4 MB, for maps that were made with other settings of the head.
+    Of registered heads the configured one counts. At least 4 MB, for maps that were made with
+    other settings of the head.
     """
     head = config.head
     words = len(encoder.codebook.words_KD)
