@@ -1,6 +1,7 @@
 """The sensor model: noise, steps and shadows of depth."""
 
 import numpy as np
+import pytest
 from helpers.scenes import SEED, depth_of, poses_of
 
 from ace_slam_ros.synth.motion import pose_of_state
@@ -36,6 +37,7 @@ def test_depth_noise_follows_the_model(room, room_geometry):
     assert 0.1 < np.mean(neighbors) < 0.8, "noise is a little correlated"
 
 
+@pytest.mark.render
 def test_depth_steps_and_shadow_beside_a_near_object():
     b = Builder(np.random.default_rng(0), texel_m=0.02)
     gray = painted((128.0, 128.0, 128.0))

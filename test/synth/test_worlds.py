@@ -66,6 +66,7 @@ def test_another_seed_is_another_world(corridor):
     assert np.array_equal(noise[0], noise[1]) and not np.array_equal(noise[0], noise[2])
 
 
+@pytest.mark.render
 def test_frames_look_like_a_camera(frames):
     for item in frames:
         image = item.frame.image
@@ -132,6 +133,7 @@ def test_views_have_depth_in_range(room, room_geometry, corridor):
         assert min(d.min() for d in depths) > 0.4
 
 
+@pytest.mark.render
 def test_every_view_has_texture(room):
     sensor = Sensor(SensorModel(), CAMERA, SEED)
     for number, T_44 in enumerate(poses_of(room, 75)):

@@ -66,9 +66,7 @@ class Tracker:
         map_revision: how many corrections of the map by the mapper the poses follow.
     """
 
-    def __init__(
-        self, config: SlamConfig, encoder: Encoder, *, map_id: str | None = None
-    ) -> None:
+    def __init__(self, config: SlamConfig, encoder: Encoder, *, map_id: str | None = None) -> None:
         """Start in INIT.
 
         Args:
@@ -309,9 +307,7 @@ class Tracker:
             there = self._align(frame, there, motion)
         return there if there is not None and there.held_well else None
 
-    def _initialize(
-        self, frame: Frame, hints: TrackingHints, clock: StageClock
-    ) -> TrackResult:
+    def _initialize(self, frame: Frame, hints: TrackingHints, clock: StageClock) -> TrackResult:
         """Make the first frame with enough depth the origin of a new map."""
         if self._config.localization_only:
             return self._result(

@@ -83,6 +83,7 @@ def test_the_segment_holds_the_largest_head():
         "offset": torch.zeros(experts, 3, dtype=torch.int16),
         "offset_centre": torch.zeros(3), "offset_step": torch.zeros(3),
         "sigma": torch.zeros(experts, dtype=torch.half),
+        "submap": torch.zeros(experts, dtype=torch.uint8),
     }, HeadInfo(map_id="m" * 40, encoder_hash="e" * 64, head="affine", keyframes=1,
                 next_keyframe=1))
     encoder = SimpleNamespace(
