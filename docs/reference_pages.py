@@ -1,4 +1,4 @@
-"""A hook of mkdocs that makes the API reference: one page a package, from its docstrings."""
+"""A hook of mkdocs: the API reference, one page a package, and CONTRIBUTING.md as a page."""
 
 from __future__ import annotations
 
@@ -36,13 +36,16 @@ def page(package: str, modules: list[str]) -> str:
 
 def on_config(config: Any) -> Any:
     """Add the pages to the navigation."""
+    config.nav.append({"Contributing": "contributing.md"})
     config.nav.append({"Reference": [
         {package.partition(".")[2]: f"reference/{package}.md"} for package in packages()]})
     return config
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages to the site."""
+    """Add the pages to the site, and what lies at the root of the repository."""
+    contributing = (ROOT / "CONTRIBUTING.md").read_text().replace("](docs/", "](")
+    files.append(File.generated(config, "contributing.md", content=contributing))
     for package, modules in packages().items():
         files.append(File.generated(
             config, f"reference/{package}.md", content=page(package, modules)))

@@ -21,3 +21,17 @@ def test_the_documentation_builds(repository, tmp_path):
         text = page.read_text()
         assert 'src="http' not in text and "fonts.googleapis" not in text, (
             f"{page} asks another server")
+
+
+def test_ros_tooling_reads_the_changelog(repository):
+    changelog = pytest.importorskip("catkin_pkg.changelog").get_changelog_from_path(
+        str(repository), "ace_slam_ros")
+    import ace_slam_ros
+
+    assert ace_slam_ros.__version__ in [version for version, _, _ in changelog.foreach_version()]
+    assert "A core without ROS" in str(changelog)
+    text = (repository / "CHANGELOG.rst").read_text()
+    assert "\nForthcoming\n-----------\n" in text, "catkin_prepare_release renames that section"
+    sections = {line.strip("*") for line in text.splitlines() if line.startswith("**")}
+    assert sections <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security",
+                        "Known limits"}
