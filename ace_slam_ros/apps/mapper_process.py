@@ -26,6 +26,7 @@ from ..core.maps.manifest import MapManifest
 from ..core.runtime.device import choose_device, set_threads
 from ..core.runtime.priority import MAPPER_NICENESS, give_way
 from ..core.slam import open_map
+from ..weights_ipc.layout import segment_path
 from ..weights_ipc.reader import WeightsReader
 from ..weights_ipc.writer import WeightsWriter
 
@@ -39,6 +40,8 @@ _START_S = 300.0
 #: Learning the keyframes that wait and writing the map.
 _SAVE_S = 600.0
 _POLL_S = 0.2
+#: A step of the mapper, and the end of a Python that has loaded torch.
+_STOP_S = 10.0
 
 
 class MapperProcessError(AceSlamError):
@@ -82,7 +85,7 @@ class MapperProcess:
         self._answers, answers = context.Pipe(duplex=False)
         self._process = context.Process(
             target=_main, name="mapper", daemon=True,
-            args=(config, map_dir, self._segment, self._inbox, answers))
+            args=(config, map_dir, self._segment, self._inbox, answers, os.getpid()))
         self._version = 0
         self._process.start()
         answers.close()
@@ -129,10 +132,11 @@ class MapperProcess:
         """End the process; what was not saved is dropped."""
         if self._process.is_alive():
             self._inbox.put(None)
-            self._process.join(5.0)
+            self._process.join(_STOP_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+        segment_path(self._segment).unlink(missing_ok=True)  # a killed process leaves it
         self._inbox.cancel_join_thread()
         self._inbox.close()
         if hasattr(self, "_reader"):
@@ -164,9 +168,10 @@ class MapperProcess:
 
 
 def _main(
-    config: SlamConfig, map_dir: Path | None, segment: str, inbox: Any, answers: Connection
+    config: SlamConfig, map_dir: Path | None, segment: str, inbox: Any, answers: Connection,
+    owner: int,
 ) -> None:
-    """Run the mapper until told to stop; whatever goes wrong is the answer."""
+    """Run the mapper until told to stop or its owner is gone; what goes wrong is the answer."""
     try:
         set_threads(1)
         encoder = load_encoder(config.encoder, choose_device(config.device))
@@ -177,7 +182,8 @@ def _main(
                 writer.write(open_map(mapper, map_dir, config, encoder))
             give_way(MAPPER_NICENESS)
             answers.send("ready")
-            _serve(mapper, writer, config, inbox, answers)
+            while os.getppid() == owner and _serve(mapper, writer, config, inbox, answers):
+                pass
     except (KeyboardInterrupt, BrokenPipeError):
         return
     except AceSlamError as error:
@@ -188,20 +194,19 @@ def _main(
 
 def _serve(
     mapper: Mapper, writer: WeightsWriter, config: SlamConfig, inbox: Any, answers: Connection
-) -> None:
-    """Take what waits, work for a while, publish; again and again."""
-    parent = os.getppid()
-    while os.getppid() == parent:
-        for request in _requests(inbox, wait=not mapper.wants_work):
-            if request is None:
-                return
-            if isinstance(request, _Save):
-                answers.send(_saved(mapper, request))
-            elif not config.localization_only:
-                for keyframe in request.keyframes:
-                    mapper.add_keyframe(keyframe, request.map_id)
-        if mapper.wants_work and mapper.work(config.mapper.budget_ms * 1e-3):
-            writer.write(mapper.export_head())
+) -> bool:
+    """Take what waits, work for a while, publish; False when told to stop."""
+    for request in _requests(inbox, wait=not mapper.wants_work):
+        if request is None:
+            return False
+        if isinstance(request, _Save):
+            answers.send(_saved(mapper, request))
+        elif not config.localization_only:
+            for keyframe in request.keyframes:
+                mapper.add_keyframe(keyframe, request.map_id)
+    if mapper.wants_work and mapper.work(config.mapper.budget_ms * 1e-3):
+        writer.write(mapper.export_head())
+    return True
 
 
 def _requests(inbox: Any, wait: bool) -> list[Any]:

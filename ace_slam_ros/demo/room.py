@@ -113,6 +113,6 @@ def _render(turn: tuple[int, int]) -> list[Rendered]:
 def _code_hash() -> str:
     """Hash the files that decide what the pictures look like."""
     digest = hashlib.sha256()
-    for path in [*sorted(Path(synth.__file__).parent.glob("*.py")), Path(__file__)]:
+    for path in [*sorted(Path(synth.__file__).parent.rglob("*.py")), Path(__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:10]

@@ -51,8 +51,18 @@ def name_of(requirement: str) -> str:
 
 
 def imported_packages(source: str) -> Iterator[str]:
-    """Yield top-level names imported anywhere in a file, also through import_module("name")."""
-    for node in ast.walk(ast.parse(source)):
+    """Yield top-level names imported anywhere in a file, also through import_module("name").
+
+    What only the type checker imports is not needed to run.
+    """
+    tree = ast.parse(source)
+    unread = {
+        id(node) for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING")
+        for statement in block.body for node in ast.walk(statement)}
+    for node in ast.walk(tree):
+        if id(node) in unread:
+            continue
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name.partition(".")[0]
@@ -169,7 +179,8 @@ def test_python_versions_agree(repository, project):
 
 def test_imports_are_found_in_every_form():
     source = ("import numpy.linalg as la\nfrom nav_msgs.msg import Path\nfrom . import here\n"
-              "def f():\n    import rclpy\n    importlib.import_module('cv_bridge.core')\n")
+              "def f():\n    import rclpy\n    importlib.import_module('cv_bridge.core')\n"
+              "if TYPE_CHECKING:\n    from typing_extensions import Self\n")
     assert set(imported_packages(source)) == {"numpy", "nav_msgs", "rclpy", "cv_bridge"}
 
 

@@ -184,6 +184,7 @@ def test_interrupted_step_is_repeated(environment_script, tmp_path, monkeypatch)
     assert calls == ["killed", "done", "changed"]
 
 
+@pytest.mark.slow
 def test_environment_of_a_killed_pip_is_not_trusted(environment_script, tmp_path, monkeypatch):
     monkeypatch.setattr(environment_script, "ROOT", tmp_path)
     monkeypatch.setattr(environment_script, "VENV", tmp_path / ".venv")

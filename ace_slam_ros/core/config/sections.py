@@ -20,7 +20,7 @@ from ..errors import ConfigError
 from .fields import Checked, flatten, param
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self  # Python 3.11; only type checkers read this
 
 log = logging.getLogger(__name__)
 

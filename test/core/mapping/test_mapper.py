@@ -172,7 +172,7 @@ def test_a_pruned_keyframe_loses_features_in_buffer_and_head(encoder, walk, tmp_
     whole.save(tmp_path / "map")
     assert [len(k.pixels_N2) for k in load_map(tmp_path / "map").keyframes] == [
         len(k.pixels_N2) for k in small]
-    heads = {m: load_head(m.export_head(), encoder, CONFIG)[0] for m in (whole, clean)}
+    heads = {m: load_head(m.export_head(), encoder, CONFIG).head for m in (whole, clean)}
     assert abs(heads[whole].expert_count / heads[clean].expert_count - 1) < 0.02
     lost = walk[1].descriptors_ND[::3]
     truth = transform_points(walk[1].T_map_cam, walk[1].points_cam_N3[::3].astype(float))

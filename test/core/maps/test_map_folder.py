@@ -127,7 +127,7 @@ def test_survives_special_characters(tmp_path):
     (lambda p: _truncate(p / "manifest.json"), "manifest.json is damaged.*restore"),
     (lambda p: (p / "manifest.json").write_bytes(b"\xff\xfe"), "map .*decode"),
     (lambda p: _flip(p / "head.safetensors"), "hash.*altered"),
-    (lambda p: _edit(p, format_version="2.0"), "format version 2.0.*use ace_slam_ros 0.1.0"),
+    (lambda p: _edit(p, format_version="3.0"), "format version 3.0.*use ace_slam_ros 0.1.0"),
     (lambda p: _edit(p, camera={"width": 0}), "manifest.json is damaged"),
     (lambda p: _edit(p, bounds_m=None), "manifest.json is damaged"),
     (lambda p: _edit(p, sha256={}), "names no head.safetensors"),
@@ -175,8 +175,8 @@ def test_other_refusals(folder, tmp_path):
 
 
 def test_keys_of_a_later_minor_version_are_ignored(folder):
-    _edit(folder, format_version="1.7", color="blue")
-    assert load_map(folder).manifest.format_version == "1.7"
+    _edit(folder, format_version="2.7", color="blue")
+    assert load_map(folder).manifest.format_version == "2.7"
 
 
 def test_death_between_the_two_renames(folder):
