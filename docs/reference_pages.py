@@ -21,7 +21,7 @@ def packages() -> dict[str, list[str]]:
         if parts[1] in LEFT_OUT or len(parts) < 3 or parts[-1].startswith("_"):
             continue
         found.setdefault(".".join(parts[:-1]), []).append(".".join(parts))
-    return found
+    return dict(sorted(found.items()))
 
 
 def page(package: str, modules: list[str]) -> str:
