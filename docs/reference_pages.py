@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,18 @@ def page(package: str, modules: list[str]) -> str:
     """Return the text of a package's page."""
     lines = [f"# `{package}`", ""]
     init = ROOT.joinpath(*package.split(".")) / "__init__.py"
-    docstring = init.read_text().split('"""')
-    if len(docstring) > 1:
-        lines += [docstring[1].strip(), ""]
+    tree = ast.parse(init.read_text())
+    lines += [ast.get_docstring(tree) or "", ""]
+    for name, module in exported(tree).items():
+        lines.append(f"* [`{name}`][{package}.{module}.{name}]")
+    lines.append("")
     return "\n".join([*lines, *(f"::: {module}\n" for module in modules)])
+
+
+def exported(tree: ast.Module) -> dict[str, str]:
+    """Return the names that the core's `__init__` imports on demand, and from where."""
+    return next((ast.literal_eval(node.value) for node in tree.body
+                 if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_PLACES"), {})
 
 
 def on_config(config: Any) -> Any:
