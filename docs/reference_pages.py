@@ -39,8 +39,9 @@ def page(package: str, modules: list[str]) -> str:
 
 def exported(tree: ast.Module) -> dict[str, str]:
     """Return the names that the core's `__init__` imports on demand, and from where."""
-    return next((ast.literal_eval(node.value) for node in tree.body
-                 if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_PLACES"), {})
+    assigned = {ast.unparse(node.targets[0]): node.value for node in tree.body
+                if isinstance(node, ast.Assign)}
+    return ast.literal_eval(assigned["_PLACES"]) if "_PLACES" in assigned else {}
 
 
 def on_config(config: Any) -> Any:

@@ -40,9 +40,8 @@ def add_choice(name: str, value: str) -> None:
 class Checked:
     """Base of the configuration sections: checks types, ranges and choices on construction.
 
-    Args:
-        section: name of the section, the first part of its parameters' dotted names; the whole
-            configuration has none.
+    A section is declared as `class TrackerConfig(Checked, section="tracker")`: the first part of
+    its parameters' dotted names. The whole configuration has none.
     """
 
     _section: ClassVar[str] = ""
