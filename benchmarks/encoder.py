@@ -26,7 +26,7 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from build_codebook import CodebookRecipe, build_codebook  # noqa: E402
-from known_poses import (  # noqa: E402
+from lib.known_poses import (  # noqa: E402
     PosedFeatures,
     PosedFrame,
     affine,
@@ -37,7 +37,7 @@ from known_poses import (  # noqa: E402
     relocalize,
     rendered_frames,
 )
-from matching import (  # noqa: E402
+from lib.matching import (  # noqa: E402
     Contender,
     choose_pairs,
     matching_accuracy,
@@ -46,7 +46,7 @@ from matching import (  # noqa: E402
     summarize,
     worst_margin,
 )
-from report import Report, interleaved_ms, parser, say, sequences  # noqa: E402
+from lib.report import Report, interleaved_ms, parser, say, sequences  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from ace_slam_ros.core.config.sections import EncoderConfig, SlamConfig  # noqa: E402

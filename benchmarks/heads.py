@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import torch
-from heads_measure import (
+from lib.heads_measure import (
     HEADS,
     Setting,
     forgetting,
@@ -21,7 +21,7 @@ from heads_measure import (
     retargeting,
     times,
 )
-from known_poses import (
+from lib.known_poses import (
     PosedFeatures,
     describe,
     even_odd,
@@ -29,7 +29,7 @@ from known_poses import (
     recorded_frames,
     rendered_frames,
 )
-from report import Report, interleaved_ms, parser, say, sequences
+from lib.report import Report, interleaved_ms, parser, say, sequences
 
 from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.data.features import Features

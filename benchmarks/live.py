@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from live_system import Heard, LiveSystem, live_system, longest_gap_s, make_bag, percentiles
-from report import Report, parser, say
+from lib.live_system import Heard, LiveSystem, live_system, longest_gap_s, make_bag, percentiles
+from lib.report import Report, parser, say
 
 from ace_slam_ros.ros.process.node_group import QUICK_END_S
 from ace_slam_ros.srv import Relocalize

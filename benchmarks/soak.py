@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from live_system import Heard, LiveSystem, live_system, make_bag
-from report import Report, parser, say
+from lib.live_system import Heard, LiveSystem, live_system, make_bag
+from lib.report import Report, parser, say
 
 from ace_slam_ros.weights_ipc.layout import segment_name, segment_path
 

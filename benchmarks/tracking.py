@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from report import Report, parser, say, sequences
-from tracking_ablations import ablate, check
-from tracking_report import write_report
-from tracking_runs import (
+from lib.report import Report, parser, say, sequences
+from lib.tracking_ablations import ablate, check
+from lib.tracking_report import write_report
+from lib.tracking_runs import (
     STATIC_TWIN,
     Runs,
     Sequence,

@@ -17,6 +17,7 @@ from ace_slam_ros.core.heads.payload import read_info
 from ace_slam_ros.core.maps.map_folder import load_map
 from ace_slam_ros.weights_ipc.layout import SHM_DIR, segment_path
 
+pytestmark = pytest.mark.slow
 PATIENCE_S = 120.0
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import encoder as benchmark
-import matching
 import numpy as np
 import pytest
 import torch
 from build_codebook import CodebookRecipe
-from known_poses import PosedFrame
-from report import Report
+from lib import matching
+from lib.known_poses import PosedFrame
+from lib.report import Report
 from safetensors.torch import load_file
 
 from ace_slam_ros.core.config.sections import EncoderConfig, SensorConfig

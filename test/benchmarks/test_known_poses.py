@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from known_poses import (
+from lib.known_poses import (
     PosedFeatures,
     even_odd,
     first_last,

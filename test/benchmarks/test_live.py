@@ -2,8 +2,8 @@
 
 
 import pytest
+from lib.live_system import Heard, longest_gap_s, percentiles, resident_mb
 from live import stream_figures
-from live_system import Heard, longest_gap_s, percentiles, resident_mb
 from soak import growth_percent, tracked_by_pass
 
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from report import Report
-from tracking_ablations import ABLATIONS, ablate, check, compared, summarized
-from tracking_report import _ablations
-from tracking_runs import Runs, Sequence, first_lost_s, map_ate_m, shortened, thinned
+from lib.report import Report
+from lib.tracking_ablations import ABLATIONS, ablate, check, compared, summarized
+from lib.tracking_report import _ablations
+from lib.tracking_runs import Runs, Sequence, first_lost_s, map_ate_m, shortened, thinned
 
 from ace_slam_ros.core.config.fields import flatten
 from ace_slam_ros.core.config.sections import SlamConfig
@@ -90,7 +90,7 @@ def test_ablations_run_where_their_component_has_something_to_do(sequence, tmp_p
             asked.append((of.title, name, len(open_source(of.path)), settings))
             return {"ate_rmse_m": 0.02 if settings else 0.01, "lost": 0, "frames": 12}
 
-    monkeypatch.setattr("tracking_ablations.map_ate_m",
+    monkeypatch.setattr("lib.tracking_ablations.map_ate_m",
                         lambda of, out: 0.03 if "no_graph" in out.name else 0.01)
     loop = Sequence("loop", 2, sequence.path)
     measured = {s.title: {"every_frame": went(0.01, frames=12)} for s in (sequence, loop)}
@@ -115,13 +115,13 @@ def test_resuming_keeps_what_has_ended_of_the_same_program(sequence, tmp_path, m
         (out / "summary.json").write_text(json.dumps(summary))
         return SimpleNamespace(returncode=int("tracker.window=1" in command), stderr="no")
 
-    monkeypatch.setattr("tracking_runs.subprocess.run", slam)
+    monkeypatch.setattr("lib.tracking_runs.subprocess.run", slam)
     first, later = Runs(tmp_path / "runs"), Runs(tmp_path / "runs", resume=True)
     assert first.run(sequence, "whole")["ate_rmse_m"] == 0.01
     assert later.run(sequence, "whole")["ate_rmse_m"] == 0.01 and len(started) == 1
     assert later.run(sequence, "whole", settings={"tracker.window": 1}) == {"failed": "no"}
     assert later.run(sequence, "whole", settings={"tracker.window": 0})["ate_rmse_m"] == 0.03
-    monkeypatch.setattr("tracking_runs._program_hash", lambda: "another version")
+    monkeypatch.setattr("lib.tracking_runs._program_hash", lambda: "another version")
     newer = Runs(tmp_path / "runs", resume=True)
     assert newer.run(sequence, "whole", settings={"tracker.window": 0})["ate_rmse_m"] == 0.04
     assert first.run(sequence, "whole")["ate_rmse_m"] == 0.05, "unasked, nothing is kept"

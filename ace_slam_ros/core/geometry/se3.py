@@ -107,5 +107,3 @@ def pose_error(T_a_44: Float64Array, T_b_44: Float64Array) -> tuple[float, float
     """Distance between two poses: (translation in meters, rotation in radians)."""
     translation_m = float(np.linalg.norm(T_a_44[:3, 3] - T_b_44[:3, 3]))
     return translation_m, rotation_angle_rad(T_a_44[:3, :3].T @ T_b_44[:3, :3])
-
-

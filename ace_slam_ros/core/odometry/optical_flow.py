@@ -52,10 +52,7 @@ class Template:
         corners = self._corners_n2[index_m]
         if len(corners) < _FEWEST_FOR_WARP:
             return self._gray, corners
-        found, _ = cv2.estimateAffine2D(corners, guess_m2, method=cv2.LMEDS)
-        if found is None:  # corners on one line
-            return self._gray, corners
-        affine = np.asarray(found.T, np.float64)  # [x y 1] @ affine
+        affine = _robust_affine(corners.astype(np.float64), guess_m2.astype(np.float64))
         if np.abs(affine[:2] - np.eye(2)).max() < _LEAST_WARP:
             return self._gray, corners
         if not self._fits(affine, corners):
@@ -109,3 +106,18 @@ def follow(
 
 def _move(pixels_n2: Float32Array, affine_32: Float64Array) -> Float32Array:
     return np.asarray(pixels_n2 @ affine_32[:2] + affine_32[2], np.float32)
+
+
+def _robust_affine(source_n2: Float64Array, target_n2: Float64Array) -> Float64Array:
+    """Affine map (3, 2) that most points follow: [x y 1] @ map; Cauchy-weighted least squares."""
+    center = source_n2.mean(axis=0)
+    A_3n = np.concatenate([(source_n2 - center).T, np.ones((1, len(source_n2)))])
+    weight_n = np.ones(len(source_n2))
+    fitted = np.zeros((3, 2))
+    for _ in range(3):
+        weighted = A_3n * weight_n
+        fitted = np.linalg.solve(weighted @ A_3n.T + 1e-9 * np.eye(3), weighted @ target_n2)
+        squared_n = np.square(fitted.T @ A_3n - target_n2.T).sum(axis=0)
+        weight_n = 1.0 / (1.0 + squared_n / (2.0 * np.sqrt(np.median(squared_n)) + 0.1) ** 2)
+    fitted[2] -= center @ fitted[:2]
+    return np.asarray(fitted)

@@ -212,8 +212,8 @@ class TrackerNode(SlamNode):
 
     def _update_head(self, tracker: Tracker) -> None:
         before, revision = tracker.map_id, tracker.map_revision
-        update = self._link.take(tracker.set_head)
-        if update is not None and tracker.map_id != before:
+        self._link.take(tracker.set_head)
+        if tracker.map_id != before:
             self._output.new_map()
         elif tracker.map_revision != revision:
             self._output.map_moved()

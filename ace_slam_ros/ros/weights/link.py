@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...core.errors import AceSlamError, MapError, SegmentError
-from ...core.heads.payload import PAYLOAD_SCHEMA, read_info
+from ...core.errors import AceSlamError, SegmentError
+from ...core.heads.payload import PAYLOAD_SCHEMA
 from ...weights_ipc.reader import SegmentStatus, WeightsReader
 
 if TYPE_CHECKING:
@@ -47,15 +46,6 @@ class Heartbeat:
         self._thread.join()
 
 
-@dataclass(frozen=True)
-class HeadUpdate:
-    """New weights."""
-
-    version: int
-    payload: bytes
-    map_id: str
-
-
 class WeightsLink:
     """A node's reading end of the segment; problems are kept as text for diagnostics.
 
@@ -81,35 +71,29 @@ class WeightsLink:
         """Why the newest weights are not in use; empty when they are."""
         return self._unreadable or self._refusal
 
-    def take(self, accept: Callable[[bytes, int], None]) -> HeadUpdate | None:
+    def take(self, accept: Callable[[bytes, int], None]) -> bool:
         """Hand weights newer than the last ones to `accept(payload, version)`.
 
-        Returns what was taken, None when nothing is new or it was refused, by an AceSlamError of
-        `accept`. Never waits.
+        Returns whether there were any and they were taken; an AceSlamError of `accept` refuses
+        them. Never waits.
         """
-        update = self._poll()
-        if update is None:
-            return None
         try:
-            accept(update.payload, update.version)
+            found = self._reader.read(self.version)
+        except SegmentError as error:
+            self._unreadable = str(error)
+            return False
+        self._unreadable = ""
+        if found is None:
+            return False
+        self.version, payload = found
+        try:
+            accept(payload, self.version)
         except AceSlamError as error:
             self._refusal = str(error)  # until a later version is accepted
             self._on_refused(self._refusal)
-            return None
+            return False
         self._refusal = ""
-        return update
-
-    def _poll(self) -> HeadUpdate | None:
-        try:
-            found = self._reader.read(self.version)
-            update = None if found is None else HeadUpdate(*found, read_info(found[1]).map_id)
-        except (SegmentError, MapError) as error:
-            self._unreadable = str(error)
-            return None
-        self._unreadable = ""
-        if update is not None:
-            self.version = update.version
-        return update
+        return True
 
     def status(self) -> SegmentStatus:
         """Describe the segment; from another thread than `poll`."""

@@ -188,6 +188,7 @@ def test_death_between_the_two_renames(folder):
     assert [p.name for p in folder.parent.iterdir()] == ["map"]
 
 
+@pytest.mark.slow
 def test_save_killed_at_random_moments(tmp_path):
     path, rng = tmp_path / "map", random.Random(1)
     save_map(path, numbered(0), numbered_head(0))

@@ -10,7 +10,7 @@ import torch
 from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.errors import MapError
 from ace_slam_ros.core.heads.factory import head_capacity_bytes
-from ace_slam_ros.core.heads.payload import HeadInfo, pack_head
+from ace_slam_ros.core.heads.payload import HeadInfo, pack_head, read_info
 from ace_slam_ros.ros.weights.link import Heartbeat, WeightsLink
 from ace_slam_ros.weights_ipc.reader import WeightsReader
 from ace_slam_ros.weights_ipc.writer import WeightsWriter
@@ -34,16 +34,20 @@ def test_a_refused_head_stays_a_problem_until_one_is_accepted(writer):
     def refuse(payload, version):
         raise MapError("of another encoder")
 
+    assert not link.take(refuse) and not link.problem, "nothing is there yet"
     writer.write(head("a"))
-    assert link.take(refuse) is None and link.problem == "of another encoder"
-    assert link.take(refuse) is None, "there is nothing new"
+    assert not link.take(refuse) and link.problem == "of another encoder"
+    assert not link.take(refuse), "there is nothing new"
     assert link.problem and told == ["of another encoder"]
     writer.write(head("b"))
-    assert link.take(lambda payload, version: None).map_id == "b" and not link.problem
+    taken = []
+    assert link.take(lambda payload, version: taken.append((payload, version)))
+    assert taken == [(head("b"), 2)] and link.version == 2 and not link.problem
     writer.write(b"no head at all")
-    assert link.take(refuse) is None and "not head weights" in link.problem
+    assert not link.take(lambda payload, version: read_info(payload))
+    assert "not head weights" in link.problem
     writer.write(head("c"))
-    assert link.take(lambda payload, version: None).version == 4 and not link.problem
+    assert link.take(lambda payload, version: None) and link.version == 4 and not link.problem
     link.close()
 
 

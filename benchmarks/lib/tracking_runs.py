@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from report import say
 
 import ace_slam_ros
 from ace_slam_ros.core.data.submaps import MAIN_SUBMAP
@@ -26,6 +25,8 @@ from ace_slam_ros.evaluation.trajectory_error import absolute_trajectory_error
 from ace_slam_ros.io.open_source import open_source
 from ace_slam_ros.io.tum import read_listing, write_tum_folder
 from ace_slam_ros.synth.worlds import make_world
+
+from .report import say
 
 Job, Done = TypeVar("Job"), TypeVar("Done")
 

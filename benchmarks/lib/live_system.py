@@ -20,7 +20,6 @@ import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
-from report import sequences
 
 from ace_slam_ros.io.convert import convert
 from ace_slam_ros.msg import SlamStatus
@@ -30,6 +29,8 @@ from ace_slam_ros.ros.qos import reliable_qos
 from ace_slam_ros.ros.up import player_command
 from ace_slam_ros.srv import Relocalize
 from ace_slam_ros.synth.sequence import write_sequence
+
+from .report import sequences
 
 PATIENCE_S = 120.0
 EXTRINSIC = "0 0 0 -0.5 0.5 -0.5 0.5"

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from known_poses import PosedFeatures, Relocalizations, relocalize
-from report import interleaved_ms
 
 from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.data.keyframe import Keyframe
@@ -20,6 +18,9 @@ from ace_slam_ros.core.geometry.se3 import exp_se3, transform_points
 from ace_slam_ros.core.heads.base import HeadLearner, SceneHead
 from ace_slam_ros.core.heads.factory import load_head, make_learner
 from ace_slam_ros.core.heads.payload import HeadInfo, pack_head
+
+from .known_poses import PosedFeatures, Relocalizations, relocalize
+from .report import interleaved_ms
 
 HEADS = ("affine", "trimlp", "hommlp")
 #: A learner works in slices of this length until its training time is spent.

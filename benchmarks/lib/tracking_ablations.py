@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from report import Report
-from tracking_runs import Runs, Sequence, first_lost_s, map_ate_m, on_all_cores, thinned
 
 from ace_slam_ros.core.config.fields import flatten
 from ace_slam_ros.core.config.sections import SlamConfig
+
+from .report import Report
+from .tracking_runs import Runs, Sequence, first_lost_s, map_ate_m, on_all_cores, thinned
 
 #: A run that tracks less of what the whole system tracks is lost, whatever the error of the rest.
 _LEAST_TRACKED = 0.95

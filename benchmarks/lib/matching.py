@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from known_poses import NEAR_M, PosedFrame
 from torch import Tensor
 
 from ace_slam_ros.core.config.sections import SensorConfig
 from ace_slam_ros.core.data.depth_sampling import cell_depth
 from ace_slam_ros.core.geometry.arrays import Float64Array, UInt8Image
 from ace_slam_ros.core.geometry.se3 import invert_pose, pose_error, transform_points
+
+from .known_poses import NEAR_M, PosedFrame
 
 #: Bins of the baseline between two views: distance in meters, angle in degrees.
 DISTANCE_EDGES_M = (0.0, 0.25, 0.5, 1.0, 2.0)
