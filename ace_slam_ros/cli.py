@@ -86,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     dump.add_argument(
         "--preset", metavar="NAME", help="print config/NAME.yaml: slam, localization, realsense, "
         "ace_slam_paper")
+    dump.add_argument(
+        "--markdown", action="store_true", help="print the table of docs/parameters.md")
     return parser
 
 
@@ -328,9 +330,16 @@ def _dump_config(args: argparse.Namespace) -> int:
     from .core.config.fields import dump_yaml
     from .ros.presets import preset_yaml
 
-    if args.preset and (args.config or args.assignments):
-        raise AceSlamError("--preset prints a file as it ships: leave out --config and --set")
-    say((preset_yaml(args.preset) if args.preset else dump_yaml(_node_config(args))).rstrip())
+    if (args.preset or args.markdown) and (args.config or args.assignments):
+        raise AceSlamError(
+            "--preset and --markdown print a file as it ships: leave out --config and --set")
+    if args.markdown:
+        from .ros.parameter_table import parameter_table
+
+        text = parameter_table()
+    else:
+        text = preset_yaml(args.preset) if args.preset else dump_yaml(_node_config(args))
+    say(text.rstrip())
     return DONE
 
 

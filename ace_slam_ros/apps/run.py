@@ -56,7 +56,7 @@ def run_sequence(
         realtime: play at the recording's speed, newest frame wins; else every frame in turn.
         map_dir: a map to continue (or to localize in, `mode=localization`).
         progress: show a progress bar.
-        view: show the run, see `view.open_view`; None = do not.
+        view: show the run, see `viewer.rerun_view.open_view`; None = do not.
 
     Raises:
         DataError: no frame of the source is usable, or none could be tracked.

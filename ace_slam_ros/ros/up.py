@@ -63,7 +63,8 @@ def run_up(
 ) -> int:
     """Run the nodes until the bag has ended, a signal comes, or a node keeps failing.
 
-    `view` shows them, see `core.view.open_view`; the nodes go on when its window is closed.
+    `view` shows them, see `viewer.rerun_view.open_view`; the nodes go on when its window is
+    closed.
     `ros_own` see `NodeGroup`.
 
     Returns:

@@ -1,6 +1,6 @@
 """Live view for machines without RViz: image, predicted coordinates, trajectory, map, state.
 
-Drawn by rerun, an optional package; `view_target.py` opens it.
+Drawn by rerun, an optional package; `target.py` opens it.
 """
 
 from __future__ import annotations

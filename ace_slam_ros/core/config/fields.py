@@ -21,12 +21,27 @@ def param(
     })
 
 
+#: Values that were registered beside the declared choices, by the parameter's dotted name.
+_registered: dict[str, tuple[str, ...]] = {}
+
+
+def add_choice(name: str, value: str) -> None:
+    """Allow one more value of a parameter with choices: the name of a part somebody registered.
+
+    Args:
+        name: dotted name of the parameter.
+        value: the value.
+    """
+    known = _registered.get(name, ())
+    if value not in known:
+        _registered[name] = (*known, value)
+
+
 class Checked:
     """Base of the configuration sections: checks types, ranges and choices on construction.
 
-    Args:
-        section: name of the section, the first part of its parameters' dotted names; the whole
-            configuration has none.
+    A section is declared as `class TrackerConfig(Checked, section="tracker")`: the first part of
+    its parameters' dotted names. The whole configuration has none.
     """
 
     _section: ClassVar[str] = ""
@@ -47,8 +62,8 @@ class Checked:
             if (low is not None and value < low) or (high is not None and value > high):
                 raise ConfigError(f"{name}={value} is outside [{low}, {high}]")
             choices = item.metadata.get("choices")
-            if choices and value not in choices:
-                raise ConfigError(f"{name}={value!r}: choose one of {', '.join(choices)}")
+            if choices and value not in (allowed := (*choices, *_registered.get(name, ()))):
+                raise ConfigError(f"{name}={value!r}: choose one of {', '.join(allowed)}")
 
 
 def _coerce(name: str, value: Any, kind: Any) -> Any:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Parameters by their names in earlier versions; these go on working.
-RENAMED = {"ros.mode": "mode", "tracker.segment_after_s": "tracker.submap_after_s"}
+RENAMED = {"ros.mode": "mode", "tracker.segment_after_s": "tracker.submap_after_s",
+           "head.neighbours": "head.neighbors"}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
+from ..config.fields import add_choice
 from ..errors import EncoderError
 from .codebook import Codebook
 from .network import GridNetwork, NetworkEncoder
@@ -33,6 +35,25 @@ ASSETS = Path(__file__).parent / "assets"
 NETWORKS: dict[str, type[GridNetwork]] = {
     kind.spec.name: kind for kind in (
         EncoderNetwork, XFeatNetwork, SuperPointNetwork, AceNetwork, DinoNetwork)}
+#: Loads an encoder of one's own.
+EncoderLoader = Callable[["EncoderConfig", torch.device], "Encoder"]
+_registered: dict[str, EncoderLoader] = {}
+
+
+def register_encoder(name: str, load: EncoderLoader) -> None:
+    """Offer an encoder of one's own as `encoder.name`, in every process that calls this.
+
+    Args:
+        name: for the parameter, and for the maps that are made with it.
+        load: returns the encoder for the section `encoder` of the parameters and a device.
+
+    Raises:
+        EncoderError: an encoder of this package has the name.
+    """
+    if name in NETWORKS:
+        raise EncoderError(f"encoder '{name}' is one of ace_slam_ros: choose another name")
+    _registered[name] = load
+    add_choice("encoder.name", name)
 
 
 def load_encoder(config: EncoderConfig, device: torch.device) -> Encoder:
@@ -42,6 +63,8 @@ def load_encoder(config: EncoderConfig, device: torch.device) -> Encoder:
         EncoderError: weights or codebook are missing, damaged, of another architecture, or not
             the ones with the hash asked for; or a library is missing.
     """
+    if config.name in _registered:
+        return _registered[config.name](config, device)
     weights = weights_path(config)
     network, blob = load_network(config)
     path = Path(config.codebook) if config.codebook else codebook_path(weights)

@@ -1,7 +1,7 @@
 """What a scene head is to the rest of the system: a frozen predictor and a learner.
 
 The tracker and the relocalizer see only `SceneHead`, the mapper only `HeadLearner`; `factory.py`
-makes both. A head of another kind is added by implementing these two and naming it there.
+makes both. A head of another kind implements these two and is registered there.
 """
 
 from __future__ import annotations

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
+from ..config.fields import add_choice
 from ..errors import MapError
 from .affine.head import HEAD_TYPE as AFFINE
 from .affine.head import AffineHead
@@ -23,6 +27,41 @@ _DESCRIPTION_BYTES = 64 << 10
 #: Id, pose and submap of a keyframe, which travel with the weights.
 _KEYFRAME_BYTES = 8 + 12 * 4 + 1
 _LEAST_CAPACITY_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class HeadKind:
+    """How the heads of one type are made.
+
+    Attributes:
+        make_learner: returns an empty learner.
+        make_head: returns the frozen head of exported weights, by name; raises `MapError` when
+            they do not fit.
+        weights_bytes: of the largest weights that a learner exports.
+    """
+
+    make_learner: Callable[[SlamConfig, Encoder], HeadLearner]
+    make_head: Callable[[dict[str, Tensor], Encoder, SlamConfig], SceneHead]
+    weights_bytes: Callable[[SlamConfig, Encoder], int]
+
+
+_registered: dict[str, HeadKind] = {}
+
+
+def register_head(head_type: str, kind: HeadKind) -> None:
+    """Offer a head of one's own as `head.type`, in every process that calls this.
+
+    Args:
+        head_type: for the parameter, and for the maps that are made with it.
+        kind: how learners and frozen heads are made.
+
+    Raises:
+        MapError: a head of this package has the name.
+    """
+    if head_type in (AFFINE, TRIMLP, HOMMLP):
+        raise MapError(f"head type '{head_type}' is one of ace_slam_ros: choose another name")
+    _registered[head_type] = kind
+    add_choice("head.type", head_type)
 
 
 def make_learner(
@@ -44,6 +83,8 @@ def make_learner(
     if head_type in (TRIMLP, HOMMLP):
         return GradientLearner(head_type, config.head, config.sensor, config.seed,
                                encoder.dimension, encoder.device)
+    if head_type in _registered:
+        return _registered[head_type].make_learner(config, encoder)
     raise _unknown(head_type)
 
 
@@ -73,6 +114,8 @@ def load_head(blob: bytes, encoder: Encoder, config: SlamConfig) -> LoadedHead:
         head = GradientHead(info.head, tensors, encoder.device)
     elif info.head == AFFINE:
         head = AffineHead(tensors, encoder.codebook, encoder.device, config.head.neighbors)
+    elif info.head in _registered:
+        head = _registered[info.head].make_head(tensors, encoder, config)
     else:
         raise _unknown(info.head)
     return LoadedHead(head, info, unpacked.keyframe_poses)
@@ -81,7 +124,8 @@ def load_head(blob: bytes, encoder: Encoder, config: SlamConfig) -> LoadedHead:
 def head_capacity_bytes(config: SlamConfig, encoder: Encoder) -> int:
     """Return the bytes of the largest blob any learner of this configuration exports.
 
-    At least 4 MB, for maps that were made with other settings of the head.
+    Of registered heads the configured one counts. At least 4 MB, for maps that were made with
+    other settings of the head.
     """
     head = config.head
     words = len(encoder.codebook.words_KD)
@@ -92,8 +136,11 @@ def head_capacity_bytes(config: SlamConfig, encoder: Encoder) -> int:
     network = 2 * (encoder.dimension + 1 + (head.hidden_layers - 1) * (width + 1)) * width + (
         2 * (width + 1) * outputs)
     beside = _DESCRIPTION_BYTES + config.keyframe.max_count * _KEYFRAME_BYTES
-    return max(_LEAST_CAPACITY_BYTES, affine + beside, network + beside)
+    kind = _registered.get(head.type)
+    other = 0 if kind is None else kind.weights_bytes(config, encoder)
+    return max(_LEAST_CAPACITY_BYTES, *(size + beside for size in (affine, network, other)))
 
 
 def _unknown(head_type: str) -> MapError:
-    return MapError(f"head type '{head_type}' is unknown here: update ace_slam_ros")
+    return MapError(f"head type '{head_type}' is unknown here: update ace_slam_ros, or import the "
+                    "module that registers it")

@@ -31,7 +31,7 @@ _IDLE_S = 0.2
 
 
 class MapperNode(SlamNode):
-    """Feeds `core.mapper.Mapper` with keyframes and publishes what it learns."""
+    """Feeds the core's `Mapper` with keyframes and publishes what it learns."""
 
     def __init__(self) -> None:
         super().__init__("mapper")

@@ -64,7 +64,7 @@ class PoseForwarding:
 
 
 class RelocalizerNode(SlamNode):
-    """Answers the `relocalize` service with `core.relocalizer.Relocalizer`; never throws."""
+    """Answers the `relocalize` service with the core's `Relocalizer`; never throws."""
 
     def __init__(self) -> None:
         super().__init__("relocalizer")
