@@ -45,7 +45,42 @@ class HeadKind:
     weights_bytes: Callable[[SlamConfig, Encoder], int]
 
 
-_registered: dict[str, HeadKind] = {}
+def _affine_learner(config: SlamConfig, encoder: Encoder) -> HeadLearner:
+    return AffineLearner(config.head, config.sensor, encoder.codebook, encoder.device)
+
+
+def _affine_head(tensors: dict[str, Tensor], encoder: Encoder, config: SlamConfig) -> SceneHead:
+    return AffineHead(tensors, encoder.codebook, encoder.device, config.head.neighbors)
+
+
+def _affine_bytes(config: SlamConfig, encoder: Encoder) -> int:
+    words = len(encoder.codebook.words_KD)
+    experts = min(words * config.head.experts_per_word, config.head.max_experts)
+    return words + experts * (3 * config.head.inputs + 11)
+
+
+def _network_kind(head_type: str) -> HeadKind:
+    def make_learner(config: SlamConfig, encoder: Encoder) -> HeadLearner:
+        return GradientLearner(head_type, config.head, config.sensor, config.seed,
+                               encoder.dimension, encoder.device)
+
+    return HeadKind(
+        make_learner,
+        lambda tensors, encoder, config: GradientHead(head_type, tensors, encoder.device),
+        _network_bytes)
+
+
+def _network_bytes(config: SlamConfig, encoder: Encoder) -> int:
+    head = config.head
+    width, outputs = head.hidden_width, max(head.grid_votes, 3 * head.grid_cells**2)
+    trunk = (encoder.dimension + 1 + (head.hidden_layers - 1) * (width + 1)) * width
+    return 2 * trunk + 2 * (width + 1) * outputs
+
+
+_OURS: dict[str, HeadKind] = {
+    AFFINE: HeadKind(_affine_learner, _affine_head, _affine_bytes),
+    TRIMLP: _network_kind(TRIMLP), HOMMLP: _network_kind(HOMMLP)}
+_kinds = dict(_OURS)
 
 
 def register_head(head_type: str, kind: HeadKind) -> None:
@@ -58,9 +93,9 @@ def register_head(head_type: str, kind: HeadKind) -> None:
     Raises:
         MapError: a head of this package has the name.
     """
-    if head_type in (AFFINE, TRIMLP, HOMMLP):
+    if head_type in _OURS:
         raise MapError(f"head type '{head_type}' is one of ace_slam_ros: choose another name")
-    _registered[head_type] = kind
+    _kinds[head_type] = kind
     add_choice("head.type", head_type)
 
 
@@ -77,15 +112,7 @@ def make_learner(
     Raises:
         MapError: the type is unknown.
     """
-    head_type = head_type or config.head.type
-    if head_type == AFFINE:
-        return AffineLearner(config.head, config.sensor, encoder.codebook, encoder.device)
-    if head_type in (TRIMLP, HOMMLP):
-        return GradientLearner(head_type, config.head, config.sensor, config.seed,
-                               encoder.dimension, encoder.device)
-    if head_type in _registered:
-        return _registered[head_type].make_learner(config, encoder)
-    raise _unknown(head_type)
+    return _kind(head_type or config.head.type).make_learner(config, encoder)
 
 
 @dataclass(frozen=True)
@@ -104,43 +131,28 @@ def load_head(blob: bytes, encoder: Encoder, config: SlamConfig) -> LoadedHead:
         MapError: damaged, of another encoder, or of an unknown type.
     """
     unpacked = unpack_head(blob)
-    info, tensors = unpacked.info, unpacked.tensors
+    info = unpacked.info
     if info.encoder_hash != encoder.hash:
         raise MapError(
             f"the map was made with encoder {info.encoder_hash}, this one is {encoder.hash}: "
             "use the same encoder weights, or map again")
-    head: SceneHead
-    if info.head in (TRIMLP, HOMMLP):
-        head = GradientHead(info.head, tensors, encoder.device)
-    elif info.head == AFFINE:
-        head = AffineHead(tensors, encoder.codebook, encoder.device, config.head.neighbors)
-    elif info.head in _registered:
-        head = _registered[info.head].make_head(tensors, encoder, config)
-    else:
-        raise _unknown(info.head)
+    head = _kind(info.head).make_head(unpacked.tensors, encoder, config)
     return LoadedHead(head, info, unpacked.keyframe_poses)
 
 
 def head_capacity_bytes(config: SlamConfig, encoder: Encoder) -> int:
     """Return the bytes of the largest blob any learner of this configuration exports.
 
-    Of registered heads the configured one counts. At least 4 MB, for maps that were made with
-    other settings of the head.
+    At least 4 MB, for maps that were made with other settings of the head.
     """
-    head = config.head
-    words = len(encoder.codebook.words_KD)
-    experts = min(words * head.experts_per_word, head.max_experts)
-    affine = words + experts * (3 * head.inputs + 11)
-    width = head.hidden_width
-    outputs = max(head.grid_votes, 3 * head.grid_cells**2)
-    network = 2 * (encoder.dimension + 1 + (head.hidden_layers - 1) * (width + 1)) * width + (
-        2 * (width + 1) * outputs)
+    largest = max(kind.weights_bytes(config, encoder) for name, kind in _kinds.items()
+                  if name in _OURS or name == config.head.type)
     beside = _DESCRIPTION_BYTES + config.keyframe.max_count * _KEYFRAME_BYTES
-    kind = _registered.get(head.type)
-    other = 0 if kind is None else kind.weights_bytes(config, encoder)
-    return max(_LEAST_CAPACITY_BYTES, *(size + beside for size in (affine, network, other)))
+    return max(_LEAST_CAPACITY_BYTES, largest + beside)
 
 
-def _unknown(head_type: str) -> MapError:
-    return MapError(f"head type '{head_type}' is unknown here: update ace_slam_ros, or import the "
-                    "module that registers it")
+def _kind(head_type: str) -> HeadKind:
+    if head_type not in _kinds:
+        raise MapError(f"head type '{head_type}' is unknown here: update ace_slam_ros, or import "
+                       "the module that registers it")
+    return _kinds[head_type]
