@@ -102,6 +102,8 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     pace.add_argument(
         "--every-frame", action="store_true",
         help="wait for every frame; reproducible bit for bit (default)")
+    run.add_argument(
+        "--rate", type=_positive, metavar="R", help="with --realtime: play R times as fast")
     run.add_argument("--map", type=Path, metavar="DIR", help="start from this saved map")
     run.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for results")
     _add_view(run)
@@ -216,14 +218,16 @@ def _run(args: argparse.Namespace) -> int:
     from .io.open_source import open_source
 
     config = _config(args)
+    if args.rate is not None and not args.realtime:
+        raise AceSlamError("--rate needs --realtime: frames that are waited for have no rate")
     source = open_source(args.source)
     out = prepare_out_folder(args.out)
     _check_view(args)
     from .apps.run import run_sequence  # after the cheap checks: it imports torch
 
     summary = run_sequence(
-        source, config, out, realtime=args.realtime, map_dir=args.map, progress=_watched(),
-        view=args.view)
+        source, config, out, realtime=args.realtime, rate=args.rate or 1.0, map_dir=args.map,
+        progress=_watched(), view=args.view)
     say(table(run_rows(summary.to_dict())), f"  results in {out}")
     return DONE
 

@@ -89,6 +89,13 @@ def test_unknown_parameter_suggests_the_near_one(capsys: pytest.CaptureFixture[s
     assert "did you mean 'tracker.refine'?" in _one_line(capsys)
 
 
+def test_a_rate_needs_real_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "x", "--out", str(tmp_path / "o"), "--rate", "2"]) == 2
+    assert "--rate needs --realtime" in _one_line(capsys)
+    with pytest.raises(SystemExit):
+        cli.main(["run", "x", "--out", "y", "--realtime", "--rate", "0"])
+
+
 @pytest.mark.parametrize("assignment", [
     "tracker.refine", "tracker.refine=3", "seed=-1", "device=[", "mode=flying",
 ])

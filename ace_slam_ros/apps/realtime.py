@@ -33,8 +33,8 @@ class _Arrived:
 class _Camera:
     """Decodes a recording in a thread and delivers each frame when it is due; newest wins."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, rate: float) -> None:
+        self._source, self._rate = source, rate
         self._stop = threading.Event()
         self._error: Exception | None = None
         self.slot: NewestSlot[_Arrived] = NewestSlot()
@@ -47,7 +47,7 @@ class _Camera:
             for frame in self._source:
                 if not started_s:
                     started_s, first_ns = time.monotonic(), frame.stamp_ns
-                due_s = started_s + (frame.stamp_ns - first_ns) * 1e-9
+                due_s = started_s + (frame.stamp_ns - first_ns) * 1e-9 / self._rate
                 if self._stop.wait(max(0.0, due_s - time.monotonic())):
                     return
                 self.slot.put(_Arrived(frame, time.monotonic()))
@@ -66,9 +66,9 @@ class _Camera:
 
 def play_realtime(
     recorder: RunRecorder, source: Source, mapper: MapperProcess, encoder: Encoder,
-    config: SlamConfig, progress: bool,
+    config: SlamConfig, progress: bool, rate: float = 1.0,
 ) -> None:
-    """Track the newest frame again and again until the recording has been played.
+    """Track the newest frame again and again until the recording has been played, at a rate.
 
     Raises:
         MapperProcessError: the mapper ended.
@@ -77,7 +77,7 @@ def play_realtime(
     tracker = Tracker(config, encoder)
     gc.collect()
     gc.freeze()  # what is loaded stays: searching it for garbage would stall frames
-    camera = _Camera(source)
+    camera = _Camera(source, rate)
     bar = tqdm(total=len(source), desc="tracking", unit="frame", disable=not progress)
     try:
         while (arrived := camera.slot.take()) is not None:

@@ -44,7 +44,7 @@ SaveMap = Callable[[Path, Float64Array | None], MapManifest]
 
 
 def run_sequence(
-    source: Source, config: SlamConfig, out: Path, *, realtime: bool = False,
+    source: Source, config: SlamConfig, out: Path, *, realtime: bool = False, rate: float = 1.0,
     map_dir: Path | None = None, progress: bool = True, view: str | None = None,
 ) -> RunSummary:
     """Track and map a recording; write trajectories, map, plot and summary to `out`.
@@ -54,6 +54,7 @@ def run_sequence(
         config: all parameters.
         out: existing folder for the results.
         realtime: play at the recording's speed, newest frame wins; else every frame in turn.
+        rate: in real time, so many times as fast as it was recorded.
         map_dir: a map to continue (or to localize in, `mode=localization`).
         progress: show a progress bar.
         view: show the run, see `viewer.rerun_view.open_view`; None = do not.
@@ -75,7 +76,7 @@ def run_sequence(
         if realtime:
             mapper = stack.enter_context(MapperProcess(config, map_dir))
             started = time.perf_counter()
-            play_realtime(recorder, source, mapper, encoder, config, progress)
+            play_realtime(recorder, source, mapper, encoder, config, progress, rate)
             save = mapper.save
         else:
             slam = Slam(config, encoder, map_dir=map_dir)

@@ -95,6 +95,16 @@ def test_real_sequence_in_real_time(tum_fr1_xyz, tmp_path):
     assert summary.tracked + summary.lost + summary.skipped == 240
 
 
+def test_a_recording_can_be_played_faster_and_slower(room, tmp_path):
+    factors = {}
+    for rate in (0.5, 3.0):
+        summary = run_sequence(
+            _limited(room, 20), CONFIG, tmp_path, realtime=True, rate=rate, progress=False)
+        assert summary.tracked + summary.lost + summary.skipped == 20
+        factors[rate] = summary.realtime_factor
+    assert factors[0.5] < 0.6 and factors[0.5] < factors[3.0]
+
+
 def test_localization_without_a_map_is_refused(room, tmp_path):
     with pytest.raises(ConfigError, match="--map"):
         run_sequence(_limited(room, 3), LOCALIZATION, tmp_path, progress=False)

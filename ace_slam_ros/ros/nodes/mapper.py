@@ -49,8 +49,8 @@ class MapperNode(SlamNode):
         self._queue: deque[KeyframeMsg] = deque(maxlen=_QUEUE)
         self._counts = {"keyframes_received": 0, "keyframes_refused": 0, "keyframes_dropped": 0}
         period_s = 0.0 if self._localization_only else self.config.mapper.autosave_s
-        self._session = Session(
-            self.segment, schema, period_s, f"{self.config.mode} {ros.map_dir}")
+        started_with = f"{self.config.mode} {ros.map_dir}"
+        self._session = Session(self.segment, schema, period_s, started_with)
         crashed = self._session.crashed(self._localization_only)
         self._writer = WeightsWriter(
             self.segment, head_capacity_bytes(self.config, self.encoder), schema)
@@ -234,8 +234,7 @@ class MapperNode(SlamNode):
         self._learn(float("inf"))  # `Mapper.save` would learn as well, and publish nothing
         if not self._mapper.keyframe_count:
             raise MapError("the map is empty: move the camera until keyframes arrive, then save")
-        return self._mapper.save(
-            self._map_folder(path), frame_id=self.config.ros.map_frame)
+        return self._mapper.save(self._map_folder(path), frame_id=self.config.ros.map_frame)
 
     def report(self) -> Report:
         """Describe the map and its sources."""

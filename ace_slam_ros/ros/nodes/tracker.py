@@ -17,16 +17,15 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_srvs.srv import SetBool, Trigger
 
 from ...core.errors import AceSlamError, DataError
-from ...core.geometry.se3 import invert_pose
 from ...core.runtime.newest_slot import NewestSlot
-from ...core.tracking.result import TrackerState, TrackingHints, TrackResult
+from ...core.tracking.result import TrackingHints, TrackResult
 from ...core.tracking.tracker import Tracker
 from ...msg import Keyframe as KeyframeMsg
 from ...msg import SlamStatus
 from ..inputs.camera_topics import ImageInputs
 from ..inputs.extrinsic import Extrinsic
 from ..messages.conversions import frame_from_msgs, keyframe_to_msg
-from ..messages.poses import base_covariance, pose_from_msg
+from ..messages.poses import pose_from_msg
 from ..outputs.diagnostics import Report
 from ..outputs.pose_topics import PoseOutput
 from ..outputs.status_topic import StatusOutput
@@ -108,7 +107,7 @@ class TrackerNode(SlamNode):
         except AceSlamError as error:
             self.get_logger().warning(f"initialpose ignored: {error}")
             return
-        self._actions.append(lambda _: self._expect(T_map_base))
+        self._prior = T_map_base
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._actions.append(self._start_map)
@@ -175,8 +174,8 @@ class TrackerNode(SlamNode):
         self._trouble = ""
         self._update_head(tracker)
         result = tracker.track(frame, self._hints(pair))
+        self._output.show(result, self._T_base_cam)
         latency_ms = (time.monotonic_ns() - pair.arrival_ns) * 1e-6
-        self._publish_pose(result)
         work = tracker.work(self.config.tracker.deadline_s(pair.arrival_ns * 1e-9))
         result = result.with_work(work)
         self._last = result
@@ -193,9 +192,6 @@ class TrackerNode(SlamNode):
             T_map_cam_prior=None if prior is None else prior @ self._T_base_cam,
             T_odom_cam=self._output.camera_in_odometry(pair.stamp_ns, self._T_base_cam),
             T_map_cam_first=self._T_base_cam)
-
-    def _expect(self, T_map_base: Float64Array) -> None:
-        self._prior = T_map_base
 
     def _act(self, tracker: Tracker) -> None:
         while self._actions:
@@ -217,16 +213,6 @@ class TrackerNode(SlamNode):
             self._output.new_map()
         elif tracker.map_revision != revision:
             self._output.map_moved()
-
-    def _publish_pose(self, result: TrackResult) -> None:
-        """Publish the pose of the base, or stop its motion when the camera is lost."""
-        if result.T_map_cam is None:
-            if result.state == TrackerState.LOST:
-                self._output.interrupt()
-            return
-        T_map_base = result.T_map_cam @ invert_pose(self._T_base_cam)
-        covariance_66 = base_covariance(result.covariance_66, result.T_map_cam, T_map_base)
-        self._output.publish(result.stamp_ns, T_map_base, covariance_66, result.submap)
 
     def _say(
         self, pair: ImagePair, state: int, reason: str, result: TrackResult | None = None,

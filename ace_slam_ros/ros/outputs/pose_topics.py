@@ -21,8 +21,15 @@ from rclpy.node import Node
 
 from ...core.data.submaps import MAIN_SUBMAP
 from ...core.geometry.se3 import invert_pose
+from ...core.tracking.result import TrackerState
 from ..messages.conversions import make_header, stamp_to_ns
-from ..messages.poses import UNKNOWN_VARIANCE, body_velocity, covariance_to_msg, pose_to_msg
+from ..messages.poses import (
+    UNKNOWN_VARIANCE,
+    base_covariance,
+    body_velocity,
+    covariance_to_msg,
+    pose_to_msg,
+)
 from ..qos import latched_qos, reliable_qos
 from ..tf.factory import others_publish_tf
 from ..tf.guard import TfGuard
@@ -30,6 +37,7 @@ from ..tf.interface import StampedTransform, Transforms
 
 if TYPE_CHECKING:
     from ...core.geometry.arrays import Float64Array
+    from ...core.tracking.result import TrackResult
     from ..config import RosConfig
 
 _NS = 1_000_000_000
@@ -102,6 +110,15 @@ class PoseOutput:
             # Odometry moves on between frames, also while simulated time stands still.
             self._timer = node.create_timer(
                 _REPEAT_S, self.repeat_tf, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def show(self, result: TrackResult, T_base_cam: Float64Array) -> None:
+        """Publish the pose of the base that a tracked camera gives, or stop when it is lost."""
+        if result.T_map_cam is not None:
+            T_map_base = result.T_map_cam @ invert_pose(T_base_cam)
+            covariance_66 = base_covariance(result.covariance_66, result.T_map_cam, T_map_base)
+            self.publish(result.stamp_ns, T_map_base, covariance_66, result.submap)
+        elif result.state is TrackerState.LOST:
+            self.interrupt()
 
     def publish(
         self, stamp_ns: int, T_map_base: Float64Array, covariance_66: Float64Array | None,
