@@ -319,5 +319,7 @@ def current_names(values: dict[str, Any]) -> dict[str, Any]:
 def _suggest(key: str, known: dict[str, Any]) -> str:
     import difflib
 
+    if key.startswith("ros.") and not any(name.startswith("ros.") for name in known):
+        return ": it is for the nodes, which `ace-slam up` and launch files start"
     near = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean '{near[0]}'?" if near else "; `ace-slam dump-config` lists them all"

@@ -18,7 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from ...core.errors import AceSlamError, DataError
 from ...core.runtime.newest_slot import NewestSlot
-from ...core.tracking.result import TrackingHints, TrackResult
+from ...core.tracking.result import TrackerState, TrackingHints, TrackResult
 from ...core.tracking.tracker import Tracker
 from ...msg import Keyframe as KeyframeMsg
 from ...msg import SlamStatus
@@ -122,8 +122,7 @@ class TrackerNode(SlamNode):
     # Worker thread ------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        pair = self._slot.take(0.1)
-        if pair is None:
+        if (pair := self._slot.take(0.1)) is None:
             return
         if self._paused:
             self._output.interrupt()
@@ -173,7 +172,7 @@ class TrackerNode(SlamNode):
         frame = frame_from_msgs(pair.color, pair.depth, pair.info)
         self._trouble = ""
         self._update_head(tracker)
-        result = tracker.track(frame, self._hints(pair))
+        result = tracker.track(frame, self._hints(tracker, pair))
         self._output.show(result, self._T_base_cam)
         latency_ms = (time.monotonic_ns() - pair.arrival_ns) * 1e-6
         work = tracker.work(self.config.tracker.deadline_s(pair.arrival_ns * 1e-9))
@@ -185,9 +184,11 @@ class TrackerNode(SlamNode):
             self._keyframes.publish(keyframe_to_msg(
                 keyframe, result.map_id, self.encoder.hash, self.config.ros.map_frame))
 
-    def _hints(self, pair: ImagePair) -> TrackingHints:
+    def _hints(self, tracker: Tracker, pair: ImagePair) -> TrackingHints:
         """Gather what TF and operators tell of the camera."""
-        prior, self._prior = self._prior, None
+        prior = self._prior
+        if tracker.state is not TrackerState.INIT:  # without a map it is kept
+            self._prior = None
         return TrackingHints(
             T_map_cam_prior=None if prior is None else prior @ self._T_base_cam,
             T_odom_cam=self._output.camera_in_odometry(pair.stamp_ns, self._T_base_cam),
@@ -199,10 +200,12 @@ class TrackerNode(SlamNode):
 
     def _clear_motion(self, tracker: Tracker) -> None:
         tracker.clear_motion()
+        self._prior = None
         self._output.interrupt()  # the frame that was worked on during the jump may have set it
 
     def _start_map(self, tracker: Tracker) -> None:
         tracker.reset()
+        self._prior = None
         self._extrinsic.forget()
         self._output.new_map()
 
@@ -232,8 +235,7 @@ class TrackerNode(SlamNode):
             **self._output.values(), "extrinsic": self._extrinsic.source}
         if self._tracker is not None:
             report.values |= self._tracker.gave_up
-        silence = self._inputs.problem()
-        report.error(silence)
+        report.error(silence := self._inputs.problem())
         if silence:
             self.get_logger().warning(silence, throttle_duration_sec=5.0)
         for text in (*self._inputs.incompatible.values(), self._output.problem()):

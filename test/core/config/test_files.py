@@ -43,3 +43,33 @@ def test_what_cannot_be_meant_is_refused_with_the_fix(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(ConfigError, match=words):
         load_config(path)
+
+
+@pytest.mark.parametrize(("old", "new", "value"), [
+    ("ros.mode", "mode", "localization"),
+    ("tracker.segment_after_s", "tracker.submap_after_s", 7.0),
+    ("head.neighbours", "head.neighbors", 3),
+])
+def test_names_of_earlier_versions_go_on_working(tmp_path, caplog, old, new, value):
+    expected = SlamConfig().with_values({new: value})
+    assert SlamConfig().with_overrides([f"{old}={value}"]) == expected
+    assert f"'{old}' is called '{new}' now" in caplog.text
+    section, _, name = old.partition(".")
+    path = tmp_path / "old.yaml"
+    path.write_text(f"/**:\n  ros__parameters:\n    {section}: {{{name}: {value}}}\n")
+    assert load_config(path) == expected
+
+
+def test_the_section_of_the_nodes_is_nothing_to_the_core(tmp_path):
+    path = tmp_path / "robot.yaml"
+    path.write_text("ros: {slop_s: 0.5}\nseed: 4\n")
+    assert load_config(path) == SlamConfig().with_values({"seed": 4})
+    with pytest.raises(ConfigError, match="ros.slop_s"):
+        SlamConfig().with_overrides(["ros.slop_s=0.5"])
+
+
+def test_refused_values_name_the_real_key():
+    with pytest.raises(ConfigError, match=r"^features\.count=10 is outside"):
+        SlamConfig().with_values({"features.count": 10})
+    with pytest.raises(ConfigError, match=r"^mode='flying': choose one of mapping, localization"):
+        SlamConfig(mode="flying")

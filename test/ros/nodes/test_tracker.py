@@ -190,3 +190,21 @@ def test_remembered_reasons_are_bounded(tracker):
     for i in range(3 * node_base._LOGGED):
         node.log_once(f"{chr(97 + i % 26)}{chr(97 + i // 26)}", "")
     assert len(node._logged) == node_base._LOGGED
+
+
+def test_a_guess_waits_until_there_is_a_map_and_a_reset_drops_it(tracker, monkeypatch):
+    node, show, _ = tracker
+    hints, track = [], Tracker.track
+    monkeypatch.setattr(Tracker, "track", lambda self, frame, given: (
+        hints.append(given), track(self, frame, given))[1])
+    guess = PoseWithCovarianceStamped()
+    guess.header.frame_id, guess.pose.pose.orientation.w = "map", 1.0
+    node._initialpose(guess)
+    for _ in range(3):  # the first frame begins the map, the second one can use the guess
+        show()
+    assert [h.T_map_cam_prior is not None for h in hints] == [True, True, False]
+    assert np.allclose(hints[1].T_map_cam_prior, node._T_base_cam)
+    node._initialpose(guess)
+    node._actions.append(node._start_map)
+    show()
+    assert hints[-1].T_map_cam_prior is None
