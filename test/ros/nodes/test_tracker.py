@@ -27,9 +27,13 @@ from ace_slam_ros.ros.qos import latched_qos, reliable_qos
 
 
 @pytest.fixture
-def tracker(monkeypatch):
-    """A configured tracker node without worker: the test calls the steps itself."""
-    rclpy.init(args=["--ros-args", "-r", "__ns:=/steps"])
+def tracker(monkeypatch, request):
+    """A configured tracker node without worker: the test calls the steps itself.
+
+    Parametrized indirectly, it is started with these parameters.
+    """
+    parameters = [word for text in getattr(request, "param", ()) for word in ("-p", text)]
+    rclpy.init(args=["--ros-args", "-r", "__ns:=/steps", *parameters])
     node = TrackerNode()
     heard, lines = [], []
     node.create_subscription(SlamStatus, "status", heard.append, reliable_qos(50))
@@ -208,3 +212,22 @@ def test_a_guess_waits_until_there_is_a_map_and_a_reset_drops_it(tracker, monkey
     node._actions.append(node._start_map)
     show()
     assert hints[-1].T_map_cam_prior is None
+
+
+@pytest.mark.parametrize(("tracker", "x_m"), [
+    ([f"ros.camera_extrinsic:={x} 0 0 -0.5 0.5 -0.5 0.5", "ros.odom_frame:=''"], x)
+    for x in (101.0, -350.0)], indirect=["tracker"])
+def test_a_map_may_begin_far_away(tracker, x_m):
+    """Such a first pose was once taken for one in another part of the map: LOST, and silent."""
+    node, show, _ = tracker
+    poses, sent = [], []
+    node.create_subscription(PoseWithCovarianceStamped, "pose", poses.append, latched_qos())
+    node._transforms.send = lambda transforms: sent.extend(transforms)
+    states = [show() for _ in range(3)]
+    assert {s.state for s in states} == {SlamStatus.TRACKING}
+    assert {s.submap for s in states} == {0} and not any(s.reason for s in states)
+    assert abs(node._last.T_map_cam[0, 3] - x_m) < 0.01
+    show.until(lambda: poses)
+    assert abs(poses[-1].pose.pose.position.x) < 0.01, "the base is where the map begins"
+    if node._transforms.available:
+        assert {t.child for t in sent} == {"base_link"}
