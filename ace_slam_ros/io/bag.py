@@ -21,11 +21,11 @@ from .bag_topics import COMPRESSED, Topics, choose_topics, no_depth_message
 from .calibration import camera_from_message, info_of_stream
 from .depth import decode_compressed_depth, depth_array
 from .images import check_complete, decode_image
-from .pairs import Int64Array, PairReader, PairSource, associate
+from .pairs import PairReader, PairSource, associate
 
 if TYPE_CHECKING:
     from ..core.data.camera import Camera
-    from ..core.geometry.arrays import Float64Array, UInt8Image
+    from ..core.geometry.arrays import Float64Array, Int64Array, UInt8Image
 
 try:
     from rosbags.interfaces import Connection

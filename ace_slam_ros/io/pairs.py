@@ -22,9 +22,8 @@ from .images import check_complete, decode_compressed_image
 from .source import SkipLog
 
 if TYPE_CHECKING:
-    from ..core.geometry.arrays import Float32Image, UInt8Image
+    from ..core.geometry.arrays import Float32Image, Int64Array, UInt8Image
 
-Int64Array = npt.NDArray[np.int64]
 Made = TypeVar("Made")
 
 

@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from ..core.data.trajectory import Trajectory, read_tum, stamp_from_text, stamp_to_text, write_tum
 from ..core.errors import DataError
+from ..core.geometry.arrays import Int64Array
 from ..core.runtime.staged_folder import staged_folder
 from .calibration import TUM_DEPTH_SCALE, read_camera_yaml, write_camera_yaml
 from .depth import decode_depth_png, depth_to_stored
 from .images import check_complete, encode_jpeg, encode_png
-from .pairs import Int64Array, PairReader, PairSource, associate
+from .pairs import PairReader, PairSource, associate
 
 if TYPE_CHECKING:
     from ..core.data.camera import Camera

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..core.geometry.arrays import Float32Array, UInt8Image
 from ..core.geometry.se3 import exp_se3, log_se3, transform_points
 from .rendering.lighting import GAMMA, HEADROOM
-from .rendering.textures import Float32Array, UInt8Image, generator
+from .rendering.textures import generator
 
 if TYPE_CHECKING:
     from ..core.data.camera import Camera

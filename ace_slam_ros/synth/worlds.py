@@ -18,13 +18,13 @@ from ..core.geometry.se3 import invert_pose
 from .motion import CameraPath, Limits, Tremor, spline_path, wander
 from .rendering.lighting import Lighting, bake
 from .rendering.render import Facets, Visibility, pack, rasterize, shade
-from .rendering.textures import Float32Array, UInt8Image, generator
+from .rendering.textures import generator
 from .scenes import corridor, room
 from .scenes.people import Walker, build_people, walk_in_view
 from .sensor import Sensor, SensorModel, facet_edges, motion_blur
 
 if TYPE_CHECKING:
-    from ..core.geometry.arrays import Float64Array
+    from ..core.geometry.arrays import Float32Array, Float64Array, UInt8Image
     from .rendering.scene import Scene, Surface
 
 WORLD_NAMES = ("room", "corridor", "loop", "dynamic", "lighting")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,7 +13,8 @@ import numpy.typing as npt
 
 from ..errors import CalibrationError
 
-Float64Array = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    from ..geometry.arrays import Float64Array
 
 _MODELS = {
     "": "plumb_bob", "none": "plumb_bob", "plumb_bob": "plumb_bob",

@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ..errors import EncoderError
 
 if TYPE_CHECKING:
+    from ..geometry.arrays import Float32Array, UInt8Image
     from ..runtime.steps import Steps
     from .codebook import Codebook
-
-UInt8Image = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..runtime.steps import Steps, at_once
-from .base import Encoder, EncoderSpec, Keypoints, UInt8Image
+from .base import Encoder, EncoderSpec, Keypoints
 
 if TYPE_CHECKING:
+    from ..geometry.arrays import UInt8Image
     from .codebook import Codebook
 
 StateDict = dict[str, Tensor]

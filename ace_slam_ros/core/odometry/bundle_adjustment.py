@@ -20,9 +20,8 @@ from .residuals import NEAREST_M
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig
     from ..data.camera import Camera
-    from ..geometry.arrays import Float64Array
+    from ..geometry.arrays import Float64Array, Int64Array
 
-Int64Array = npt.NDArray[np.int64]
 #: Gauss-Newton steps of an adjustment.
 ITERATIONS = 3
 #: Points seen often are never trusted to less than this share of one measurement's error: what

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.geometry.se3 import invert_pose
-from .textures import Float32Array, UInt8Image, generator, to_uint8
+from .textures import generator, to_uint8
 
 if TYPE_CHECKING:
-    from ...core.geometry.arrays import Float64Array
+    from ...core.geometry.arrays import Float32Array, Float64Array, UInt8Image
     from .scene import Box, Surface
 
 BoolArray = npt.NDArray[np.bool_]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
-from .textures import Color, UInt8Image, fractal_noise, painted, speckled, to_uint8, vary, wood
+from .textures import Color, fractal_noise, painted, speckled, to_uint8, vary, wood
+
+if TYPE_CHECKING:
+    from ...core.geometry.arrays import UInt8Image
 
 _WORDS = (
     "harbor light museum ocean garden winter signal mountain theory music atlas physics river "

@@ -15,8 +15,7 @@ from .scene import MAX_CORNERS, Surface
 
 if TYPE_CHECKING:
     from ...core.data.camera import Camera
-    from ...core.geometry.arrays import Float64Array
-    from .textures import Float32Array, UInt8Image
+    from ...core.geometry.arrays import Float32Array, Float64Array, UInt8Image
 
 _TILE_M = 1.15
 _MIP_STEP = 2.0**-0.5

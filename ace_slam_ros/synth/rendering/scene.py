@@ -17,8 +17,8 @@ import numpy as np
 from ...core.geometry.se3 import make_pose
 
 if TYPE_CHECKING:
-    from ...core.geometry.arrays import Float64Array
-    from .textures import Material, UInt8Image
+    from ...core.geometry.arrays import Float64Array, UInt8Image
+    from .textures import Material
 
 #: Corners per facet after padding; prism caps are the largest polygons.
 MAX_CORNERS = 12

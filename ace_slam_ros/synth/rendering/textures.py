@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-UInt8Image = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
+from ...core.geometry.arrays import Float32Array, UInt8Image
+
 Color = tuple[float, float, float]
 #: A material paints a surface of (height, width) texels of `texel_m` meters.
 Material = Callable[[np.random.Generator, int, int, float], UInt8Image]

@@ -13,11 +13,11 @@ from ..motion import FINE_PER_KNOT, CameraPath, Limits, Tremor, spline_path
 from ..rendering import pictures as pic
 from ..rendering.lighting import Lamp, Lighting
 from ..rendering.scene import Builder, Scene
-from ..rendering.textures import Material, UInt8Image, generator, painted, speckled, tiles, vary
+from ..rendering.textures import Material, generator, painted, speckled, tiles, vary
 from . import furniture as fur
 
 if TYPE_CHECKING:
-    from ...core.geometry.arrays import Float64Array
+    from ...core.geometry.arrays import Float64Array, UInt8Image
 
 HEIGHT_M, HALF_WIDTH_M = 2.5, 0.95
 _SPEED_M_S, _OVERLAP_M, _KNOT_M = 0.95, 4.0, 0.7

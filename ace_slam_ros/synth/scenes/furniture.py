@@ -11,7 +11,6 @@ from ..rendering import pictures as pic
 from ..rendering.textures import (
     Color,
     Material,
-    UInt8Image,
     fabric,
     leaf,
     painted,
@@ -21,6 +20,7 @@ from ..rendering.textures import (
 )
 
 if TYPE_CHECKING:
+    from ...core.geometry.arrays import UInt8Image
     from ..rendering.scene import Builder
 
 _BLACK: Color = (34.0, 34.0, 37.0)
