@@ -11,7 +11,6 @@ from ..core.data.trajectory import Trajectory
 from ..evaluation.trajectory_error import normalized_error_squared
 
 if TYPE_CHECKING:
-    from ..core.geometry.arrays import Float64Array
     from ..core.tracking.result import TrackResult
     from ..viewer.rerun_view import View
 
@@ -47,11 +46,13 @@ class RunRecorder:
 
     def trajectory(self) -> Trajectory:
         """Return the poses whose place in the map is known."""
-        return _trajectory([(r.stamp_ns, r.T_map_cam) for r in self.results if r.has_map_pose])
+        return Trajectory.of((r.stamp_ns, r.T_map_cam) for r in self.results
+                             if r.has_map_pose and r.T_map_cam is not None)
 
     def raw_trajectory(self) -> Trajectory:
         """Return the poses from scene coordinates alone."""
-        return _trajectory([(r.stamp_ns, r.T_map_cam_raw) for r in self.results])
+        return Trajectory.of((r.stamp_ns, r.T_map_cam_raw) for r in self.results
+                             if r.T_map_cam_raw is not None)
 
     def normalized_errors(self, groundtruth: Trajectory) -> dict[str, float]:
         """Return the mean squared pose error over its covariance and its expectation.
@@ -59,9 +60,9 @@ class RunRecorder:
         `pose` takes the truth for exact, as in rendered sequences; `pose_mocap` for as exact as
         motion capture of a hand-held camera.
         """
-        posed = [r for r in self.results if r.has_map_pose]
+        posed, estimate = [r for r in self.results if r.has_map_pose], self.trajectory()
         covariances = np.array([r.covariance_66 for r in posed]).reshape(-1, 6, 6)
-        return {name: normalized_error_squared(self.trajectory(), covariances, groundtruth, sigma)
+        return {name: normalized_error_squared(estimate, covariances, groundtruth, sigma)
                 for name, sigma in (("pose", (0.0, 0.0)), ("pose_mocap", MOCAP_SIGMA))}
 
     def median_stages(self) -> dict[str, float]:
@@ -70,9 +71,3 @@ class RunRecorder:
         return {name: round(float(np.median(
             [r.stages_ms[name] for r in self.results if name in r.stages_ms])), 2)
             for name in names}
-
-
-def _trajectory(stamped: list[tuple[int, Float64Array | None]]) -> Trajectory:
-    found = [(stamp_ns, T) for stamp_ns, T in stamped if T is not None]
-    poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
-    return Trajectory(np.array([s for s, _ in found], np.int64), poses)

@@ -55,10 +55,9 @@ def relocalize_sequence(
         answers.append(relocalizer.locate(query))
     if not answers:
         raise DataError(f"no usable frame in {source.path}: {source.skips.summary()}")
-    found = [(s, a.T_map_cam) for s, a in zip(stamps, answers, strict=True)
-             if a.success and a.T_map_cam is not None]
-    poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
-    estimate = Trajectory(np.array([s for s, _ in found], np.int64), poses)
+    estimate = Trajectory.of(
+        (stamp_ns, answer.T_map_cam) for stamp_ns, answer in zip(stamps, answers, strict=True)
+        if answer.success and answer.T_map_cam is not None)
     write_tum(out / "trajectory.txt", estimate)
     errors, frame_name = _query_errors(
         np.array(stamps, np.int64), estimate, source, stored.manifest.T_groundtruth_map)
@@ -69,7 +68,7 @@ def relocalize_sequence(
     summary = RelocalizeSummary(
         source=str(source.path), map=str(map_dir), mode="rgb" if rgb_only else "rgbd",
         latency_ms=Latency.of([a.latency_ms for a in answers]), **scores,
-        extra={"answered": len(found), "groundtruth_frame": frame_name,
+        extra={"answered": len(estimate), "groundtruth_frame": frame_name,
                "rejected": source.skips.total, "peak_rss_mb": peak_rss_mb(),
                "device": str(encoder.device), "version": __version__})
     summary.write(out / "summary.json")

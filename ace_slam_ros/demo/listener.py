@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -174,6 +173,4 @@ def _pose_or_none(message: Any) -> Float64Array | None:
 
 
 def _trajectory(poses: dict[int, Float64Array]) -> Trajectory:
-    stamps = sorted(poses)
-    stacked = np.stack([poses[s] for s in stamps]) if stamps else np.empty((0, 4, 4))
-    return Trajectory(np.array(stamps, np.int64), stacked)
+    return Trajectory.of((stamp_ns, poses[stamp_ns]) for stamp_ns in sorted(poses))

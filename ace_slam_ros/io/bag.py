@@ -281,5 +281,4 @@ def _trajectory(messages: list[bytes]) -> Trajectory | None:
             )
     if not poses:
         return None
-    stamps = sorted(poses)
-    return Trajectory(np.array(stamps, np.int64), np.stack([poses[s] for s in stamps]))
+    return Trajectory.of((stamp_ns, poses[stamp_ns]) for stamp_ns in sorted(poses))

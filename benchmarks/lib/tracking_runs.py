@@ -202,8 +202,7 @@ def map_ate_m(sequence: Sequence, out: Path) -> float | None:
                      key=lambda k: k.stamp_ns)
     if len(ordered) < 3:
         return None
-    estimate = Trajectory(np.array([k.stamp_ns for k in ordered], np.int64),
-                          np.stack([k.T_map_cam for k in ordered]))
+    estimate = Trajectory.of((k.stamp_ns, k.T_map_cam) for k in ordered)
     truth = read_tum(sequence.path / "groundtruth.txt")
     return absolute_trajectory_error(estimate, truth).rmse_m
 

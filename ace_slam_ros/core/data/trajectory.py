@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,13 @@ class Trajectory:
             raise DataError("trajectory: as many stamps as poses are needed")
         if np.any(np.diff(self.stamps_ns) <= 0):
             raise DataError("trajectory: stamps must increase strictly")
+
+    @staticmethod
+    def of(stamped: Iterable[tuple[int, Float64Array]]) -> Trajectory:
+        """Return the trajectory of (stamp in ns, T_map_cam (4, 4)), which may be none at all."""
+        found = list(stamped)
+        poses = np.stack([T for _, T in found]) if found else np.empty((0, 4, 4))
+        return Trajectory(np.array([stamp_ns for stamp_ns, _ in found], np.int64), poses)
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
@@ -83,8 +91,7 @@ def read_tum(path: Path) -> Trajectory:
     Raises:
         DataError: the file is missing or a line does not hold eight finite numbers.
     """
-    stamps: list[int] = []
-    poses: list[Float64Array] = []
+    stamped: list[tuple[int, Float64Array]] = []
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -101,12 +108,10 @@ def read_tum(path: Path) -> Trajectory:
             pose = pose_from_quaternion(values[:3], values[3:])
         except ValueError as error:
             raise DataError(f"{path}:{number}: {error}") from error
-        if stamps and stamp <= stamps[-1]:
+        if stamped and stamp <= stamped[-1][0]:
             continue  # recordings repeat a stamp now and then; the first one counts
-        stamps.append(stamp)
-        poses.append(pose)
-    array = np.stack(poses) if poses else np.empty((0, 4, 4))
-    return Trajectory(np.array(stamps, np.int64), array)
+        stamped.append((stamp, pose))
+    return Trajectory.of(stamped)
 
 
 def write_tum(path: Path, trajectory: Trajectory) -> None:

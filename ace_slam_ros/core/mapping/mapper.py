@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..data.keyframe import Keyframe
     from ..encoders.base import Encoder
     from ..geometry.arrays import Float32Array, Float64Array
+    from ..maps.map_folder import StoredMap
 
 log = logging.getLogger(__name__)
 
@@ -222,9 +223,7 @@ class Mapper:
         """Return the keyframe poses in stamp order, without those in unjoined submaps."""
         by_stamp = {self._buffer.keyframe(i).stamp_ns: self._buffer.pose(i)
                     for i in self._placed()}
-        stamps = sorted(by_stamp)
-        poses = np.stack([by_stamp[s] for s in stamps]) if stamps else np.empty((0, 4, 4))
-        return Trajectory(np.array(stamps, np.int64), poses)
+        return Trajectory.of((stamp_ns, by_stamp[stamp_ns]) for stamp_ns in sorted(by_stamp))
 
     def map_points(self, limit: int = 20000) -> Float32Array:
         """Return (N, 3) float32 map points of the keyframes' features, thinned to `limit`.
@@ -271,14 +270,21 @@ class Mapper:
             path, manifest, self._pack_head({}), keyframes, self._refinement.graph.edges)
 
     def load(self, path: Path) -> None:
-        """Continue the map in a folder; what was mapped before is dropped.
+        """Continue the map in a folder; see `resume`.
 
         Raises:
             MapError: the folder is no map, damaged, of another encoder, or holds no keyframes.
         """
-        stored = load_map(path, encoder_hash=self._encoder.hash)
+        self.resume(load_map(path, encoder_hash=self._encoder.hash))
+
+    def resume(self, stored: StoredMap) -> None:
+        """Continue a map as loaded with this encoder; what was mapped before is dropped.
+
+        Raises:
+            MapError: it holds no keyframes.
+        """
         if stored.keyframes is None:
-            raise MapError(f"{path} holds no keyframes, so it can only be localized in: "
+            raise MapError(f"{stored.path} holds no keyframes, so it can only be localized in: "
                            "use mode localization")
         info = read_info(stored.head)
         self._begin(stored.manifest.map_id, info.head)

@@ -40,9 +40,10 @@ _READ_ATTEMPTS = 5
 class StoredMap:
     """A loaded map: manifest, head weights (a safetensors blob), keyframes if they were saved.
 
-    `edges` are the relative poses measured between the keyframes.
+    `edges` are the relative poses measured between the keyframes, `path` is its folder.
     """
 
+    path: Path
     manifest: MapManifest
     head: bytes
     keyframes: list[Keyframe] | None
@@ -124,7 +125,7 @@ def load_map(path: Path, *, encoder_hash: str | None = None) -> StoredMap:
             head, keyframes = upgrade_from_1(head, keyframes)
     except (MapError, UnicodeDecodeError) as error:
         raise MapError(f"map {path}: {error}") from error
-    return StoredMap(manifest_read, head, keyframes, edges)
+    return StoredMap(path, manifest_read, head, keyframes, edges)
 
 
 def _check_blob(head: bytes) -> None:

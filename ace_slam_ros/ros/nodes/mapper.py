@@ -123,7 +123,7 @@ class MapperNode(SlamNode):
         """Load and publish a map; one without keyframes can only be localized in."""
         stored = load_map(path, encoder_hash=self.encoder.hash)
         if stored.keyframes is not None or not self._localization_only:
-            self._mapper.load(path)
+            self._mapper.resume(stored)
         if stored.manifest.format_version.startswith("1."):
             self.get_logger().warning(
                 f"{path} has map format {stored.manifest.format_version}: if `ace-slam run` made "

@@ -175,13 +175,10 @@ class RelocalizerNode(SlamNode):
 
     def report(self) -> Report:
         """Describe weights, input and answers."""
-        segment = self._link.status()
         p50, p95 = self._latency.percentiles((50, 95))
         report = Report(values=self._inputs.values(time.monotonic_ns()) | self._counts | {
-            "waiting": self._waiting, "weights_version": self._link.version,
-            "weights_age_s": segment.heartbeat_age_s, "latency_p50_ms": p50,
-            "latency_p95_ms": p95})
-        report.warn(self._link.problem or ("" if segment.writer_alive else segment.message))
+            "waiting": self._waiting, "latency_p50_ms": p50, "latency_p95_ms": p95})
+        self._link.add_to(report)
         silence = self._inputs.problem()
         report.warn(f"{silence} (requests with an image are still answered)" if silence else "")
         for text in self._inputs.incompatible.values():

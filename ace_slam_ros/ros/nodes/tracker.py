@@ -229,10 +229,8 @@ class TrackerNode(SlamNode):
 
     def report(self) -> Report:
         """Describe input, tracking and weights."""
-        report, segment = Report(), self._link.status()
-        report.values = self._inputs.values(time.monotonic_ns()) | self._status.values() | {
-            "weights_version": self._link.version, "weights_age_s": segment.heartbeat_age_s,
-            **self._output.values(), "extrinsic": self._extrinsic.source}
+        report = Report(values=self._inputs.values(time.monotonic_ns()) | self._status.values()
+                        | self._output.values() | {"extrinsic": self._extrinsic.source})
         if self._tracker is not None:
             report.values |= self._tracker.gave_up
         report.error(silence := self._inputs.problem())
@@ -243,7 +241,7 @@ class TrackerNode(SlamNode):
         report.warn(self._trouble)
         report.warn(self._status.problem())
         report.warn(self._extrinsic.problem())
-        report.warn(self._link.problem or ("" if segment.writer_alive else segment.message))
+        self._link.add_to(report)
         if self._last is not None:
             report.warn(self._last.reason)
         report.warn(self._inputs.clock_problem(self.get_clock().now().nanoseconds))

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import AceSlamError, SegmentError
 from ...core.heads.payload import PAYLOAD_SCHEMA
-from ...weights_ipc.reader import SegmentStatus, WeightsReader
+from ...weights_ipc.reader import WeightsReader
 
 if TYPE_CHECKING:
     from ...core.encoders.base import Encoder
     from ...weights_ipc.writer import WeightsWriter
+    from ..outputs.diagnostics import Report
 
 
 def weights_schema(encoder: Encoder) -> str:
@@ -95,9 +96,12 @@ class WeightsLink:
         self._refusal = ""
         return True
 
-    def status(self) -> SegmentStatus:
-        """Describe the segment; from another thread than `poll`."""
-        return self._status_reader.status()
+    def add_to(self, report: Report) -> None:
+        """Add the weights in use and what is wrong; from another thread than `take`."""
+        segment = self._status_reader.status()
+        report.values |= {
+            "weights_version": self.version, "weights_age_s": segment.heartbeat_age_s}
+        report.warn(self.problem or ("" if segment.writer_alive else segment.message))
 
     def close(self) -> None:
         """Detach from the segment."""
