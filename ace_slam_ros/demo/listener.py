@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from ..core.data.trajectory import Trajectory
 from ..core.errors import AceSlamError, DataError
+from ..io.bag import header_stamp_ns
 from ..msg import Keyframe, SlamStatus
 from ..ros.messages.conversions import camera_to_msg, image_to_msg, stamp_to_ns
 from ..ros.messages.poses import pose_from_msg
@@ -154,8 +154,7 @@ class Collector:
 
     def _on_keyframe(self, data: bytes) -> None:
         # The stamp leads the message; half a megabyte of features is not worth decoding for it.
-        seconds, rest = struct.unpack_from("<iI" if data[1] else ">iI", data, 4)
-        self.keyframe_stamps.add(seconds * 1_000_000_000 + rest)
+        self.keyframe_stamps.add(header_stamp_ns(data, 0))
 
 
 def latched_deep_qos() -> Any:

@@ -17,11 +17,10 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from .. import synth
-from ..core.data.trajectory import Trajectory
 from ..io.bag_writer import BagWriter
 from ..io.depth import depth_to_stored
 from ..io.images import encode_jpeg
-from ..synth.worlds import RATE_HZ, START_NS, World, make_world
+from ..synth.worlds import World, make_world
 
 WORLD, SEED, FRAMES = "room", 0, 600
 _PROCESSES = 2
@@ -61,7 +60,8 @@ def room_bag(folder: Path, frames: int = FRAMES) -> Path:
     for old in folder.glob(f"{stem}-*"):
         shutil.rmtree(old, ignore_errors=True)
     world = _world()
-    with BagWriter(bag, world.camera, _truth(world, frames), transport="compressed") as writer:
+    truth = world.trajectory(frames)
+    with BagWriter(bag, world.camera, truth, transport="compressed") as writer:
         bar = tqdm(
             _rendered(frames), total=frames, unit="frame", desc="  rendering the room",
             dynamic_ncols=True, mininterval=0.5)
@@ -69,14 +69,6 @@ def room_bag(folder: Path, frames: int = FRAMES) -> Path:
             depth_m = depth_mm.astype(np.float32) / np.float32(_MILLIMETERS)
             writer.add(stamp_ns, color, depth_m, color_format=_COLOR_FORMAT)
     return bag
-
-
-def _truth(world: World, frames: int) -> Trajectory:
-    path = world.path(frames)
-    numbers = range(frames)
-    stamps = [START_NS + round(number * 1_000_000_000 / RATE_HZ) for number in numbers]
-    poses = np.stack([path.pose(number / RATE_HZ) for number in numbers])
-    return Trajectory(np.array(stamps, np.int64), poses)
 
 
 def _rendered(frames: int) -> Iterator[Rendered]:

@@ -19,6 +19,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from ..core.errors import AceSlamError
+from ..ros.messages.conversions import stamp_to_ns
 from ..ros.process.environment import PROFILE_VARIABLES, find_config
 from ..ros.qos import sensor_qos
 from .findings import Finding, good, note, problem
@@ -67,9 +68,7 @@ def measure(
     arrived: tuple[dict[int, int], dict[int, int]] = ({}, {})
 
     def receive(stream: int, message: Any) -> None:
-        stamp = message.header.stamp
-        stamp_ns = stamp.sec * 10**9 + stamp.nanosec
-        arrived[stream].setdefault(stamp_ns, time.time_ns())
+        arrived[stream].setdefault(stamp_to_ns(message.header.stamp), time.time_ns())
 
     subscriptions = [
         node.create_subscription(

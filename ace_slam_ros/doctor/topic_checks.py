@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import AceSlamError
+from ..io.calibration import camera_from_message
 from ..io.depth import unit_problem
-from ..ros.messages.conversions import (
-    camera_from_msg,
-    depth_from_msg,
-    image_from_msg,
-)
+from ..ros.messages.conversions import depth_from_msg, image_from_msg
 from .findings import Finding, good, note, problem
 from .topic_listener import COLOR, DEPTH, INFO, Endpoint, Heard, LiveSystem
 
@@ -175,7 +172,7 @@ def content(stream: str, heard: Heard) -> list[Finding]:
     """Decode the newest message: encoding, units, range, calibration."""
     try:
         if stream == INFO:
-            camera_from_msg(heard.last)
+            camera_from_message(heard.last)
             return []
         if stream == COLOR:
             image_from_msg(heard.last)

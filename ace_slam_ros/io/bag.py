@@ -110,9 +110,9 @@ class BagSource(PairSource):
             topics.color, topics.depth, topics.info, topics.groundtruth
         ]):
             if topic == topics.color:
-                index.color.append((_header_stamp(raw, time_ns), time_ns))
+                index.color.append((header_stamp_ns(raw, time_ns), time_ns))
             elif topic == topics.depth:
-                index.depth.append((_header_stamp(raw, time_ns), time_ns))
+                index.depth.append((header_stamp_ns(raw, time_ns), time_ns))
             elif topic == topics.groundtruth:
                 index.poses.append(raw)
             elif info is None:
@@ -168,7 +168,7 @@ class BagSource(PairSource):
                 max(min(times) - 1, 0), max(times) + 1,  # rosbags 0.11.0 left out the start itself
             ):
                 role = "color" if topic == self.topics.color else "depth"
-                found = missing.pop((role, (_header_stamp(raw, time_ns), time_ns)), None)
+                found = missing.pop((role, (header_stamp_ns(raw, time_ns), time_ns)), None)
                 if found is None:
                     continue
                 waiting.setdefault(found, {})[role] = raw
@@ -251,8 +251,8 @@ def _decode(raw: bytes, kind: str) -> Any:
         raise DataError(f"damaged {kind} message: {error}") from error
 
 
-def _header_stamp(raw: bytes, time_ns: int) -> int:
-    """Stamp of the leading std_msgs/Header; the time of recording when the driver sets none."""
+def header_stamp_ns(raw: bytes, time_ns: int) -> int:
+    """Stamp of the std_msgs/Header that leads a serialized message; `time_ns` if it has none."""
     if len(raw) < 12:
         return time_ns
     seconds, rest = struct.unpack_from("<iI" if raw[1] else ">iI", raw, 4)

@@ -98,6 +98,16 @@ def cross_matrices(v_n3: Float64Array) -> Float64Array:
     return M
 
 
+def transport_covariance(covariance_66: Float64Array, arm_3: Float64Array) -> Float64Array:
+    """Covariance (6, 6) of a pose that is rigidly joined to one `arm_3` meters before it.
+
+    Both in map axes; a rotation error of the one moves the other across the arm.
+    """
+    J = np.eye(6)
+    J[:3, 3:] = -cross_matrices(arm_3[None])[0]
+    return np.asarray(J @ covariance_66 @ J.T)
+
+
 def rotation_angle_rad(R_33: Float64Array) -> float:
     """Angle of a rotation matrix in radians, in [0, pi]."""
     return float(np.linalg.norm(Rotation.from_matrix(R_33).as_rotvec()))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.poses import AlignedPose
-from ..geometry.se3 import cross_matrices, exp_se3, invert_pose, pose_errors_in_map
+from ..geometry.se3 import exp_se3, invert_pose, pose_errors_in_map
 from .residuals import NEAREST_M, Linearized, Sightings, TrackResiduals, normal_equations
 
 if TYPE_CHECKING:
@@ -116,16 +116,6 @@ def depth_spread(r_n: Float64Array, trusted_n: npt.NDArray[np.bool_]) -> float:
 def depth_weight(r_n: Float64Array, w_image_n: Float64Array, spread: float) -> Float64Array:
     """Weight (n,) of depth residuals: a Cauchy kernel of two spreads, and what the image says."""
     return np.asarray(w_image_n / (spread**2 + np.square(r_n) / 4.0))
-
-
-def transport_covariance(covariance_66: Float64Array, arm_3: Float64Array) -> Float64Array:
-    """Covariance (6, 6) of a pose that is rigidly joined to one `arm_3` meters before it.
-
-    Both in map axes; a rotation error of the one moves the other across the arm.
-    """
-    J = np.eye(6)
-    J[:3, 3:] = -cross_matrices(arm_3[None])[0]
-    return np.asarray(J @ covariance_66 @ J.T)
 
 
 def inflate_by_innovation(

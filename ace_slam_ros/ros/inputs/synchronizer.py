@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..messages.compat import MESSAGE_FILTERS
+from ..messages.conversions import stamp_to_ns
 
 _NS = 1_000_000_000
 #: A stamp this much older than the last one of its stream is a new pass of a bag.
@@ -252,8 +253,7 @@ class Synchronizer:
 
 
 def _stamp_ns(msg: Any) -> int:
-    stamp = msg.header.stamp
-    return int(stamp.sec) * _NS + int(stamp.nanosec)
+    return stamp_to_ns(msg.header.stamp)
 
 
 def _seconds(stamp_ns: int | None) -> str:

@@ -104,15 +104,6 @@ def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
         data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
 
 
-def camera_from_msg(msg: CameraInfo) -> Camera:
-    """Make the camera of a CameraInfo message, region of interest and binning applied.
-
-    Raises:
-        CalibrationError: the intrinsics are missing or impossible.
-    """
-    return camera_from_message(msg)
-
-
 def frame_from_msgs(
     color: Image | CompressedImage, depth: Image | CompressedImage | None, info: CameraInfo,
     require_depth: bool = True,
@@ -123,7 +114,7 @@ def frame_from_msgs(
         DataError: a message cannot be decoded, sizes disagree, no pixel has depth, or its unit is
             wrong.
     """
-    camera = camera_from_msg(info)
+    camera = camera_from_message(info)
     stamp_ns = stamp_to_ns(color.header.stamp)
     depth_m = None if depth is None else depth_from_msg(depth)
     distorted = Frame(stamp_ns, image_from_msg(color), depth_m, camera)

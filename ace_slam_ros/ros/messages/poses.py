@@ -15,6 +15,7 @@ from ...core.geometry.se3 import (
     make_pose,
     pose_from_quaternion,
     quaternion_from_pose,
+    transport_covariance,
 )
 from .compat import TF_TRANSFORMATIONS
 
@@ -103,10 +104,7 @@ def base_covariance(
     """
     if covariance_66 is None:
         return None
-    x, y, z = T_map_base[:3, 3] - T_map_cam[:3, 3]
-    J_66 = np.eye(6)
-    J_66[:3, 3:] = -np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return J_66 @ covariance_66 @ J_66.T  # type: ignore[no-any-return]
+    return transport_covariance(covariance_66, T_map_base[:3, 3] - T_map_cam[:3, 3])
 
 
 def body_velocity(

@@ -13,11 +13,11 @@ from ace_slam_ros.core.geometry.se3 import (
     make_pose,
     pose_error,
     transform_points,
+    transport_covariance,
 )
 from ace_slam_ros.core.odometry.pose_optimization import (
     inflate_by_innovation,
     optimize_pose,
-    transport_covariance,
 )
 from ace_slam_ros.core.odometry.residuals import (
     Sightings,

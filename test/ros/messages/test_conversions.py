@@ -11,12 +11,12 @@ from ace_slam_ros.core.data.features import Features
 from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.errors import CalibrationError, DataError
 from ace_slam_ros.core.geometry.se3 import exp_se3, pose_error
+from ace_slam_ros.io.calibration import camera_from_message
 from ace_slam_ros.io.depth import encode_compressed_depth
 from ace_slam_ros.io.images import encode_png
 from ace_slam_ros.ros.messages.clouds import cloud_to_msg
 from ace_slam_ros.ros.messages.conversions import (
     byte_array,
-    camera_from_msg,
     camera_to_msg,
     depth_from_msg,
     frame_from_msgs,
@@ -82,15 +82,15 @@ def test_compressed_transports():
 
 def test_camera_round_trip_with_crop_and_binning():
     msg = camera_to_msg(LENS, 1, "cam")
-    assert camera_from_msg(msg) == LENS
+    assert camera_from_message(msg) == LENS
     msg.binning_x = msg.binning_y = 2
     msg.roi.x_offset, msg.roi.y_offset, msg.roi.width, msg.roi.height = 4, 6, 16, 12
-    found = camera_from_msg(msg)
+    found = camera_from_message(msg)
     assert (found.width, found.height, found.fx, found.fy) == (8, 6, 15.0, 15.5)
     assert (found.cx, found.cy) == ((15.5 - 4 + 0.5) / 2 - 0.5, (11.5 - 6 + 0.5) / 2 - 0.5)
     msg.k = np.zeros(9)
     with pytest.raises(CalibrationError):
-        camera_from_msg(msg)
+        camera_from_message(msg)
 
 
 def test_frames_are_rectified_or_refused():
