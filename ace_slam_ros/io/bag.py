@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +20,11 @@ from .bag_topics import COMPRESSED, Topics, choose_topics, no_depth_message
 from .calibration import camera_from_message, info_of_stream
 from .depth import decode_compressed_depth, depth_array
 from .images import check_complete, decode_image
-from .pairs import PairReader, PairSource, associate
+from .pairs import PairReader, PairSource
 
 if TYPE_CHECKING:
     from ..core.data.camera import Camera
-    from ..core.geometry.arrays import Float64Array, Int64Array, UInt8Image
+    from ..core.geometry.arrays import Float64Array, UInt8Image
 
 try:
     from rosbags.interfaces import Connection
@@ -132,25 +131,14 @@ class BagSource(PairSource):
         color, depth = _increasing(index.color), _increasing(index.depth)
         color_ns = np.array([key[0] for key in color], np.int64)
         depth_ns = np.array([key[0] for key in depth], np.int64)
-        partner = associate(color_ns, depth_ns, slop_ns)
-        rows = np.arange(len(color))
-        if self.require_depth:
-            rows = rows[partner >= 0]
-            for i in np.flatnonzero(partner < 0):
-                self.skips.add(
-                    "color without depth", f"{self.path.name}: no depth within "
-                    f"{slop_ns / 1e6:g} ms of a color image", int(color_ns[i]), logging.INFO)
-        if len(rows) == 0:
-            raise DataError(
-                f"no usable image pair in {self.path}: none of {len(color)} messages on "
-                f"{self.topics.color} and {len(depth)} on {self.topics.depth} lie within "
-                f"{slop_ns / 1e6:g} ms"
-            )
-        self.stamps_ns: Int64Array = color_ns[rows]
-        self._color: list[Key] = [color[i] for i in rows]
-        self._depth: list[Key | None] = [
-            depth[j] if (j := partner[i]) >= 0 else None for i in rows
-        ]
+        within = f"within {slop_ns / 1e6:g} ms"
+        pairs = self._choose_pairs(
+            color_ns, depth_ns, slop_ns,
+            lambda i: f"{self.path.name}: no depth {within} of a color image",
+            f"none of {len(color)} messages on {self.topics.color} and {len(depth)} on "
+            f"{self.topics.depth} lie {within}")
+        self._color = [color[i] for i, _ in pairs]
+        self._depth = [None if j is None else depth[j] for _, j in pairs]
 
     def _readers(self, start: int, stop: int) -> Iterator[PairReader]:
         """Read the bag forwards; messages wait in memory only until their partner arrives."""

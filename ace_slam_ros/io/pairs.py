@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -163,6 +164,36 @@ class PairSource(ABC):
     def _readers(self, start: int, stop: int) -> Iterator[PairReader]:
         """Yield the pairs start..stop-1 in stamp order, without decoding them."""
 
+    def _choose_pairs(
+        self, color_ns: Int64Array, depth_ns: Int64Array, slop_ns: int,
+        without_depth: Callable[[int], str], no_pair: str,
+    ) -> list[tuple[int, int | None]]:
+        """Choose the pairs and set `stamps_ns`; color alone counts where depth is not required.
+
+        Args:
+            color_ns, depth_ns, slop_ns: see `associate`.
+            without_depth: says of a color image, by index, that it is left out for want of depth.
+            no_pair: says that there is no pair.
+
+        Returns:
+            For each pair the index of its color image and of its depth image, None without.
+
+        Raises:
+            DataError: there is no pair.
+        """
+        partner = associate(color_ns, depth_ns, slop_ns).tolist()
+        pairs = [(i, j if j >= 0 else None) for i, j in enumerate(partner)]
+        if self.require_depth:
+            for i, j in pairs:
+                if j is None:
+                    self.skips.add("color without depth", without_depth(i), int(color_ns[i]),
+                                   logging.INFO)
+            pairs = [pair for pair in pairs if pair[1] is not None]
+        if not pairs:
+            raise DataError(f"no usable image pair in {self.path}: {no_pair}")
+        self.stamps_ns = color_ns[[i for i, _ in pairs]]
+        return pairs
+
     def __len__(self) -> int:
         """Return the number of synchronized pairs."""
         return len(self.stamps_ns)
@@ -239,7 +270,6 @@ class PairSource(ABC):
             "color image", label, image.shape, (self.raw_camera.height, self.raw_camera.width))
         image, depth_m = rectify(self.raw_camera, image, self._usable_depth(raw, label))
         return Frame(raw.stamp_ns, image, depth_m, self.camera)
-
 
     def _usable_depth(self, raw: RawFrame, label: str) -> Float32Image | None:
         """Return depth in meters, still distorted; None where it is not required nor usable."""

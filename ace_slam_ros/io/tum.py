@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -20,7 +19,7 @@ from ..core.runtime.staged_folder import staged_folder
 from .calibration import TUM_DEPTH_SCALE, read_camera_yaml, write_camera_yaml
 from .depth import decode_depth_png, depth_to_stored
 from .images import check_complete, encode_jpeg, encode_png
-from .pairs import PairReader, PairSource, associate
+from .pairs import PairReader, PairSource
 
 if TYPE_CHECKING:
     from ..core.data.camera import Camera
@@ -87,26 +86,13 @@ class TumSource(PairSource):
         if len(color_ns) == 0:
             raise DataError(f"{path / 'rgb.txt'} lists no image")
         depth_ns, depth_names = self._depth_listing()
-        partner = associate(color_ns, depth_ns, slop_ns)
-        rows = np.arange(len(color_ns))
-        if require_depth:
-            rows = rows[partner >= 0]
-            for i in np.flatnonzero(partner < 0):
-                self.skips.add(
-                    "color without depth",
-                    f"{color_names[i]}: no depth within {slop_ns / 1e6:g} ms", int(color_ns[i]),
-                    logging.INFO,
-                )
-        if len(rows) == 0:
-            raise DataError(
-                f"no usable image pair in {path}: none of {len(color_ns)} color and "
-                f"{len(depth_ns)} depth stamps lie within {slop_ns / 1e6:g} ms"
-            )
-        self.stamps_ns = color_ns[rows]
-        self._color_names = [color_names[i] for i in rows]
-        self._depth: list[tuple[int, str] | None] = [
-            (int(depth_ns[j]), depth_names[j]) if (j := partner[i]) >= 0 else None for i in rows
-        ]
+        within = f"within {slop_ns / 1e6:g} ms"
+        pairs = self._choose_pairs(
+            color_ns, depth_ns, slop_ns, lambda i: f"{color_names[i]}: no depth {within}",
+            f"none of {len(color_ns)} color and {len(depth_ns)} depth stamps lie {within}")
+        self._color_names = [color_names[i] for i, _ in pairs]
+        self._depth = [
+            None if j is None else (int(depth_ns[j]), depth_names[j]) for _, j in pairs]
 
     def _depth_listing(self) -> Listing:
         path = self.path / "depth.txt"

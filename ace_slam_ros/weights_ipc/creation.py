@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from ..core.errors import SegmentError
-from . import layout as layout
+from . import layout
 from .layout import HEARTBEAT, VERSION, FixedHeader
 
 _log = logging.getLogger(__name__)
