@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import field
 from typing import Any, ClassVar, get_type_hints
 
@@ -77,28 +78,23 @@ def _coerce(name: str, value: Any, kind: Any) -> Any:
 
 def flatten(config: Any) -> dict[str, Any]:
     """Return all parameters as {dotted name: value}, in declaration order."""
-    flat: dict[str, Any] = {}
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
-            for sub in dataclasses.fields(value):
-                flat[f"{item.name}.{sub.name}"] = getattr(value, sub.name)
-        else:
-            flat[item.name] = value
-    return flat
+    return {name: value for name, _, value in _parameters(config)}
 
 
 def describe(config: Any) -> dict[str, dict[str, Any]]:
     """Return {dotted name: metadata} with doc, unit, low, high and choices."""
-    found: dict[str, dict[str, Any]] = {}
+    return {name: dict(item.metadata) for name, item, _ in _parameters(config)}
+
+
+def _parameters(config: Any) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    """Yield (dotted name, field, value) of each parameter, in declaration order."""
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         if dataclasses.is_dataclass(value):
             for sub in dataclasses.fields(value):
-                found[f"{item.name}.{sub.name}"] = dict(sub.metadata)
+                yield f"{item.name}.{sub.name}", sub, getattr(value, sub.name)
         else:
-            found[item.name] = dict(item.metadata)
-    return found
+            yield item.name, item, value
 
 
 def dump_yaml(config: Any) -> str:
