@@ -19,6 +19,7 @@ except ModuleNotFoundError:  # Python 3.10
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "matplotlib": "python3-matplotlib",
+    "numba": "python3-numba",
     "numpy": "python3-numpy",
     "rerun": "rerun-sdk",
     "scipy": "python3-scipy",
