@@ -15,16 +15,53 @@ if TYPE_CHECKING:
 #: Side of the square image window that is followed.
 WINDOW_PX = 17
 _GRID = 16
+_THRESHOLD, _THRESHOLD_COARSE = 8, 6
+_LARGEST_NOISE = 1.2
+_COARSEST = 4
+_FEW_SHARE = 0.25
+_SECOND_DIFFERENCE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
 def detect_corners(gray_HW: UInt8Image, count: int) -> Float32Array:
-    """Return up to `count` corners (n, 2) spread over the image, FAST ranked within a grid."""
-    found = cv2.FastFeatureDetector_create(8).detect(gray_HW)  # type: ignore[attr-defined]
+    """Return up to `count` corners (n, 2) spread over the image, FAST ranked within a grid.
+
+    Corners of the image at half and a quarter of its size stand in where the image itself is too
+    noisy, and fill up where it has few: those of a blurred image, or of dim light.
+    """
+    noise, scale = noise_sigma(gray_HW), 1
+    while noise > _LARGEST_NOISE and scale < _COARSEST:
+        gray_HW, noise, scale = _half(gray_HW), noise / 2, scale * 2
+    found = _fast(gray_HW, scale, count)
+    while len(found) < _FEW_SHARE * count and scale < _COARSEST:
+        gray_HW, scale = _half(gray_HW), scale * 2
+        found = _fill(found, _fast(gray_HW, scale, count))
+    return found[:count]
+
+
+def _half(gray_HW: UInt8Image) -> UInt8Image:
+    return np.asarray(
+        cv2.resize(gray_HW, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _fill(corners_n2: Float32Array, more_m2: Float32Array) -> Float32Array:
+    """Append those of `more_m2` that are in cells of the grid without corners."""
+    def cells(pixels: Float32Array) -> npt.NDArray[np.int64]:
+        return np.int64(pixels[:, 1] // _GRID) * 100_000 + np.int64(pixels[:, 0] // _GRID)
+
+    new = ~np.isin(cells(more_m2), cells(corners_n2))
+    return np.concatenate([corners_n2, more_m2[new]])
+
+
+def _fast(gray_HW: UInt8Image, scale: int, count: int) -> Float32Array:
+    """Return corners (n, 2) of an image of 1 / `scale` the size, in pixels of the whole one."""
+    threshold = _THRESHOLD if scale == 1 else _THRESHOLD_COARSE
+    found = cv2.FastFeatureDetector_create(threshold).detect(  # type: ignore[attr-defined]
+        gray_HW)
     if not found:
         return np.empty((0, 2), np.float32)
-    pixels = np.array([k.pt for k in found], np.float32)
+    pixels = np.array([k.pt for k in found], np.float32) * scale + np.float32((scale - 1) / 2)
     response = np.array([k.response for k in found], np.float32)
-    height, width = gray_HW.shape
+    height, width = np.array(gray_HW.shape) * scale
     margin = WINDOW_PX // 2 + 2
     inside = ((pixels > margin) & (pixels < (width - margin, height - margin))).all(axis=1)
     pixels, response = pixels[inside], response[inside]
@@ -33,6 +70,15 @@ def detect_corners(gray_HW: UInt8Image, count: int) -> Float32Array:
     cell = np.int64(pixels[:, 1] // _GRID) * (width // _GRID + 1) + np.int64(pixels[:, 0] // _GRID)
     _, first = np.unique(cell, return_index=True)
     return np.asarray(pixels[np.sort(first)[:count]])
+
+
+def noise_sigma(gray_HW: UInt8Image) -> float:
+    """Standard deviation of the noise of an image, from its second differences.
+
+    Source: Immerkaer, Fast Noise Variance Estimation, CVIU 1996; with a median for the mean.
+    """
+    second = cv2.filter2D(gray_HW, cv2.CV_16S, _SECOND_DIFFERENCE)
+    return float(np.median(np.abs(second))) / 0.6745 / 6.0
 
 
 def contrast(gray_HW: UInt8Image, pixels_n2: Float32Array) -> Float32Array:

@@ -76,6 +76,10 @@ class FrameAligner:
         """Forget all keyframes."""
         self._templates.clear()
 
+    def forget(self, identifier: int) -> None:
+        """Forget the image that a keyframe's corners are followed by: it changed."""
+        self._templates.pop(identifier, None)
+
     def align(
         self, frame: Frame, seed: SubmapPose, motion: Motion | None = None,
         wide: bool = False, thorough: bool = True,
@@ -100,11 +104,19 @@ class FrameAligner:
         thorough: bool = True,
     ) -> tuple[AlignedPose | None, int]:
         """Do as `align`; return as well how many corners were followed, agreeing or not."""
-        seen, host = self._look(frame, seed, wide, _REFERENCES if thorough else 1)
-        if host is None or len(seen) < self._tracker.min_tracks:
+        near = self._nearest(frame, seed, _REFERENCES if thorough else 1)
+        return self.align_with(near, frame, seed, motion, wide)
+
+    def align_with(
+        self, keyframes: list[LocalKeyframe], frame: Frame, seed: SubmapPose,
+        motion: Motion | None, wide: bool = False,
+    ) -> tuple[AlignedPose | None, int]:
+        """Do as `compare`, with given keyframes, the nearest first."""
+        seen = self._find_all(keyframes, frame, seed.T_map_cam, wide)
+        if len(seen) < self._tracker.min_tracks:
             return None, len(seen)
         solved = self._solve(frame, seed.T_map_cam, motion, seen)
-        return None if solved is None else _in_map(solved, host), len(seen)
+        return None if solved is None else _in_map(solved, keyframes[0]), len(seen)
 
     def align_surfaces(self, frame: Frame, seed: SubmapPose) -> AlignedPose | None:
         """Align the frame's surfaces with those of the nearest keyframe, for want of texture.
@@ -118,9 +130,11 @@ class FrameAligner:
         """
         if not self._tracker.surfaces or frame.depth_m is None:
             return None
-        seen, host = self._look(frame, seed)
+        near = self._nearest(frame, seed)
+        host = near[0] if near else None
         if host is None or host.surface is None or host.camera != frame.camera:
             return None
+        seen = self._find_all(near, frame, seed.T_map_cam, wide=False)
         aligned = align_surface(
             seed.T_map_cam, Surface.of(frame.depth_m, frame.camera, self._sensor), host.surface,
             host.T_map_cam, seen.sightings, frame.camera, self._sensor)
@@ -191,18 +205,13 @@ class FrameAligner:
         guess[ahead] = frame.camera.project(in_cam[ahead])
         return follow(self._template(keyframe), frame.gray, guess, wide)
 
-    def _look(
-        self, frame: Frame, seed: SubmapPose, wide: bool = False, count: int = _REFERENCES
-    ) -> tuple[_Seen, LocalKeyframe | None]:
-        """Find the corners of the nearest keyframes in the frame.
-
-        Returns:
-            What was found, and the nearest keyframe, None when all are too far.
-        """
-        near = [k for distance, k in self._local.nearest(seed, count)
+    def _nearest(
+        self, frame: Frame, pose: SubmapPose, count: int = _REFERENCES
+    ) -> list[LocalKeyframe]:
+        """Return the nearest keyframes that show what a frame at a pose shows, at most `count`."""
+        return [k for distance, k in self._local.nearest(pose, count)
                 if distance < LARGEST_VIEW_DISTANCE
                 and k.gray.shape == frame.gray.shape]  # the driver may change profile
-        return self._find_all(near, frame, seed.T_map_cam, wide), near[0] if near else None
 
     def _find_all(
         self, keyframes: list[LocalKeyframe], frame: Frame, T_seed: Float64Array, wide: bool

@@ -66,7 +66,7 @@ def optimize_pose(
         at = residuals.at(T_cam_map)
         if (at.z_n < NEAREST_M).mean() > 0.5:
             return None
-        chi2 = np.square(at.r_3n[:2]).sum(axis=0)
+        chi2 = squared_errors(at)
         spread = image_spread(chi2)
         scale = max(spread, scale * 0.6)
         w_image = 1.0 / (1.0 + chi2 / (KERNEL_SIGMAS * scale) ** 2)
@@ -90,6 +90,21 @@ def optimize_pose(
     pose = invert_pose(T_cam_map)
     covariance = map_covariance(H, pose)
     return AlignedPose(pose, covariance, int(agrees.sum()), len(agrees)), agrees, at
+
+
+def squared_errors(at: Linearized) -> Float64Array:
+    """Squared image residuals (n,), in variances.
+
+    Where the depth of a point leaves open where it is seen, more than the image does, only the
+    distance from the line that it may be seen on counts.
+    """
+    squared = np.square(at.r_3n[:2]).sum(axis=0)
+    if at.off_3n is None:
+        return np.asarray(squared)
+    off = at.off_3n[:2]
+    open_n = np.square(off).sum(axis=0)
+    along = (off * at.r_3n[:2]).sum(axis=0)
+    return np.asarray(squared - np.where(open_n > 1.0, along**2 / (1.0 + open_n), 0.0))
 
 
 def image_spread(chi2_n: Float64Array) -> float:

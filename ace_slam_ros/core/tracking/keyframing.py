@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from .pose_averaging import PoseAveraging
 
 
+#: Where keyframes do not hold the camera, this share of the usual distance makes the next one.
+_SHARE_UNHELD = 0.4
+
+
 @dataclass(frozen=True)
 class NewKeyframe:
     """A local keyframe that the mapper is to get; `reference` is the id of a mapped neighbor."""
@@ -52,23 +56,29 @@ class KeyframeMaker:
         self._averaging, self._moving = averaging, moving
         self.next_id = 0
 
-    def wanted(self, frame: Frame, pose: SubmapPose) -> bool:
+    def wanted(self, frame: Frame, pose: SubmapPose, held: bool) -> bool:
         """Whether the view is far enough from every local keyframe, or brings texture.
 
         Keyframes made while poses are averaged are not in the map, so that they do not count
-        afterwards.
+        afterwards. Where keyframes do not hold the camera, the next one is due sooner.
+
+        Args:
+            frame, pose: the frame tracked last.
+            held: whether keyframes held it well.
         """
         known = self._averaging.first is None and not self._config.localization_only
-        return self._is_new_view(pose, known) or self._aligner.brings_texture(frame, pose)
+        return (self._is_new_view(pose, known, 1.0 if held else _SHARE_UNHELD)
+                or self._aligner.brings_texture(frame, pose))
 
-    def _is_new_view(self, pose: SubmapPose, mapped_only: bool) -> bool:
+    def _is_new_view(self, pose: SubmapPose, mapped_only: bool, share: float) -> bool:
         nearest = self._local.nearest(pose, 1, mapped_only)
         if not nearest:
             return True
         keyframe, limits = nearest[0][1], self._config.keyframe
         translation_m, rotation_rad = pose_error(keyframe.T_map_cam, pose.T_map_cam)
-        far_m = limits.translation_m * keyframe.median_depth_m
-        return bool(translation_m >= far_m or rotation_rad >= np.deg2rad(limits.rotation_deg))
+        far_m = share * limits.translation_m * keyframe.median_depth_m
+        far_rad = share * np.deg2rad(limits.rotation_deg)
+        return bool(translation_m >= far_m or rotation_rad >= far_rad)
 
     def add(
         self, frame: Frame, pose: AlignedPose | PoseEstimate, motion: Motion | None, placed: bool

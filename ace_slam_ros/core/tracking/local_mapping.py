@@ -41,6 +41,7 @@ class Tracked:
         motion: from the pose before.
         features: what the head tells places by, when the head has looked at the frame already.
         raw: what it said then.
+        held: whether keyframes held the camera well.
     """
 
     frame: Frame
@@ -48,6 +49,7 @@ class Tracked:
     motion: Motion | None
     features: Features | None
     raw: PoseEstimate | None
+    held: bool
 
 
 @dataclass
@@ -144,7 +146,7 @@ class LocalMapping:
         """Make the frame a keyframe, once the last one is described and, best, adjusted."""
         look = self._look
         if look is not None and look.owes_keyframe or not self._keyframes.wanted(
-                tracked.frame, tracked.pose):
+                tracked.frame, tracked.pose, tracked.held):
             return
         if self._scheduler.fits(Stage.KEYFRAME, ready=self._window.is_done):
             # without alignment, as in ACE-SLAM, scene-coordinate poses make the map

@@ -24,6 +24,7 @@ from ..odometry.frame_alignment import FrameAligner
 from ..odometry.local_map import LocalMap
 from ..odometry.local_window import LocalWindow
 from ..odometry.motion_model import Motion, MotionModel
+from ..odometry.previous_frame import PreviousFrame
 from .keyframing import KeyframeMaker
 from .local_mapping import LocalMapping, Tracked
 from .moving_objects import MovingObjects
@@ -81,6 +82,7 @@ class Tracker:
         self._localizer = Localizer(config, encoder)
         self._local = LocalMap()
         self._aligner = FrameAligner(config.tracker, config.sensor, self._local)
+        self._previous = PreviousFrame(config.tracker, config.sensor, self._aligner)
         self._window = LocalWindow(config.tracker, config.sensor, self._local, self._aligner)
         self._moving = MovingObjects(config.sensor)
         self._averaging = PoseAveraging(config, self._local)
@@ -102,7 +104,7 @@ class Tracker:
         self._forget_surroundings()
 
     def _forget_surroundings(self) -> None:
-        for part in (self._local, self._aligner, self._window, self._averaging):
+        for part in (self._local, self._aligner, self._window, self._averaging, self._previous):
             part.clear()
         self.clear_motion()
 
@@ -112,7 +114,7 @@ class Tracker:
                      self._moving):
             part.clear()
         self._last_seen_ns: int | None = None
-        self._is_steady = False
+        self._is_steady = self._held = False
         self._tracked: Tracked | None = None
         self._stamp_ns, self._elapsed_ms = 0, 0.0
 
@@ -189,7 +191,7 @@ class Tracker:
             return self._initialize(frame, hints, clock)
         motion = self._model.until(frame.stamp_ns)
         predicted = self._predict(frame, hints)
-        aligned = None if predicted is None else self._align(frame, predicted, motion)
+        aligned = None if predicted is None else self._follow(frame, predicted, motion)
         clock.lap(Stage.ALIGN)
         features, raw = None, None
         if aligned is None or not aligned.held_well or not self._is_steady:
@@ -207,7 +209,8 @@ class Tracker:
         if pose is None:
             return self._missing(frame, hints, features, raw, clock)
         self._accept(frame, pose, jumped=first is not None and first is not aligned)
-        self._tracked = Tracked(frame, pose, motion, features, raw)
+        self._previous.remember(frame, pose, motion)
+        self._tracked = Tracked(frame, pose, motion, features, raw, self._held)
         return self._result(clock, pose, raw)
 
     def work(self, deadline_s: float = math.inf) -> WorkResult:
@@ -256,6 +259,21 @@ class Tracker:
             return None
         return self._aligner.align(
             frame, seed, motion, wide=wide, thorough=self._scheduler.thorough)
+
+    def _follow(
+        self, frame: Frame, predicted: SubmapPose, motion: Motion | None
+    ) -> AlignedPose | None:
+        """Align with keyframes; where these do not hold the camera, by way of the frame before."""
+        aligned = self._align(frame, predicted, motion)
+        self._held = aligned is not None and aligned.held_well
+        if self._held or not self._config.tracker.refine:
+            return aligned
+        stepped = self._previous.align(frame, predicted, motion)
+        if stepped is None or not stepped.held_well:
+            return aligned
+        again = self._align(frame, stepped, motion)
+        self._held = again is not None and again.held_well
+        return again if self._held else stepped
 
     def _localize(self, features: Features) -> PoseEstimate | None:
         """Solve the pose; a tracked camera is sought in its own submap, a lost one in all."""

@@ -1,0 +1,98 @@
+"""The frame before as a keyframe of its own: what holds a camera while keyframes do not.
+
+In a fast turn a frame is blurred like the one before and unlike every keyframe, and a place that
+is entered in it has no keyframes yet. The frame before also tells the turn where nothing has depth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .corners import contrast, detect_corners
+from .local_keyframe import LocalKeyframe
+
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig, TrackerConfig
+    from ..data.frame import Frame
+    from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
+    from .frame_alignment import FrameAligner
+    from .motion_model import Motion
+
+#: Of the local keyframes' ids none is this.
+_IDENTIFIER = -1
+#: Standard deviation of the guessed depth of a corner where none is measured, as a share of it.
+_GUESS_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """A frame, its pose, and its motion from the one before."""
+
+    frame: Frame
+    pose: AlignedPose | PoseEstimate
+    motion: Motion | None
+
+
+class PreviousFrame:
+    """Aligns a frame with the one before.
+
+    Corners are detected when they are needed, in the frame before: while keyframes hold the
+    camera this costs nothing.
+    """
+
+    def __init__(
+        self, tracker: TrackerConfig, sensor: SensorConfig, aligner: FrameAligner
+    ) -> None:
+        self._tracker, self._sensor, self._aligner = tracker, sensor, aligner
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget it."""
+        self._last: _Remembered | None = None
+        self._keyframe: LocalKeyframe | None = None
+
+    def remember(
+        self, frame: Frame, pose: AlignedPose | PoseEstimate, motion: Motion | None
+    ) -> None:
+        """Take a frame with its pose."""
+        self._last, self._keyframe = _Remembered(frame, pose, motion), None
+
+    def align(self, frame: Frame, seed: SubmapPose, motion: Motion | None) -> AlignedPose | None:
+        """Follow the corners of the frame before into a frame and solve its pose.
+
+        Args:
+            frame: the new image and depth.
+            seed: guess of its pose.
+            motion: from the last pose.
+
+        Returns:
+            The pose, whose covariance has that of the frame before in it; None when too few
+            tracks agree, or the frame before is of another camera or submap.
+        """
+        last = self._last
+        if last is None or last.pose.submap != seed.submap or last.frame.camera != frame.camera:
+            return None
+        if self._keyframe is None:
+            self._keyframe = self._describe(last)
+        self._aligner.forget(_IDENTIFIER)
+        return self._aligner.align_with([self._keyframe], frame, seed, motion)[0]
+
+    def _describe(self, last: _Remembered) -> LocalKeyframe:
+        """Return the frame before as a keyframe; corners without depth get one that is unsure."""
+        frame, pose = last.frame, last.pose
+        pixels = detect_corners(frame.gray, self._tracker.track_points)
+        measured = self._aligner.depth(frame, pixels).astype(np.float64)
+        known = np.isfinite(measured)
+        guess = float(np.median(measured[known])) if known.any() else 1.0
+        depth = np.where(known, measured, guess)
+        twist = np.zeros(6) if last.motion is None else last.motion.twist_6(pose.T_map_cam)
+        made = LocalKeyframe(
+            _IDENTIFIER, frame.gray, frame.camera, pixels, depth, 1.0 / depth,
+            np.array(pose.T_map_cam), pose.covariance_66, twist, guess,
+            contrast(frame.gray, pixels), submap=pose.submap)
+        made.narrowed_n = np.where(
+            known, 1.0, _GUESS_SHARE * depth / self._sensor.depth_sigma_m(depth))
+        return made
