@@ -14,9 +14,9 @@ from ..geometry.arrays import Float32Array, Float64Array, Int64Array
 from ..geometry.se3 import invert_pose, transform_points, transport_covariance
 from .corners import detect_corners
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
-from .optical_flow import Template, follow
+from .optical_flow import Template, expect, follow
 from .pose_optimization import optimize_pose
-from .residuals import NEAREST_M, Sightings
+from .residuals import Sightings
 from .rolling_shutter import RollingShutter, sweep
 from .surface_alignment import Surface, align_surface
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Keyframes that a frame is aligned with.
 _REFERENCES = 2
-#: Warped images that are kept; frames look at the two nearest keyframes.
+#: Keyframes whose patches are kept; frames look at the two nearest ones.
 _TEMPLATES = 4
 #: Tells which map points (n, 3) stand still as far as is known.
 Standing = Callable[[Float64Array], npt.NDArray[np.bool_]]
@@ -185,11 +185,11 @@ class FrameAligner:
         Returns:
             (m,) which corners were found, and (m, 2) where.
         """
-        in_cam = transform_points(invert_pose(T_seed), points_n3)
-        ahead = (in_cam[:, 2] > NEAREST_M) & keyframe.stands_n
-        guess = np.full((len(in_cam), 2), -1.0, np.float32)
-        guess[ahead] = frame.camera.project(in_cam[ahead])
-        return follow(self._template(keyframe), frame.gray, guess, wide)
+        guess, back = expect(
+            points_n3, 1.0 / keyframe.inverse_n, invert_pose(T_seed), keyframe.T_map_cam,
+            frame.camera, keyframe.camera)
+        guess[~keyframe.stands_n] = -1.0
+        return follow(self._template(keyframe), frame.pyramid, guess, back, wide)
 
     def _look(
         self, frame: Frame, seed: SubmapPose, wide: bool = False, count: int = _REFERENCES
@@ -258,7 +258,7 @@ class FrameAligner:
     def _template(self, keyframe: LocalKeyframe) -> Template:
         """Return the image to follow a keyframe's corners by."""
         template = self._templates.pop(keyframe.id, None) or Template(
-            keyframe.gray, keyframe.pixels_n2, keyframe.contrast_n)
+            keyframe.gray, keyframe.pixels_n2)
         self._templates[keyframe.id] = template
         while len(self._templates) > _TEMPLATES:
             del self._templates[next(iter(self._templates))]
