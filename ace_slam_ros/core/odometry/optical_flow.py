@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..data.image_pyramid import LEVELS, ImagePyramid
-from ..geometry.se3 import transform_points
-from ..runtime.compiled import AVAILABLE, kernel
-from .patch_tracking import Patches
-from .residuals import NEAREST_M
+from ..data.image_pyramid import BORDER_PX, LEVELS, ImagePyramid
+from ..runtime.compiled import AVAILABLE
+from .patch_tracking import (
+    COUNT,
+    HALF,
+    LEAST_DETERMINANT,
+    LEAST_SQUARES,
+    PARTS,
+    SHORTEST_SQUARED,
+    SIDE_PX,
+    STEPS,
+    TO_AND_FRO_PX,
+    cut_all,
+    find_all,
+)
 
 if TYPE_CHECKING:
-    from ..data.camera import Camera
-    from ..geometry.arrays import Float32Array, Float64Array, UInt8Image
+    from ..geometry.arrays import Float32Array, Int64Array, UInt8Image
 
 #: Levels that are searched; on each one a corner is found from a few pixels away.
 _LEVELS = 3
@@ -29,6 +39,71 @@ _MARGIN_PX = 3
 _LEAST_WARP = 0.05
 #: Wider or narrower than so many times, nothing can be recognized.
 _LARGEST_WARP = 3.0
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Patches around n corners of an image, as they should look in another one.
+
+    Attributes:
+        gradient: (n, levels, 2, 16, 16) int16 along x and y, of all levels.
+        inverse_nL3: (n, levels, 3) float32, the inverse (xx, xy, yy) of the squared gradients
+            that makes a step of them; 0 where there is nothing to follow.
+        gray: (n, 16, 16) uint8, on the lowest level.
+        moments_n2: (n, 2) float32, sums of `gray` and of its squares.
+    """
+
+    gradient: npt.NDArray[np.int16]
+    inverse_nL3: Float32Array
+    gray: npt.NDArray[np.uint8]
+    moments_n2: Float32Array
+
+    @staticmethod
+    def empty(count: int) -> Patches:
+        """Return room for the patches of so many corners."""
+        return Patches(
+            np.zeros((count, LEVELS, 2, SIDE_PX, SIDE_PX), np.int16),
+            np.zeros((count, LEVELS, 3), np.float32),
+            np.zeros((count, SIDE_PX, SIDE_PX), np.uint8), np.zeros((count, 2), np.float32))
+
+    def cut(
+        self, pyramid: ImagePyramid, corners_n2: Float32Array, back_n22: Float32Array,
+        which_m: Int64Array, levels: int,
+    ) -> None:
+        """Cut patches anew.
+
+        Args:
+            pyramid: the image that shows the corners.
+            corners_n2: (n, 2) float32 pixels of all corners.
+            back_n22: (n, 2, 2) float32, from steps in the other image to steps in this one.
+            which_m: (m,) which are cut.
+            levels: the lowest so many.
+        """
+        cut = cut_all if AVAILABLE else cut_all_twin
+        cut(pyramid.flat, pyramid.layout_L4, corners_n2, back_n22, which_m, levels,
+            self.gradient, self.inverse_nL3, self.gray, self.moments_n2)
+
+    def find(
+        self, pyramid: ImagePyramid, which_m: Int64Array, guess_m2: Float32Array, levels: int
+    ) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """Find patches in an image.
+
+        Args:
+            pyramid: the image to search.
+            which_m: (m,) which patches.
+            guess_m2: (m, 2) float32 where they are expected.
+            levels: the lowest so many, as far as they were cut.
+
+        Returns:
+            (m, 2) where; (m,) how well they correlate there, -1 for one that left the image or
+            has nothing to follow; (m,) their contrast there over their own.
+        """
+        found_m2 = np.empty((len(which_m), 2), np.float32)
+        alike_m, contrast_m = np.empty((2, len(which_m)), np.float32)
+        find = find_all if AVAILABLE else find_all_twin
+        find(pyramid.flat, pyramid.layout_L4, self.gradient, self.inverse_nL3, self.gray,
+             self.moments_n2, which_m, guess_m2, levels, found_m2, alike_m, contrast_m)
+        return found_m2, alike_m, contrast_m
 
 
 class Template:
@@ -96,80 +171,100 @@ def follow(
     return index[good], found[good]
 
 
-def expect(
-    points_n3: Float64Array, depth_m_n: Float64Array, T_cam_map: Float64Array,
-    T_map_host: Float64Array, camera: Camera, host_camera: Camera,
-) -> tuple[Float32Array, Float32Array]:
-    """Tell where corners of a keyframe should be seen, and how they should look there.
-
-    What is around a corner counts as a plane that faces the keyframe.
-
-    Args:
-        points_n3: (n, 3) map points of the corners, meters.
-        depth_m_n: (n,) their depth in the keyframe.
-        T_cam_map: (4, 4) where they are seen from.
-        T_map_host: (4, 4) pose of the keyframe.
-        camera, host_camera: intrinsics of both.
-
-    Returns:
-        (n, 2) float32 pixels, -1 for points behind the camera, and (n, 2, 2) float32 `back_n22`
-        of `follow`.
-    """
-    R = np.ascontiguousarray((T_cam_map[:3, :3] @ T_map_host[:3, :3])[:, :2])
-    R /= (host_camera.fx, host_camera.fy)
-    pinhole = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
-    if not AVAILABLE:
-        return expect_twin(points_n3, depth_m_n, T_cam_map, R, pinhole)
-    guess_n2 = np.empty((len(points_n3), 2), np.float32)
-    back_n22 = np.empty((len(points_n3), 2, 2), np.float32)
-    _expect(points_n3, depth_m_n, T_cam_map, R, pinhole, guess_n2, back_n22)
-    return guess_n2, back_n22
-
-
-@kernel
-def _expect(
-    points_n3: Float64Array, depth_m_n: Float64Array, T_cam_map: Float64Array,
-    R_32: Float64Array, pinhole_4: Float64Array, guess_n2: Float32Array, back_n22: Float32Array,
+def cut_all_twin(
+    flat: npt.NDArray[np.uint8], layout_L4: Int64Array, corners_n2: Float32Array,
+    back_n22: Float32Array, which_m: Int64Array, levels: int, gradient: npt.NDArray[np.int16],
+    inverse_nL3: Float32Array, gray: npt.NDArray[np.uint8], moments_n2: Float32Array,
 ) -> None:
-    fx, fy, cx, cy = pinhole_4[0], pinhole_4[1], pinhole_4[2], pinhole_4[3]
-    for n in range(len(points_n3)):
-        p = points_n3[n]
-        x = T_cam_map[0, 0] * p[0] + T_cam_map[0, 1] * p[1] + T_cam_map[0, 2] * p[2]
-        y = T_cam_map[1, 0] * p[0] + T_cam_map[1, 1] * p[1] + T_cam_map[1, 2] * p[2]
-        z = T_cam_map[2, 0] * p[0] + T_cam_map[2, 1] * p[1] + T_cam_map[2, 2] * p[2]
-        x, y, z = x + T_cam_map[0, 3], y + T_cam_map[1, 3], z + T_cam_map[2, 3]
-        guess_n2[n] = -1.0
-        back_n22[n] = np.inf
-        if not z > NEAREST_M:
-            continue
-        x, y, scale = x / z, y / z, depth_m_n[n] / z
-        guess_n2[n, 0], guess_n2[n, 1] = fx * x + cx, fy * y + cy
-        a = fx * scale * (R_32[0, 0] - x * R_32[2, 0])
-        b = fx * scale * (R_32[0, 1] - x * R_32[2, 1])
-        c = fy * scale * (R_32[1, 0] - y * R_32[2, 0])
-        d = fy * scale * (R_32[1, 1] - y * R_32[2, 1])
-        determinant = a * d - b * c
-        if determinant > 0.0:
-            back_n22[n, 0, 0], back_n22[n, 0, 1] = d / determinant, -b / determinant
-            back_n22[n, 1, 0], back_n22[n, 1, 1] = -c / determinant, a / determinant
+    """Do as the kernel behind `Patches.cut`, in NumPy."""
+    steps = np.arange(-HALF - 1, HALF + 1, dtype=np.float32)
+    offsets = np.stack(np.meshgrid(steps, steps), axis=2)  # (18, 18, 2), x first
+    for level in range(levels):
+        at = (BORDER_PX + corners_n2[which_m] * np.float32(0.5**level))[:, None, None]
+        x, y = np.moveaxis(at + np.einsum("mij,rcj->mrci", back_n22[which_m], offsets), 3, 0)
+        _, stride, _, height = layout_L4[level].tolist()
+        wide = _between(flat, layout_L4[level], np.clip(x, 0, stride - 2),
+                        np.clip(y, 0, height + 2 * BORDER_PX - 2))
+        value = wide[:, 1:-1, 1:-1].reshape(len(which_m), -1)
+        along = np.stack([wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2],
+                          wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1]], axis=1)
+        along = along.reshape(len(which_m), 2, -1) / 2
+        centered = value - value.mean(axis=1, keepdims=True)
+        along -= along.mean(axis=2, keepdims=True)
+        share = np.einsum("mp,map->ma", centered, along) / (
+            np.square(centered).sum(axis=1) + LEAST_SQUARES)[:, None]
+        along = PARTS * (along - share[..., None] * centered[:, None])
+        H = np.einsum("map,mbp->mab", along, along)
+        det = H[:, 0, 0] * H[:, 1, 1] - H[:, 0, 1] ** 2
+        good = det > LEAST_DETERMINANT * (H[:, 0, 0] + H[:, 1, 1])
+        unit = np.where(good, PARTS / np.where(good, det, 1), 0)
+        inverse_nL3[which_m, level] = np.stack(
+            [H[:, 1, 1] * unit, -H[:, 0, 1] * unit, H[:, 0, 0] * unit], axis=1)
+        gradient[which_m, level] = np.rint(along).reshape(-1, 2, SIDE_PX, SIDE_PX)
+        if level == 0:
+            gray[which_m] = np.rint(value).reshape(-1, SIDE_PX, SIDE_PX)
+            moments_n2[which_m] = np.stack(
+                [np.rint(value).sum(axis=1), np.square(np.rint(value)).sum(axis=1)], axis=1)
 
 
-def expect_twin(
-    points_n3: Float64Array, depth_m_n: Float64Array, T_cam_map: Float64Array,
-    R_32: Float64Array, pinhole_4: Float64Array,
-) -> tuple[Float32Array, Float32Array]:
-    """Do as the kernel behind `expect`, in NumPy."""
-    in_cam = transform_points(T_cam_map, points_n3)
-    ahead = in_cam[:, 2] > NEAREST_M
-    z = np.where(ahead, in_cam[:, 2], 1.0)
-    at = in_cam[:, :2] / z[:, None]
-    guess = at * pinhole_4[:2] + pinhole_4[2:]
-    forth = (pinhole_4[:2, None] * (depth_m_n / z)[:, None, None]
-             * (R_32[:2] - at[:, :, None] * R_32[2]))
-    determinant = np.linalg.det(forth)
-    ahead_and_seen = ahead & (determinant > 0.0)
-    forth[~ahead_and_seen] = np.eye(2)
-    back = np.linalg.inv(forth)
-    back[~ahead_and_seen] = np.inf
-    guess[~ahead] = -1.0
-    return guess.astype(np.float32), back.astype(np.float32)
+def find_all_twin(
+    flat: npt.NDArray[np.uint8], layout_L4: Int64Array, gradient: npt.NDArray[np.int16],
+    inverse_nL3: Float32Array, gray: npt.NDArray[np.uint8], moments_n2: Float32Array,
+    which_m: Int64Array, guess_m2: Float32Array, levels: int, found_m2: Float32Array,
+    alike_m: Float32Array, contrast_m: Float32Array,
+) -> None:
+    """Do as the kernel behind `Patches.find`, in NumPy."""
+    found_m2[:] = guess_m2
+    kept_m = np.ones(len(which_m), bool)
+    for level in reversed(range(levels)):
+        rows = np.flatnonzero(kept_m & (inverse_nL3[which_m, level, 0] != 0))
+        at, before, limit = found_m2 * np.float32(0.5**level), np.zeros_like(found_m2), HALF - 1
+        for _ in range(STEPS):
+            inside = ((at[rows] > -limit) & (at[rows] < layout_L4[level, 2:] + limit)).all(axis=1)
+            kept_m[rows[~inside]] = False
+            rows = rows[inside]
+            n = which_m[rows]
+            along = np.einsum("mapq,mpq->ma", gradient[n, level].astype(np.float32),
+                              _patches_at(flat, layout_L4[level], at[rows]))
+            xx, xy, yy = inverse_nL3[n, level].T
+            step = np.stack([xx * along[:, 0] + xy * along[:, 1],
+                             xy * along[:, 0] + yy * along[:, 1]], axis=1)
+            short = np.square(step).sum(axis=1) < SHORTEST_SQUARED
+            back = ~short & (np.abs(step + before[rows]) < TO_AND_FRO_PX).all(axis=1)
+            at[rows] -= np.where(back[:, None], step / 2, step)
+            before[rows] = step
+            rows = rows[~short & ~back]
+            if len(rows) == 0:
+                break
+        found_m2[kept_m] = at[kept_m] * np.float32(2.0**level)
+    kept_m &= inverse_nL3[which_m, 0, 0] != 0
+    kept_m &= ((found_m2 >= HALF) & (found_m2 < layout_L4[0, 2:] - HALF)).all(axis=1)
+    alike_m[:], contrast_m[:] = -1.0, 0.0
+    there = _patches_at(flat, layout_L4[0], found_m2[kept_m]).reshape(-1, SIDE_PX * SIDE_PX)
+    there = there - there.mean(axis=1, keepdims=True)
+    total, squares = moments_n2[which_m[kept_m]].astype(np.float64).T
+    own = np.maximum(squares - np.square(total) / COUNT, LEAST_SQUARES)
+    energy = np.maximum(np.square(there).sum(axis=1), LEAST_SQUARES)
+    product = np.einsum("mp,mp->m", there, gray[which_m[kept_m]].reshape(there.shape))
+    alike_m[kept_m], contrast_m[kept_m] = product / np.sqrt(own * energy), np.sqrt(energy / own)
+
+
+def _between(
+    flat: npt.NDArray[np.uint8], layout_4: Int64Array, x: Float32Array, y: Float32Array
+) -> Float32Array:
+    """Gray values of a level between its pixels, bilinear; x and y count from the border's."""
+    start, stride = layout_4[0], layout_4[1]
+    column, row = x.astype(np.int64), y.astype(np.int64)
+    right, down = np.float32(x - column), np.float32(y - row)
+    at = start + row * stride + column
+    upper = flat[at] * (1 - right) + flat[at + 1] * right
+    lower = flat[at + stride] * (1 - right) + flat[at + stride + 1] * right
+    return np.asarray(upper * (1 - down) + lower * down, np.float32)
+
+
+def _patches_at(
+    flat: npt.NDArray[np.uint8], layout_4: Int64Array, corners_m2: Float32Array
+) -> Float32Array:
+    steps = np.arange(-HALF, HALF, dtype=np.float32) + BORDER_PX
+    return _between(flat, layout_4, corners_m2[:, 0, None, None] + steps,
+                    corners_m2[:, 1, None, None] + steps[:, None])

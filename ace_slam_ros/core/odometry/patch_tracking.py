@@ -7,101 +7,34 @@ of the gradients): a step is the gradients times the image at the present place,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..data.image_pyramid import BORDER_PX, LEVELS
-from ..runtime.compiled import AVAILABLE, kernel
+from ..data.image_pyramid import BORDER_PX
+from ..runtime.compiled import kernel
 
 if TYPE_CHECKING:
-    from ..data.image_pyramid import ImagePyramid
     from ..geometry.arrays import Float32Array, Int64Array
 
 #: Side of a patch. Its corner is the first pixel right of and below the middle.
 SIDE_PX = 16
-_HALF = SIDE_PX // 2
-_COUNT = np.float32(SIDE_PX * SIDE_PX)
+HALF = SIDE_PX // 2
+COUNT = np.float32(SIDE_PX * SIDE_PX)
 #: Gradients are whole numbers, so many to a gray value per pixel: that halves the memory that
 #: following reads, and rounding moves a corner by less than 0.001 pixels.
-_PARTS = np.float32(64.0)
+PARTS = np.float32(64.0)
 #: A patch is one to follow if its gradients along any direction are at least this large (root
 #: mean square, gray values per pixel), without what a change of exposure explains.
 _LEAST_GRADIENT = 0.5
 #: Steps at most on each level, and shorter ones are the last.
-_STEPS, _SHORTEST_SQUARED = 20, np.float32(0.02**2)
+STEPS, SHORTEST_SQUARED = 20, np.float32(0.02**2)
 #: A step that takes back the one before but for so much (pixels) is halved, and the last.
-_TO_AND_FRO_PX = np.float32(0.01)
+TO_AND_FRO_PX = np.float32(0.01)
 _ZERO, _HALF_OF_ONE, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
-_LEAST_DETERMINANT = (np.float32(_LEAST_GRADIENT) * _PARTS) ** 2 * _COUNT  # over the trace
-_LEAST_SQUARES = np.float32(1e-3)  # of a patch without any contrast
-
-
-@dataclass(frozen=True)
-class Patches:
-    """Patches around n corners of an image, as they should look in another one.
-
-    Attributes:
-        gradient: (n, levels, 2, 16, 16) int16 along x and y, of all levels.
-        inverse_nL3: (n, levels, 3) float32, the inverse (xx, xy, yy) of the squared gradients
-            that makes a step of them; 0 where there is nothing to follow.
-        gray: (n, 16, 16) uint8, on the lowest level.
-        moments_n2: (n, 2) float32, sums of `gray` and of its squares.
-    """
-
-    gradient: npt.NDArray[np.int16]
-    inverse_nL3: Float32Array
-    gray: npt.NDArray[np.uint8]
-    moments_n2: Float32Array
-
-    @staticmethod
-    def empty(count: int) -> Patches:
-        """Return room for the patches of so many corners."""
-        return Patches(
-            np.zeros((count, LEVELS, 2, SIDE_PX, SIDE_PX), np.int16),
-            np.zeros((count, LEVELS, 3), np.float32),
-            np.zeros((count, SIDE_PX, SIDE_PX), np.uint8), np.zeros((count, 2), np.float32))
-
-    def cut(
-        self, pyramid: ImagePyramid, corners_n2: Float32Array, back_n22: Float32Array,
-        which_m: Int64Array, levels: int,
-    ) -> None:
-        """Cut patches anew.
-
-        Args:
-            pyramid: the image that shows the corners.
-            corners_n2: (n, 2) float32 pixels of all corners.
-            back_n22: (n, 2, 2) float32, from steps in the other image to steps in this one.
-            which_m: (m,) which are cut.
-            levels: the lowest so many.
-        """
-        cut = _cut_all if AVAILABLE else cut_all_twin
-        cut(pyramid.flat, pyramid.layout_L4, corners_n2, back_n22, which_m, levels,
-            self.gradient, self.inverse_nL3, self.gray, self.moments_n2)
-
-    def find(
-        self, pyramid: ImagePyramid, which_m: Int64Array, guess_m2: Float32Array, levels: int
-    ) -> tuple[Float32Array, Float32Array, Float32Array]:
-        """Find patches in an image.
-
-        Args:
-            pyramid: the image to search.
-            which_m: (m,) which patches.
-            guess_m2: (m, 2) float32 where they are expected.
-            levels: the lowest so many, as far as they were cut.
-
-        Returns:
-            (m, 2) where; (m,) how well they correlate there, -1 for one that left the image or
-            has nothing to follow; (m,) their contrast there over their own.
-        """
-        found_m2 = np.empty((len(which_m), 2), np.float32)
-        alike_m, contrast_m = np.empty((2, len(which_m)), np.float32)
-        find = _find_all if AVAILABLE else find_all_twin
-        find(pyramid.flat, pyramid.layout_L4, self.gradient, self.inverse_nL3, self.gray,
-             self.moments_n2, which_m, guess_m2, levels, found_m2, alike_m, contrast_m)
-        return found_m2, alike_m, contrast_m
+LEAST_DETERMINANT = (np.float32(_LEAST_GRADIENT) * PARTS) ** 2 * COUNT  # over the trace
+LEAST_SQUARES = np.float32(1e-3)  # of a patch without any contrast
 
 
 @kernel
@@ -114,7 +47,7 @@ def _cut(
     start, stride = np.int32(layout_4[0]), np.int32(layout_4[1])
     right, bottom = np.float32(stride - 2), np.float32(layout_4[3] + 2 * BORDER_PX - 2)
     b00, b01, b10, b11 = back_22[0, 0], back_22[0, 1], back_22[1, 0], back_22[1, 1]
-    first = np.float32(-_HALF - 1)
+    first = np.float32(-HALF - 1)
     for i in range(SIDE_PX + 2):
         down = np.float32(i) + first
         x0, y0 = x + b01 * down, y + b11 * down
@@ -141,7 +74,7 @@ def _prepare(
 ) -> None:
     """Take the gradients of a patch without what brightness and contrast explain."""
     total, sum_x, sum_y, product_x, product_y = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
-    squares = _LEAST_SQUARES
+    squares = LEAST_SQUARES
     for i in range(SIDE_PX):
         for j in range(SIDE_PX):
             v = wide[i + 1, j + 1]
@@ -153,12 +86,12 @@ def _prepare(
             squares += v * v
             product_x += v * x
             product_y += v * y
-    mean, mean_x, mean_y = total / _COUNT, sum_x / _COUNT, sum_y / _COUNT
+    mean, mean_x, mean_y = total / COUNT, sum_x / COUNT, sum_y / COUNT
     squares -= total * mean
     share_x = (product_x - total * mean_x) / squares
     share_y = (product_y - total * mean_y) / squares
     xx, xy, yy = _ZERO, _ZERO, _ZERO
-    unit = _HALF_OF_ONE * _PARTS
+    unit = _HALF_OF_ONE * PARTS
     for i in range(SIDE_PX):
         for j in range(SIDE_PX):
             v = wide[i + 1, j + 1] - mean
@@ -171,17 +104,18 @@ def _prepare(
             yy += y * y
     determinant = xx * yy - xy * xy
     unit = _ZERO
-    if determinant > _LEAST_DETERMINANT * (xx + yy):
-        unit = _PARTS / determinant
+    if determinant > LEAST_DETERMINANT * (xx + yy):
+        unit = PARTS / determinant
     inverse_3[0], inverse_3[1], inverse_3[2] = yy * unit, -xy * unit, xx * unit
 
 
 @kernel
-def _cut_all(
+def cut_all(
     flat: npt.NDArray[np.uint8], layout_L4: Int64Array, corners_n2: Float32Array,
     back_n22: Float32Array, which_m: Int64Array, levels: int, gradient: npt.NDArray[np.int16],
     inverse_nL3: Float32Array, gray: npt.NDArray[np.uint8], moments_n2: Float32Array,
 ) -> None:
+    """Cut patches anew, see `Patches.cut`."""
     wide = np.empty((SIDE_PX + 2, SIDE_PX + 2), np.float32)
     at_row = np.empty(SIDE_PX + 2, np.int32)
     x_row, y_row = np.empty(SIDE_PX + 2, np.float32), np.empty(SIDE_PX + 2, np.float32)
@@ -252,9 +186,9 @@ def _compare(
             total += v
             squares += v * v
             product += v * np.float32(gray[i, j])
-    own = max(moments_2[1] - moments_2[0] * moments_2[0] / _COUNT, _LEAST_SQUARES)
-    there = max(squares - total * total / _COUNT, _LEAST_SQUARES)
-    product -= total * moments_2[0] / _COUNT
+    own = max(moments_2[1] - moments_2[0] * moments_2[0] / COUNT, LEAST_SQUARES)
+    there = max(squares - total * total / COUNT, LEAST_SQUARES)
+    product -= total * moments_2[0] / COUNT
     return product / np.sqrt(own * there), np.sqrt(there / own)
 
 
@@ -264,7 +198,7 @@ def _find(
     inverse_L3: Float32Array, levels: int, x: np.float32, y: np.float32,
 ) -> tuple[np.float32, np.float32, bool]:
     """Descend from the highest level to the lowest; return where, and whether it is inside."""
-    border, out = np.float32(BORDER_PX - _HALF), np.float32(1 - _HALF)
+    border, out = np.float32(BORDER_PX - HALF), np.float32(1 - HALF)
     for step in range(levels):
         level = levels - 1 - step
         xx, xy, yy = inverse_L3[level, 0], inverse_L3[level, 1], inverse_L3[level, 2]
@@ -276,35 +210,36 @@ def _find(
         scale = np.float32(1 << level)
         x, y = x / scale, y / scale
         last_x, last_y = _ZERO, _ZERO
-        for _ in range(_STEPS):
+        for _ in range(STEPS):
             if not (x > out and y > out and x < right and y < bottom):
                 return scale * x, scale * y, False
             along_x, along_y = _along_gradient(
                 flat, start, stride, x + border, y + border, gradient[level])
             step_x, step_y = xx * along_x + xy * along_y, xy * along_x + yy * along_y
-            short = step_x * step_x + step_y * step_y < _SHORTEST_SQUARED
-            back = (not short and abs(step_x + last_x) < _TO_AND_FRO_PX
-                    and abs(step_y + last_y) < _TO_AND_FRO_PX)
+            short = step_x * step_x + step_y * step_y < SHORTEST_SQUARED
+            back = (not short and abs(step_x + last_x) < TO_AND_FRO_PX
+                    and abs(step_y + last_y) < TO_AND_FRO_PX)
             share = _HALF_OF_ONE if back else _ONE
             x, y = x - share * step_x, y - share * step_y
             if short or back:
                 break
             last_x, last_y = step_x, step_y
         x, y = x * scale, y * scale
-    half = np.float32(_HALF)
+    half = np.float32(HALF)
     inside = (x >= half and y >= half and x < np.float32(layout_L4[0, 2]) - half
               and y < np.float32(layout_L4[0, 3]) - half)
     return x, y, bool(inside and inverse_L3[0, 0] != _ZERO)
 
 
 @kernel
-def _find_all(
+def find_all(
     flat: npt.NDArray[np.uint8], layout_L4: Int64Array, gradient: npt.NDArray[np.int16],
     inverse_nL3: Float32Array, gray: npt.NDArray[np.uint8], moments_n2: Float32Array,
     which_m: Int64Array, guess_m2: Float32Array, levels: int, found_m2: Float32Array,
     alike_m: Float32Array, contrast_m: Float32Array,
 ) -> None:
-    border = np.float32(BORDER_PX - _HALF)
+    """Find patches in an image, see `Patches.find`."""
+    border = np.float32(BORDER_PX - HALF)
     for m in range(len(which_m)):
         n = which_m[m]
         x, y, inside = _find(
@@ -315,102 +250,3 @@ def _find_all(
             alike_m[m], contrast_m[m] = _compare(
                 flat, layout_L4[0, 0], layout_L4[0, 1], x + border, y + border, gray[n],
                 moments_n2[n])
-
-
-def cut_all_twin(
-    flat: npt.NDArray[np.uint8], layout_L4: Int64Array, corners_n2: Float32Array,
-    back_n22: Float32Array, which_m: Int64Array, levels: int, gradient: npt.NDArray[np.int16],
-    inverse_nL3: Float32Array, gray: npt.NDArray[np.uint8], moments_n2: Float32Array,
-) -> None:
-    """Do as the kernel behind `Patches.cut`, in NumPy."""
-    steps = np.arange(-_HALF - 1, _HALF + 1, dtype=np.float32)
-    offsets = np.stack(np.meshgrid(steps, steps), axis=2)  # (18, 18, 2), x first
-    for level in range(levels):
-        at = (BORDER_PX + corners_n2[which_m] * np.float32(0.5**level))[:, None, None]
-        x, y = np.moveaxis(at + np.einsum("mij,rcj->mrci", back_n22[which_m], offsets), 3, 0)
-        _, stride, _, height = layout_L4[level].tolist()
-        wide = _between(flat, layout_L4[level], np.clip(x, 0, stride - 2),
-                        np.clip(y, 0, height + 2 * BORDER_PX - 2))
-        value = wide[:, 1:-1, 1:-1].reshape(len(which_m), -1)
-        along = np.stack([wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2],
-                          wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1]], axis=1)
-        along = along.reshape(len(which_m), 2, -1) / 2
-        centered = value - value.mean(axis=1, keepdims=True)
-        along -= along.mean(axis=2, keepdims=True)
-        share = np.einsum("mp,map->ma", centered, along) / (
-            np.square(centered).sum(axis=1) + _LEAST_SQUARES)[:, None]
-        along = _PARTS * (along - share[..., None] * centered[:, None])
-        H = np.einsum("map,mbp->mab", along, along)
-        det = H[:, 0, 0] * H[:, 1, 1] - H[:, 0, 1] ** 2
-        good = det > _LEAST_DETERMINANT * (H[:, 0, 0] + H[:, 1, 1])
-        unit = np.where(good, _PARTS / np.where(good, det, 1), 0)
-        inverse_nL3[which_m, level] = np.stack(
-            [H[:, 1, 1] * unit, -H[:, 0, 1] * unit, H[:, 0, 0] * unit], axis=1)
-        gradient[which_m, level] = np.rint(along).reshape(-1, 2, SIDE_PX, SIDE_PX)
-        if level == 0:
-            gray[which_m] = np.rint(value).reshape(-1, SIDE_PX, SIDE_PX)
-            moments_n2[which_m] = np.stack(
-                [np.rint(value).sum(axis=1), np.square(np.rint(value)).sum(axis=1)], axis=1)
-
-
-def find_all_twin(
-    flat: npt.NDArray[np.uint8], layout_L4: Int64Array, gradient: npt.NDArray[np.int16],
-    inverse_nL3: Float32Array, gray: npt.NDArray[np.uint8], moments_n2: Float32Array,
-    which_m: Int64Array, guess_m2: Float32Array, levels: int, found_m2: Float32Array,
-    alike_m: Float32Array, contrast_m: Float32Array,
-) -> None:
-    """Do as the kernel behind `Patches.find`, in NumPy."""
-    found_m2[:] = guess_m2
-    kept_m = np.ones(len(which_m), bool)
-    for level in reversed(range(levels)):
-        rows = np.flatnonzero(kept_m & (inverse_nL3[which_m, level, 0] != 0))
-        at, before, limit = found_m2 * np.float32(0.5**level), np.zeros_like(found_m2), _HALF - 1
-        for _ in range(_STEPS):
-            inside = ((at[rows] > -limit) & (at[rows] < layout_L4[level, 2:] + limit)).all(axis=1)
-            kept_m[rows[~inside]] = False
-            rows = rows[inside]
-            n = which_m[rows]
-            along = np.einsum("mapq,mpq->ma", gradient[n, level].astype(np.float32),
-                              _patches_at(flat, layout_L4[level], at[rows]))
-            xx, xy, yy = inverse_nL3[n, level].T
-            step = np.stack([xx * along[:, 0] + xy * along[:, 1],
-                             xy * along[:, 0] + yy * along[:, 1]], axis=1)
-            short = np.square(step).sum(axis=1) < _SHORTEST_SQUARED
-            back = ~short & (np.abs(step + before[rows]) < _TO_AND_FRO_PX).all(axis=1)
-            at[rows] -= np.where(back[:, None], step / 2, step)
-            before[rows] = step
-            rows = rows[~short & ~back]
-            if len(rows) == 0:
-                break
-        found_m2[kept_m] = at[kept_m] * np.float32(2.0**level)
-    kept_m &= inverse_nL3[which_m, 0, 0] != 0
-    kept_m &= ((found_m2 >= _HALF) & (found_m2 < layout_L4[0, 2:] - _HALF)).all(axis=1)
-    alike_m[:], contrast_m[:] = -1.0, 0.0
-    there = _patches_at(flat, layout_L4[0], found_m2[kept_m]).reshape(-1, SIDE_PX * SIDE_PX)
-    there = there - there.mean(axis=1, keepdims=True)
-    total, squares = moments_n2[which_m[kept_m]].astype(np.float64).T
-    own = np.maximum(squares - np.square(total) / _COUNT, _LEAST_SQUARES)
-    energy = np.maximum(np.square(there).sum(axis=1), _LEAST_SQUARES)
-    product = np.einsum("mp,mp->m", there, gray[which_m[kept_m]].reshape(there.shape))
-    alike_m[kept_m], contrast_m[kept_m] = product / np.sqrt(own * energy), np.sqrt(energy / own)
-
-
-def _between(
-    flat: npt.NDArray[np.uint8], layout_4: Int64Array, x: Float32Array, y: Float32Array
-) -> Float32Array:
-    """Gray values of a level between its pixels, bilinear; x and y count from the border's."""
-    start, stride = layout_4[0], layout_4[1]
-    column, row = x.astype(np.int64), y.astype(np.int64)
-    right, down = np.float32(x - column), np.float32(y - row)
-    at = start + row * stride + column
-    upper = flat[at] * (1 - right) + flat[at + 1] * right
-    lower = flat[at + stride] * (1 - right) + flat[at + stride + 1] * right
-    return np.asarray(upper * (1 - down) + lower * down, np.float32)
-
-
-def _patches_at(
-    flat: npt.NDArray[np.uint8], layout_4: Int64Array, corners_m2: Float32Array
-) -> Float32Array:
-    steps = np.arange(-_HALF, _HALF, dtype=np.float32) + BORDER_PX
-    return _between(flat, layout_4, corners_m2[:, 0, None, None] + steps,
-                    corners_m2[:, 1, None, None] + steps[:, None])

@@ -7,10 +7,16 @@ from helpers.tracks import CAMERA, picture
 
 from ace_slam_ros.core.data.image_pyramid import LEVELS, ImagePyramid
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, transform_points
-from ace_slam_ros.core.odometry import patch_tracking
+from ace_slam_ros.core.odometry import optical_flow
 from ace_slam_ros.core.odometry.corners import detect_corners
-from ace_slam_ros.core.odometry.optical_flow import Template, expect, expect_twin, follow
-from ace_slam_ros.core.odometry.patch_tracking import Patches, cut_all_twin, find_all_twin
+from ace_slam_ros.core.odometry.local_keyframe import expect, expect_twin
+from ace_slam_ros.core.odometry.optical_flow import (
+    Patches,
+    Template,
+    cut_all_twin,
+    find_all_twin,
+    follow,
+)
 
 UNTURNED = np.eye(2, dtype=np.float32)
 
@@ -149,7 +155,7 @@ def test_borders_of_a_pyramid_repeat_its_edges():
 
 
 def test_patches_are_followed_where_nothing_is_compiled(monkeypatch):
-    monkeypatch.setattr(patch_tracking, "AVAILABLE", False)
+    monkeypatch.setattr(optical_flow, "AVAILABLE", False)
     image = picture(np.random.default_rng(13))
     share, error = errors_px(image, *turned(image, 5.0), guess_off=2.0)
     assert share > 0.6 and np.median(error) < 0.05
