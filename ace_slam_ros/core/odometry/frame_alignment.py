@@ -18,7 +18,7 @@ from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
 from .optical_flow import Template, follow
 from .pose_optimization import optimize_pose
 from .residuals import Sightings
-from .rolling_shutter import RollingShutter, sweep
+from .rolling_shutter import RollingShutter
 from .surface_alignment import Surface, align_surface
 
 if TYPE_CHECKING:
@@ -232,29 +232,18 @@ class FrameAligner:
 
         What is left of the residuals tells of the shutter.
         """
-        sightings, readout_s = seen.sightings, self.shutter.readout_s
-
-        def moving_n2(T_map_cam: Float64Array) -> Float64Array:
-            assert motion is not None
-            in_cam = transform_points(invert_pose(T_map_cam), sightings.points_map_n3)
-            return sweep(in_cam, sightings.pixels_n2, motion.twist_6(T_map_cam), frame.camera)
-
-        def still_n2(T_map_cam: Float64Array) -> Float64Array:
-            return sightings.pixels_n2 + readout_s * moving_n2(T_map_cam)
-
-        moves = motion is not None and readout_s > 0.0
-        solved = optimize_pose(T_seed, sightings, frame.camera, self._sensor,
-                               self._tracker.min_tracks, still_n2 if moves else None)
+        solved = optimize_pose(
+            T_seed, seen.sightings, frame.camera, self._sensor, self._tracker.min_tracks, motion,
+            self.shutter.readout_s)
         if solved is None:
             return None
-        aligned, agrees, at = solved
-        if aligned.held_well:
+        agrees = solved.agrees_n
+        if solved.aligned.held_well:
             seen.note(agrees)
-        if motion is not None:
-            moving = moving_n2(aligned.T_map_cam) - seen.swept_n2
-            self.shutter.observe(moving[agrees] / self._sensor.pixel_sigma,
-                                 at.r_3n[:2, agrees], at.J_63n[:, :2, agrees])
-        return aligned
+        if solved.swept_n2 is not None:
+            moving = (solved.swept_n2 - seen.swept_n2)[agrees] / self._sensor.pixel_sigma
+            self.shutter.observe(moving, solved.r_2n[:, agrees], solved.J_62n[:, :, agrees])
+        return solved.aligned
 
     def _template(self, keyframe: LocalKeyframe) -> Template:
         """Return the image to follow a keyframe's corners by."""
