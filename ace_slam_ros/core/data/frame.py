@@ -9,10 +9,17 @@ import cv2
 import numpy as np
 
 from ..errors import DataError
+from .image_pyramid import ImagePyramid
 
 if TYPE_CHECKING:
     from ..geometry.arrays import Float32Image, UInt8Image
     from .camera import Camera
+
+
+@dataclass
+class _Cache:
+    gray: UInt8Image | None = None
+    pyramid: ImagePyramid | None = None
 
 
 @dataclass(frozen=True)
@@ -34,8 +41,8 @@ class Frame:
     image: UInt8Image
     depth_m: Float32Image | None
     camera: Camera
-    _cache: dict[str, UInt8Image] = field(
-        default_factory=dict, init=False, repr=False, compare=False)
+    _cache: _Cache = field(
+        default_factory=_Cache, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         size = (self.camera.height, self.camera.width)
@@ -60,6 +67,13 @@ class Frame:
         """(H, W) uint8 luminance, computed once."""
         if self.image.ndim == 2:
             return self.image
-        if "gray" not in self._cache:
-            self._cache["gray"] = np.asarray(cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY))
-        return self._cache["gray"]
+        if self._cache.gray is None:
+            self._cache.gray = np.asarray(cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY))
+        return self._cache.gray
+
+    @property
+    def pyramid(self) -> ImagePyramid:
+        """`gray` at halved sizes, computed once."""
+        if self._cache.pyramid is None:
+            self._cache.pyramid = ImagePyramid.of(self.gray)
+        return self._cache.pyramid

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..geometry.se3 import cross_matrices, exp_se3
-from .pose_optimization import KERNEL_SIGMAS, depth_spread, depth_weight, image_spread
-from .residuals import NEAREST_M
+from .residuals import KERNEL_SIGMAS, NEAREST_M, depth_spread, depth_weight, image_spread
 
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig

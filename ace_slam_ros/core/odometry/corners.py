@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 #: Side of the square image window that is followed.
 WINDOW_PX = 17
 _GRID = 16
+#: Contrast of a corner with its surroundings, gray values; means of pixels are less noisy.
 _THRESHOLD, _THRESHOLD_COARSE = 8, 6
+#: With more noise, gray values, many corners are noise.
 _LARGEST_NOISE = 1.2
+#: Pixels of the image to one of the smallest that corners are sought in.
 _COARSEST = 4
+#: A share of the corners asked for that is few.
 _FEW_SHARE = 0.25
+#: Lower quartile of the absolute value of a Gaussian of sigma 1; what the filter makes of sigma 1.
+_QUARTILE, _SECOND_SIGMA = 0.3186, 6.0
 _SECOND_DIFFERENCE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
@@ -46,7 +52,8 @@ def _half(gray_HW: UInt8Image) -> UInt8Image:
 def _fill(corners_n2: Float32Array, more_m2: Float32Array) -> Float32Array:
     """Append those of `more_m2` that are in cells of the grid without corners."""
     def cells(pixels: Float32Array) -> npt.NDArray[np.int64]:
-        return np.int64(pixels[:, 1] // _GRID) * 100_000 + np.int64(pixels[:, 0] // _GRID)
+        cell = (pixels // _GRID).astype(np.int64)
+        return np.asarray(cell[:, 1] * 100_000 + cell[:, 0])
 
     new = ~np.isin(cells(more_m2), cells(corners_n2))
     return np.concatenate([corners_n2, more_m2[new]])
@@ -73,12 +80,14 @@ def _fast(gray_HW: UInt8Image, scale: int, count: int) -> Float32Array:
 
 
 def noise_sigma(gray_HW: UInt8Image) -> float:
-    """Standard deviation of the noise of an image, from its second differences.
+    """Standard deviation of the noise of an image, from its second differences where it is flat.
 
-    Source: Immerkaer, Fast Noise Variance Estimation, CVIU 1996; with a median for the mean.
+    Source: Immerkaer, Fast Noise Variance Estimation, CVIU 1996; the lower quartile instead of
+    the mean, so that texture does not count.
     """
-    second = cv2.filter2D(gray_HW, cv2.CV_16S, _SECOND_DIFFERENCE)
-    return float(np.median(np.abs(second))) / 0.6745 / 6.0
+    second = np.abs(cv2.filter2D(gray_HW, cv2.CV_16S, _SECOND_DIFFERENCE)[::2])
+    count = second.size // 4
+    return float(np.partition(second.reshape(-1), count)[count]) / _QUARTILE / _SECOND_SIGMA
 
 
 def contrast(gray_HW: UInt8Image, pixels_n2: Float32Array) -> Float32Array:

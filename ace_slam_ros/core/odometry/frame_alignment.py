@@ -13,11 +13,12 @@ from ..data.depth_sampling import point_depth
 from ..geometry.arrays import Float32Array, Float64Array, Int64Array
 from ..geometry.se3 import invert_pose, transform_points, transport_covariance
 from .corners import detect_corners
+from .local_keyframe import expect
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
 from .optical_flow import Template, follow
 from .pose_optimization import optimize_pose
-from .residuals import NEAREST_M, Sightings
-from .rolling_shutter import RollingShutter, sweep
+from .residuals import Sightings
+from .rolling_shutter import RollingShutter
 from .surface_alignment import Surface, align_surface
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 #: Keyframes that a frame is aligned with.
 _REFERENCES = 2
-#: Warped images that are kept; frames look at the two nearest keyframes.
+#: Keyframes whose patches are kept; frames look at the two nearest ones.
 _TEMPLATES = 4
 #: Tells which map points (n, 3) stand still as far as is known.
 Standing = Callable[[Float64Array], npt.NDArray[np.bool_]]
@@ -199,11 +200,11 @@ class FrameAligner:
         Returns:
             (m,) which corners were found, and (m, 2) where.
         """
-        in_cam = transform_points(invert_pose(T_seed), points_n3)
-        ahead = (in_cam[:, 2] > NEAREST_M) & keyframe.stands_n
-        guess = np.full((len(in_cam), 2), -1.0, np.float32)
-        guess[ahead] = frame.camera.project(in_cam[ahead])
-        return follow(self._template(keyframe), frame.gray, guess, wide)
+        guess, back = expect(
+            points_n3, 1.0 / keyframe.inverse_n, invert_pose(T_seed), keyframe.T_map_cam,
+            frame.camera, keyframe.camera)
+        guess[~keyframe.stands_n] = -1.0
+        return follow(self._template(keyframe), frame.pyramid, guess, back, wide)
 
     def _nearest(
         self, frame: Frame, pose: SubmapPose, count: int = _REFERENCES
@@ -240,34 +241,23 @@ class FrameAligner:
 
         What is left of the residuals tells of the shutter.
         """
-        sightings, readout_s = seen.sightings, self.shutter.readout_s
-
-        def moving_n2(T_map_cam: Float64Array) -> Float64Array:
-            assert motion is not None
-            in_cam = transform_points(invert_pose(T_map_cam), sightings.points_map_n3)
-            return sweep(in_cam, sightings.pixels_n2, motion.twist_6(T_map_cam), frame.camera)
-
-        def still_n2(T_map_cam: Float64Array) -> Float64Array:
-            return sightings.pixels_n2 + readout_s * moving_n2(T_map_cam)
-
-        moves = motion is not None and readout_s > 0.0
-        solved = optimize_pose(T_seed, sightings, frame.camera, self._sensor,
-                               self._tracker.min_tracks, still_n2 if moves else None)
+        solved = optimize_pose(
+            T_seed, seen.sightings, frame.camera, self._sensor, self._tracker.min_tracks, motion,
+            self.shutter.readout_s)
         if solved is None:
             return None
-        aligned, agrees, at = solved
-        if aligned.held_well:
+        agrees = solved.agrees_n
+        if solved.aligned.held_well:
             seen.note(agrees)
-        if motion is not None:
-            moving = moving_n2(aligned.T_map_cam) - seen.swept_n2
-            self.shutter.observe(moving[agrees] / self._sensor.pixel_sigma,
-                                 at.r_3n[:2, agrees], at.J_63n[:, :2, agrees])
-        return aligned
+        if solved.swept_n2 is not None:
+            moving = (solved.swept_n2 - seen.swept_n2)[agrees] / self._sensor.pixel_sigma
+            self.shutter.observe(moving, solved.r_2n[:, agrees], solved.J_62n[:, :, agrees])
+        return solved.aligned
 
     def _template(self, keyframe: LocalKeyframe) -> Template:
         """Return the image to follow a keyframe's corners by."""
         template = self._templates.pop(keyframe.id, None) or Template(
-            keyframe.gray, keyframe.pixels_n2, keyframe.contrast_n)
+            keyframe.gray, keyframe.pixels_n2)
         self._templates[keyframe.id] = template
         while len(self._templates) > _TEMPLATES:
             del self._templates[next(iter(self._templates))]

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ..geometry.se3 import transform_points
+from ..runtime.compiled import AVAILABLE, kernel
 from .corners import CornerMotion
+from .residuals import NEAREST_M
 from .rolling_shutter import sweep
 
 if TYPE_CHECKING:
@@ -95,3 +98,82 @@ class LocalKeyframe:
         rays = self.camera.unproject(self.pixels_n2.astype(np.float64),
                                      sensor.depth_sigma_m(self.measured_m_n) * self.narrowed_n)
         return np.asarray(rays @ self.T_map_cam[:3, :3].T)
+
+
+def expect(
+    points_n3: Float64Array, depth_m_n: Float64Array, T_cam_map: Float64Array,
+    T_map_host: Float64Array, camera: Camera, host_camera: Camera,
+) -> tuple[Float32Array, Float32Array]:
+    """Tell where corners of a keyframe should be seen, and how they should look there.
+
+    What is around a corner counts as a plane that faces the keyframe.
+
+    Args:
+        points_n3: (n, 3) map points of the corners, meters.
+        depth_m_n: (n,) their depth in the keyframe.
+        T_cam_map: (4, 4) where they are seen from.
+        T_map_host: (4, 4) pose of the keyframe.
+        camera, host_camera: intrinsics of both.
+
+    Returns:
+        (n, 2) float32 pixels, -1 for points behind the camera; (n, 2, 2) float32, from steps
+        around them to steps in the keyframe's image.
+    """
+    R = np.ascontiguousarray((T_cam_map[:3, :3] @ T_map_host[:3, :3])[:, :2])
+    R /= (host_camera.fx, host_camera.fy)
+    pinhole = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+    if not AVAILABLE:
+        return expect_twin(points_n3, depth_m_n, T_cam_map, R, pinhole)
+    guess_n2 = np.empty((len(points_n3), 2), np.float32)
+    back_n22 = np.empty((len(points_n3), 2, 2), np.float32)
+    _expect(points_n3, depth_m_n, T_cam_map, R, pinhole, guess_n2, back_n22)
+    return guess_n2, back_n22
+
+
+@kernel
+def _expect(
+    points_n3: Float64Array, depth_m_n: Float64Array, T_cam_map: Float64Array,
+    R_32: Float64Array, pinhole_4: Float64Array, guess_n2: Float32Array, back_n22: Float32Array,
+) -> None:
+    fx, fy, cx, cy = pinhole_4[0], pinhole_4[1], pinhole_4[2], pinhole_4[3]
+    for n in range(len(points_n3)):
+        p = points_n3[n]
+        x = T_cam_map[0, 0] * p[0] + T_cam_map[0, 1] * p[1] + T_cam_map[0, 2] * p[2]
+        y = T_cam_map[1, 0] * p[0] + T_cam_map[1, 1] * p[1] + T_cam_map[1, 2] * p[2]
+        z = T_cam_map[2, 0] * p[0] + T_cam_map[2, 1] * p[1] + T_cam_map[2, 2] * p[2]
+        x, y, z = x + T_cam_map[0, 3], y + T_cam_map[1, 3], z + T_cam_map[2, 3]
+        guess_n2[n] = -1.0
+        back_n22[n] = np.inf
+        if not z > NEAREST_M:
+            continue
+        x, y, scale = x / z, y / z, depth_m_n[n] / z
+        guess_n2[n, 0], guess_n2[n, 1] = fx * x + cx, fy * y + cy
+        a = fx * scale * (R_32[0, 0] - x * R_32[2, 0])
+        b = fx * scale * (R_32[0, 1] - x * R_32[2, 1])
+        c = fy * scale * (R_32[1, 0] - y * R_32[2, 0])
+        d = fy * scale * (R_32[1, 1] - y * R_32[2, 1])
+        determinant = a * d - b * c
+        if determinant > 0.0:
+            back_n22[n, 0, 0], back_n22[n, 0, 1] = d / determinant, -b / determinant
+            back_n22[n, 1, 0], back_n22[n, 1, 1] = -c / determinant, a / determinant
+
+
+def expect_twin(
+    points_n3: Float64Array, depth_m_n: Float64Array, T_cam_map: Float64Array,
+    R_32: Float64Array, pinhole_4: Float64Array,
+) -> tuple[Float32Array, Float32Array]:
+    """Do as the kernel behind `expect`, in NumPy."""
+    in_cam = transform_points(T_cam_map, points_n3)
+    ahead = in_cam[:, 2] > NEAREST_M
+    z = np.where(ahead, in_cam[:, 2], 1.0)
+    at = in_cam[:, :2] / z[:, None]
+    guess = at * pinhole_4[:2] + pinhole_4[2:]
+    forth = (pinhole_4[:2, None] * (depth_m_n / z)[:, None, None]
+             * (R_32[:2] - at[:, :, None] * R_32[2]))
+    determinant = np.linalg.det(forth)
+    ahead_and_seen = ahead & (determinant > 0.0)
+    forth[~ahead_and_seen] = np.eye(2)
+    back = np.linalg.inv(forth)
+    back[~ahead_and_seen] = np.inf
+    guess[~ahead] = -1.0
+    return guess.astype(np.float32), back.astype(np.float32)

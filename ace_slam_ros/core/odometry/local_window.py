@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.poses import SubmapPose
-from ..geometry.se3 import invert_pose, transform_points
+from ..geometry.se3 import invert_pose, pose_errors_in_map, transform_points
 from .bundle_adjustment import ITERATIONS, Window, iterate
 from .local_keyframe import LocalKeyframe, Track
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
-from .pose_optimization import inflate_by_innovation
 from .rolling_shutter import sweep
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 #: Fewer corners found in the other keyframe are no link.
 _LEAST_TRACKS_OF_A_LINK = 12
 _LINKS_PER_STEP = 2
+#: Meters and radians: no pose is known better, however sure its frame of reference is.
+_LEAST_MOTION = 1e-4, 1e-5
 
 
 @dataclass(frozen=True)
@@ -218,3 +219,19 @@ def _sighting(host: LocalKeyframe, other: LocalKeyframe, readout_s: float) -> Fl
     points = host.rays_n3(readout_s)[track.index_m] / host.inverse_n[track.index_m][:, None]
     in_other = transform_points(invert_pose(other.T_map_cam) @ host.T_map_cam, points)
     return pixels + readout_s * sweep(in_other, pixels, other.twist_6, other.camera)
+
+
+def inflate_by_innovation(
+    covariance_66: Float64Array, T_before: Float64Array, T_after: Float64Array
+) -> Float64Array:
+    """Covariance (6, 6) of a pose that an adjustment moved, in map axes.
+
+    A motion that it does not expect (beyond one standard deviation per unknown) is added to it:
+    what holds the pose now errs by as much, as where a path returns to its start with its drift.
+    """
+    motion_6 = pose_errors_in_map(T_after[None], T_before[None])[0]
+    floor_66 = np.diag([_LEAST_MOTION[0] ** 2] * 3 + [_LEAST_MOTION[1] ** 2] * 3)
+    surprise = float(motion_6 @ np.linalg.solve(covariance_66 + floor_66, motion_6)) / 6.0
+    if surprise <= 1.0:
+        return covariance_66
+    return np.asarray(covariance_66 + (1.0 - 1.0 / surprise) * np.outer(motion_6, motion_6))

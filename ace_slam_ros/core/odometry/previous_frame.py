@@ -1,7 +1,7 @@
 """The frame before as a keyframe of its own: what holds a camera while keyframes do not.
 
 In a fast turn a frame is blurred like the one before and unlike every keyframe, and a place that
-is entered in it has no keyframes yet. The frame before also tells the turn where nothing has depth.
+is entered in it has no keyframes yet. The frame before also tells turns where nothing has depth.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Residuals of followed points in one frame, their derivatives by its pose, normal equations.
+"""Residuals of followed points in one frame, their derivatives by its pose, their weights.
 
 Arrays are laid out by component, (3, n) and (6, 3, n): numpy works fastest on long rows.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
 
 #: Nearer points are not projected.
 NEAREST_M = 0.05
+#: Variance of where a point is seen, as its depth tells, over that of the image.
+OPEN = 1.0
+#: Tracks are never trusted to less than this share of `sensor.pixel_sigma`: what their neighbors
+#: agree on may be wrong alike.
+LEAST_SPREAD, LARGEST_SPREAD = 0.5, 2.0
+MEDIAN_RADIUS = 1.18  # median distance from the center of a 2-D Gaussian of sigma 1
+#: Cauchy kernel, in standard deviations: wide, as track errors have long tails on both sides.
+KERNEL_SIGMAS = 3.0
+#: The noise model tells how depth noise grows with distance; how large it is here is measured,
+#: within limits: neighbors share their errors, which therefore show too small; bent depth, and
+#: color and depth of different instants, come to the largest.
+LEAST_DEPTH_SPREAD, LARGEST_DEPTH_SPREAD = 1.0, 4.0
+FEWEST_DEPTHS, USUAL_DEPTH_SPREAD = 10, 1.5  # fewer depths show no spread of their own
+NORMAL_MAD = 1.4826  # standard deviation over the median absolute deviation of a Gaussian
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,21 @@ class TrackResiduals:
         return Linearized(ahead, r, J, off)
 
 
+def squared_errors(at: Linearized) -> Float64Array:
+    """Squared image residuals (n,), in variances.
+
+    Where the depth of a point leaves open where it is seen, more than the image does, only the
+    distance from the line that it may be seen on counts.
+    """
+    squared = np.square(at.r_3n[:2]).sum(axis=0)
+    if at.off_3n is None:
+        return np.asarray(squared)
+    off = at.off_3n[:2]
+    open_n = np.square(off).sum(axis=0)
+    along = (off * at.r_3n[:2]).sum(axis=0)
+    return np.asarray(squared - np.where(open_n > OPEN, along**2 / (1.0 + open_n), 0.0))
+
+
 def normal_equations(
     at: Linearized, weight_3n: Float64Array, robust_n: Float64Array, share: float = 1.0
 ) -> tuple[Float64Array, Float64Array]:
@@ -138,3 +168,38 @@ def normal_equations(
         H -= (shared * common) @ shared.T
         g -= shared @ (common * (weighted * at.r_3n).sum(axis=0))
     return H, g
+
+
+def image_spread(chi2_n: Float64Array) -> float:
+    """Standard deviation of the image residuals in units of `sensor.pixel_sigma`, measured.
+
+    Blur, large viewpoint changes and imprecise map points widen it; sharp tracks narrow it.
+    """
+    measured = float(np.sqrt(np.median(chi2_n))) / MEDIAN_RADIUS
+    return min(max(measured, LEAST_SPREAD), LARGEST_SPREAD)
+
+
+def depth_spread(r_n: Float64Array, trusted_n: npt.NDArray[np.bool_]) -> float:
+    """Standard deviation of the depth residuals in units of `sensor.depth_sigma_m`, measured.
+
+    Args:
+        r_n: (n,) residuals in units of the model.
+        trusted_n: (n,) bool, those with depth, of points that agree in the image.
+    """
+    if trusted_n.sum() < FEWEST_DEPTHS:
+        return USUAL_DEPTH_SPREAD
+    return NORMAL_MAD * float(np.median(np.abs(r_n[trusted_n])))
+
+
+def depth_weight(r_n: Float64Array, w_image_n: Float64Array, spread: float) -> Float64Array:
+    """Weight (n,) of depth residuals: a Cauchy kernel of two spreads, and what the image says."""
+    return np.asarray(w_image_n / (spread**2 + np.square(r_n) / 4.0))
+
+
+def map_covariance(H_66: Float64Array, T_map_cam: Float64Array) -> Float64Array:
+    """Turn the information of a left twist of T_cam_map into a covariance in the map frame."""
+    R = T_map_cam[:3, :3]
+    rotate = np.zeros((6, 6))
+    rotate[:3, :3] = rotate[3:, 3:] = R
+    C = np.linalg.inv(H_66 + 1e-9 * np.eye(6))
+    return np.asarray(rotate @ C @ rotate.T)

@@ -15,8 +15,14 @@ import numpy.typing as npt
 from ..data.depth_sampling import cell_depth
 from ..data.poses import AlignedPose
 from ..geometry.se3 import cross_matrices, exp_se3, invert_pose, transform_points
-from .pose_optimization import image_spread, map_covariance
-from .residuals import NEAREST_M, Sightings, TrackResiduals, normal_equations
+from .residuals import (
+    NEAREST_M,
+    Sightings,
+    TrackResiduals,
+    image_spread,
+    map_covariance,
+    normal_equations,
+)
 
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig

@@ -15,10 +15,10 @@ from ace_slam_ros.core.geometry.se3 import (
     transform_points,
     transport_covariance,
 )
-from ace_slam_ros.core.odometry.pose_optimization import (
-    inflate_by_innovation,
-    optimize_pose,
-)
+from ace_slam_ros.core.odometry import pose_optimization
+from ace_slam_ros.core.odometry.local_window import inflate_by_innovation
+from ace_slam_ros.core.odometry.motion_model import Motion
+from ace_slam_ros.core.odometry.pose_optimization import optimize_pose, solve_twin
 from ace_slam_ros.core.odometry.residuals import (
     Sightings,
     TrackResiduals,
@@ -55,9 +55,9 @@ def test_pose_is_found_among_wrong_tracks_and_missing_depth():
     depth[::2] = np.nan
     found = optimize_pose(np.eye(4), Sightings(points, pixels, depth), CAMERA, SENSOR, 25)
     assert found is not None
-    translation_m, rotation_rad = pose_error(found[0].T_map_cam, T_true)
+    translation_m, rotation_rad = pose_error(found.aligned.T_map_cam, T_true)
     assert translation_m < 0.003 and rotation_rad < 0.002
-    assert found[1][60:].mean() > 0.95 and found[1][:60].mean() < 0.2
+    assert found.agrees_n[60:].mean() > 0.95 and found.agrees_n[:60].mean() < 0.2
 
 
 def test_the_covariance_of_a_pose_tells_its_error():
@@ -70,7 +70,7 @@ def test_the_covariance_of_a_pose_tells_its_error():
         depth = depth + rng.normal(size=len(depth)) * sensor.depth_sigma_m(depth)
         start = T @ exp_se3(rng.normal(size=6) * 0.005)
         seen = Sightings(transform_points(T, points), noisy, depth)
-        found, *_ = optimize_pose(start, seen, CAMERA, sensor, 25)
+        found = optimize_pose(start, seen, CAMERA, sensor, 25).aligned
         moved = found.T_map_cam @ invert_pose(T)
         error = np.concatenate([found.T_map_cam[:3, 3] - T[:3, 3],
                                 cv2.Rodrigues(moved[:3, :3])[0].ravel()])
@@ -97,7 +97,7 @@ def test_the_covariance_tells_how_noisy_depth_is_here(growth):
     sensor, normalized = SensorConfig(), []
     for _ in range(60):
         T, seen = narrow_view(rng, sensor, growth)
-        found, *_ = optimize_pose(T, seen, CAMERA, sensor, 25)
+        found = optimize_pose(T, seen, CAMERA, sensor, 25).aligned
         ahead = T[:3, 2]
         error_m = ahead @ (found.T_map_cam[:3, 3] - T[:3, 3])
         normalized.append(error_m**2 / (ahead @ found.covariance_66[:3, :3] @ ahead))
@@ -112,7 +112,7 @@ def test_depth_counts_by_how_noisy_it_is_at_its_distance():
     for _ in range(60):
         T, seen = narrow_view(rng, sensor, growth=1.0)
         for n, model in enumerate((sensor, alike)):
-            found, *_ = optimize_pose(T, seen, CAMERA, model, 25)
+            found = optimize_pose(T, seen, CAMERA, model, 25).aligned
             squares[n] += pose_error(found.T_map_cam, T)[0] ** 2
     assert np.sqrt(squares[0]) < 0.7 * np.sqrt(squares[1])
 
@@ -131,8 +131,8 @@ def test_how_unsure_points_are_makes_the_pose_better():
         seen = CAMERA.project(in_cam) + 0.25 * rng.normal(size=(300, 2))
         measured = in_cam[:, 2] + rng.normal(size=300) * SENSOR.depth_sigma_m(in_cam[:, 2])
         for n, unsure in enumerate((CAMERA.unproject(pixels, sigma), None)):
-            found, *_ = optimize_pose(
-                T, Sightings(believed, seen, measured, unsure), CAMERA, SENSOR, 25)
+            found = optimize_pose(
+                T, Sightings(believed, seen, measured, unsure), CAMERA, SENSOR, 25).aligned
             squares[n] += pose_error(found.T_map_cam, T)[0] ** 2
             if unsure is not None:
                 moved = found.T_map_cam @ invert_pose(T)
@@ -168,3 +168,32 @@ def test_a_covariance_grows_by_a_motion_that_it_does_not_expect():
     assert 0.9 * 0.03 < np.sqrt(grown[0, 0]) <= 0.03
     grown[0, 0] = 0.0
     assert not grown.any(), "only along the motion"
+
+
+@pytest.mark.parametrize("readout_s", [None, 0.0, 0.015])
+@pytest.mark.parametrize("unsure", [True, False])
+def test_the_compiled_solution_is_that_of_the_twin(readout_s, unsure):
+    """`readout_s` None: the velocity is not known either."""
+    rng = np.random.default_rng(30)
+    for _ in range(5):
+        points, pixels = scene(rng)
+        T = exp_se3(rng.normal(size=6) * 0.3)
+        depth = points[:, 2] + rng.normal(size=len(points)) * SENSOR.depth_sigma_m(points[:, 2])
+        depth[::4] = np.nan
+        pixels += rng.normal(size=pixels.shape) * 0.4
+        pixels[:30] += rng.uniform(-60, 60, (30, 2))
+        seen = Sightings(transform_points(T, points), pixels, depth,
+                         rng.normal(0, 0.01, points.shape) if unsure else None)
+        start = T @ exp_se3(rng.normal(size=6) * 0.01)
+        before = T @ exp_se3(rng.normal(size=6) * 0.02)
+        motion = None if readout_s is None else Motion(before, 0.03)
+        of_solve = (start, seen, CAMERA, SENSOR, motion, readout_s or 0.0)
+        found, twin = pose_optimization.solve(*of_solve), solve_twin(*of_solve)
+        for one, other in zip(found, twin, strict=True):
+            if one is None:
+                assert other is None and motion is None
+            else:
+                assert np.allclose(one, other, rtol=1e-6, atol=1e-6 * np.abs(other).max())
+    behind = start @ exp_se3(np.array([0.0, 0.0, 9.0, 0.0, 0.0, 0.0]))
+    for solves in (pose_optimization.solve, solve_twin):
+        assert solves(behind, *of_solve[1:]) is None

@@ -31,13 +31,12 @@ def test_the_readout_time_of_the_shutter_is_measured(readout_s):
             pixels = CAMERA.project(moved)
         pixels += rng.normal(0, 0.3, pixels.shape)
         swept = sweep(points, pixels, twist, CAMERA)
-        seen = Sightings(points, pixels, np.full(len(points), np.nan))
         still = pixels + shutter.readout_s * swept
-        found = optimize_pose(
-            np.eye(4), seen, CAMERA, SENSOR, 25, still_n2=lambda _, still=still: still)
-        assert found is not None and len(found[2].z_n) == len(points)
-        in_cam = transform_points(invert_pose(found[0].T_map_cam), points)
-        learned = found[2].r_3n[:2], found[2].J_63n[:, :2]
+        seen = Sightings(points, still, np.full(len(points), np.nan))
+        found = optimize_pose(np.eye(4), seen, CAMERA, SENSOR, 25)
+        assert found is not None and len(found.agrees_n) == len(points)
+        in_cam = transform_points(invert_pose(found.aligned.T_map_cam), points)
+        learned = found.r_2n, found.J_62n
         shutter.observe(sweep(in_cam, pixels, twist, CAMERA), *learned)
     assert abs(shutter.readout_s - readout_s) < 0.002
     given = RollingShutter(0.01)

@@ -16,7 +16,7 @@ from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.data.poses import SubmapPose
 from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, pose_error
-from ace_slam_ros.core.odometry.pose_optimization import Sightings
+from ace_slam_ros.core.odometry.residuals import Sightings
 from ace_slam_ros.core.odometry.surface_alignment import Surface, _match, align_surface
 from ace_slam_ros.core.tracking.result import TrackerState, TrackingHints
 from ace_slam_ros.core.tracking.tracker import Tracker
