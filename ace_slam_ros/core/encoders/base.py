@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..geometry.arrays import Float32Array, Int64Array, UInt8Image
     from .codebook import Codebook
 
+#: Features of a frame by default.
+_USUAL_CELLS = 1200
+
 
 @dataclass(frozen=True)
 class EncoderSpec:
@@ -134,7 +137,8 @@ class Encoder(ABC):
 
     def warm_up(self, width: int = 640, height: int = 480) -> None:
         """Run once so that the first frame does not pay for kernel selection."""
-        self.describe_cells(np.zeros((height, width), np.uint8), np.zeros(1, np.int64))
+        cells = np.arange(min(_USUAL_CELLS, (height // self.stride) * (width // self.stride)))
+        self.describe_cells(np.zeros((height, width), np.uint8), cells)
 
     @property
     def runs_in(self) -> str:

@@ -16,6 +16,7 @@ from ..config.fields import add_choice
 from ..errors import EncoderError
 from .codebook import Codebook
 from .cpu.cell_network import CellNetwork
+from .cpu.runtimes import choose_layers
 from .network import GridNetwork, NetworkEncoder
 from .precision import choose_precision
 from .published.ace import AceNetwork
@@ -81,7 +82,7 @@ def load_encoder(config: EncoderConfig, device: torch.device) -> Encoder:
     precision = choose_precision(config.precision, device)
     cells = None
     if device.type == "cpu" and isinstance(network, EncoderNetwork):
-        cells = CellNetwork(network, precision, config.runtime)
+        cells = CellNetwork(choose_layers(network, precision, config.runtime))
     encoder = NetworkEncoder(network, digest, codebook, device, precision, cells)
     log.info("encoder %s: %s", encoder.name, encoder.runs_in)
     return encoder

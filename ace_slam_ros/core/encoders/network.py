@@ -135,7 +135,8 @@ class NetworkEncoder(Encoder):
         """Do as `describe_cells`, with pauses, see `Encoder`."""
         if self._cells is None:
             return (yield from super().describe_cells_in_steps(gray_HW, cells_N))
-        rows_N, columns_N = np.divmod(cells_N, gray_HW.shape[1] // self.stride)
+        rows_N, columns_N = np.divmod(
+            np.asarray(cells_N, np.int64), gray_HW.shape[1] // self.stride)
         return (yield from self._cells.steps(self._padded(gray_HW), rows_N, columns_N))
 
     @property

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from ...geometry.arrays import Float32Array, Int64Array
     from ...runtime.scratch import Scratch
 
-#: Numbers that describe a cell at one spacing: region by region, orientation by orientation.
-WIDTH = REGIONS * REGIONS * ORIENTATIONS
+#: Numbers that describe a cell at one spacing, region by region, and at both.
+_WIDTH = REGIONS * REGIONS * ORIENTATIONS
+EDGES_WIDTH = 2 * _WIDTH
 _COUNT = ORIENTATIONS
 #: Blur along one axis as the boxes of `OrientationHistograms` do it together.
 _TAPS = {1: np.array([1 / 8, 3 / 8, 3 / 8, 1 / 8], np.float32),
@@ -76,17 +77,15 @@ def histograms_by_torch(means_hw: Float32Array) -> tuple[Histograms, Histograms]
 
 def at_cells(
     near: Histograms, wide: Histograms, rows_N: Int64Array, columns_N: Int64Array,
-    scratch: Scratch,
-) -> Float32Array:
-    """Return (N, 256) float32 of cells: their 16 near regions and their 16 wide ones.
+    out_ME: Float32Array,
+) -> None:
+    """Write the 16 near regions of cells and their 16 wide ones to the first rows of `out_ME`.
 
-    Each half has unit norm, unless there is no edge at all. It lies in `scratch`.
+    Each half has unit norm, unless there is no edge at all.
     """
-    found = scratch.array(len(rows_N), 2 * WIDTH)
     gather = _gather if AVAILABLE else gather_by_numpy
     for k, (roots, sums, spacing) in enumerate((near, wide)):
-        gather(roots, sums, spacing, rows_N, columns_N, k * WIDTH, found)
-    return found
+        gather(roots, sums, spacing, rows_N, columns_N, k * _WIDTH, out_ME)
 
 
 def gather_by_numpy(
@@ -94,11 +93,12 @@ def gather_by_numpy(
     columns_N: Int64Array, first: int, out: Float32Array,
 ) -> None:
     """Write the regions of cells to columns `first` and following: the slow twin of a kernel."""
+    out = out[:len(rows_N)]
     offsets = np.arange(REGIONS) * spacing
     rows = rows_N[:, None, None] + offsets[:, None]
     columns = columns_N[:, None, None] + offsets
     whole = sums[rows, columns].sum(axis=(1, 2))[:, None]
-    out[:, first:first + WIDTH] = roots[rows, columns].reshape(-1, WIDTH) / np.sqrt(
+    out[:, first:first + _WIDTH] = roots[rows, columns].reshape(-1, _WIDTH) / np.sqrt(
         whole + _LEAST)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from types import ModuleType
+from typing import Any
 
 #: Package that counts imports of OpenVINO at Google Analytics, unless the user has refused.
 _TELEMETRY = "openvino_telemetry"
@@ -14,12 +15,22 @@ _TELEMETRY = "openvino_telemetry"
 def why_not() -> str:
     """Return why OpenVINO does not run here, empty if it does."""
     try:
-        library()
+        core().get_property("CPU", "FULL_DEVICE_NAME")
     except ImportError as error:
         return f"OpenVINO cannot be imported ({error})"
     except Exception as error:  # a binary that does not fit this machine fails in its own ways
-        return f"OpenVINO breaks on import ({type(error).__name__}: {error})"
+        return f"OpenVINO does not run here ({type(error).__name__}: {error})"
     return ""
+
+
+@lru_cache(maxsize=1)
+def core() -> Any:
+    """Return what compiles graphs, one for the process.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    return library().Core()
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Which library runs the convolutions of the shipped encoder on a CPU."""
+"""Which library runs the layers of the shipped encoder on a CPU."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...errors import EncoderError
+from .layers import Layers, TorchLayers
+from .openvino_layers import OpenVinoLayers
 from .openvino_library import why_not
-from .openvino_trunk import OpenVinoTrunk
-from .trunk import TorchTrunk, Trunk
 
 if TYPE_CHECKING:
     from ..tiny import EncoderNetwork
@@ -19,21 +19,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def choose_trunk(network: EncoderNetwork, precision: torch.dtype, runtime: str) -> Trunk:
+def choose_layers(network: EncoderNetwork, precision: torch.dtype, runtime: str) -> Layers:
     """Return the layers as the parameter `encoder.runtime` (auto, torch, openvino) wants them.
 
     Raises:
         EncoderError: OpenVINO is asked for and does not run here.
     """
     if runtime == "torch" or runtime == "auto" and platform.machine() != "x86_64":
-        return TorchTrunk(network, precision)
+        return TorchLayers(network, precision)
     problem = why_not()
     if not problem:
-        return OpenVinoTrunk(network, precision)
+        return OpenVinoLayers(network, precision)
     if runtime == "openvino":
         raise EncoderError(
-            f"encoder.runtime=openvino, but {problem}: pip install 'ace-slam-ros[fast]', or set "
+            f"encoder.runtime=openvino, but {problem}: pip install openvino, or set "
             "encoder.runtime to auto or torch")
-    log.info("the encoder runs in torch: %s (pip install 'ace-slam-ros[fast]' makes it faster)",
-             problem)
-    return TorchTrunk(network, precision)
+    log.info("the encoder runs in torch: %s (pip install openvino makes it faster)", problem)
+    return TorchLayers(network, precision)

@@ -14,7 +14,7 @@ from helpers.pictures import picture
 from ace_slam_ros.core.config.sections import EncoderConfig
 from ace_slam_ros.core.encoders.cpu import openvino_library, runtimes
 from ace_slam_ros.core.encoders.cpu.cell_network import _add_context, add_context_by_numpy
-from ace_slam_ros.core.encoders.cpu.trunk import TorchTrunk
+from ace_slam_ros.core.encoders.cpu.layers import TorchLayers
 from ace_slam_ros.core.encoders.loading import load_encoder, load_network
 from ace_slam_ros.core.errors import EncoderError
 
@@ -46,6 +46,7 @@ def test_cells_are_those_of_the_grid(runtime, precision, size):
     cosine = (found * expected).sum(axis=1)
     assert cosine.min() > (0.999999 if precision == "fp32" else 0.999)
     assert np.array_equal(found, encoder.describe_cells(image, cells))  # bit for bit
+    assert encoder.describe_cells(image, cells[:0]).shape == (0, encoder.dimension)
     assert encoder.hash == plain.hash
 
 
@@ -99,7 +100,7 @@ def test_context_between_coarse_cells_is_that_of_bilinear_resizing():
         align_corners=False)[0].permute(1, 2, 0).numpy()
     for add in (_add_context, add_context_by_numpy):
         out = np.empty((96, 64), np.float32)
-        add(fine, middle, rows, columns, out)
+        add(np.pad(fine, ((1, 1), (1, 1), (0, 0))), middle, rows, columns, out)
         assert np.allclose(out, (fine + larger).reshape(96, 64), atol=1e-5)
 
 
@@ -107,9 +108,9 @@ def test_the_runtime_is_chosen_and_said(monkeypatch, caplog):
     network, _ = load_network(EncoderConfig())
     monkeypatch.setattr(runtimes, "why_not", lambda: "it is not here")
     with pytest.raises(EncoderError, match="it is not here: pip install"):
-        runtimes.choose_trunk(network, torch.float32, "openvino")
+        runtimes.choose_layers(network, torch.float32, "openvino")
     with caplog.at_level(logging.INFO):
-        assert isinstance(runtimes.choose_trunk(network, torch.float32, "auto"), TorchTrunk)
+        assert isinstance(runtimes.choose_layers(network, torch.float32, "auto"), TorchLayers)
     assert len(caplog.records) == 1 and "it is not here" in caplog.text
     encoder = load_encoder(EncoderConfig(runtime="torch", precision="fp32"), CPU)
     assert encoder.runs_in == f"torch {torch.__version__} on cpu, fp32"
