@@ -45,7 +45,7 @@ def extract_in_steps(
         keypoints = encoder.keypoints(frame.gray)
         if keypoints is not None:
             return _keypoint_features(keypoints, frame, features.count, sensor)
-    cells_N, depth_N = _choose_cells(frame, encoder.stride, features, sensor)
+    cells_N, depth_N = chosen_cells(frame, encoder.stride, features, sensor)
     pixels_N2 = _centers(cells_N, frame.camera.width // encoder.stride, encoder.stride)
     points_N3 = lift(frame.camera, pixels_N2, depth_N)
     if len(cells_N):
@@ -55,7 +55,7 @@ def extract_in_steps(
     return Features(descriptors_ND, pixels_N2, points_N3)
 
 
-def _choose_cells(
+def chosen_cells(
     frame: Frame, stride: int, features: FeatureConfig, sensor: SensorConfig
 ) -> tuple[Int64Array, Float32Array]:
     """Choose cells by their texture and depth, before anything is described.
