@@ -70,7 +70,7 @@ class EncoderConfig(Checked, section="encoder"):
         "auto", "of the encoder's layers; auto = bf16 where the processor computes in it, else "
         "fp32", choices=("auto", "fp32", "bf16"))
     runtime: str = param(
-        "auto", "what runs the convolutions of the encoder that ships on a CPU; auto = openvino "
+        "auto", "what runs the layers of the encoder that ships on a CPU; auto = openvino "
         "where it is installed (x86), else torch; other encoders and GPUs use torch",
         choices=("auto", "torch", "openvino"))
     threads: int = param(

@@ -1,4 +1,4 @@
-"""The layers of the shipped encoder in OpenVINO: in half of torch's time on one core, or less."""
+"""The layers of the shipped encoder in OpenVINO: in half to two thirds of the time of torch."""
 
 from __future__ import annotations
 
