@@ -1,4 +1,4 @@
-"""Encoders compared: matching accuracy, relocalization with known poses, time per image.
+"""Encoders compared: matching accuracy, relocalization with known poses, time per image and stage.
 
     python benchmarks/encoder.py --data DIR --weights DIR --out FILE.json [--quick]
 
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from build_codebook import CodebookRecipe, build_codebook  # noqa: E402
+from lib.encoder_stages import stage_times  # noqa: E402
 from lib.known_poses import (  # noqa: E402
     PosedFeatures,
     PosedFrame,
@@ -53,6 +55,7 @@ from ace_slam_ros.core.config.sections import EncoderConfig, SlamConfig  # noqa:
 from ace_slam_ros.core.data.features import Features  # noqa: E402
 from ace_slam_ros.core.data.frame import Frame  # noqa: E402
 from ace_slam_ros.core.encoders.base import Encoder  # noqa: E402
+from ace_slam_ros.core.encoders.cpu.openvino_library import why_not  # noqa: E402
 from ace_slam_ros.core.encoders.extraction import extract_features  # noqa: E402
 from ace_slam_ros.core.encoders.loading import NETWORKS, load_encoder, load_network  # noqa: E402
 from ace_slam_ros.core.encoders.precision import cpu_has_bf16  # noqa: E402
@@ -253,10 +256,38 @@ def measure_time(
     single = load_encoder(_with(configs[OURS], "fp32"), _CPU).describe(image)
     half = load_encoder(_with(configs[OURS], "bf16"), _CPU).describe(image)
     _compare(report, "bf16 on the CPU", single, half)
+    for name, encoder in _ways(configs[OURS]).items():
+        cells = np.arange(0, single.shape[0] * single.shape[1], 3)
+        _compare(report, f"cells in {name}", single.flatten(0, 1)[cells],
+                 torch.from_numpy(encoder.describe_cells(image, cells)))
     if torch.cuda.is_available():
         _measure_cuda(report, configs, image, single, plan)
     else:
         report.missing("CUDA: time on a GPU")
+
+
+def measure_stages(
+    report: Report, config: EncoderConfig, frames: list[Frame], plan: Plan
+) -> None:
+    """(d) CPU time of one thread to describe a frame, by stage, runtime and precision."""
+    say("timing the stages of a frame")
+    found = stage_times(_ways(config), frames, SlamConfig(), plan.rounds)
+    report.figures["stages_cpu_ms"] = found
+    for name, bar in (("openvino, bf16", 2.0), ("openvino, fp32", 3.5)):
+        if name in found:
+            report.at_most(f"a frame in {name}, multiples of ORB's time",
+                           found[name]["frame / yardstick"], bar)
+        else:
+            report.missing(f"{name}: time of a frame")
+
+
+def _ways(config: EncoderConfig) -> dict[str, Encoder]:
+    """Return our encoder in each runtime and precision that is native here."""
+    precisions = ("bf16", "fp32") if cpu_has_bf16() else ("fp32",)
+    runtimes = ("openvino", "torch") if not why_not() else ("torch",)
+    return {f"{runtime}, {precision}": load_encoder(
+                replace(_with(config, precision), runtime=runtime), _CPU)
+            for runtime in runtimes for precision in precisions}
 
 
 def _measure_cuda(
@@ -326,6 +357,8 @@ def main() -> int:
     recorded = with_groundtruth(args.data, report)
     day, evening = make_world("room", 0), make_world("lighting", 0)
     measure_time(report, configs, next(rendered_frames(day)).frame.gray, plan)
+    measure_stages(report, configs[OURS],
+                   [v.frame for v in islice(rendered_frames(day, 10), 8)], plan)
     measure_matching(report, encoders, recorded, day, evening, plan)
     measure_relocalization(report, encoders, recorded, day, evening, plan)
     return report.finish(args.out)

@@ -127,7 +127,7 @@ def encoder(config: SlamConfig) -> Finding:
     except Exception as error:
         return problem("encoder", f"does not run: {type(error).__name__}: {error}",
                        f"{sys.executable} -m pip install --force-reinstall torch")
-    return good("encoder", f"{loaded.name}, hash {loaded.hash}")
+    return good("encoder", f"{loaded.name}, hash {loaded.hash}, {loaded.runs_in}")
 
 
 def gpu(config: SlamConfig) -> Finding:

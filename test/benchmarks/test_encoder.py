@@ -14,7 +14,7 @@ from lib.known_poses import PosedFrame
 from lib.report import Report
 from safetensors.torch import load_file
 
-from ace_slam_ros.core.config.sections import EncoderConfig, SensorConfig
+from ace_slam_ros.core.config.sections import EncoderConfig, SensorConfig, SlamConfig
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.encoders.loading import ASSETS, load_encoder
@@ -124,3 +124,13 @@ def test_relocalization_is_checked_against_the_bars():
     del figures["tum_fr1_xyz"]
     benchmark._check_relocalization(report, figures)
     assert "tum_fr1_xyz" in report.absent[0]
+
+
+def test_stages_are_timed_and_compared_with_the_yardstick():
+    from lib.encoder_stages import stage_times
+
+    encoder = load_encoder(EncoderConfig(runtime="torch"), CPU)
+    found = stage_times({"torch": encoder}, [wall(0).frame], SlamConfig(), rounds=2)["torch"]
+    assert {"choose cells", "step 1", "step 2", "step 3", "frame", "yardstick"} <= set(found)
+    assert found["frame / yardstick"] == found["frame"] / found["yardstick"] > 0
+    assert all(ms >= 0 for ms in found.values())

@@ -67,7 +67,8 @@ def test_ros_packages_that_are_missing_or_broken():
 def test_encoder_and_device_are_tried(tmp_path):
     config = SlamConfig().with_values({"encoder.weights": str(tmp_path / "none.safetensors")})
     assert doctor.encoder(config).level == PROBLEM
-    assert "hash" in doctor.encoder(SlamConfig()).text
+    text = doctor.encoder(SlamConfig().with_values({"encoder.runtime": "torch"})).text
+    assert "hash" in text and "torch" in text and text.endswith(("on cpu, bf16", "on cpu, fp32"))
     wrong = doctor.gpu(SlamConfig().with_values({"device": "toaster"}))
     assert wrong.level == PROBLEM and "device=auto" in wrong.fix
     assert doctor.gpu(SlamConfig().with_values({"device": "cpu"})).level == GOOD

@@ -105,7 +105,7 @@ def robot(repository):
 def test_every_import_is_declared_for_robots(repository, manifest, project, robot):
     declared = {
         element.text for tag in ("depend", "exec_depend") for element in manifest.iter(tag)}
-    optional = [line for extra in ("view", "dinov2")
+    optional = [line for extra in ("view", "dinov2", "fast")
                 for line in project["optional-dependencies"][extra]]
     by_pip = {name_of(line) for line in [*robot, *optional]}
     missing = {
@@ -117,7 +117,8 @@ def test_every_import_is_declared_for_robots(repository, manifest, project, robo
 
 def test_every_import_is_declared_for_pip(repository, project):
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["view"], *extras["dinov2"], *extras["ros"]]
+    lines = [*project["dependencies"], *extras["view"], *extras["dinov2"], *extras["fast"],
+             *extras["ros"]]
     declared = {name_of(line) for line in lines}
     declared |= {name.removeprefix("ros-jazzy-").replace("-", "_") for name in declared}
     missing = {
@@ -128,7 +129,7 @@ def test_every_import_is_declared_for_pip(repository, project):
 
 def test_without_ros_the_basic_dependencies_do(repository, project):
     declared = {name_of(line) for line in project["dependencies"]}
-    optional = {"rerun-sdk", "timm"}
+    optional = {"rerun-sdk", "timm", "openvino"}
     folders = [repository / "ace_slam_ros" / name for name in (
         "apps", "core", "evaluation", "io", "synth", "viewer", "weights_ipc")]
     missing = {
@@ -146,8 +147,8 @@ def test_everything_that_setup_installs_is_pinned(repository, project):
     assert all(re.match(r"[\w-]+==[\w.]+(; python_version (>=|<) \"3\.\d+\")?$", pin)
                for pin in pins)
     extras = project["optional-dependencies"]
-    installed = [*project["dependencies"], *extras["ros"], *extras["interfaces"], *extras["dev"],
-                 *extras["docs"]]
+    installed = [*project["dependencies"], *extras["ros"], *extras["interfaces"], *extras["fast"],
+                 *extras["dev"], *extras["docs"]]
     assert {name_of(line) for line in installed} <= {name_of(pin) for pin in pins}
 
 

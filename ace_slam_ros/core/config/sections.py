@@ -69,9 +69,13 @@ class EncoderConfig(Checked, section="encoder"):
     precision: str = param(
         "auto", "of the encoder's layers; auto = bf16 where the processor computes in it, else "
         "fp32", choices=("auto", "fp32", "bf16"))
+    runtime: str = param(
+        "auto", "what runs the layers of the encoder that ships on a CPU; auto = openvino "
+        "where it is installed (x86), else torch; other encoders and GPUs use torch",
+        choices=("auto", "torch", "openvino"))
     threads: int = param(
-        0, "torch threads of the process; 0 = 1 in a ROS node, half the cores in `ace-slam run`",
-        "", 0, 256)
+        0, "threads of torch and OpenVINO in the process; 0 = 1 in a ROS node, half the cores in "
+        "`ace-slam run`", "", 0, 256)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from ..errors import EncoderError
+from ..runtime.steps import Steps, at_once
 
 if TYPE_CHECKING:
-    from ..geometry.arrays import Float32Array, UInt8Image
-    from ..runtime.steps import Steps
+    from ..geometry.arrays import Float32Array, Int64Array, UInt8Image
     from .codebook import Codebook
+
+#: Features of a frame by default.
+_USUAL_CELLS = 1200
 
 
 @dataclass(frozen=True)
@@ -110,10 +113,34 @@ class Encoder(ABC):
         yield from ()
         return self.describe(gray_HW)
 
+    def describe_cells(self, gray_HW: UInt8Image, cells_N: Int64Array) -> Float32Array:
+        """Return (N, D) float32 unit-norm descriptors of some cells of a gray image.
+
+        Args:
+            gray_HW: as `describe` takes it.
+            cells_N: flat indices into the grid (h, w) of `describe`, row by row.
+        """
+        return at_once(self.describe_cells_in_steps(gray_HW, cells_N))
+
+    def describe_cells_in_steps(
+        self, gray_HW: UInt8Image, cells_N: Int64Array
+    ) -> Steps[Float32Array]:
+        """Do as `describe_cells`, with pauses; here, pick from the descriptors of all cells."""
+        grid_hwD = yield from self.describe_in_steps(gray_HW)
+        index_N = torch.from_numpy(np.ascontiguousarray(cells_N)).to(grid_hwD.device)
+        chosen: Float32Array = grid_hwD.flatten(0, 1)[index_N].cpu().numpy()
+        return chosen
+
     def keypoints(self, gray_HW: UInt8Image) -> Keypoints | None:
         """Return the points the encoder detects; None when it has no detector of its own."""
         return None
 
     def warm_up(self, width: int = 640, height: int = 480) -> None:
         """Run once so that the first frame does not pay for kernel selection."""
-        self.describe(np.zeros((height, width), np.uint8))
+        cells = np.arange(min(_USUAL_CELLS, (height // self.stride) * (width // self.stride)))
+        self.describe_cells(np.zeros((height, width), np.uint8), cells)
+
+    @property
+    def runs_in(self) -> str:
+        """What computes the descriptors of cells, and in which precision; for people."""
+        return f"its own way on {self.device.type}"

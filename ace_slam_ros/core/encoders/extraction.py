@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
-import numpy.typing as npt
-from torch import Tensor
 
 from ..data.depth_sampling import cell_depth, pixel_depth
 from ..data.features import Features
 from ..runtime.steps import Steps, at_once
+from .cell_choice import choose_cells, texture
 
 if TYPE_CHECKING:
     from ..config.sections import FeatureConfig, SensorConfig
     from ..data.camera import Camera
     from ..data.frame import Frame
-    from ..geometry.arrays import Float32Array
+    from ..geometry.arrays import Float32Array, Int64Array
     from .base import Encoder, Keypoints
 
 
@@ -47,15 +45,25 @@ def extract_in_steps(
         keypoints = encoder.keypoints(frame.gray)
         if keypoints is not None:
             return _keypoint_features(keypoints, frame, features.count, sensor)
-    grid_hwD = yield from encoder.describe_in_steps(frame.gray)
-    return _cell_features(grid_hwD, encoder.stride, frame, features, sensor)
+    cells_N, depth_N = chosen_cells(frame, encoder.stride, features, sensor)
+    pixels_N2 = _centers(cells_N, frame.camera.width // encoder.stride, encoder.stride)
+    points_N3 = lift(frame.camera, pixels_N2, depth_N)
+    if len(cells_N):
+        descriptors_ND = yield from encoder.describe_cells_in_steps(frame.gray, cells_N)
+    else:
+        descriptors_ND = np.empty((0, encoder.dimension), np.float32)
+    return Features(descriptors_ND, pixels_N2, points_N3)
 
 
-def _cell_features(
-    grid_hwD: Tensor, stride: int, frame: Frame, features: FeatureConfig, sensor: SensorConfig
-) -> Features:
-    """Choose cells by their texture and depth."""
-    h, w = int(grid_hwD.shape[0]), int(grid_hwD.shape[1])
+def chosen_cells(
+    frame: Frame, stride: int, features: FeatureConfig, sensor: SensorConfig
+) -> tuple[Int64Array, Float32Array]:
+    """Choose cells by their texture and depth, before anything is described.
+
+    Returns:
+        (flat indices (N,) of cells, ascending; depth (N,) float32 meters, NaN if unknown).
+    """
+    h, w = frame.gray.shape[0] // stride, frame.gray.shape[1] // stride
     score_hw = texture(frame.gray, stride)[:h, :w]
     if frame.depth_m is None:
         depth_hw = np.full((h, w), np.nan, np.float32)
@@ -63,15 +71,14 @@ def _cell_features(
     else:
         depth_hw = cell_depth(frame.depth_m, stride, sensor)
         usable_hw = np.isfinite(depth_hw)
-    chosen = choose_cells(score_hw, usable_hw, features)
-    rows, columns = np.divmod(chosen, w)
-    center = (stride - 1) / 2
-    pixels_N2 = np.stack([columns * stride + center, rows * stride + center], 1).astype(np.float32)
-    points_N3 = lift(frame.camera, pixels_N2, depth_hw.reshape(-1)[chosen])
-    flat_ND = grid_hwD.reshape(h * w, -1)
-    index = np.ascontiguousarray(chosen)
-    descriptors = flat_ND.cpu().numpy()[index]
-    return Features(descriptors, pixels_N2, points_N3)
+    cells_N = choose_cells(score_hw, usable_hw, features)
+    return cells_N, depth_hw.reshape(-1)[cells_N]
+
+
+def _centers(cells_N: Int64Array, width: int, stride: int) -> Float32Array:
+    """Return the pixels (N, 2) at the centers of cells of a grid that is `width` cells wide."""
+    rows, columns = np.divmod(cells_N, width)
+    return (np.stack([columns, rows], axis=1) * stride + (stride - 1) / 2).astype(np.float32)
 
 
 def _keypoint_features(
@@ -93,33 +100,3 @@ def lift(camera: Camera, pixels_N2: Float32Array, depth_m_N: Float32Array) -> Fl
     """Unproject pixels with depth to camera-frame points, float32."""
     return camera.unproject(
         pixels_N2.astype(np.float64), depth_m_N.astype(np.float64)).astype(np.float32)
-
-
-def texture(gray_HW: npt.NDArray[np.uint8], stride: int) -> Float32Array:
-    """Return (H // stride, W // stride) float32: smaller structure-tensor eigenvalue per cell."""
-    small = cv2.resize(gray_HW, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    score = cv2.cornerMinEigenVal(small, blockSize=5, ksize=3)
-    block = stride // 2
-    h, w = score.shape[0] // block, score.shape[1] // block
-    return np.asarray(
-        score[: h * block, : w * block].reshape(h, block, w, block).max(axis=(1, 3)), np.float32)
-
-
-def choose_cells(
-    score_hw: Float32Array, usable_hw: npt.NDArray[np.bool_], features: FeatureConfig
-) -> npt.NDArray[np.int64]:
-    """Return flat indices of the chosen cells, ascending.
-
-    dense: the cells with most texture.
-    sparse: of these only the ones with more texture than their eight neighbors.
-    """
-    h, w = score_hw.shape
-    score = np.where(usable_hw, score_hw, -1.0).astype(np.float32)
-    largest = cv2.dilate(score, np.ones((3, 3), np.uint8))
-    peak = score >= largest
-    if features.mode == "sparse":
-        order = np.where(peak & (score >= 0), score, -1.0).reshape(-1)
-    else:
-        order = score.reshape(-1)
-    ranked = np.argsort(-order, kind="stable")[: features.count]
-    return np.sort(ranked[order[ranked] >= 0]).astype(np.int64)

@@ -15,6 +15,8 @@ from safetensors.torch import load as load_safetensors
 from ..config.fields import add_choice
 from ..errors import EncoderError
 from .codebook import Codebook
+from .cpu.cell_network import CellNetwork
+from .cpu.runtimes import choose_layers
 from .network import GridNetwork, NetworkEncoder
 from .precision import choose_precision
 from .published.ace import AceNetwork
@@ -78,7 +80,12 @@ def load_encoder(config: EncoderConfig, device: torch.device) -> Encoder:
             f"descriptors of width {network.spec.dimension}: {fix}")
     digest = hashlib.sha256(blob + codebook_blob).hexdigest()[:16]
     precision = choose_precision(config.precision, device)
-    return NetworkEncoder(network, digest, codebook, device, precision)
+    cells = None
+    if device.type == "cpu" and isinstance(network, EncoderNetwork):
+        cells = CellNetwork(choose_layers(network, precision, config.runtime))
+    encoder = NetworkEncoder(network, digest, codebook, device, precision, cells)
+    log.info("encoder %s: %s", encoder.name, encoder.runs_in)
+    return encoder
 
 
 def load_network(config: EncoderConfig) -> tuple[GridNetwork, bytes]:

@@ -15,7 +15,7 @@ from ..runtime.steps import Steps, at_once
 from .base import Encoder, EncoderSpec, Keypoints
 
 if TYPE_CHECKING:
-    from ..geometry.arrays import UInt8Image
+    from ..geometry.arrays import Float32Array, Int64Array, UInt8Image
     from .codebook import Codebook
 
 StateDict = dict[str, Tensor]
@@ -71,8 +71,35 @@ class DetectorNetwork(GridNetwork):
         """Return (descriptors as `forward` gives them, (B, H, W) keypoint scores)."""
 
 
+class CellDescriber(ABC):
+    """A way to describe some cells of an image on a CPU that is faster than describing all.
+
+    Attributes:
+        runtime: the library that does it, and its version.
+    """
+
+    runtime: str
+
+    @abstractmethod
+    def steps(
+        self, gray_HW: UInt8Image, rows_N: Int64Array, columns_N: Int64Array
+    ) -> Steps[Float32Array]:
+        """Compute (N, D) float32 unit-norm descriptors of cells, with pauses.
+
+        Args:
+            gray_HW: sides are multiples of `size_multiple`, two of them at least.
+            rows_N, columns_N: where the cells are in the grid.
+        """
+
+
 class NetworkEncoder(Encoder):
     """Runs a network on one image at a time.
+
+    Args:
+        network: loaded, ready to run.
+        content_hash, codebook, device: see `Encoder`.
+        precision: of the layers.
+        cells: what describes chosen cells; None = the network, as all of them.
 
     Attributes:
         precision: torch.float32, or torch.bfloat16 where that is faster.
@@ -84,9 +111,10 @@ class NetworkEncoder(Encoder):
 
     def __init__(
         self, network: GridNetwork, content_hash: str, codebook: Codebook, device: torch.device,
-        precision: torch.dtype = torch.float32,
+        precision: torch.dtype = torch.float32, cells: CellDescriber | None = None,
     ) -> None:
         super().__init__(network.spec, content_hash, codebook, device)
+        self._cells = cells
         self.precision = precision
         self._network = network.to(  # type: ignore[call-overload]
             device=device, dtype=precision, memory_format=torch.channels_last)
@@ -100,6 +128,23 @@ class NetworkEncoder(Encoder):
         """Do as `describe`, with the pauses of the network."""
         grid = yield from self._network.steps(self._upload(gray_HW))
         return self._cut(grid, gray_HW)
+
+    def describe_cells_in_steps(
+        self, gray_HW: UInt8Image, cells_N: Int64Array
+    ) -> Steps[Float32Array]:
+        """Do as `describe_cells`, with pauses, see `Encoder`."""
+        if self._cells is None:
+            return (yield from super().describe_cells_in_steps(gray_HW, cells_N))
+        rows_N, columns_N = np.divmod(
+            np.asarray(cells_N, np.int64), gray_HW.shape[1] // self.stride)
+        return (yield from self._cells.steps(self._padded(gray_HW), rows_N, columns_N))
+
+    @property
+    def runs_in(self) -> str:
+        """Library, device and precision."""
+        library = f"torch {torch.__version__}" if self._cells is None else self._cells.runtime
+        precision = "bf16" if self.precision == torch.bfloat16 else "fp32"
+        return f"{library} on {self.device.type}, {precision}"
 
     @torch.inference_mode()
     def keypoints(self, gray_HW: UInt8Image) -> Keypoints | None:
@@ -122,7 +167,12 @@ class NetworkEncoder(Encoder):
         return Keypoints(pixels_N2.cpu().numpy(), descriptors.cpu().numpy())
 
     def _upload(self, gray_HW: UInt8Image) -> Tensor:
-        """Return (1, 1, H', W') float32 on the device, edges repeated up to whole multiples.
+        """Return (1, 1, H', W') float32 on the device of the padded image."""
+        image = torch.from_numpy(self._padded(gray_HW)).to(self.device)
+        return image.to(torch.float32)[None, None]
+
+    def _padded(self, gray_HW: UInt8Image) -> UInt8Image:
+        """Repeat edges up to whole multiples of the network's sides.
 
         Two multiples at least: mirrored borders need a cell to mirror.
         """
@@ -130,8 +180,7 @@ class NetworkEncoder(Encoder):
         pad_y, pad_x = (max(-side % multiple, 2 * multiple - side) for side in gray_HW.shape)
         if pad_y or pad_x:
             gray_HW = np.pad(gray_HW, ((0, pad_y), (0, pad_x)), mode="edge")
-        image = torch.from_numpy(np.ascontiguousarray(gray_HW)).to(self.device)
-        return image.to(torch.float32)[None, None]
+        return np.require(gray_HW, np.uint8, ["C", "W"])
 
     def _cut(self, grid_1Dhw: Tensor, gray_HW: UInt8Image) -> Tensor:
         height, width = gray_HW.shape

@@ -22,7 +22,10 @@ REGIONS = 4
 _CELL, _BLOCK = 8, 4
 #: Sum of a cell's histograms (contrasts of the image per block) that counts as no texture at all;
 #: noise of one gray level sums to some fifty times as much.
-_LEAST_GRADIENT = 1e-3
+LEAST_GRADIENT = 1e-3
+#: Boxes that together blur a region, by the spacing of regions in cells; the last, of even width,
+#: moves centers to corners of cells.
+_BOXES = {1: (2, 2, 2), 3: (3, 3, 2)}
 
 
 def oriented_gradients(normalized_b1HW: Tensor) -> Tensor:
@@ -31,7 +34,12 @@ def oriented_gradients(normalized_b1HW: Tensor) -> Tensor:
     Args:
         normalized_b1HW: images of zero mean and unit variance.
     """
-    small = F.pad(F.avg_pool2d(normalized_b1HW, _BLOCK), (1, 1, 1, 1), mode="replicate")
+    return gradients_of_blocks(F.avg_pool2d(normalized_b1HW, _BLOCK))
+
+
+def gradients_of_blocks(means_b1hw: Tensor) -> Tensor:
+    """Do the rest of `oriented_gradients`, from means of blocks of 4x4 pixels on."""
+    small = F.pad(means_b1hw, (1, 1, 1, 1), mode="replicate")
     dx = (small[:, :, 1:-1, 2:] - small[:, :, 1:-1, :-2]) * 0.5
     dy = (small[:, :, 2:, 1:-1] - small[:, :, :-2, 1:-1]) * 0.5
     angles = [2 * math.pi * k / ORIENTATIONS for k in range(ORIENTATIONS // 2)]
@@ -46,19 +54,37 @@ def oriented_gradients(normalized_b1HW: Tensor) -> Tensor:
     return found.contiguous(memory_format=torch.channels_last)
 
 
+def root_histograms(gradients_b8hw: Tensor, spacing: int) -> Tensor:
+    """Return the histograms of all regions, whose square roots count, from `oriented_gradients`.
+
+    Args:
+        gradients_b8hw: mean gradients of cells by direction.
+        spacing: distance between the centers of neighboring regions in cells, 1 or 3.
+
+    Returns:
+        (B, 8, h + 3 * spacing, w + 3 * spacing): the region of index (0, 0) is the first of cell
+        (0, 0).
+    """
+    boxes = _BOXES[spacing]
+    blur = sum(boxes) - len(boxes)
+    reach = (blur + (REGIONS - 1) * spacing) // 2
+    x = F.pad(gradients_b8hw, (reach,) * 4, mode="reflect")
+    for box in boxes:
+        x = F.avg_pool2d(x, box, 1)
+    return x
+
+
 class OrientationHistograms(nn.Module):
     """Projects the root histograms of the 4x4 regions around each cell.
 
     Args:
         outputs: channels of the projection.
-        spacing: distance between the centers of neighboring regions in cells, odd.
+        spacing: distance between the centers of neighboring regions in cells, 1 or 3.
     """
 
     def __init__(self, outputs: int, spacing: int) -> None:
         super().__init__()
         self.spacing = spacing
-        # Boxes that blur a region; the last, of even width, moves centers to corners of cells.
-        self._boxes = (spacing, spacing, 2) if spacing > 1 else (2, 2, 2)
         self.project = nn.Conv2d(ORIENTATIONS, outputs, REGIONS, dilation=spacing, bias=False)
 
     def forward(self, gradients_b8hw: Tensor) -> Tensor:
@@ -71,14 +97,9 @@ class OrientationHistograms(nn.Module):
         """Return what `project` weighs and the factor that gives a cell's roots unit norm.
 
         Returns:
-            (B, 8, h + 3 * spacing, w + 3 * spacing) square roots of every region's histogram, the
-            region of index (0, 0) being the first of cell (0, 0); (B, 1, h, w) factor.
+            (square roots of `root_histograms`; (B, 1, h, w) factor).
         """
-        blur = sum(self._boxes) - len(self._boxes)
-        reach = (blur + (REGIONS - 1) * self.spacing) // 2
-        x = F.pad(gradients_b8hw, (reach,) * 4, mode="reflect")
-        for box in self._boxes:
-            x = F.avg_pool2d(x, box, 1)
+        x = root_histograms(gradients_b8hw, self.spacing)
         whole = F.conv2d(x.sum(1, keepdim=True), x.new_ones(1, 1, REGIONS, REGIONS),
                          dilation=self.spacing)
-        return x.sqrt(), torch.rsqrt(whole + _LEAST_GRADIENT)
+        return x.sqrt(), torch.rsqrt(whole + LEAST_GRADIENT)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ace_slam_ros.core.config.sections import SensorConfig
-from ace_slam_ros.core.data.depth_sampling import cell_depth, pixel_depth
+from ace_slam_ros.core.data.depth_sampling import cell_depth, cell_depth_by_numpy, pixel_depth
 
 
 def test_cell_depth_against_brute_force():
@@ -37,3 +37,16 @@ def test_pixel_depth_agrees_with_cell_depth_and_ends_at_the_border():
     corners = np.array([[0, 0], [63, 0], [0, 47], [63, 47]], np.float32)
     assert np.isfinite(pixel_depth(flat, corners[:1], SensorConfig())).all()
     assert np.isnan(pixel_depth(flat, corners[3:], SensorConfig())).all()  # four pixels inside
+
+
+@pytest.mark.parametrize("stride", [4, 8, 14])
+def test_cell_depth_is_that_of_the_plain_twin(stride):
+    rng = np.random.default_rng(3)
+    shape = (101, 139)
+    depth = (1.5 + 0.01 * rng.standard_normal(shape)).astype(np.float32)
+    depth[rng.random(shape) < 0.2] = 0
+    depth[:40, :50] *= rng.choice([1.0, 1.1, np.nan, 5.0], (40, 50), p=[0.9, 0.05, 0.04, 0.01])
+    depth.setflags(write=False)
+    found, expected = (f(depth, stride, SensorConfig()) for f in (cell_depth, cell_depth_by_numpy))
+    assert found.dtype == np.float32 and np.isnan(found).any() and np.isfinite(found).any()
+    assert np.allclose(found, expected, rtol=1e-6, atol=0, equal_nan=True)
