@@ -31,9 +31,10 @@ class Codebook:
         order_K = torch.argsort(self._group_K, stable=True)
         counts = torch.bincount(self._group_K, minlength=len(coarse_GD))
         self._order_K = order_K.cpu().numpy()
-        self._sorted_KD = words_KD[order_K].contiguous().cpu().numpy()
-        self._centers_GD = coarse_GD.contiguous().cpu().numpy()
+        self._coarse_DG = np.ascontiguousarray(coarse_GD.cpu().numpy().T)
         self._ends_G = torch.cumsum(counts, 0).cpu().numpy()
+        groups = np.split(words_KD[order_K].cpu().numpy(), self._ends_G[:-1])
+        self._by_group = np.concatenate([words_WD.T.reshape(-1) for words_WD in groups])
 
     def to(self, device: torch.device) -> Codebook:
         """Return the codebook on a device."""
@@ -52,8 +53,8 @@ class Codebook:
             return self.nearest_at_once(descriptors_ND, neighbors)
         words_Nk = np.empty((len(descriptors_ND), neighbors), np.int64)
         nearest_words(
-            descriptors_ND.contiguous().numpy(), self._centers_GD, self._sorted_KD, self._order_K,
-            self._ends_G, min(_PROBES, len(self._centers_GD)), words_Nk)
+            descriptors_ND.contiguous().numpy(), self._coarse_DG, self._by_group, self._order_K,
+            self._ends_G, min(_PROBES, len(self._ends_G)), words_Nk)
         return torch.from_numpy(words_Nk)
 
     def nearest_at_once(self, descriptors_ND: Tensor, neighbors: int) -> Tensor:

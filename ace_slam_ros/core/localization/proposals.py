@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..geometry.rigid_alignment import kabsch_batch
+from ..runtime.compiled import AVAILABLE
 from .hypotheses import Hypotheses, IndexArray, expand
+from .kernels import add_scores, align_triplets, draw_triplets
 
 if TYPE_CHECKING:
     from ..geometry.arrays import Float32Array, Float64Array
@@ -23,8 +25,12 @@ if TYPE_CHECKING:
 #: Side tests per proposed pose, and at most per frame; sides drawn per pose asked for.
 _TESTS_PER_POSE, _MOST_TESTS = 800, 200_000
 _PAIRS_PER_POSE, _CANDIDATES_PER_POSE, _THIRDS = 32, 4, 4
+#: Triplets that two features may give, so that those of many hypotheses leave room for others.
+_MOST_OF_PAIR = 4
 #: A side shorter than this share of the depth fixes no rotation.
 _SHORTEST_SIDE = 0.08
+#: Draws without replacement of an urn: features rarer than one in so many may be left out.
+_URN = 4096
 _SCREENING_FEATURES, _LEADERS = 300, 8
 
 
@@ -33,9 +39,32 @@ def propose(known: Hypotheses, rng: np.random.Generator, count: int) -> Float64A
 
     Features with few and sure hypotheses are drawn more often.
     """
+    cumulative = _cumulative_weight(known)
+    if not AVAILABLE:
+        return propose_reference(known, rng, count)
+    urn_u = np.searchsorted(cumulative, (np.arange(_URN) + rng.random()) / _URN)
+    features_T3, triplets_T3 = np.empty((2, count, 3), np.int64)
+    limits_4 = np.array([_PAIRS_PER_POSE * count, min(_TESTS_PER_POSE * count, _MOST_TESTS),
+                         _THIRDS, _MOST_OF_PAIR])
+    found = draw_triplets(
+        known.y_n3, known.start_n, known.count_n, known.x_M3, known.gate2_M,
+        np.minimum(urn_u, len(known.y_n3) - 1), int(rng.integers(2**63)), limits_4,
+        _SHORTEST_SIDE, features_T3, triplets_T3)
+    poses_H44 = np.empty((found, 4, 4))
+    align_triplets(known.y_n3, known.x_M3, features_T3, triplets_T3, poses_H44)
+    return poses_H44
+
+
+def _cumulative_weight(known: Hypotheses) -> Float64Array:
+    """Chance of each feature (n,) to be drawn, summed up."""
     best = np.minimum.reduceat(known.sigma_M, known.start_n)
     weight = 1.0 / ((best**2 + 0.01**2) * known.count_n)
-    cumulative = np.cumsum(weight / weight.sum())
+    return np.cumsum(weight / weight.sum())
+
+
+def propose_reference(known: Hypotheses, rng: np.random.Generator, count: int) -> Float64Array:
+    """Slow twin of `propose`: whole arrays of pairs, other draws."""
+    cumulative = _cumulative_weight(known)
 
     def draw(number: int) -> IndexArray:
         return np.minimum(np.searchsorted(cumulative, rng.random(number)), len(cumulative) - 1)
@@ -49,8 +78,7 @@ def propose(known: Hypotheses, rng: np.random.Generator, count: int) -> Float64A
     triplets = np.stack([a[third], b[third], c], axis=1)
     if len(triplets) > count:
         triplets = triplets[rng.choice(len(triplets), count, replace=False)]
-    row_M = known.row_M
-    return kabsch_batch(known.y_n3[row_M[triplets]].astype(np.float64),
+    return kabsch_batch(known.y_n3[known.owner_M[triplets]].astype(np.float64),
                         known.x_M3[triplets].astype(np.float64))
 
 
@@ -82,9 +110,9 @@ def _thirds(
     Returns:
         (which pairs have one (T,), the hypothesis (T,)); of several the first counts.
     """
-    row_M = known.row_M
+    owner_M = known.owner_M
     y = known.y_n3
-    side_a, side_b = _length(y[row_M[a_K]] - y[feature_K]), _length(y[row_M[b_K]] - y[feature_K])
+    side_a, side_b = _length(y[owner_M[a_K]] - y[feature_K]), _length(y[owner_M[b_K]] - y[feature_K])
     shortest = _SHORTEST_SIDE * y[feature_K, 2]
     useful = np.flatnonzero((side_a > shortest) & (side_b > shortest))
     owner, c = expand(known.start_n[feature_K[useful]], known.count_n[feature_K[useful]])
@@ -116,46 +144,37 @@ def choose_pose(
     count = len(known.y_n3)
     if count > _SCREENING_FEATURES and len(poses_H44) > _LEADERS:
         some = np.sort(rng.choice(count, _SCREENING_FEATURES, replace=False))
-        screened = score_poses(poses_H44, known.of(some))
+        screened = score_poses(poses_H44, known, some)
         poses_H44 = poses_H44[np.argsort(-screened, kind="stable")[:_LEADERS]]
-    return np.asarray(poses_H44[int(np.argmax(score_poses(poses_H44, known)))])
+    scores_H = score_poses(poses_H44, known, np.arange(count))
+    return np.asarray(poses_H44[int(np.argmax(scores_H))])
 
 
-def score_poses(poses_H44: Float64Array, known: Hypotheses) -> Float64Array:
-    """Truncated-quadratic agreement (H,) of each pose with the best hypothesis of each feature.
-
-    |R y + t - x|^2 is linear in (R, R^T t, t, |t|^2, 1), so all distances are one matrix product;
-    `score_poses_reference` is the plain twin. Points are centered first to keep single precision
-    exact enough (1e-5 m^2).
-    """
-    center_y, center_x = known.y_n3.mean(axis=0), known.x_M3.mean(axis=0)
-    y = (known.y_n3 - center_y)[known.row_M]
-    x = known.x_M3 - center_x
-    R = poses_H44[:, :3, :3].astype(np.float32)
-    t = (poses_H44[:, :3, 3] + poses_H44[:, :3, :3] @ center_y - center_x).astype(np.float32)
-    back = np.einsum("hji,hj->hi", R, t)
-    ones = np.ones((len(t), 1), np.float32)
-    pose_HF = np.concatenate(
-        [-2 * R.reshape(-1, 9), 2 * back, -2 * t, (t * t).sum(axis=1, keepdims=True), ones], 1)
-    outer = (x[:, :, None] * y[:, None, :]).reshape(-1, 9)
-    column = np.ones((len(x), 1), np.float32)
-    squares = (np.einsum("mi,mi->m", x, x) + np.einsum("mi,mi->m", y, y))[:, None]
-    pair_MF = np.concatenate([outer, y, x, column, squares], axis=1)
-    pair_MF /= known.gate2_M[:, None]
-    agreement_MH = 1.0 - pair_MF @ pose_HF.T
-    best = np.maximum.reduceat(agreement_MH, known.start_n, axis=0)
-    return np.asarray(np.maximum(best, 0.0).sum(axis=0), np.float64)
+def score_poses(
+    poses_H44: Float64Array, known: Hypotheses, some_f: IndexArray
+) -> npt.NDArray[np.floating]:
+    """Truncated-quadratic agreement (H,) of each pose with the best hypothesis of some features."""
+    if not AVAILABLE:
+        return score_poses_reference(poses_H44, known, some_f)
+    poses_CH = np.empty((12, len(poses_H44)), np.float32)
+    poses_CH[:9] = poses_H44[:, :3, :3].reshape(-1, 9).T
+    poses_CH[9:] = poses_H44[:, :3, 3].T
+    scores_H = np.zeros(len(poses_H44), np.float32)
+    add_scores(poses_CH, known.y_n3, known.start_n, known.count_n, known.x_M3, known.gate2_M,
+               some_f, scores_H)
+    return scores_H
 
 
-def score_poses_reference(poses_H44: Float64Array, known: Hypotheses) -> Float64Array:
-    """Slow twin of `score_poses`, one pose and one feature at a time."""
+def score_poses_reference(
+    poses_H44: Float64Array, known: Hypotheses, some_f: IndexArray
+) -> Float64Array:
+    """Slow twin of `score_poses`, one pose at a time."""
+    owner, m = expand(known.start_n[some_f], known.count_n[some_f])
+    y, x, gate2 = known.y_n3[some_f].astype(np.float64), known.x_M3[m], known.gate2_M[m]
+    first = np.flatnonzero(np.diff(owner, prepend=-1))
     scores = np.zeros(len(poses_H44))
     for h, T in enumerate(poses_H44):
-        for y, start, count in zip(known.y_n3.astype(np.float64), known.start_n, known.count_n,
-                                   strict=True):
-            moved = T[:3, :3] @ y + T[:3, 3]
-            own = slice(start, start + count)
-            agreement = [1.0 - float(np.sum((moved - x) ** 2)) / gate2
-                         for x, gate2 in zip(known.x_M3[own], known.gate2_M[own], strict=True)]
-            scores[h] += max([0.0, *agreement])
+        gap = (y @ T[:3, :3].T + T[:3, 3])[owner] - x
+        relative = np.minimum.reduceat(np.einsum("mi,mi->m", gap, gap) / gate2, first)
+        scores[h] = np.maximum(1.0 - relative, 0.0).sum()
     return scores

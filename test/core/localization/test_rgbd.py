@@ -7,7 +7,8 @@ from scipy.spatial.transform import Rotation
 
 from ace_slam_ros.core.data.predictions import Predictions
 from ace_slam_ros.core.geometry.se3 import pose_error
-from ace_slam_ros.core.localization.rgbd import SHARED_ERRORS, solve_rgbd
+from ace_slam_ros.core.localization.refinement import SHARED_ERRORS
+from ace_slam_ros.core.localization.rgbd import solve_rgbd
 
 
 @pytest.mark.parametrize("outliers", [0.0, 0.5, 0.75])
