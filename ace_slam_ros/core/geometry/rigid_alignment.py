@@ -49,7 +49,7 @@ def kabsch(
 def kabsch_of_moments(
     H_33: Float64Array, center_s: Float64Array, center_t: Float64Array
 ) -> Float64Array:
-    """Do as `kabsch`, given sum w (source - its center) (target - its center)^T and the centers."""
+    """Do as `kabsch`, given sum w (source - center) (target - center)^T and the centers."""
     U, _, Vt = np.linalg.svd(H_33)
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(Vt.T @ U.T))])
     R_33 = (Vt.T * sign) @ U.T

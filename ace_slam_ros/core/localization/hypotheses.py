@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime.compiled import AVAILABLE
-from .kernels import flatten_slots
+from ..runtime.compiled import AVAILABLE, kernel
 
 if TYPE_CHECKING:
     from ..data.predictions import Predictions
-    from ..geometry.arrays import Float32Array
-
-IndexArray = npt.NDArray[np.int64]
+    from ..geometry.arrays import Float32Array, Int64Array
 
 
 @dataclass(frozen=True)
@@ -34,10 +31,10 @@ class Hypotheses:
             (0,) where nobody asks.
     """
 
-    row_n: IndexArray
+    row_n: Int64Array
     y_n3: Float32Array
-    start_n: IndexArray
-    count_n: IndexArray
+    start_n: Int64Array
+    count_n: Int64Array
     x_M3: Float32Array
     sigma_M: Float32Array
     gate2_M: Float32Array = field(default_factory=lambda: np.empty(0, np.float32))
@@ -55,11 +52,11 @@ class Hypotheses:
                           np.cumsum(count_n) - count_n, count_n, x_M3, sigma_M)
 
     @functools.cached_property
-    def owner_M(self) -> IndexArray:
+    def owner_M(self) -> Int64Array:
         """Feature of each hypothesis, 0..n-1."""
         return np.repeat(np.arange(len(self.count_n)), self.count_n)
 
-    def least(self, error_M: npt.NDArray[Any], limit: float) -> IndexArray:
+    def least(self, error_M: npt.NDArray[Any], limit: float) -> Int64Array:
         """Return the hypothesis of each feature with the least error, where below a limit."""
         least_n = np.minimum.reduceat(error_M, self.start_n)
         best = np.flatnonzero((error_M == least_n[self.owner_M]) & (error_M < limit))
@@ -67,34 +64,45 @@ class Hypotheses:
         return np.asarray(best[first])
 
 
+@kernel
+def flatten_slots(
+    wanted_N: npt.NDArray[np.bool_], x_NS3: Float32Array, sigma_NS: Float32Array
+) -> tuple[Int64Array, Int64Array, Float32Array, Float32Array]:
+    """List the hypotheses of the wanted features: (row_n, count_n, x_M3, sigma_M)."""
+    features, total = 0, 0
+    for n in range(len(wanted_N)):
+        held = 0
+        if wanted_N[n]:
+            for s in range(sigma_NS.shape[1]):
+                if sigma_NS[n, s] < np.inf:
+                    held += 1
+        total += held
+        if held > 0:
+            features += 1
+    row_n, count_n = np.empty(features, np.int64), np.empty(features, np.int64)
+    x_M3, sigma_M = np.empty((total, 3), np.float32), np.empty(total, np.float32)
+    i, m = 0, 0
+    for n in range(len(wanted_N)):
+        if not wanted_N[n]:
+            continue
+        first = m
+        for s in range(sigma_NS.shape[1]):
+            if sigma_NS[n, s] < np.inf:
+                sigma_M[m] = sigma_NS[n, s]
+                x_M3[m, 0], x_M3[m, 1] = x_NS3[n, s, 0], x_NS3[n, s, 1]
+                x_M3[m, 2] = x_NS3[n, s, 2]
+                m += 1
+        if m > first:
+            row_n[i], count_n[i] = n, m - first
+            i += 1
+    return row_n, count_n, x_M3, sigma_M
+
+
 def flatten_reference(
     wanted_N: npt.NDArray[np.bool_], x_NS3: Float32Array, sigma_NS: Float32Array
-) -> tuple[IndexArray, IndexArray, Float32Array, Float32Array]:
+) -> tuple[Int64Array, Int64Array, Float32Array, Float32Array]:
     """Slow twin of `flatten_slots`: (row_n, count_n, x_M3, sigma_M)."""
     held_NS = np.isfinite(sigma_NS) & wanted_N[:, None]
     count_N = held_NS.sum(axis=1)
     row_n = np.flatnonzero(count_N)
     return row_n, count_N[row_n], x_NS3[held_NS], sigma_NS[held_NS]
-
-
-def beyond_chance(squared_m: npt.NDArray[Any], total: int, dimensions: int) -> float:
-    """Return the share of all features that agree with a pose beyond what chance brings.
-
-    A wrong pose agrees with what happens to lie within its gates, evenly spread there; a right
-    one with what lies near their center. Every feature counts as much nearer the center as it is
-    than the mean of an even spread, so that wrong poses come to nothing.
-
-    Args:
-        squared_m: (m,) squared distances of those that agree, over the squared gate, 0..1.
-        total: all features, with those that do not agree.
-        dimensions: 3 for points, 2 for pixels.
-    """
-    excess = 1.0 - squared_m * (dimensions + 2) / dimensions
-    return max(0.0, float(excess.sum()) / max(total, 1))
-
-
-def expand(start_n: IndexArray, count_n: IndexArray) -> tuple[IndexArray, IndexArray]:
-    """List the ranges [start, start + count): (which range (K,), element (K,))."""
-    owner = np.repeat(np.arange(len(count_n)), count_n)
-    before = np.cumsum(count_n) - count_n
-    return owner, np.arange(len(owner)) - before[owner] + start_n[owner]

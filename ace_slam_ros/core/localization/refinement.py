@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +11,12 @@ import numpy.typing as npt
 from ..data.poses import PoseEstimate
 from ..geometry.rigid_alignment import kabsch_of_moments
 from ..geometry.se3 import cross_matrices
-from ..runtime.compiled import AVAILABLE
-from .hypotheses import Hypotheses, beyond_chance
-from .kernels import match_into
+from ..runtime.compiled import AVAILABLE, kernel
 
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig, SolverConfig
-    from ..geometry.arrays import Float64Array
+    from ..geometry.arrays import Float32Array, Float64Array, Int64Array
+    from .hypotheses import Hypotheses
 
 #: How much larger the squared pose error is than residuals tell. The features of a frame were
 #: taught by the same few keyframes, and their predictions lag behind a new view alike; a pose
@@ -41,7 +40,7 @@ class Match:
             these, (3,), (3,), (3, 3).
     """
 
-    best_n: npt.NDArray[np.int64]
+    best_n: Int64Array
     relative_n: Float64Array
     residual2_n: Float64Array
     moments: tuple[Float64Array, Float64Array, Float64Array]
@@ -102,6 +101,60 @@ def match(T_44: Float64Array, known: Hypotheses, variance_M: Float64Array) -> Ma
     return Match(best_n, relative_n, residual2_n, (center_y, center_x + T_44[:3, 3], cross_33))
 
 
+@kernel
+def match_into(
+    T_44: Float64Array, y_n3: Float32Array, start_n: Int64Array, count_n: Int64Array,
+    x_M3: Float32Array, gate2_M: Float32Array, variance_M: Float64Array, best_n: Int64Array,
+    relative_n: Float64Array, residual2_n: Float64Array, sums_16: Float64Array,
+) -> int:
+    """Find the hypothesis of each feature that agrees best with a pose, and sum for `kabsch`.
+
+    Args:
+        T_44: the pose.
+        y_n3, start_n, count_n, x_M3, gate2_M: see `Hypotheses`.
+        variance_M: of a residual per axis.
+        best_n: result, -1 where none agrees.
+        relative_n: result, squared distance over the squared gate.
+        residual2_n: result, squared distance per axis.
+        sums_16: result, of the weight w, w y, w x and w y x^T, x from the camera center.
+
+    Returns:
+        Features that agree.
+    """
+    found = 0
+    sums_16[:] = 0.0
+    p, q, r = T_44[0, 3], T_44[1, 3], T_44[2, 3]
+    for n in range(len(y_n3)):
+        u, v, w = np.float64(y_n3[n, 0]), np.float64(y_n3[n, 1]), np.float64(y_n3[n, 2])
+        a = T_44[0, 0] * u + T_44[0, 1] * v + T_44[0, 2] * w
+        b = T_44[1, 0] * u + T_44[1, 1] * v + T_44[1, 2] * w
+        c = T_44[2, 0] * u + T_44[2, 1] * v + T_44[2, 2] * w
+        least, best = 1.0, -1
+        for m in range(start_n[n], start_n[n] + count_n[n]):
+            x, y, z = x_M3[m, 0] - p - a, x_M3[m, 1] - q - b, x_M3[m, 2] - r - c
+            relative = (x * x + y * y + z * z) / gate2_M[m]
+            if relative < least:
+                least, best = relative, m
+        best_n[n], relative_n[n], residual2_n[n] = best, least, 0.0
+        if best < 0:
+            continue
+        found += 1
+        residual2 = least * gate2_M[best] / 3.0
+        residual2_n[n] = residual2
+        weight = 1.0 / (variance_M[best] + residual2)
+        x, y, z = x_M3[best, 0] - p, x_M3[best, 1] - q, x_M3[best, 2] - r
+        sums_16[0] += weight
+        for i, y_i in enumerate((weight * u, weight * v, weight * w)):
+            sums_16[1 + i] += y_i
+            sums_16[7 + 3 * i] += y_i * x
+            sums_16[8 + 3 * i] += y_i * y
+            sums_16[9 + 3 * i] += y_i * z
+        sums_16[4] += weight * x
+        sums_16[5] += weight * y
+        sums_16[6] += weight * z
+    return found
+
+
 def match_reference(T_44: Float64Array, known: Hypotheses, variance_M: Float64Array) -> Match:
     """Slow twin of `match`."""
     y = known.y_n3.astype(np.float64)
@@ -118,6 +171,22 @@ def match_reference(T_44: Float64Array, known: Hypotheses, variance_M: Float64Ar
     center_y, center_x = w @ y[n], w @ x
     cross_33 = ((y[n] - center_y) * w[:, None]).T @ (x - center_x)
     return Match(best_n, relative_n, residual2_n, (center_y, center_x, cross_33))
+
+
+def beyond_chance(squared_m: npt.NDArray[Any], total: int, dimensions: int) -> float:
+    """Return the share of all features that agree with a pose beyond what chance brings.
+
+    A wrong pose agrees with what happens to lie within its gates, evenly spread there; a right
+    one with what lies near their center. Every feature counts as much nearer the center as it is
+    than the mean of an even spread, so that wrong poses come to nothing.
+
+    Args:
+        squared_m: (m,) squared distances of those that agree, over the squared gate, 0..1.
+        total: all features, with those that do not agree.
+        dimensions: 3 for points, 2 for pixels.
+    """
+    excess = 1.0 - squared_m * (dimensions + 2) / dimensions
+    return max(0.0, float(excess.sum()) / max(total, 1))
 
 
 def point_variance(known: Hypotheses, sensor: SensorConfig) -> Float64Array:

@@ -15,15 +15,16 @@ from scipy.spatial import cKDTree
 
 from ..data.poses import PoseEstimate
 from ..geometry.se3 import exp_se3, invert_pose, make_pose
-from .hypotheses import Hypotheses, IndexArray, beyond_chance, expand
-from .refinement import SHARED_ERRORS
+from .hypotheses import Hypotheses
+from .ranges import expand
+from .refinement import SHARED_ERRORS, beyond_chance
 
 if TYPE_CHECKING:
     from ..config.sections import SolverConfig
     from ..data.camera import Camera
     from ..data.features import Features
     from ..data.predictions import Predictions
-    from ..geometry.arrays import Float32Array, Float64Array
+    from ..geometry.arrays import Float32Array, Float64Array, Int64Array
 
 _NEIGHBOURS, _NEAR_M = 16, 0.35
 #: A hypothesis is tried when at least this many neighbors support it.
@@ -67,7 +68,7 @@ def solve_rgb(
         reprojectionError=_GATE_PX, confidence=0.9999, flags=cv2.SOLVEPNP_AP3P)
     if not found:
         return None
-    inlier: IndexArray = np.zeros(0, np.int64)
+    inlier: Int64Array = np.zeros(0, np.int64)
     for _ in range(4):
         inlier, error_m = _agreeing(
             np.asarray(rvec, np.float64), np.asarray(tvec, np.float64), known, pixels_M2, camera)
@@ -87,7 +88,7 @@ def solve_rgb(
     return PoseEstimate(T_map_cam, covariance, mask, len(inlier) / len(features), confidence)
 
 
-def supported(known: Hypotheses, pixels_n2: Float32Array) -> IndexArray:
+def supported(known: Hypotheses, pixels_n2: Float32Array) -> Int64Array:
     """Return the hypotheses (ascending) that neighbors in the image support most.
 
     At most two of a feature, and none with too little support.
@@ -99,7 +100,7 @@ def supported(known: Hypotheses, pixels_n2: Float32Array) -> IndexArray:
     return np.flatnonzero((rank_M < _TRIED) & (votes_M >= _LEAST_SUPPORT))
 
 
-def support(known: Hypotheses, pixels_n2: Float32Array) -> IndexArray:
+def support(known: Hypotheses, pixels_n2: Float32Array) -> Int64Array:
     """Count, for each hypothesis (M,), the neighbors in the image with a hypothesis near it."""
     count = min(_NEIGHBOURS + 1, len(pixels_n2))
     _, beside_nk = cKDTree(pixels_n2).query(pixels_n2, count)
@@ -124,7 +125,7 @@ def support(known: Hypotheses, pixels_n2: Float32Array) -> IndexArray:
 def _agreeing(
     rvec: Float64Array, tvec: Float64Array, known: Hypotheses, pixels_M2: Float64Array,
     camera: Camera,
-) -> tuple[IndexArray, Float64Array]:
+) -> tuple[Int64Array, Float64Array]:
     """Return the hypothesis of each feature that is nearest its pixel, where it is near.
 
     Returns:

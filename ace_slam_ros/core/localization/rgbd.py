@@ -13,17 +13,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .hypotheses import Hypotheses
-from .proposals import choose_pose, propose
+from .proposals import propose
 from .refinement import refine
+from .scoring import choose_pose
 
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig, SolverConfig
     from ..data.features import Features
     from ..data.poses import PoseEstimate
     from ..data.predictions import Predictions
-    from ..geometry.arrays import Float32Array
+    from ..geometry.arrays import Float32Array, Float64Array
 
 _GATE_SIGMAS = 3.0
+#: Poses proposed at once, and the mean agreement of features that ends the search. Wrong poses
+#: reach 0.13 in unknown places; right ones begin at 0.05 where little of a view is known, and
+#: there 512 poses find 73 views of 100 where 128 find 63.
+_AT_ONCE, _SURE = 128, 0.2
 
 
 def solve_rgbd(
@@ -48,10 +53,24 @@ def solve_rgbd(
     if len(known.row_n) < max(3, solver.min_inliers):
         return None
     known = replace(known, gate2_M=_squared_gate(known, solver, sensor))
-    poses = propose(known, rng, solver.hypotheses if hypotheses is None else hypotheses)
-    if len(poses) == 0:
-        return None
-    return refine(choose_pose(poses, known, rng), len(features), known, solver, sensor)
+    T_44 = _search_pose(known, rng, solver.hypotheses if hypotheses is None else hypotheses)
+    return None if T_44 is None else refine(T_44, len(features), known, solver, sensor)
+
+
+def _search_pose(
+    known: Hypotheses, rng: np.random.Generator, most: int
+) -> Float64Array | None:
+    """Propose poses until one agrees well, or `most` were tried; return the best."""
+    best, best_score = None, 0.0
+    for tried in range(0, most, _AT_ONCE):
+        poses_H44 = propose(known, rng, min(_AT_ONCE, most - tried))
+        if len(poses_H44) > 0:
+            pose, score = choose_pose(poses_H44, known, rng)
+            if best is None or score > best_score:
+                best, best_score = pose, score
+        if best_score > _SURE * len(known.y_n3):
+            break
+    return best
 
 
 def _squared_gate(known: Hypotheses, solver: SolverConfig, sensor: SensorConfig) -> Float32Array:

@@ -6,14 +6,13 @@ from helpers.coordinates import flat, scene
 
 from ace_slam_ros.core.geometry.rigid_alignment import kabsch_batch
 from ace_slam_ros.core.geometry.se3 import exp_se3, pose_error
-from ace_slam_ros.core.localization.hypotheses import expand
-from ace_slam_ros.core.localization.kernels import align_triplets
 from ace_slam_ros.core.localization.proposals import (
+    align_triplets,
     propose,
     propose_reference,
-    score_poses,
-    score_poses_reference,
 )
+from ace_slam_ros.core.localization.ranges import expand
+from ace_slam_ros.core.localization.scoring import score_poses, score_poses_reference
 
 
 def test_scores_equal_the_slow_twin():
