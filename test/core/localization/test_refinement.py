@@ -9,9 +9,9 @@ from ace_slam_ros.core.localization.hypotheses import Hypotheses, flatten_refere
 from ace_slam_ros.core.localization.refinement import (
     SHARED_ERRORS,
     cauchy_weight,
+    core_variance,
     match,
     match_reference,
-    point_variance,
     pose_covariance,
 )
 
@@ -36,9 +36,9 @@ def test_matches_equal_the_slow_twin(outliers):
     rng = np.random.default_rng(2)
     T, features, predictions, _ = scene(rng, outliers=outliers)
     known = flat(features, predictions)
-    variance_M = point_variance(known, SENSOR)
+    variance_n = core_variance(known.y_n3[:, 2], SENSOR)
     near = T @ exp_se3(rng.normal(scale=0.01, size=6))
-    a, b = (find(near, known, variance_M) for find in (match, match_reference))
+    a, b = (find(near, known, variance_n) for find in (match, match_reference))
     assert np.array_equal(a.best_n, b.best_n) and (a.best_n >= 0).any() and (a.best_n < 0).any()
     assert np.allclose(a.relative_n, b.relative_n, atol=1e-9)
     assert np.allclose(a.residual2_n, b.residual2_n, atol=1e-12)
