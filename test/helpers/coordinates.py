@@ -1,5 +1,7 @@
 """Synthetic scene coordinates of views with known poses."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ace_slam_ros.core.config.sections import SensorConfig, SolverConfig
@@ -34,8 +36,6 @@ def scene(rng, count=600, outliers=0.5, sigma_m=0.015, hypotheses=3):
 
 
 def flat(features, predictions):
-    sigma = predictions.sigma_m_NS
-    some = np.isfinite(sigma).any(axis=1)
-    gate2 = np.full(sigma.shape, 0.003, np.float32)
-    return Hypotheses.from_slots(features.points_cam_N3[some], predictions.coords_map_NS3[some],
-                                 sigma[some], gate2[some])
+    """Return the hypotheses of all features, gates of 5.5 cm."""
+    known = Hypotheses.of(features.points_cam_N3, predictions, np.ones(len(features), bool))
+    return replace(known, gate2_M=np.full(len(known.x_M3), 0.003, np.float32))

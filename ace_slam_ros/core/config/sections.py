@@ -150,7 +150,8 @@ class HeadConfig(Checked, section="head"):
 class SolverConfig(Checked, section="solver"):
     """Robust pose from scene coordinates."""
 
-    hypotheses: int = param(128, "3-point hypotheses tried per frame", "", 8, 4096)
+    hypotheses: int = param(
+        512, "3-point hypotheses tried per frame, until one is good", "", 8, 4096)
     inlier_m: float = param(
         0.05, "inlier gate at 1 m before depth noise is added", "m", 0.001, 1.0)
     min_inliers: int = param(40, "fewer inliers are no pose", "", 6, 10000)
@@ -244,7 +245,7 @@ class MapperConfig(Checked, section="mapper"):
 class RelocalizerConfig(Checked, section="relocalizer"):
     """The relocalization service."""
 
-    hypotheses: int = param(512, "3-point hypotheses tried per query", "", 8, 8192)
+    hypotheses: int = param(512, "as solver.hypotheses, per query", "", 8, 8192)
     min_confidence_rgb: float = param(
         0.12, "what solver.min_confidence is for all else, for queries without depth: no distance "
         "tells places apart that look alike; only higher values than that one count", "",

@@ -43,6 +43,13 @@ def kabsch(
     w = w / w.sum()
     center_s, center_t = w @ source_N3, w @ target_N3
     H_33 = ((source_N3 - center_s) * w[:, None]).T @ (target_N3 - center_t)
+    return kabsch_of_moments(H_33, center_s, center_t)
+
+
+def kabsch_of_moments(
+    H_33: Float64Array, center_s: Float64Array, center_t: Float64Array
+) -> Float64Array:
+    """Do as `kabsch`, given sum w (source - center) (target - center)^T and the centers."""
     U, _, Vt = np.linalg.svd(H_33)
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(Vt.T @ U.T))])
     R_33 = (Vt.T * sign) @ U.T

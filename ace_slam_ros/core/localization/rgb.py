@@ -15,15 +15,16 @@ from scipy.spatial import cKDTree
 
 from ..data.poses import PoseEstimate
 from ..geometry.se3 import exp_se3, invert_pose, make_pose
-from .hypotheses import Hypotheses, IndexArray, beyond_chance, expand
-from .rgbd import SHARED_ERRORS
+from .hypotheses import Hypotheses
+from .ranges import expand
+from .refinement import SHARED_ERRORS, beyond_chance
 
 if TYPE_CHECKING:
     from ..config.sections import SolverConfig
     from ..data.camera import Camera
     from ..data.features import Features
     from ..data.predictions import Predictions
-    from ..geometry.arrays import Float32Array, Float64Array
+    from ..geometry.arrays import Float32Array, Float64Array, Int64Array
 
 _NEIGHBOURS, _NEAR_M = 16, 0.35
 #: A hypothesis is tried when at least this many neighbors support it.
@@ -51,16 +52,15 @@ def solve_rgb(
     Returns:
         The pose with a covariance from the reprojection information, or None.
     """
-    rows = np.flatnonzero(np.isfinite(predictions.sigma_m_NS).any(axis=1))
-    if len(rows) < max(6, solver.min_inliers):
+    known = Hypotheses.of(
+        features.points_cam_N3, predictions, np.ones(len(features), np.bool_))
+    if len(known.row_n) < max(6, solver.min_inliers):
         return None
-    known = Hypotheses.from_slots(
-        features.points_cam_N3[rows], predictions.coords_map_NS3[rows],
-        predictions.sigma_m_NS[rows], predictions.sigma_m_NS[rows])
-    tried = supported(known, features.pixels_N2[rows])
+    pixels_n2 = features.pixels_N2[known.row_n]
+    tried = supported(known, pixels_n2)
     if len(tried) < max(6, solver.min_inliers):
         return None
-    pixels_M2 = features.pixels_N2[rows][known.row_M].astype(np.float64)
+    pixels_M2 = pixels_n2[known.owner_M].astype(np.float64)
     points_M3 = known.x_M3.astype(np.float64)
     cv2.setRNGSeed(seed)
     found, rvec, tvec, _ = cv2.solvePnPRansac(
@@ -68,7 +68,7 @@ def solve_rgb(
         reprojectionError=_GATE_PX, confidence=0.9999, flags=cv2.SOLVEPNP_AP3P)
     if not found:
         return None
-    inlier: IndexArray = np.zeros(0, np.int64)
+    inlier: Int64Array = np.zeros(0, np.int64)
     for _ in range(4):
         inlier, error_m = _agreeing(
             np.asarray(rvec, np.float64), np.asarray(tvec, np.float64), known, pixels_M2, camera)
@@ -83,28 +83,28 @@ def solve_rgb(
     t_cam_map = np.asarray(tvec, np.float64).reshape(3)
     T_map_cam = invert_pose(make_pose(np.asarray(R_cam_map), t_cam_map))
     mask = np.zeros(len(features), bool)
-    mask[rows[known.row_M[inlier]]] = True
+    mask[known.row_n[known.owner_M[inlier]]] = True
     covariance = _covariance(T_map_cam, points_M3[inlier], pixels_M2[inlier], camera)
     return PoseEstimate(T_map_cam, covariance, mask, len(inlier) / len(features), confidence)
 
 
-def supported(known: Hypotheses, pixels_n2: Float32Array) -> IndexArray:
+def supported(known: Hypotheses, pixels_n2: Float32Array) -> Int64Array:
     """Return the hypotheses (ascending) that neighbors in the image support most.
 
     At most two of a feature, and none with too little support.
     """
     votes_M = support(known, pixels_n2)
-    surest_M = np.lexsort((known.sigma_M, -votes_M, known.row_M))  # best of each feature first
+    surest_M = np.lexsort((known.sigma_M, -votes_M, known.owner_M))  # best of each feature first
     rank_M = np.empty(len(surest_M), np.int64)
-    rank_M[surest_M] = np.arange(len(surest_M)) - known.start_n[known.row_M[surest_M]]
+    rank_M[surest_M] = np.arange(len(surest_M)) - known.start_n[known.owner_M[surest_M]]
     return np.flatnonzero((rank_M < _TRIED) & (votes_M >= _LEAST_SUPPORT))
 
 
-def support(known: Hypotheses, pixels_n2: Float32Array) -> IndexArray:
+def support(known: Hypotheses, pixels_n2: Float32Array) -> Int64Array:
     """Count, for each hypothesis (M,), the neighbors in the image with a hypothesis near it."""
     count = min(_NEIGHBOURS + 1, len(pixels_n2))
     _, beside_nk = cKDTree(pixels_n2).query(pixels_n2, count)
-    beside_M = beside_nk[known.row_M].reshape(len(known.row_M), count)
+    beside_M = beside_nk[known.owner_M].reshape(len(known.owner_M), count)
     votes_M = np.zeros(len(beside_M), np.int64)
     for k in range(1, count):
         neighbor_M = beside_M[:, k]
@@ -125,7 +125,7 @@ def support(known: Hypotheses, pixels_n2: Float32Array) -> IndexArray:
 def _agreeing(
     rvec: Float64Array, tvec: Float64Array, known: Hypotheses, pixels_M2: Float64Array,
     camera: Camera,
-) -> tuple[IndexArray, Float64Array]:
+) -> tuple[Int64Array, Float64Array]:
     """Return the hypothesis of each feature that is nearest its pixel, where it is near.
 
     Returns:

@@ -5,6 +5,7 @@ import torch
 from torch.nn.functional import normalize
 
 from ace_slam_ros.core.config.sections import EncoderConfig
+from ace_slam_ros.core.encoders.codebook import Codebook
 from ace_slam_ros.core.encoders.loading import load_encoder
 
 CPU = torch.device("cpu")
@@ -34,6 +35,20 @@ def test_words_are_equal_by_both_search_paths(codebook, neighbors):
         d[:, None] * codebook.words_KD[at_once]).sum(-1)
     assert similar.abs().max() < 1e-5
     assert (by_group == at_once).all(dim=1).float().mean() > 0.999
+
+
+@pytest.mark.parametrize("groups", [1, 3, 7])
+def test_few_groups_and_empty_ones_are_searched(groups):
+    generator = torch.Generator().manual_seed(2)
+    words, centers, d = (normalize(torch.randn(n, 12, generator=generator), dim=1)
+                         for n in (40, groups, 200))
+    centers[-1] = centers[0]  # no word is nearer to the last
+    small = Codebook(words, torch.eye(12), centers)
+    some = small.nearest(d, 1)
+    assert torch.equal(some, small.nearest_at_once(d, 1)) or groups > 4
+    apart = (d * words[some[:, 0]]).sum(1) - (d * words[small.nearest_at_once(d, 1)[:, 0]]).sum(1)
+    assert (apart.abs() < 1e-5).float().mean() > 0.8, "of groups as near, either may count"
+    assert len(small.nearest(d[:0], 3)) == 0
 
 
 @pytest.mark.cuda

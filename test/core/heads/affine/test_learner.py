@@ -14,7 +14,13 @@ from ace_slam_ros.core.encoders.codebook import Codebook
 from ace_slam_ros.core.errors import MapError
 from ace_slam_ros.core.geometry.se3 import exp_se3, transform_points
 from ace_slam_ros.core.heads.affine.experts import Experts
-from ace_slam_ros.core.heads.affine.head import AffineHead, encode_words
+from ace_slam_ros.core.heads.affine.head import (
+    AffineHead,
+    ExpertIndex,
+    encode_words,
+    predict_at_once,
+    predict_experts,
+)
 from ace_slam_ros.core.heads.affine.learner import AffineLearner
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
@@ -53,6 +59,23 @@ def best_error(head, d, x_map):
     p = head.predict(d)
     error = np.linalg.norm(p.coords_map_NS3 - x_map[:, None], axis=2)
     return np.where(np.isfinite(p.sigma_m_NS), error, np.inf).min(axis=1)
+
+
+@pytest.mark.parametrize("parts", ["all", "no origin", "no submap"])
+def test_experts_say_what_the_slow_twin_says(parts):
+    generator = torch.Generator().manual_seed(3)
+    words, z = torch.randint(30, (50, 2), generator=generator), torch.randn(50, 2, 5)
+    index = ExpertIndex(torch.randint(25, (90,), generator=generator), 30)  # some have none
+    W, sigma, origin = torch.randn(90, 5, 3), torch.rand(90), torch.randn(90, 3)
+    submap = None if parts == "no submap" else torch.randint(4, (90,))
+    arguments = (words, z, index, W, sigma, submap, None if parts == "no origin" else origin)
+    found, expected = predict_experts(*arguments), predict_at_once(*arguments)
+    assert np.allclose(found.coords_map_NS3, expected.coords_map_NS3, atol=1e-5)
+    assert np.array_equal(found.sigma_m_NS, expected.sigma_m_NS)
+    if submap is None:
+        assert found.submap_NS is expected.submap_NS is None
+    else:
+        assert np.array_equal(found.submap_NS, expected.submap_NS)
 
 
 def test_what_was_seen_is_predicted(codebook):
