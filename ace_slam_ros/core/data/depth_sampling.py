@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..runtime.compiled import AVAILABLE, kernel
+
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig
     from ..geometry.arrays import Float32Array
@@ -36,10 +38,52 @@ def surface_depth(
     return np.where(usable, mean, np.nan).astype(np.float32)
 
 
+#: A corner's depth is that of so many of its 3x3 pixels, which may be so slanted.
+_LEAST_OF_9, _SLOPE = 5, 0.02
+
+
 def point_depth(
     depth_m: Float32Array, pixels_n2: Float32Array, sensor: SensorConfig
 ) -> Float32Array:
     """Depth (n,) at pixels: mean of the 3x3 measured pixels if they are one surface, else NaN."""
+    if not AVAILABLE or depth_m.dtype != np.float32:
+        return point_depth_twin(depth_m, pixels_n2, sensor)
+    found_n = np.empty(len(pixels_n2), np.float32)
+    _point_depth(
+        np.ascontiguousarray(depth_m), np.ascontiguousarray(pixels_n2, np.float32), found_n,
+        sensor.min_depth_m, sensor.max_depth_m, sensor.noise_base_m, sensor.noise_quadratic)
+    return found_n
+
+
+@kernel
+def _point_depth(
+    depth_m: Float32Array, pixels_n2: Float32Array, found_n: Float32Array, nearest_m: float,
+    farthest_m: float, noise_base_m: float, noise_quadratic: float,
+) -> None:
+    height, width = depth_m.shape
+    for n in range(len(pixels_n2)):
+        column, row = int(np.rint(pixels_n2[n, 0])), int(np.rint(pixels_n2[n, 1]))
+        found_n[n] = np.nan
+        if column <= 0 or column >= width - 1 or row <= 0 or row >= height - 1:
+            continue
+        count, total, low, high = 0, 0.0, np.inf, 0.0
+        for i in range(row - 1, row + 2):
+            for j in range(column - 1, column + 2):
+                d = float(depth_m[i, j])
+                if nearest_m <= d <= farthest_m:
+                    count += 1
+                    total += d
+                    low, high = min(low, d), max(high, d)
+        mean = total / max(count, 1)
+        spread = _SLOPE * mean + 4.0 * (noise_base_m + noise_quadratic * mean * mean)
+        if count >= _LEAST_OF_9 and high - low <= spread:
+            found_n[n] = mean
+
+
+def point_depth_twin(
+    depth_m: Float32Array, pixels_n2: Float32Array, sensor: SensorConfig
+) -> Float32Array:
+    """Do as `point_depth`, in NumPy."""
     columns = np.rint(pixels_n2[:, 0]).astype(np.int64)
     rows = np.rint(pixels_n2[:, 1]).astype(np.int64)
     height, width = depth_m.shape
@@ -47,7 +91,7 @@ def point_depth(
     columns, rows = np.clip(columns, 1, width - 2), np.clip(rows, 1, height - 2)
     steps = np.arange(-1, 2)
     window = depth_m[rows[:, None, None] + steps[:, None], columns[:, None, None] + steps]
-    found = surface_depth(window.reshape(-1, 9).T, sensor, least=5, slope=0.02)
+    found = surface_depth(window.reshape(-1, 9).T, sensor, least=_LEAST_OF_9, slope=_SLOPE)
     return np.where(inside, found, np.float32(np.nan))
 
 

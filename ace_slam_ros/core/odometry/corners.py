@@ -22,7 +22,7 @@ def detect_corners(gray_HW: UInt8Image, count: int) -> Float32Array:
     found = cv2.FastFeatureDetector_create(8).detect(gray_HW)  # type: ignore[attr-defined]
     if not found:
         return np.empty((0, 2), np.float32)
-    pixels = np.array([k.pt for k in found], np.float32)
+    pixels = np.asarray(cv2.KeyPoint.convert(found), np.float32)
     response = np.array([k.response for k in found], np.float32)
     height, width = gray_HW.shape
     margin = WINDOW_PX // 2 + 2

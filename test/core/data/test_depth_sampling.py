@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from ace_slam_ros.core.config.sections import SensorConfig
-from ace_slam_ros.core.data.depth_sampling import cell_depth, pixel_depth
+from ace_slam_ros.core.data.depth_sampling import (
+    cell_depth,
+    pixel_depth,
+    point_depth,
+    point_depth_twin,
+)
 
 
 def test_cell_depth_against_brute_force():
@@ -37,3 +42,14 @@ def test_pixel_depth_agrees_with_cell_depth_and_ends_at_the_border():
     corners = np.array([[0, 0], [63, 0], [0, 47], [63, 47]], np.float32)
     assert np.isfinite(pixel_depth(flat, corners[:1], SensorConfig())).all()
     assert np.isnan(pixel_depth(flat, corners[3:], SensorConfig())).all()  # four pixels inside
+
+
+def test_depth_of_points_agrees_with_the_twin():
+    rng = np.random.default_rng(3)
+    depth = rng.choice([0.0, np.nan, 1.0, 1.002, 2.0, 9.0], (48, 64),
+                       p=[0.05, 0.05, 0.4, 0.4, 0.05, 0.05]).astype(np.float32)
+    pixels = rng.uniform((-3, -3), (67, 51), (400, 2)).astype(np.float32)
+    sensor = SensorConfig()
+    found, twin = point_depth(depth, pixels, sensor), point_depth_twin(depth, pixels, sensor)
+    assert 100 < np.isfinite(twin).sum() < 350
+    assert np.allclose(found, twin, atol=1e-6, equal_nan=True)
