@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: Of windows of 4x4 pixels: fewer in range are no measurement; share of the depth that they may
 #: spread by.
 _LEAST, _SLOPE = 8, 0.03
+#: The same of the 3x3 pixels of a corner.
+_LEAST_OF_CORNER, _SLOPE_OF_CORNER = 5, 0.02
 
 
 def surface_depth(
@@ -46,6 +48,44 @@ def point_depth(
     depth_m: Float32Array, pixels_n2: Float32Array, sensor: SensorConfig
 ) -> Float32Array:
     """Depth (n,) at pixels: mean of the 3x3 measured pixels if they are one surface, else NaN."""
+    if not AVAILABLE or depth_m.dtype != np.float32:
+        return point_depth_twin(depth_m, pixels_n2, sensor)
+    found_n = np.empty(len(pixels_n2), np.float32)
+    _point_depth(
+        np.ascontiguousarray(depth_m), np.ascontiguousarray(pixels_n2, np.float32), found_n,
+        sensor.min_depth_m, sensor.max_depth_m, sensor.noise_base_m, sensor.noise_quadratic)
+    return found_n
+
+
+@kernel
+def _point_depth(
+    depth_m: Float32Array, pixels_n2: Float32Array, found_n: Float32Array, nearest_m: float,
+    farthest_m: float, noise_base_m: float, noise_quadratic: float,
+) -> None:
+    height, width = depth_m.shape
+    for n in range(len(pixels_n2)):
+        column, row = int(np.rint(pixels_n2[n, 0])), int(np.rint(pixels_n2[n, 1]))
+        found_n[n] = np.nan
+        if column <= 0 or column >= width - 1 or row <= 0 or row >= height - 1:
+            continue
+        count, total, low, high = 0, 0.0, np.inf, 0.0
+        for i in range(row - 1, row + 2):
+            for j in range(column - 1, column + 2):
+                d = float(depth_m[i, j])
+                if nearest_m <= d <= farthest_m:
+                    count += 1
+                    total += d
+                    low, high = min(low, d), max(high, d)
+        mean = total / max(count, 1)
+        spread = _SLOPE_OF_CORNER * mean + 4.0 * (noise_base_m + noise_quadratic * mean * mean)
+        if count >= _LEAST_OF_CORNER and high - low <= spread:
+            found_n[n] = mean
+
+
+def point_depth_twin(
+    depth_m: Float32Array, pixels_n2: Float32Array, sensor: SensorConfig
+) -> Float32Array:
+    """Do as `point_depth`, in NumPy."""
     columns = np.rint(pixels_n2[:, 0]).astype(np.int64)
     rows = np.rint(pixels_n2[:, 1]).astype(np.int64)
     height, width = depth_m.shape
@@ -53,14 +93,15 @@ def point_depth(
     columns, rows = np.clip(columns, 1, width - 2), np.clip(rows, 1, height - 2)
     steps = np.arange(-1, 2)
     window = depth_m[rows[:, None, None] + steps[:, None], columns[:, None, None] + steps]
-    found = surface_depth(window.reshape(-1, 9).T, sensor, least=5, slope=0.02)
+    found = surface_depth(
+        window.reshape(-1, 9).T, sensor, _LEAST_OF_CORNER, _SLOPE_OF_CORNER)
     return np.where(inside, found, np.float32(np.nan))
 
 
 def cell_depth(depth_m: Float32Array, stride: int, sensor: SensorConfig) -> Float32Array:
     """Mean depth (h, w) of the 4x4 pixels around each cell center, NaN unless one surface."""
     if not AVAILABLE:
-        return cell_depth_by_numpy(depth_m, stride, sensor)
+        return cell_depth_twin(depth_m, stride, sensor)
     found = np.empty((depth_m.shape[0] // stride, depth_m.shape[1] // stride), np.float32)
     _measure_cells(
         np.require(depth_m, np.float32, ["C", "W"]), stride, np.float32(sensor.min_depth_m),
@@ -69,7 +110,7 @@ def cell_depth(depth_m: Float32Array, stride: int, sensor: SensorConfig) -> Floa
     return found
 
 
-def cell_depth_by_numpy(
+def cell_depth_twin(
     depth_m: Float32Array, stride: int, sensor: SensorConfig
 ) -> Float32Array:
     """Do as `cell_depth`: the slow twin."""

@@ -13,8 +13,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry.se3 import cross_matrices, exp_se3
-from .residuals import KERNEL_SIGMAS, NEAREST_M, depth_spread, depth_weight, image_spread
+from ..geometry.se3 import cross_matrices, exp_se3, invert_pose
+from ..runtime.compiled import AVAILABLE, kernel
+from .residuals import (
+    FEWEST_DEPTHS,
+    KERNEL_SIGMAS,
+    LARGEST_SPREAD,
+    LEAST_SPREAD,
+    MEDIAN_RADIUS,
+    NEAREST_M,
+    NORMAL_MAD,
+    USUAL_DEPTH_SPREAD,
+    depth_spread,
+    depth_weight,
+    image_spread,
+)
 
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig
@@ -69,24 +82,218 @@ def iterate(window: Window, camera: Camera, sensor: SensorConfig) -> Float64Arra
     Returns:
         (n,) standard deviation of the inverse depths over that of the host's measurement alone.
     """
-    column_K = np.cumsum(window.free_K) - 1
+    column_K = np.where(window.free_K, np.cumsum(window.free_K) - 1, -1)
     size = 6 * int(window.free_K.sum())
+    made = sum_up(window, camera, sensor, column_K, size)
+    eliminated = made.C / np.sqrt(made.h)[:, None]
+    reduced = made.H - eliminated.T @ eliminated
+    step = np.asarray(-np.linalg.solve(
+        reduced + 1e-6 * np.eye(size), made.g - made.C.T @ (made.b / made.h)), np.float64)
+    inverse_step = -(made.b + made.C @ step) / made.h
+    window.inverse_n = np.maximum(window.inverse_n + inverse_step, 1e-2)
+    for k in np.flatnonzero(window.free_K):
+        part = step[6 * column_K[k]:6 * column_K[k] + 6]
+        window.poses_K44[k] = window.poses_K44[k] @ exp_se3(part)
+    measured = made.spread * window.sigma_n * np.square(window.inverse_n)
+    return np.asarray(np.clip(made.h**-0.5 / measured, _LEAST_NARROWED, 1.0))
+
+
+@dataclass(frozen=True)
+class Equations:
+    """Normal equations of F free keyframes and n points.
+
+    Attributes:
+        H, g: (6F, 6F), (6F,) of the poses.
+        C: (n, 6F) of both.
+        h, b: (n,) of the inverse depths.
+        spread: of the measured depths.
+    """
+
+    H: Float64Array
+    g: Float64Array
+    C: Float64Array
+    h: Float64Array
+    b: Float64Array
+    spread: float
+
+
+def sum_up(
+    window: Window, camera: Camera, sensor: SensorConfig, column_K: Int64Array, size: int
+) -> Equations:
+    """Return the equations; `column_K` is the place of the free keyframes, -1 of others."""
+    if not AVAILABLE:
+        return sum_up_twin(window, camera, sensor, column_K, size)
+    K, n, m = len(column_K), len(window.rays_n3), len(window.point_m)
+    sigma_m = sensor.depth_sigma_m(window.depth_m)
+    sharp_m = np.where(np.isfinite(sigma_m), 1.0 / sigma_m, 0.0)
+    relative = np.stack([invert_pose(pose) @ window.poses_K44 for pose in window.poses_K44])
+    view = np.array([camera.fx, camera.fy, camera.cx, camera.cy, sensor.pixel_sigma])
+    p_m3, r_m3, weight_m2 = np.empty((m, 3)), np.empty((m, 3)), np.empty((m, 2))
+    _see(relative, window.rays_n3, window.inverse_n, window.host_n, window.point_m,
+         window.target_m, window.pixels_m2, window.depth_m, sharp_m, view, p_m3, r_m3)
+    spread = _weigh(r_m3, sharp_m, weight_m2)
+    C, A, u = np.zeros((n, size)), np.zeros((K, K, 6, 6)), np.zeros((K, K, 6))
+    h = 1.0 / np.square(spread * window.sigma_n * np.square(window.inverse_n))
+    b = (window.inverse_n - 1.0 / window.measured_n) * h
+    _accumulate(relative, window.rays_n3, window.inverse_n, window.host_n, window.point_m,
+                window.target_m, sharp_m, view, p_m3, r_m3, weight_m2, column_K, A, u, C, h, b)
+    H, g = np.zeros((size, size)), np.zeros(size)
+    _assemble(relative, A, u, column_K, H, g)
+    return Equations(H, g, C, h, b, spread)
+
+
+def sum_up_twin(
+    window: Window, camera: Camera, sensor: SensorConfig, column_K: Int64Array, size: int
+) -> Equations:
+    """Do as `sum_up`, in NumPy."""
     sigma_m = sensor.depth_sigma_m(window.depth_m)
     r, J_host, J_target, J_inverse = linearize(window, camera, sensor, sigma_m)
     weight, spread = _weights(r, np.isfinite(sigma_m))
     H, C, h, g, b = _normal_equations(
         window, r * weight, J_host * weight[..., None], J_target * weight[..., None],
         J_inverse * weight, spread * window.sigma_n, column_K, size)
-    reduced = H - (C.T / h) @ C
-    step = np.asarray(
-        -np.linalg.solve(reduced + 1e-6 * np.eye(size), g - C.T @ (b / h)), np.float64)
-    inverse_step = -(b + C @ step) / h
-    window.inverse_n = np.maximum(window.inverse_n + inverse_step, 1e-2)
-    for k in np.flatnonzero(window.free_K):
-        part = step[6 * column_K[k]:6 * column_K[k] + 6]
-        window.poses_K44[k] = window.poses_K44[k] @ exp_se3(part)
-    measured = spread * window.sigma_n * np.square(window.inverse_n)
-    return np.asarray(np.clip(h**-0.5 / measured, _LEAST_NARROWED, 1.0))
+    return Equations(H, g, C, h, b, spread)
+
+
+@kernel
+def _see(
+    relative_KK44: Float64Array, rays_n3: Float64Array, inverse_n: Float64Array,
+    host_n: Int64Array, point_m: Int64Array, target_m: Int64Array, pixels_m2: Float64Array,
+    depth_m: Float64Array, sharp_m: Float64Array, view_5: Float64Array, p_m3: Float64Array,
+    r_m3: Float64Array,
+) -> None:
+    """Fill points in the cameras that saw them, and whitened residuals."""
+    for m in range(len(point_m)):
+        n = point_m[m]
+        T = relative_KK44[target_m[m], host_n[n]]
+        far = 1.0 / inverse_n[n]
+        a, b, c = rays_n3[n, 0] * far, rays_n3[n, 1] * far, rays_n3[n, 2] * far
+        x = T[0, 0] * a + T[0, 1] * b + T[0, 2] * c + T[0, 3]
+        y = T[1, 0] * a + T[1, 1] * b + T[1, 2] * c + T[1, 3]
+        z = T[2, 0] * a + T[2, 1] * b + T[2, 2] * c + T[2, 3]
+        p_m3[m, 0], p_m3[m, 1], p_m3[m, 2] = x, y, z
+        near = max(z, NEAREST_M)
+        r_m3[m, 0] = (view_5[0] * x / near + view_5[2] - pixels_m2[m, 0]) / view_5[4]
+        r_m3[m, 1] = (view_5[1] * y / near + view_5[3] - pixels_m2[m, 1]) / view_5[4]
+        r_m3[m, 2] = (near - depth_m[m]) * sharp_m[m] if sharp_m[m] > 0.0 else 0.0
+
+
+@kernel
+def _weigh(r_m3: Float64Array, sharp_m: Float64Array, weight_m2: Float64Array) -> float:
+    """Fill the weights of pixels and depth as `_weights`, not yet their roots."""
+    count, trusted, work_m = len(r_m3), 0, np.empty(len(r_m3))
+    for m in range(count):
+        work_m[m] = r_m3[m, 0] * r_m3[m, 0] + r_m3[m, 1] * r_m3[m, 1]
+    spread = np.sqrt(np.median(work_m)) / MEDIAN_RADIUS
+    spread = min(max(spread, LEAST_SPREAD), LARGEST_SPREAD)
+    for m in range(count):
+        chi2 = r_m3[m, 0] * r_m3[m, 0] + r_m3[m, 1] * r_m3[m, 1]
+        image = 1.0 / (1.0 + chi2 / (KERNEL_SIGMAS * spread) ** 2)
+        if chi2 > (_CUT_SIGMAS * spread) ** 2:
+            image = 0.0
+        weight_m2[m, 0] = image
+        if image > 0.5 and sharp_m[m] > 0.0:
+            work_m[trusted] = abs(r_m3[m, 2])
+            trusted += 1
+    measured = USUAL_DEPTH_SPREAD
+    if trusted >= FEWEST_DEPTHS:
+        measured = NORMAL_MAD * np.median(work_m[:trusted])
+    of_depth = min(max(measured * measured, _LEAST_OF_DEPTH), _LARGEST_OF_DEPTH)
+    for m in range(count):
+        weight_m2[m, 1] = weight_m2[m, 0] / (of_depth**2 + r_m3[m, 2] ** 2 / 4.0)
+        weight_m2[m, 0] /= spread * spread
+    return of_depth
+
+
+@kernel
+def _accumulate(
+    relative_KK44: Float64Array, rays_n3: Float64Array, inverse_n: Float64Array,
+    host_n: Int64Array, point_m: Int64Array, target_m: Int64Array, sharp_m: Float64Array,
+    view_5: Float64Array, p_m3: Float64Array, r_m3: Float64Array, weight_m2: Float64Array,
+    column_K: Int64Array, A: Float64Array, u: Float64Array, C: Float64Array, h: Float64Array,
+    b: Float64Array,
+) -> None:
+    """Sum up by pairs of keyframes: A (K, K, 6, 6), u (K, K, 6) by twists of the targets."""
+    J, d, c = np.empty((3, 6)), np.zeros((3, 3)), np.empty(6)
+    weight, of_inverse = np.empty(3), np.empty(3)
+    for m in range(len(point_m)):
+        n, k = point_m[m], target_m[m]
+        host = host_n[n]
+        T, pair, right = relative_KK44[k, host], A[k, host], u[k, host]
+        x, y, z = p_m3[m, 0], p_m3[m, 1], p_m3[m, 2]
+        near = max(z, NEAREST_M)
+        d[0, 0], d[1, 1] = view_5[0] / (near * view_5[4]), view_5[1] / (near * view_5[4])
+        d[0, 2], d[1, 2], d[2, 2] = -d[0, 0] * x / near, -d[1, 1] * y / near, sharp_m[m]
+        weight[0], weight[1], weight[2] = weight_m2[m, 0], weight_m2[m, 0], weight_m2[m, 1]
+        far = 1.0 / inverse_n[n]  # the derivative of a point by its inverse depth is -P * far
+        px, py, pz = (x - T[0, 3]) * far, (y - T[1, 3]) * far, (z - T[2, 3]) * far
+        for i in range(3):
+            J[i, 0], J[i, 1], J[i, 2] = -d[i, 0], -d[i, 1], -d[i, 2]
+            J[i, 3] = d[i, 1] * z - d[i, 2] * y
+            J[i, 4] = d[i, 2] * x - d[i, 0] * z
+            J[i, 5] = d[i, 0] * y - d[i, 1] * x
+            of_inverse[i] = -(d[i, 0] * px + d[i, 1] * py + d[i, 2] * pz)
+            h[n] += weight[i] * of_inverse[i] * of_inverse[i]
+            b[n] += weight[i] * of_inverse[i] * r_m3[m, i]
+        for i in range(6):
+            a0, a1, a2 = weight[0] * J[0, i], weight[1] * J[1, i], weight[2] * J[2, i]
+            right[i] += a0 * r_m3[m, 0] + a1 * r_m3[m, 1] + a2 * r_m3[m, 2]
+            c[i] = a0 * of_inverse[0] + a1 * of_inverse[1] + a2 * of_inverse[2]
+            for j in range(i + 1):
+                pair[i, j] += a0 * J[0, j] + a1 * J[1, j] + a2 * J[2, j]
+        if column_K[k] >= 0:
+            for i in range(6):
+                C[n, 6 * column_K[k] + i] += c[i]
+        if column_K[host] >= 0:
+            _to_host(T, c, C[n, 6 * column_K[host]:6 * column_K[host] + 6])
+
+
+@kernel
+def _to_host(T_44: Float64Array, of_target_6: Float64Array, of_host_6: Float64Array) -> None:
+    """Add derivatives by a twist of the host, made of those by a twist of the target.
+
+    The one moves a point against the other: J_host = -J_target @ Ad, the adjoint of `T_44`, the
+    host in the target.
+    """
+    f, t, turn = of_target_6, T_44[:3, 3], np.empty(3)
+    turn[0] = f[3] - (t[1] * f[2] - t[2] * f[1])
+    turn[1] = f[4] - (t[2] * f[0] - t[0] * f[2])
+    turn[2] = f[5] - (t[0] * f[1] - t[1] * f[0])
+    for i in range(3):
+        for j in range(3):
+            of_host_6[i] -= T_44[j, i] * f[j]
+            of_host_6[3 + i] -= T_44[j, i] * turn[j]
+
+
+@kernel
+def _assemble(
+    relative_KK44: Float64Array, A: Float64Array, u: Float64Array, column_K: Int64Array,
+    H: Float64Array, g: Float64Array,
+) -> None:
+    """Bring the sums of all pairs into the equations of the free keyframes."""
+    for target in range(len(column_K)):
+        for host in range(len(column_K)):
+            pair, T = A[target, host], relative_KK44[target, host]
+            if pair[0, 0] == 0.0:
+                continue
+            for i in range(6):
+                for j in range(i):
+                    pair[j, i] = pair[i, j]
+            mixed, both = np.zeros((6, 6)), np.zeros((6, 6))  # rows of targets; of hosts
+            for i in range(6):
+                _to_host(T, pair[i], mixed[i])
+            for i in range(6):
+                _to_host(T, mixed[:, i].copy(), both[i])
+            t, s = 6 * column_K[target], 6 * column_K[host]
+            if t >= 0:
+                H[t:t + 6, t:t + 6] += pair
+                g[t:t + 6] += u[target, host]
+            if s >= 0:
+                H[s:s + 6, s:s + 6] += both
+                _to_host(T, u[target, host], g[s:s + 6])
+            if t >= 0 and s >= 0:
+                H[t:t + 6, s:s + 6] += mixed
+                H[s:s + 6, t:t + 6] += mixed.T
 
 
 def _weights(

@@ -66,7 +66,8 @@ def _fast(gray_HW: UInt8Image, scale: int, count: int) -> Float32Array:
         gray_HW)
     if not found:
         return np.empty((0, 2), np.float32)
-    pixels = np.array([k.pt for k in found], np.float32) * scale + np.float32((scale - 1) / 2)
+    pixels = np.asarray(cv2.KeyPoint.convert(found), np.float32) * scale
+    pixels += np.float32((scale - 1) / 2)
     response = np.array([k.response for k in found], np.float32)
     height, width = np.array(gray_HW.shape) * scale
     margin = WINDOW_PX // 2 + 2

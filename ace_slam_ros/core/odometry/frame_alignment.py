@@ -181,8 +181,7 @@ class FrameAligner:
 
     def points(self, keyframe: LocalKeyframe) -> Float64Array:
         """Map points (n, 3) of a keyframe's corners."""
-        rays = keyframe.rays_n3(self.shutter.readout_s)
-        return transform_points(keyframe.T_map_cam, rays / keyframe.inverse_n[:, None])
+        return keyframe.placed(self._sensor, self.shutter.readout_s).points_map_n3
 
     def find(
         self, keyframe: LocalKeyframe, points_n3: Float64Array, frame: Frame,
@@ -221,12 +220,12 @@ class FrameAligner:
         points, pixels = [np.empty((0, 3))], [np.empty((0, 2), np.float32)]
         swept, unsure, origins = [np.empty((0, 2))], [np.empty((0, 3))], []
         for keyframe in keyframes:
-            known = self.points(keyframe)
-            index, found = self.find(keyframe, known, frame, T_seed, wide)
-            points.append(known[index])
+            placed = keyframe.placed(self._sensor, self.shutter.readout_s)
+            index, found = self.find(keyframe, placed.points_map_n3, frame, T_seed, wide)
+            points.append(placed.points_map_n3[index])
             pixels.append(found)
-            swept.append(keyframe.sweep_n2()[index])
-            unsure.append(keyframe.unsure_n3(self._sensor)[index])
+            swept.append(placed.swept_n2[index])
+            unsure.append(placed.unsure_map_n3[index])
             origins.append((keyframe, index))
         found = np.concatenate(pixels)
         sightings = Sightings(

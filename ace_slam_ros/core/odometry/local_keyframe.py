@@ -30,6 +30,21 @@ class Track:
     depth_m: Float32Array
 
 
+@dataclass(frozen=True)
+class Placed:
+    """Corners of a keyframe as an alignment needs them.
+
+    Attributes:
+        points_map_n3: (n, 3) map points, meters.
+        swept_n2: (n, 2) what `LocalKeyframe.sweep_n2` says.
+        unsure_map_n3: (n, 3) what `LocalKeyframe.unsure_n3` says.
+    """
+
+    points_map_n3: Float64Array
+    swept_n2: Float64Array
+    unsure_map_n3: Float64Array
+
+
 @dataclass
 class LocalKeyframe:
     """An image with depth at its corners.
@@ -98,6 +113,50 @@ class LocalKeyframe:
         rays = self.camera.unproject(self.pixels_n2.astype(np.float64),
                                      sensor.depth_sigma_m(self.measured_m_n) * self.narrowed_n)
         return np.asarray(rays @ self.T_map_cam[:3, :3].T)
+
+    def placed(self, sensor: SensorConfig, readout_s: float) -> Placed:
+        """Return what an alignment needs of all corners."""
+        if not AVAILABLE:
+            return self.placed_twin(sensor, readout_s)
+        count = len(self.pixels_n2)
+        placed = Placed(np.empty((count, 3)), np.empty((count, 2)), np.empty((count, 3)))
+        camera = self.camera
+        view = np.array([camera.fx, camera.fy, camera.cx, camera.cy, camera.height])
+        _place(self.pixels_n2, self.inverse_n,
+               sensor.depth_sigma_m(self.measured_m_n) * self.narrowed_n, self.T_map_cam,
+               self.twist_6, view, readout_s, placed.points_map_n3, placed.swept_n2,
+               placed.unsure_map_n3)
+        return placed
+
+    def placed_twin(self, sensor: SensorConfig, readout_s: float) -> Placed:
+        """Do as `placed`, in NumPy."""
+        points = self.rays_n3(readout_s) / self.inverse_n[:, None]
+        return Placed(transform_points(self.T_map_cam, points), self.sweep_n2(),
+                      self.unsure_n3(sensor))
+
+
+@kernel
+def _place(
+    pixels_n2: Float32Array, inverse_n: Float64Array, sigma_n: Float64Array,
+    T_44: Float64Array, twist_6: Float64Array, view_5: Float64Array, readout_s: float,
+    points_n3: Float64Array, swept_n2: Float64Array, unsure_n3: Float64Array,
+) -> None:
+    fx, fy = view_5[0], view_5[1]
+    vx, vy, vz, wx, wy, wz = (
+        twist_6[0], twist_6[1], twist_6[2], twist_6[3], twist_6[4], twist_6[5])
+    for n in range(len(pixels_n2)):
+        u, v, z = float(pixels_n2[n, 0]), float(pixels_n2[n, 1]), 1.0 / inverse_n[n]
+        right, down = (u - view_5[2]) / fx, (v - view_5[3]) / fy
+        x, y, near = right * z, down * z, max(z, NEAREST_M)
+        late, approach = v / view_5[4] / near, (vz + wx * y - wy * x) / near
+        swept_n2[n, 0] = late * fx * (vx + wy * z - wz * y - x * approach)
+        swept_n2[n, 1] = late * fy * (vy + wz * x - wx * z - y * approach)
+        x += readout_s * swept_n2[n, 0] / fx * z
+        y += readout_s * swept_n2[n, 1] / fy * z
+        for i in range(3):
+            points_n3[n, i] = T_44[i, 0] * x + T_44[i, 1] * y + T_44[i, 2] * z + T_44[i, 3]
+            unsure_n3[n, i] = sigma_n[n] * (
+                T_44[i, 0] * right + T_44[i, 1] * down + T_44[i, 2])
 
 
 def expect(

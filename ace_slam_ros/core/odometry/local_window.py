@@ -194,10 +194,11 @@ def _gather(
     ends = np.cumsum([0, *(len(local[i].pixels_n2) for i in hosts)]).tolist()
     first = dict(zip(hosts, ends[:-1], strict=True))
     measured = np.concatenate([local[i].measured_m_n for i in hosts])
-    seen = [_sighting(host, other, readout_s) for host, other in links]
+    rays = {i: local[i].rays_n3(readout_s) for i in hosts}
+    seen = [_sighting(host, other, rays[host.id], readout_s) for host, other in links]
     window = Window(
         poses_K44=np.stack([local[i].T_map_cam for i in place]), free_K=free,
-        rays_n3=np.concatenate([local[i].rays_n3(readout_s) for i in hosts]),
+        rays_n3=np.concatenate([rays[i] for i in hosts]),
         host_n=np.concatenate(
             [np.full(len(local[i].pixels_n2), place[i], np.int64) for i in hosts]),
         inverse_n=np.concatenate([local[i].inverse_n for i in hosts]),
@@ -210,13 +211,15 @@ def _gather(
     return _Gathered(window, links[0][0].camera, place, first)
 
 
-def _sighting(host: LocalKeyframe, other: LocalKeyframe, readout_s: float) -> Float64Array:
-    """Pixels (m, 2) of a host's corners in another keyframe, as at the stamp."""
+def _sighting(
+    host: LocalKeyframe, other: LocalKeyframe, rays_n3: Float64Array, readout_s: float
+) -> Float64Array:
+    """Pixels (m, 2) of a host's corners, of `rays_n3`, in another keyframe, as at the stamp."""
     track = host.tracks[other.id]
     pixels = track.pixels_m2.astype(np.float64)
     if readout_s == 0.0:
         return pixels
-    points = host.rays_n3(readout_s)[track.index_m] / host.inverse_n[track.index_m][:, None]
+    points = rays_n3[track.index_m] / host.inverse_n[track.index_m][:, None]
     in_other = transform_points(invert_pose(other.T_map_cam) @ host.T_map_cam, points)
     return pixels + readout_s * sweep(in_other, pixels, other.twist_6, other.camera)
 

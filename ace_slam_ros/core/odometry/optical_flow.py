@@ -17,6 +17,7 @@ from .patch_tracking import (
     LEAST_SQUARES,
     PARTS,
     SHORTEST_SQUARED,
+    SHORTEST_SQUARED_ABOVE,
     SIDE_PX,
     STEPS,
     TO_AND_FRO_PX,
@@ -27,7 +28,8 @@ from .patch_tracking import (
 if TYPE_CHECKING:
     from ..geometry.arrays import Float32Array, Int64Array, UInt8Image
 
-#: Levels that are searched; on each one a corner is found from a few pixels away.
+#: Levels that are searched for what is not found on the lowest one alone, where the guess is
+#: good: on each level a corner is found from a few pixels away.
 _LEVELS = 3
 #: Correlation of a followed patch that still is the same thing.
 _LEAST_ALIKE = 0.7
@@ -164,11 +166,24 @@ def follow(
     sought_n = ((guess_n2 >= _MARGIN_PX) & (guess_n2 < inner)).all(axis=1)
     sought_n &= (np.abs(back_n22.reshape(-1, 4)) < _LARGEST_WARP).all(axis=1)
     index = np.flatnonzero(sought_n)
-    levels = LEVELS if wide else _LEVELS
-    patches = template.towards(index, back_n22[index], levels)
-    found, alike, contrast = patches.find(pyramid, index, guess_n2[index], levels)
-    good = (alike >= _LEAST_ALIKE) & (contrast >= _LEAST_CONTRAST)
+    found, good = _search(
+        template, pyramid, index, guess_n2[index], back_n22[index], LEVELS if wide else 1)
+    missed = np.flatnonzero(~good)
+    if len(missed) and not wide:
+        again = index[missed]
+        found[missed], good[missed] = _search(
+            template, pyramid, again, guess_n2[again], back_n22[again], _LEVELS)
     return index[good], found[good]
+
+
+def _search(
+    template: Template, pyramid: ImagePyramid, index_m: npt.NDArray[np.int64],
+    guess_m2: Float32Array, back_m22: Float32Array, levels: int,
+) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
+    """Search the lowest levels; return (m, 2) where corners are and (m,) whether they are."""
+    patches = template.towards(index_m, back_m22, levels)
+    found, alike, contrast = patches.find(pyramid, index_m, guess_m2, levels)
+    return found, (alike >= _LEAST_ALIKE) & (contrast >= _LEAST_CONTRAST)
 
 
 def cut_all_twin(
@@ -229,7 +244,8 @@ def find_all_twin(
             xx, xy, yy = inverse_nL3[n, level].T
             step = np.stack([xx * along[:, 0] + xy * along[:, 1],
                              xy * along[:, 0] + yy * along[:, 1]], axis=1)
-            short = np.square(step).sum(axis=1) < SHORTEST_SQUARED
+            short = np.square(step).sum(axis=1) < (
+                SHORTEST_SQUARED_ABOVE if level else SHORTEST_SQUARED)
             back = ~short & (np.abs(step + before[rows]) < TO_AND_FRO_PX).all(axis=1)
             at[rows] -= np.where(back[:, None], step / 2, step)
             before[rows] = step

@@ -28,8 +28,8 @@ PARTS = np.float32(64.0)
 #: A patch is one to follow if its gradients along any direction are at least this large (root
 #: mean square, gray values per pixel), without what a change of exposure explains.
 _LEAST_GRADIENT = 0.5
-#: Steps at most on each level, and shorter ones are the last.
-STEPS, SHORTEST_SQUARED = 20, np.float32(0.02**2)
+#: Steps at most on each level, and shorter ones are the last: of the lowest level, of others.
+STEPS, SHORTEST_SQUARED, SHORTEST_SQUARED_ABOVE = 20, np.float32(0.02**2), np.float32(0.1**2)
 #: A step that takes back the one before but for so much (pixels) is halved, and the last.
 TO_AND_FRO_PX = np.float32(0.01)
 _ZERO, _HALF_OF_ONE, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
@@ -210,13 +210,14 @@ def _find(
         scale = np.float32(1 << level)
         x, y = x / scale, y / scale
         last_x, last_y = _ZERO, _ZERO
+        shortest = SHORTEST_SQUARED_ABOVE if level else SHORTEST_SQUARED
         for _ in range(STEPS):
             if not (x > out and y > out and x < right and y < bottom):
                 return scale * x, scale * y, False
             along_x, along_y = _along_gradient(
                 flat, start, stride, x + border, y + border, gradient[level])
             step_x, step_y = xx * along_x + xy * along_y, xy * along_x + yy * along_y
-            short = step_x * step_x + step_y * step_y < SHORTEST_SQUARED
+            short = step_x * step_x + step_y * step_y < shortest
             back = (not short and abs(step_x + last_x) < TO_AND_FRO_PX
                     and abs(step_y + last_y) < TO_AND_FRO_PX)
             share = _HALF_OF_ONE if back else _ONE

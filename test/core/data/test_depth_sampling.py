@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from ace_slam_ros.core.config.sections import SensorConfig
-from ace_slam_ros.core.data.depth_sampling import cell_depth, cell_depth_by_numpy, pixel_depth
+from ace_slam_ros.core.data.depth_sampling import (
+    cell_depth,
+    cell_depth_twin,
+    pixel_depth,
+    point_depth,
+    point_depth_twin,
+)
 
 
 def test_cell_depth_against_brute_force():
@@ -47,6 +53,17 @@ def test_cell_depth_is_that_of_the_plain_twin(stride):
     depth[rng.random(shape) < 0.2] = 0
     depth[:40, :50] *= rng.choice([1.0, 1.1, np.nan, 5.0], (40, 50), p=[0.9, 0.05, 0.04, 0.01])
     depth.setflags(write=False)
-    found, expected = (f(depth, stride, SensorConfig()) for f in (cell_depth, cell_depth_by_numpy))
+    found, expected = (f(depth, stride, SensorConfig()) for f in (cell_depth, cell_depth_twin))
     assert found.dtype == np.float32 and np.isnan(found).any() and np.isfinite(found).any()
     assert np.allclose(found, expected, rtol=1e-6, atol=0, equal_nan=True)
+
+
+def test_depth_of_points_agrees_with_the_twin():
+    rng = np.random.default_rng(3)
+    depth = rng.choice([0.0, np.nan, 1.0, 1.002, 2.0, 9.0], (48, 64),
+                       p=[0.05, 0.05, 0.4, 0.4, 0.05, 0.05]).astype(np.float32)
+    pixels = rng.uniform((-3, -3), (67, 51), (400, 2)).astype(np.float32)
+    sensor = SensorConfig()
+    found, twin = point_depth(depth, pixels, sensor), point_depth_twin(depth, pixels, sensor)
+    assert 100 < np.isfinite(twin).sum() < 350
+    assert np.allclose(found, twin, atol=1e-6, equal_nan=True)

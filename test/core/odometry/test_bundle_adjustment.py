@@ -9,7 +9,14 @@ from ace_slam_ros.core.geometry.se3 import (
     pose_error,
     transform_points,
 )
-from ace_slam_ros.core.odometry.bundle_adjustment import ITERATIONS, Window, iterate, linearize
+from ace_slam_ros.core.odometry.bundle_adjustment import (
+    ITERATIONS,
+    Window,
+    iterate,
+    linearize,
+    sum_up,
+    sum_up_twin,
+)
 
 
 def adjust(made):
@@ -116,3 +123,18 @@ def test_points_that_many_keyframes_see_are_surer_than_one_measurement():
     narrowed = adjust(made)
     assert np.allclose(narrowed[alone], 1.0)
     assert (narrowed[~alone] < 0.9).all() and narrowed.min() >= 0.1
+
+
+def test_compiled_equations_are_those_of_the_twin():
+    rng = np.random.default_rng(31)
+    for fixed in ([0], [1, 3]):
+        made, _ = window(rng, keyframes=5, count=30)
+        made.free_K[:] = True
+        made.free_K[fixed] = False
+        made.pixels_m2[::7] += rng.uniform(-30, 30, made.pixels_m2[::7].shape)
+        column = np.where(made.free_K, np.cumsum(made.free_K) - 1, -1)
+        of_both = made, CAMERA, SENSOR, column, 6 * int(made.free_K.sum())
+        found, twin = vars(sum_up(*of_both)), vars(sum_up_twin(*of_both))
+        for name, expected in twin.items():
+            scale = np.abs(expected).max()
+            assert np.allclose(found[name], expected, rtol=1e-6, atol=1e-9 * scale), name

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from helpers.local_maps import LocalParts
+from helpers.tracks import CAMERA, SENSOR
 
 from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.data.poses import SubmapPose
 from ace_slam_ros.core.geometry.se3 import exp_se3, pose_error
+from ace_slam_ros.core.odometry.local_keyframe import LocalKeyframe
 from ace_slam_ros.core.odometry.local_map import LARGEST_VIEW_DISTANCE, LocalMap
 
 pytestmark = pytest.mark.render
@@ -121,3 +123,18 @@ def test_a_correction_moves_each_submap_and_what_the_mapper_does_not_know_yet(fr
     assert {n: m.submap for n, m in motions.items()} == {0: 0, 1: 0} and local.submaps == {0}
     for k, T in ((0, np.eye(4)), (1, nudge), (2, join), (3, join), (4, join)):
         assert np.allclose(local[k].T_map_cam, T @ before[k])
+
+
+@pytest.mark.parametrize("readout_s", [0.0, 0.02])
+def test_where_corners_are_placed_agrees_with_the_twin(readout_s):
+    rng = np.random.default_rng(40)
+    pixels = rng.uniform((0, 0), (640, 480), (50, 2)).astype(np.float32)
+    measured = rng.uniform(0.5, 4.0, 50)
+    keyframe = LocalKeyframe(
+        0, np.zeros((480, 640), np.uint8), CAMERA, pixels, measured,
+        rng.uniform(0.9, 1.1, 50) / measured, exp_se3(rng.normal(size=6)), np.eye(6),
+        rng.normal(size=6), 2.0, np.ones(50, np.float32))
+    keyframe.narrowed_n = rng.uniform(0.1, 1.0, 50)
+    found, twin = keyframe.placed(SENSOR, readout_s), keyframe.placed_twin(SENSOR, readout_s)
+    for name, expected in vars(twin).items():
+        assert np.allclose(getattr(found, name), expected, rtol=1e-9), name

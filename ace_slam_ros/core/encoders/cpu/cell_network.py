@@ -51,12 +51,12 @@ class CellNetwork(CellDescriber):
             self._layers.fine(pixels, fine)
             yield
             self._layers.middle(fine, middle)
-            add_context = _add_context if AVAILABLE else add_context_by_numpy
+            add_context = _add_context if AVAILABLE else add_context_twin
             add_context(fine, middle, rows_N, columns_N, learned)
             return self._layers.merge(learned, edges)[:count]
 
 
-def add_context_by_numpy(
+def add_context_twin(
     fine: Float32Array, middle_hwC: Float32Array, rows_N: Int64Array, columns_N: Int64Array,
     out_MC: Float32Array,
 ) -> None:
@@ -81,7 +81,7 @@ def _add_context(
     fine: Float32Array, middle_hwC: Float32Array, rows_N: Int64Array, columns_N: Int64Array,
     out_MC: Float32Array,
 ) -> None:
-    """As `add_context_by_numpy`."""
+    """As `add_context_twin`."""
     h, w, channels = middle_hwC.shape
     for n in range(len(rows_N)):
         i, j = rows_N[n], columns_N[n]

@@ -83,12 +83,12 @@ def at_cells(
 
     Each half has unit norm, unless there is no edge at all.
     """
-    gather = _gather if AVAILABLE else gather_by_numpy
+    gather = _gather if AVAILABLE else gather_twin
     for k, (roots, sums, spacing) in enumerate((near, wide)):
         gather(roots, sums, spacing, rows_N, columns_N, k * _WIDTH, out_ME)
 
 
-def gather_by_numpy(
+def gather_twin(
     roots: Float32Array, sums: Float32Array, spacing: int, rows_N: Int64Array,
     columns_N: Int64Array, first: int, out: Float32Array,
 ) -> None:
@@ -189,7 +189,7 @@ def _gather(
     roots: Float32Array, sums: Float32Array, spacing: int, rows_N: Int64Array,
     columns_N: Int64Array, first: int, out: Float32Array,
 ) -> None:
-    """As `gather_by_numpy`."""
+    """As `gather_twin`."""
     for n in range(len(rows_N)):
         i, j = rows_N[n], columns_N[n]
         whole = _LEAST

@@ -13,7 +13,7 @@ from helpers.pictures import picture
 
 from ace_slam_ros.core.config.sections import EncoderConfig
 from ace_slam_ros.core.encoders.cpu import openvino_library, runtimes
-from ace_slam_ros.core.encoders.cpu.cell_network import _add_context, add_context_by_numpy
+from ace_slam_ros.core.encoders.cpu.cell_network import _add_context, add_context_twin
 from ace_slam_ros.core.encoders.cpu.layers import TorchLayers
 from ace_slam_ros.core.encoders.loading import load_encoder, load_network
 from ace_slam_ros.core.errors import EncoderError
@@ -98,7 +98,7 @@ def test_context_between_coarse_cells_is_that_of_bilinear_resizing():
     larger = torch.nn.functional.interpolate(
         torch.from_numpy(middle).permute(2, 0, 1)[None], size=(8, 12), mode="bilinear",
         align_corners=False)[0].permute(1, 2, 0).numpy()
-    for add in (_add_context, add_context_by_numpy):
+    for add in (_add_context, add_context_twin):
         out = np.empty((96, 64), np.float32)
         add(np.pad(fine, ((1, 1), (1, 1), (0, 0))), middle, rows, columns, out)
         assert np.allclose(out, (fine + larger).reshape(96, 64), atol=1e-5)

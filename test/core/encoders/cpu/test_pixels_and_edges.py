@@ -7,7 +7,7 @@ from helpers.pictures import picture
 from ace_slam_ros.core.encoders.cpu.edges import (
     EDGES_WIDTH,
     at_cells,
-    gather_by_numpy,
+    gather_twin,
     histograms,
     histograms_by_torch,
 )
@@ -48,5 +48,5 @@ def test_histograms_are_those_of_the_layers(size):
         vectors, plain = np.zeros((2, 104, EDGES_WIDTH), np.float32)  # four rows to spare
         at_cells(*found, rows, columns, vectors)
         for k, one in enumerate(found):
-            gather_by_numpy(*one, rows, columns, k * EDGES_WIDTH // 2, plain)
+            gather_twin(*one, rows, columns, k * EDGES_WIDTH // 2, plain)
         assert np.allclose(vectors, plain, atol=1e-5) and not vectors[100:].any()
