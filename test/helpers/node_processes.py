@@ -107,24 +107,27 @@ class Probe:
             self.executor.spin_once(timeout_sec=0.05)
         return found
 
+    def publish(
+        self, stamp_ns: int, image: np.ndarray, depth: np.ndarray, camera: Camera = CAMERA
+    ) -> None:
+        """Publish a pair once, whether somebody hears it or not."""
+        self.info.publish(camera_to_msg(camera, stamp_ns, FRAME))
+        self.color.publish(image_to_msg(image, stamp_ns, FRAME))
+        self.depth.publish(image_to_msg(depth, stamp_ns, FRAME))
+
     def send(
         self, stamp_ns: int, image: np.ndarray, depth: np.ndarray, camera: Camera = CAMERA
     ) -> SlamStatus:
         """Publish a pair until the tracker says what became of it."""
-        messages = (
-            (self.info, camera_to_msg(camera, stamp_ns, FRAME)),
-            (self.color, image_to_msg(image, stamp_ns, FRAME)),
-            (self.depth, image_to_msg(depth, stamp_ns, FRAME)),
-        )
         def answer() -> SlamStatus | None:
             return next((s for s in reversed(self.status) if _ns(s) == stamp_ns), None)
 
         deadline = time.monotonic() + PATIENCE_S
         self.spin_until(
-            lambda: all(p.get_subscription_count() for p, _ in messages), "the tracker's inputs")
+            lambda: all(p.get_subscription_count() for p in (self.info, self.color, self.depth)),
+            "the tracker's inputs")
         while time.monotonic() < deadline:
-            for publisher, message in messages:
-                publisher.publish(message)
+            self.publish(stamp_ns, image, depth, camera)
             end = time.monotonic() + 2.0
             while time.monotonic() < end:
                 if (found := answer()) is not None:
@@ -138,8 +141,10 @@ class Probe:
             lambda: next((p for p in reversed(self.poses) if _ns(p) == _ns(status)), None),
             "the pose of the frame")
 
-    def call(self, name: str, request: Any) -> Any:
-        """Call a service and return its response.
+    def call(
+        self, name: str, request: Any, meanwhile: Callable[[], None] = lambda: None
+    ) -> Any:
+        """Call a service and return its response; `meanwhile` is called some times a second.
 
         A killed server still counts as ready for a while, and what goes to it is lost: ask again.
         """
@@ -150,6 +155,7 @@ class Probe:
             future = client.call_async(request)
             end = time.monotonic() + 10.0
             while not future.done() and time.monotonic() < end:
+                meanwhile()
                 self.executor.spin_once(timeout_sec=0.05)
             if future.done():
                 return future.result()
@@ -182,6 +188,18 @@ class LiveSystem:
         """Let the camera see the world from a pose, a thirtieth of a second after the last one."""
         self.stamp_ns += 33_000_000
         return self.probe.send(self.stamp_ns, *self.wall.look(T_world_cam))
+
+    def relocalize(
+        self, T_world_cam: np.ndarray, request: Relocalize.Request | None = None
+    ) -> Relocalize.Response:
+        """Ask the relocalizer while the camera goes on looking from a pose."""
+        pair = self.wall.look(T_world_cam)
+
+        def look() -> None:
+            self.stamp_ns += 33_000_000
+            self.probe.publish(self.stamp_ns, *pair)
+
+        return self.probe.call("relocalize", request or Relocalize.Request(), look)
 
     def close(self) -> None:
         """End everything that still runs."""

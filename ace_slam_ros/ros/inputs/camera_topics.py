@@ -34,11 +34,12 @@ class ImageInputs:
 
     Args:
         on_pair, on_jump: see `Synchronizer`; called in the executor's thread.
+        tells_unused: log QoS overrides that change nothing here.
     """
 
     def __init__(
         self, node: Node, config: RosConfig, on_pair: Callable[[ImagePair], None],
-        on_jump: Callable[[], None] | None = None,
+        on_jump: Callable[[], None] | None = None, tells_unused: bool = True,
     ) -> None:
         self._node = node
         self.synchronizer = Synchronizer(round(config.slop_s * 1e9), on_pair, on_jump)
@@ -78,7 +79,8 @@ class ImageInputs:
                 raise ConfigError(
                     f"qos_overrides.{topic}.subscription: {error}; write {_QOS_EXAMPLE}"
                 ) from error
-        self._tell_unused([name for name in overrides if not node.has_parameter(name)])
+        if tells_unused:
+            self._tell_unused([name for name in overrides if not node.has_parameter(name)])
 
     def _take_overrides(self) -> list[str]:
         """Return the QoS overrides the node was started with; subscriptions declare theirs."""
@@ -115,9 +117,9 @@ class ImageInputs:
             self.incompatible[name] = text
         return remember
 
-    def problem(self) -> str:
-        """Say why no pairs arrive; empty when they do."""
-        return self.synchronizer.explain(self.topics)
+    def problem(self, patience_s: float = 5.0) -> str:
+        """Say why no pairs arrive; empty when they do, or when silence has not lasted so long."""
+        return self.synchronizer.explain(self.topics, patience_s)
 
     def clock_problem(self, now_ns: int) -> str:
         """Say that stamps and the node's clock differ; empty when they do not."""

@@ -19,12 +19,14 @@ from rclpy.task import Future
 from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError
 from ...core.runtime.device import choose_device, set_threads
+from ...core.runtime.memory import give_back_freed_memory
 from ...weights_ipc.layout import segment_name
 from ..messages.compat import libraries_in_use
 from ..outputs.diagnostics import ProcessUsage, Report
 from ..parameters import TELLS_OVERRIDES, declare_parameters
 from ..process.core_logging import core_log_in
 from ..qos import reliable_qos
+from ..quiet_events import EventGroup
 from .managed import ManagedNode
 from .worker import Worker, WorkerStoppedError
 
@@ -58,7 +60,7 @@ class SlamNode(ManagedNode):
         log_libraries(self.get_logger())
         self.config = declare_parameters(self)
         self.segment = segment_name(self.get_namespace())
-        self.reentrant = ReentrantCallbackGroup()
+        self.reentrant, self._events = ReentrantCallbackGroup(), EventGroup()
         self._worker: Worker | None = None
         self._usage = ProcessUsage()
         self._logged: dict[str, None] = {}
@@ -98,11 +100,13 @@ class SlamNode(ManagedNode):
         self.encoder = load_encoder(self.config.encoder, device)
         self.encoder.warm_up()
         self.setup()
+        give_back_freed_memory()
         self.get_logger().info(
             f"encoder {self.encoder.name} on {device}, segment {self.segment}")
 
     def _activate(self) -> None:
         step = self.start()
+        self._events.take_over(self)
         self._worker = Worker(self.get_name(), step, self.log_exception)
         self._worker.start()
 
@@ -197,3 +201,4 @@ class SlamNode(ManagedNode):
                           **self._usage.values(device)}
         name = f"{self.get_fully_qualified_name().lstrip('/')}"
         self._diagnostics.publish(report.to_msg(name, self.get_clock().now().to_msg()))
+        self._events.look()

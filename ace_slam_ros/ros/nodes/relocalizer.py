@@ -13,8 +13,8 @@ from ...core.errors import AceSlamError, DataError
 from ...core.geometry.se3 import invert_pose
 from ...core.localization.relocalizer import Relocalization, Relocalizer
 from ...srv import Relocalize
-from ..inputs.camera_topics import ImageInputs
 from ..inputs.extrinsic import Extrinsic
+from ..inputs.on_demand import NoImagesError, OnDemandImages
 from ..messages.conversions import frame_from_msgs, make_header
 from ..messages.poses import base_covariance, covariance_to_msg, pose_to_msg
 from ..outputs.diagnostics import Report, Window
@@ -75,7 +75,7 @@ class RelocalizerNode(SlamNode):
         self._link = WeightsLink(
             self.segment, weights_schema(self.encoder),
             lambda text: self.log_once(text, f"weights ignored: {text}"))
-        self._newest: ImagePair | None = None
+        self._last: tuple[Any, Relocalization] | None = None
         self._waiting = 0
         self._counts: dict[str, int] = {}
         self._latency = Window()
@@ -84,14 +84,13 @@ class RelocalizerNode(SlamNode):
             Relocalize, "relocalize", self._answer, callback_group=self.reentrant)
 
     def start(self) -> Callable[[], None]:
-        """Keep the newest image pair, undecoded."""
-        self._inputs = ImageInputs(self, self.config.ros, self._keep)
+        """Be ready to subscribe when somebody asks for the newest frame."""
+        self._images = OnDemandImages(self, self.config.ros)
         return self._step
 
     def pause_work(self) -> None:
         """Unsubscribe."""
-        self._inputs.close()
-        self._newest = None
+        self._images.close()
 
     def teardown(self) -> None:
         """Drop service and link."""
@@ -99,9 +98,6 @@ class RelocalizerNode(SlamNode):
         if self._forward is not None:
             self._forward.close()
         self._link.close()
-
-    def _keep(self, pair: ImagePair) -> None:
-        self._newest = pair
 
     def _step(self) -> None:
         """Take new weights between callers, so that an answer does not wait for them."""
@@ -117,7 +113,11 @@ class RelocalizerNode(SlamNode):
         else:
             self._waiting += 1
             try:
-                await self.in_worker(lambda: self._locate(request, response))
+                pair = await self._pair_for(request)
+                await self.in_worker(lambda: self._locate(request, response, pair))
+            except NoImagesError as error:
+                _refuse(response, Relocalize.Response.NO_IMAGE,
+                        f"the request lacks an image or its camera_info: {error}")
             except DataError as error:
                 _refuse(response, Relocalize.Response.BAD_REQUEST, str(error))
             except AceSlamError as error:
@@ -133,55 +133,77 @@ class RelocalizerNode(SlamNode):
         self._counts[outcome] = self._counts.get(outcome, 0) + 1
         return response
 
-    def _locate(self, request: Relocalize.Request, response: Any) -> None:
-        """Fill the response; in the worker thread."""
+    async def _pair_for(self, request: Relocalize.Request) -> ImagePair | None:
+        """Wait for the camera's next pair when the request lacks what only the camera can tell.
+
+        A remembered camera_info of another size may be from before the camera was set up anew.
+        """
+        if self.state_label != "active":
+            return None  # the worker that is not there refuses
+        image, known = request.image, self._images.info
+        has_info = request.camera_info.width > 0 or (
+            known is not None and (known.width, known.height) == (image.width, image.height))
+        if image.width > 0 and has_info:
+            return None
+        try:
+            found: ImagePair = await self._images.next_pair()
+            return found
+        except NoImagesError:
+            if image.width == 0 or known is None:
+                raise
+            return None  # then the sizes are refused
+
+    def _locate(
+        self, request: Relocalize.Request, response: Any, pair: ImagePair | None
+    ) -> None:
+        """Decode, solve and fill the response; in the worker thread."""
         confidence = float(request.min_confidence)
         if not 0.0 <= confidence <= 1.0 or math.isnan(confidence):
             raise DataError(f"min_confidence={confidence} is outside 0..1")
-        messages = self._messages(request)
-        if messages is None:
-            _refuse(response, Relocalize.Response.NO_IMAGE,
-                    "the request has no image and none was received: "
-                    f"{self._inputs.problem() or 'wait for the first image pair'}")
-            return
-        frame = frame_from_msgs(*messages, require_depth=False)
         self._link.take(self._relocalizer.set_head)
-        found = self._relocalizer.locate(frame, confidence or None)
+        if request.image.width == 0 and pair is not None:
+            stamp_ns = pair.stamp_ns
+            found = self._locate_newest(pair, confidence)
+        else:
+            info = request.camera_info if request.camera_info.width else self._images.info
+            frame = frame_from_msgs(
+                request.image, request.depth if request.depth.width else None, info,
+                require_depth=False, gray=True)
+            stamp_ns = frame.stamp_ns
+            found = self._relocalizer.locate(frame, confidence or None)
         response.success, response.reason = bool(found.success), int(found.reason)
         response.message = found.message
         response.inlier_ratio = float(found.inlier_ratio)
         response.inlier_count = int(found.inlier_count)
         response.weights_version = int(found.weights_version)
-        response.pose.header = make_header(frame.stamp_ns, self.config.ros.map_frame)
+        response.pose.header = make_header(stamp_ns, self.config.ros.map_frame)
         if found.T_map_cam is not None:
             response.pose.pose = PoseWithCovariance(
                 pose=pose_to_msg(found.T_map_cam),
                 covariance=covariance_to_msg(found.covariance_66))
-        if self._forward is not None and found.success and request.image.width == 0:
-            self._forward.send(frame.stamp_ns, messages[0].header.frame_id, found)
 
-    def _messages(self, request: Relocalize.Request) -> tuple[Any, Any, Any] | None:
-        """Return (color, depth or None, camera_info) of the request or the newest frame."""
-        newest = self._newest
-        if request.image.width == 0:
-            return None if newest is None else (newest.color, newest.depth, newest.info)
-        info = request.camera_info
-        if info.width == 0:
-            if newest is None:
-                raise DataError("the request has no camera_info and none was received: fill it in")
-            info = newest.info
-        depth = request.depth if request.depth.width else None
-        return request.image, depth, info
+    def _locate_newest(self, pair: ImagePair, confidence: float) -> Relocalization:
+        """Solve the pose of a pair of the camera, once for all who wait for it."""
+        asked = (pair.arrival_ns, self._link.version, confidence)
+        if self._last is not None and self._last[0] == asked:
+            return self._last[1]
+        frame = frame_from_msgs(
+            pair.color, pair.depth, pair.info, require_depth=False, gray=True)
+        found = self._relocalizer.locate(frame, confidence or None)
+        self._last = asked, found
+        if self._forward is not None and found.success:
+            self._forward.send(frame.stamp_ns, pair.color.header.frame_id, found)
+        return found
 
     def report(self) -> Report:
         """Describe weights, input and answers."""
         p50, p95 = self._latency.percentiles((50, 95))
-        report = Report(values=self._inputs.values(time.monotonic_ns()) | self._counts | {
+        report = Report(values=self._images.values(time.monotonic_ns()) | self._counts | {
             "waiting": self._waiting, "latency_p50_ms": p50, "latency_p95_ms": p95})
         self._link.add_to(report)
-        silence = self._inputs.problem()
-        report.warn(f"{silence} (requests with an image are still answered)" if silence else "")
-        for text in self._inputs.incompatible.values():
+        trouble = self._images.problem
+        report.warn(f"{trouble} (requests with an image are still answered)" if trouble else "")
+        for text in self._images.incompatible():
             report.error(text)
         return report
 

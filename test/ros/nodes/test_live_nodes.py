@@ -94,7 +94,7 @@ def test_map_is_shown_to_late_listeners(system):
 def test_relocalizes_from_image_and_newest_frame(system):
     for request in (query(system, POSES[9]), query(system, POSES[9], depth=False)):
         # without the caller's camera_info the camera's last one counts
-        answer = system.probe.call("relocalize", request)
+        answer = system.relocalize(POSES[-1], request)
         deadline = time.monotonic() + PATIENCE_S  # the mapper may still be learning the last view
         while answer.reason == Relocalize.Response.LOW_CONFIDENCE and time.monotonic() < deadline:
             answer = system.probe.call("relocalize", request)
@@ -104,8 +104,8 @@ def test_relocalizes_from_image_and_newest_frame(system):
         assert meters < 0.05 and radians < 0.05
         assert answer.weights_version > 1 and answer.latency_ms > 0
         assert answer.pose.header.frame_id == "map"
-    newest = system.probe.call("relocalize", Relocalize.Request())
-    assert newest.success
+    newest = system.relocalize(POSES[-1])
+    assert newest.success, newest.message
     T_map_cam = pose_from_msg(newest.pose.pose.pose)
     assert pose_error(T_map_cam, T_BODY_OPTICAL @ POSES[-1])[0] < 0.05
 
@@ -215,7 +215,7 @@ def test_two_namespaces_do_not_disturb_each_other(system, tmp_path):
         deadline = time.monotonic() + PATIENCE_S
         while not theirs[-1].weights_version and time.monotonic() < deadline:
             theirs.append(other.show(POSES[5]))
-        assert other.probe.call("relocalize", query(other, POSES[3])).success
+        assert other.relocalize(POSES[5], query(other, POSES[3])).success
         strange = system.probe.call("relocalize", query(other, POSES[3]))
         assert not strange.success, "that place is in the other map"
         for node in other.nodes.values():

@@ -9,7 +9,6 @@ from ace_slam_ros.core import Frame, Slam, SlamConfig
 from ace_slam_ros.core.geometry.se3 import T_BODY_OPTICAL, invert_pose, pose_error
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.messages.poses import pose_from_msg
-from ace_slam_ros.srv import Relocalize
 
 pytestmark = pytest.mark.live
 WALK = wander(36)
@@ -42,7 +41,7 @@ def test_live_nodes_localize_in_a_map_made_offline(map_dir, tmp_path):
             true = T_BODY_OPTICAL @ WALK[number] @ invert_pose(T_BODY_OPTICAL)
             gap_m, gap_rad = pose_error(pose, true)
             assert gap_m < 0.03 and gap_rad < 0.02
-        answer = system.probe.call("relocalize", Relocalize.Request())
+        answer = system.relocalize(WALK[0])
         assert answer.success and answer.pose.header.frame_id == "map"
         for node in system.nodes.values():
             assert node.end() == 0 and "map format" not in node.log.read_text()

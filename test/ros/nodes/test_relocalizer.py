@@ -16,9 +16,12 @@ def ask(locate, waiting=0):
     async def in_worker(job):
         return job()
 
+    async def no_pair(request):
+        return None
+
     node = SimpleNamespace(
         _waiting=waiting, config=SlamConfig(), in_worker=in_worker, _latency=Window(), _counts={},
-        _locate=locate, log_exception=lambda where: None)
+        _locate=locate, _pair_for=no_pair, log_exception=lambda where: None)
     response = asyncio.run(
         RelocalizerNode._answer(node, Relocalize.Request(), Relocalize.Response()))
     assert node._waiting == waiting
@@ -26,7 +29,7 @@ def ask(locate, waiting=0):
 
 
 def test_too_many_callers_are_told_so():
-    def never(request, response):
+    def never(request, response, pair):
         raise AssertionError("the worker must not be asked")
 
     response = ask(never, waiting=SlamConfig().relocalizer.queue)
@@ -38,7 +41,7 @@ def test_too_many_callers_are_told_so():
     (ZeroDivisionError("a bug"), Relocalize.Response.ERROR),
 ])
 def test_errors_become_answers(error, reason):
-    def fail(request, response):
+    def fail(request, response, pair):
         raise error
 
     response = ask(fail)
