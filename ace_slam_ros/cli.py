@@ -120,6 +120,9 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     synth.add_argument("out", type=Path, metavar="OUT", help="TUM-layout folder to write")
     synth.add_argument(
         "--world", default="room", choices=("room", "corridor", "loop", "dynamic", "lighting"))
+    synth.add_argument(
+        "--motion", default="calm", choices=("calm", "fast"), help="fast: half a meter per "
+        "second, swings of up to 150 degrees per second, blurred by exposures of 1/60 s")
     synth.add_argument("--seed", type=int, default=0, help="same seed, same pictures")
     synth.add_argument("--frames", type=int, metavar="N", help="default: the world's full length")
 
@@ -258,8 +261,8 @@ def _synth(args: argparse.Namespace) -> int:
     from .apps.reporting import say
     from .synth.sequence import write_sequence
 
-    write_sequence(args.out, args.world, args.seed, args.frames, progress=_watched())
-    say(f"{args.out}: world {args.world}, seed {args.seed}")
+    write_sequence(args.out, args.world, args.seed, args.frames, _watched(), args.motion)
+    say(f"{args.out}: world {args.world}, seed {args.seed}, {args.motion} motion")
     return DONE
 
 

@@ -57,8 +57,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("arguments", [
     [], ["fly"], ["run"], ["run", "x"], ["run", "x", "--out", "y", "--realtime", "--every-frame"],
-    ["synth", "x", "--world", "moon"], ["up", "--rate", "fast"], ["up", "--rate", "0"],
-    ["dump-config", "--log-level", "x"],
+    ["synth", "x", "--world", "moon"], ["synth", "x", "--motion", "wild"],
+    ["up", "--rate", "fast"], ["up", "--rate", "0"], ["dump-config", "--log-level", "x"],
 ])
 def test_bad_usage_exits_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -84,11 +84,13 @@ def play_realtime(
             head = mapper.newer_head()
             if head is not None:
                 tracker.set_head(*head)
+            cpu_s = time.thread_time()
             result = tracker.track(arrived.frame)
             answered_s = time.monotonic()
             result = result.with_work(tracker.work(config.tracker.deadline_s(arrived.at_s)))
+            cpu_ms = (time.thread_time() - cpu_s) * 1e3
             mapper.put(result.keyframes, result.map_id)
-            recorder.add(result, (answered_s - arrived.at_s) * 1e3)
+            recorder.add(result, (answered_s - arrived.at_s) * 1e3, cpu_ms)
             recorder.view.show(arrived.frame, result, tracker.head)
             bar.update(1 + camera.slot.replaced - recorder.skipped)
             recorder.skipped = camera.slot.replaced

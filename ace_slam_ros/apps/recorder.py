@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.data.submaps import MAIN_SUBMAP
 from ..core.data.trajectory import Trajectory
+from ..core.tracking.scheduler import Stage
 from ..evaluation.trajectory_error import normalized_error_squared
 
 if TYPE_CHECKING:
@@ -26,13 +27,15 @@ class RunRecorder:
         self.view = view
         self.results: list[TrackResult] = []
         self.latencies_ms: list[float] = []
+        self.cpu_ms: list[float] = []
         self.skipped = 0
         self.gave_up: dict[str, float] = {}
 
-    def add(self, result: TrackResult, latency_ms: float) -> None:
-        """Record one processed frame."""
+    def add(self, result: TrackResult, latency_ms: float, cpu_ms: float) -> None:
+        """Record one processed frame: its latency, and the tracking thread's CPU time for it."""
         self.results.append(result)
         self.latencies_ms.append(latency_ms)
+        self.cpu_ms.append(cpu_ms)
 
     @property
     def first_tracked(self) -> int | None:
@@ -43,6 +46,35 @@ class RunRecorder:
     def unjoined(self) -> int:
         """Frames that were tracked in a submap whose place in the map was not known then."""
         return sum(r.T_map_cam is not None and r.submap != MAIN_SUBMAP for r in self.results)
+
+    @property
+    def submaps(self) -> int:
+        """In how many submaps the camera was tracked, the map itself among them."""
+        return len({r.submap for r in self.results if r.T_map_cam is not None})
+
+    @property
+    def head_share(self) -> float:
+        """Share of the processed frames with a look of the head."""
+        looks = sum(Stage.LOCALIZE.value in r.stages_ms for r in self.results)
+        return looks / max(1, len(self.results))
+
+    @property
+    def cpu_ms_per_frame(self) -> float:
+        """Mean CPU time of the tracking thread for a frame; the first one begins the map."""
+        return float(np.mean(self.cpu_ms[1:])) if len(self.cpu_ms) > 1 else float("nan")
+
+    @property
+    def longest_lost_s(self) -> float:
+        """Longest time without a pose in the map, once there was one; to the next pose, or end."""
+        longest_ns, missing_ns = 0, 0
+        for result in self.results[self.first_tracked or 0:]:
+            if missing_ns:
+                longest_ns = max(longest_ns, result.stamp_ns - missing_ns)
+            if result.has_map_pose:
+                missing_ns = 0
+            else:
+                missing_ns = missing_ns or result.stamp_ns
+        return longest_ns * 1e-9
 
     def trajectory(self) -> Trajectory:
         """Return the poses whose place in the map is known."""

@@ -104,7 +104,7 @@ def _play_every_frame(
     bar = tqdm(source, total=len(source), desc="tracking", unit="frame", disable=not progress)
     for frame in bar:
         result = slam.process(frame)
-        recorder.add(result, result.processing_ms)
+        recorder.add(result, result.processing_ms, slam.tracking_cpu_ms)
         recorder.view.show(frame, result, slam.tracker.head)
         if progress:
             bar.set_postfix_str(
@@ -140,7 +140,10 @@ def _write_results(
         peak_rss_mb=peak_rss_mb(), weights_version=results[-1].weights_version,
         initialized_at_frame=recorder.first_tracked, device=str(encoder.device),
         config=flatten(config), version=__version__,
-        extra={"nees": errors.nees, "gave_up": recorder.gave_up,
+        extra={"nees": errors.nees,
+               "gave_up": recorder.gave_up | {"head_share": recorder.head_share},
+               "cpu_ms_per_frame": recorder.cpu_ms_per_frame,
+               "longest_lost_s": recorder.longest_lost_s, "submaps": recorder.submaps,
                "stages_ms": recorder.median_stages(), "skips": source.skips.counts,
                "unjoined": recorder.unjoined})
     summary.write(out / "summary.json")

@@ -11,6 +11,7 @@ the ROS nodes do.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ class Slam:
 
     Attributes:
         encoder, tracker, mapper: its parts; in localization mode the mapper stays empty.
+        tracking_cpu_ms: CPU time of this thread that tracking of the last frame took, with all
+            that the tracker does after its pose; without the mapper.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Slam:
         self.tracker = Tracker(config, self.encoder)
         self.mapper = Mapper(config, self.encoder, map_id=self.tracker.map_id)
         self._version = 0
+        self.tracking_cpu_ms = 0.0
         if map_dir is not None:
             self._publish(open_map(self.mapper, map_dir, config, self.encoder))
         elif config.localization_only:
@@ -69,8 +73,10 @@ class Slam:
             frame: the next frame.
             hints: what others know of the camera at its stamp.
         """
+        started_s = time.thread_time()
         result = self.tracker.track(frame, hints or TrackingHints())
         result = result.with_work(self.tracker.work())
+        self.tracking_cpu_ms = (time.thread_time() - started_s) * 1e3
         if result.keyframes and not self._config.localization_only:
             for keyframe in result.keyframes:
                 self.mapper.add_keyframe(keyframe, result.map_id)

@@ -1,6 +1,6 @@
 """Synthetic RGB-D worlds with exact ground truth: scenes, renderer, sensor model, sequences."""
 
 from .sequence import write_sequence
-from .worlds import WORLD_NAMES, SynthFrame, World, make_world
+from .worlds import MOTION_NAMES, WORLD_NAMES, SynthFrame, World, make_world
 
-__all__ = ["WORLD_NAMES", "SynthFrame", "World", "make_world", "write_sequence"]
+__all__ = ["MOTION_NAMES", "WORLD_NAMES", "SynthFrame", "World", "make_world", "write_sequence"]

@@ -72,6 +72,11 @@ class Tremor:
         amplitudes = weight[:, None] * scale * rng.uniform(0.5, 1.5, (14, 6)) * 2.0
         return Tremor(amplitudes, rng.uniform(0, 2 * np.pi, (14, 6)), frequencies)
 
+    @staticmethod
+    def none() -> Tremor:
+        """Return a steady hand."""
+        return Tremor(np.zeros((0, 6)), np.zeros((0, 6)), np.zeros(0))
+
     def at(self, time_s: float) -> Float64Array:
         """Return the offset (6,) of the state at a time."""
         angle = 2 * np.pi * self.frequencies_K[:, None] * time_s + self.phases_K6
@@ -97,7 +102,7 @@ def spline_path(
     The curve stays in the convex hull of four consecutive positions. Timing depends only on the
     neighborhood, so a longer path begins exactly like a shorter one with the same first knots.
     """
-    states = _b_spline(knots_K6)
+    states = b_spline(knots_K6)
     step = np.diff(states, axis=0)
     length = np.linalg.norm(step[:, :3], axis=1)
     turn = np.linalg.norm(step[:, 3:], axis=1)
@@ -105,23 +110,24 @@ def spline_path(
         length / limits.speed_m_s, turn / limits.turn_rad_s,
         np.full(len(step), limits.knot_s / FINE_PER_KNOT),
     ])
-    duration = _smooth_above(needed, FINE_PER_KNOT)
+    duration = smooth_above(needed, FINE_PER_KNOT)
     times = np.concatenate([[0.0], np.cumsum(duration)])
     # Ease in: path time tau(t) = t^2 / (2 start) until its speed is one.
     eased = np.where(times < start_s / 2, np.sqrt(2 * start_s * times), times + start_s / 2)
     return CameraPath(eased, states, tremor)
 
 
-def _b_spline(knots_K6: Float64Array) -> Float64Array:
+def b_spline(knots_KD: Float64Array) -> Float64Array:
+    """Sample the uniform cubic B-spline ((K - 3) * FINE_PER_KNOT, D) of (K, D) control points."""
     t = np.arange(FINE_PER_KNOT) / FINE_PER_KNOT
     basis = np.stack([
         (1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3
     ], axis=1) / 6
-    windows = np.stack([knots_K6[i : len(knots_K6) - 3 + i] for i in range(4)], axis=1)
-    return np.asarray(np.einsum("tk,wkd->wtd", basis, windows).reshape(-1, knots_K6.shape[1]))
+    windows = np.stack([knots_KD[i : len(knots_KD) - 3 + i] for i in range(4)], axis=1)
+    return np.asarray(np.einsum("tk,wkd->wtd", basis, windows).reshape(-1, knots_KD.shape[1]))
 
 
-def _smooth_above(needed_N: Float64Array, reach: int) -> Float64Array:
+def smooth_above(needed_N: Float64Array, reach: int) -> Float64Array:
     """Smooth curve that never falls below `needed_N`: local maximum, then a wider mean."""
     padded = np.pad(needed_N, reach, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)

@@ -91,7 +91,9 @@ class Sensor:
         self._gain = (falloff * balance).astype(np.float32) ** np.float32(1 / GAMMA)
         self._ray_length = np.sqrt(1 + radius2)
 
-    def expose(self, image: UInt8Image, edges: BoolImage, frame: int, time_s: float) -> UInt8Image:
+    def expose(
+        self, image: UInt8Image, edges: BoolImage, frame: int, time_s: float, gain: float = 1.0
+    ) -> UInt8Image:
         """Turn the rendered picture (encoded as in `lighting`) into a camera image.
 
         Args:
@@ -99,11 +101,12 @@ class Sensor:
             edges: (H, W) pixels at silhouettes, where the renderer has stairs.
             frame: frame number, selects the noise.
             time_s: time since the start, for the exposure drift.
+            gain: of automatic exposure, a factor of linear brightness.
         """
         soft = cv2.GaussianBlur(image, (3, 3), 0.75)
         cv2.copyTo(soft, edges.view(np.uint8), image)
         image = np.asarray(cv2.GaussianBlur(image, (3, 3), 0.42), np.uint8)
-        gain = self.model.exposure * (1 + self.model.drift / 1.7 * np.sin(
+        gain *= self.model.exposure * (1 + self.model.drift / 1.7 * np.sin(
             2 * np.pi * self._drift_hz * time_s + self._drift_phase).sum())
         image = np.asarray(cv2.multiply(
             image, self._gain, scale=gain ** (1 / GAMMA) / _TONE_RANGE, dtype=cv2.CV_8U))
@@ -194,7 +197,7 @@ def motion_blur(
         camera: intrinsics.
     """
     twist_6 = log_se3(T_end_start_44)
-    samples = int(np.clip(np.ceil(_motion_px(T_end_start_44, camera) / 2.0), 1, _BLUR_SAMPLES))
+    samples = int(np.clip(np.ceil(motion_px(T_end_start_44, camera) / 2.0), 1, _BLUR_SAMPLES))
     samples += 1 - samples % 2  # odd, so that the middle one is the picture itself
     if samples == 1:
         return image
@@ -224,7 +227,7 @@ def _reprojection(
     return np.asarray(x / w, np.float32), np.asarray(y / w, np.float32)
 
 
-def _motion_px(T_44: Float64Array, camera: Camera) -> float:
+def motion_px(T_44: Float64Array, camera: Camera) -> float:
     """Largest image motion in pixels of points 1.5 m away in the image corners."""
     corners = np.array([[0, 0], [camera.width, 0], [0, camera.height],
                         [camera.width, camera.height]], np.float64)

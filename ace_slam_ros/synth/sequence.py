@@ -14,7 +14,8 @@ _JPEG_QUALITY = 92
 
 
 def write_sequence(
-    out: Path, world: str, seed: int, frames: int | None = None, progress: bool = False
+    out: Path, world: str, seed: int, frames: int | None = None, progress: bool = False,
+    motion: str = "calm",
 ) -> Path:
     """Render a world into a new folder; it appears when complete.
 
@@ -24,17 +25,18 @@ def write_sequence(
         seed: world seed.
         frames: number of frames, the world's own number when None.
         progress: show a progress bar on stderr.
+        motion: of the camera, one of `MOTION_NAMES`.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: the world is unknown, or the seed is negative.
+        ConfigError: world or motion is unknown, or the seed is negative.
         DataError: fewer than one frame is asked for, or the folder exists or cannot be written.
     """
     if frames is not None and frames < 1:
         raise DataError(f"cannot write {frames} frames: ask for at least one")
-    made = make_world(world, seed)
+    made = make_world(world, seed, motion=motion)
     total = made.default_frames if frames is None else frames
     rendered = tqdm(made.frames(total), total=total, disable=not progress, unit="frame")
     images = (item.frame for item in rendered)

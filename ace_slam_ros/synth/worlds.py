@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from ..core.data.frame import Frame
 from ..core.data.trajectory import Trajectory
 from ..core.errors import ConfigError
 from ..core.geometry.se3 import invert_pose
+from .exposure import AutoExposure, long_exposure
+from .fast_motion import Haste, hurried_path
 from .motion import CameraPath, Limits, Tremor, spline_path, wander
 from .rendering.lighting import Lighting, bake
 from .rendering.render import Facets, Visibility, pack, rasterize, shade
@@ -33,6 +35,8 @@ RATE_HZ = 30
 START_NS = 1_700_000_000_000_000_000
 CAMERA = Camera(640, 480, 525.4, 525.9, 318.7, 241.3)
 _PEOPLE = 3
+MOTION_NAMES = ("calm", "fast")
+_HASTE = Haste((0.35, 1.05), np.radians(146.0))
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class World:
         camera: intrinsics of all frames.
         default_frames: frames of a sequence when no number is given.
         movers: whether people walk through it.
+        motion: of the camera, one of `MOTION_NAMES`.
     """
 
     name: str
@@ -82,6 +87,7 @@ class World:
     camera: Camera
     default_frames: int
     movers: bool
+    motion: str = "calm"
 
     @cached_property
     def scene(self) -> Scene:
@@ -107,7 +113,10 @@ class World:
         # The margin lets the exposure of the last frame end.
         seconds = count / RATE_HZ + 0.5
         if self.name in corridor.LAYOUTS:
-            return corridor.camera_path(self.seed, corridor.LAYOUTS[self.name], seconds)
+            make = corridor.fast_path if self.motion == "fast" else corridor.camera_path
+            return make(self.seed, corridor.LAYOUTS[self.name], seconds)
+        if self.motion == "fast":
+            return self._fast_path(seconds)
         rng = generator(self.seed, f"tremor {_path_name(self.name)}")
         tremor = Tremor.draw(rng, 0.003, 0.005)
         limits = Limits(0.62, np.radians(48.0), 0.75)
@@ -117,6 +126,13 @@ class World:
         states = wander(generator(self.seed, purpose), room.CAMERA_CENTRE_3,
                         room.CAMERA_HALF_3 - 0.02, half_2, knots)
         return spline_path(states, limits, tremor)
+
+    def _fast_path(self, seconds: float) -> CameraPath:
+        purpose = f"fast path {_path_name(self.name)}"
+        half_2 = (room.LENGTH_M / 2, room.WIDTH_M / 2)
+        states = wander(generator(self.seed, purpose), room.CAMERA_CENTRE_3,
+                        room.CAMERA_HALF_3 - 0.02, half_2, int(seconds / 0.25) + 8)
+        return hurried_path(self.seed, purpose, states[:, :4] * (1, 1, 1, 0), seconds, _HASTE)
 
     def trajectory(self, frames: int | None = None) -> Trajectory:
         """Return the exact camera poses of the first frames, in the world."""
@@ -144,9 +160,8 @@ class World:
     def view(self, T_world_cam_44: Float64Array, facets: Facets | None = None) -> View:
         """Render without any sensor effect."""
         facets = self.facets if facets is None else facets
-        visibility = rasterize(facets, T_world_cam_44, self.camera)
-        return View(shade(facets, visibility, T_world_cam_44, self.camera),
-                    _depth_of(visibility), visibility, facets)
+        image, visibility = self._render(T_world_cam_44, facets)
+        return View(image, _depth_of(visibility), visibility, facets)
 
     def frames(
         self, count: int | None = None, start: int = 0, step: int = 1
@@ -164,29 +179,50 @@ class World:
         path = self.path(total)
         walkers = self.walkers(path)
         sensor = Sensor(self.sensor, self.camera, self.seed)
+        control = None if self.motion == "calm" else AutoExposure(
+            lambda time_s: self._glimpse(path.pose(time_s), self.placed(walkers, time_s)))
         for number in range(start, total, step):
-            yield self._frame(number, path, walkers, sensor)
+            yield self._frame(number, path, walkers, sensor, control)
 
     def _frame(
-        self, number: int, path: CameraPath, walkers: tuple[Walker, ...], sensor: Sensor
+        self, number: int, path: CameraPath, walkers: tuple[Walker, ...], sensor: Sensor,
+        control: AutoExposure | None,
     ) -> SynthFrame:
         time_s = number / RATE_HZ
-        T_world_cam = path.pose(time_s)
-        facets = self.placed(walkers, time_s)
-        visibility = rasterize(facets, T_world_cam, self.camera)
+        T_world_cam, facets = path.pose(time_s), self.placed(walkers, time_s)
+        if control is None:
+            half = self.sensor.shutter_s / 2
+            start, end = path.pose(max(0.0, time_s - half)), path.pose(time_s + half)
+            image, visibility = self._render(T_world_cam, facets)
+            image = motion_blur(
+                image, visibility.inverse_depth_HW, invert_pose(end) @ start, self.camera)
+        else:
+            image, visibility = long_exposure(
+                lambda at_s: self._render(path.pose(at_s), self.placed(walkers, at_s)),
+                path.pose, time_s, self.sensor.shutter_s, self.camera)
         clean_depth = _depth_of(visibility)
-        half = self.sensor.shutter_s / 2
-        start, end = path.pose(max(0.0, time_s - half)), path.pose(time_s + half)
-        image = motion_blur(shade(facets, visibility, T_world_cam, self.camera),
-                            visibility.inverse_depth_HW, invert_pose(end) @ start, self.camera)
-        image = sensor.expose(image, facet_edges(visibility.facet_HW), number, time_s)
+        gain = 1.0 if control is None else control.gain(time_s)
+        image = sensor.expose(image, facet_edges(visibility.facet_HW), number, time_s, gain)
         depth = sensor.measure(clean_depth, facets, visibility, number)
         moving = np.append(facets.part_N >= 0, False)  # index -1 (nothing seen) is the last
         return SynthFrame(Frame(_stamp_ns(number), image, depth, self.camera), T_world_cam,
                           clean_depth, moving[visibility.facet_HW])
 
+    def _render(
+        self, T_world_cam_44: Float64Array, facets: Facets, camera: Camera | None = None
+    ) -> tuple[UInt8Image, Visibility]:
+        camera = camera or self.camera
+        visibility = rasterize(facets, T_world_cam_44, camera)
+        return shade(facets, visibility, T_world_cam_44, camera), visibility
 
-def make_world(name: str, seed: int, movers: bool | None = None) -> World:
+    def _glimpse(self, T_world_cam_44: Float64Array, facets: Facets) -> UInt8Image:
+        """Render an eighth of the size, for the exposure meter."""
+        return self._render(T_world_cam_44, facets, self.camera.scaled(1 / 8))[0]
+
+
+def make_world(
+    name: str, seed: int, movers: bool | None = None, motion: str = "calm"
+) -> World:
     """Make a world; its scene and textures are built when first needed, in a few seconds.
 
     Args:
@@ -194,26 +230,35 @@ def make_world(name: str, seed: int, movers: bool | None = None) -> World:
             in another light, seen along another path.
         seed: any non-negative integer.
         movers: False gives the static twin of `dynamic`; the default follows the name.
+        motion: `calm`, or `fast`: half a meter per second, swings of 150 degrees per second,
+            exposures of a dim room.
 
     Raises:
-        ConfigError: the name is unknown or the seed is negative.
+        ConfigError: the name or the motion is unknown, or the seed is negative.
     """
     if name not in WORLD_NAMES:
         raise ConfigError(f"unknown world '{name}', known: {', '.join(WORLD_NAMES)}")
+    if motion not in MOTION_NAMES:
+        raise ConfigError(f"unknown motion '{motion}', known: {', '.join(MOTION_NAMES)}")
     if seed < 0:
         raise ConfigError(f"world seed {seed} is negative: use 0 or more")
     people = name == "dynamic" if movers is None else movers
+    fast = motion == "fast"
+    model = SensorModel()
     if name in corridor.LAYOUTS:
         layout = corridor.LAYOUTS[name]
-        return World(name, seed, corridor.corridor_light(layout), SensorModel(), CAMERA,
-                     corridor.default_frames(seed, layout, RATE_HZ), False)
-    evening = name == "lighting"
-    light = room.evening_light(seed) if evening else room.day_light(seed)
-    model = SensorModel()
-    if evening:
-        model = SensorModel(exposure=1.25, drift=0.16, white_balance=(0.97, 1.0, 1.14),
-                            shutter_s=0.014, image_noise=3.2)
-    return World(name, seed, light, model, CAMERA, 750, people)
+        light, people = corridor.corridor_light(layout), False
+        frames = (corridor.fast_frames(layout, RATE_HZ) if fast
+                  else corridor.default_frames(seed, layout, RATE_HZ))
+    else:
+        light, frames = room.day_light(seed), 750
+        if name == "lighting":
+            light = room.evening_light(seed)
+            model = SensorModel(exposure=1.25, drift=0.16, white_balance=(0.97, 1.0, 1.14),
+                                shutter_s=0.014, image_noise=3.2)
+    if fast:
+        model = replace(model, exposure=1.0, drift=0.0, shutter_s=1 / 60, image_noise=3.2)
+    return World(name, seed, light, model, CAMERA, frames, people, motion)
 
 
 def _stamp_ns(number: int) -> int:

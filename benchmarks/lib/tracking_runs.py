@@ -32,6 +32,8 @@ Job, Done = TypeVar("Job"), TypeVar("Done")
 
 #: The world `dynamic` without its people: same room, light, path and sensor noise.
 STATIC_TWIN = "dynamic_static"
+#: The world `room`, seen by a hurried hand for as many frames.
+FAST, FAST_FRAMES = "room_fast", 600
 _BASELINE = (
     "import torch, cv2, scipy.spatial, numpy; torch.set_num_threads(1)\n"
     "torch.nn.Conv2d(1, 8, 3)(torch.zeros(1, 1, 64, 64))\n"
@@ -61,9 +63,11 @@ class Sequence:
 
 def rendered(world: str, seed: int, frames: int | None, cache: Path) -> Sequence:
     """Return a world's sequence, rendered unless it lies in the cache; movers' pixels beside."""
-    twin = world == STATIC_TWIN
-    made = make_world("dynamic" if twin else world, seed, movers=False if twin else None)
-    total = made.default_frames if frames is None else min(frames, made.default_frames)
+    name = {STATIC_TWIN: "dynamic", FAST: "room"}.get(world, world)
+    made = make_world(name, seed, movers=False if world == STATIC_TWIN else None,
+                      motion="fast" if world == FAST else "calm")
+    longest = FAST_FRAMES if world == FAST else made.default_frames
+    total = longest if frames is None else min(frames, longest)
     folder = cache / f"{world}_{seed}_{total}"
     if not folder.exists():
         say(f"rendering {folder.name}")
@@ -134,44 +138,60 @@ class Runs:
     Args:
         folder: of all runs.
         resume: keep runs that ended, of an earlier call with the same program and arguments.
+        checkout: folder with the package to run, another version for example; default: the one
+            that is imported here.
     """
 
-    def __init__(self, folder: Path, resume: bool = False) -> None:
-        self.folder, self._resume = folder, resume
-        self._program = _program_hash()
+    def __init__(
+        self, folder: Path, resume: bool = False, checkout: Path | None = None
+    ) -> None:
+        self.folder, self._resume = folder.resolve(), resume
+        self._checkout = (checkout or Path(ace_slam_ros.__file__).parents[1]).resolve()
+        if not (self._checkout / "ace_slam_ros" / "cli.py").exists():
+            raise SystemExit(f"{self._checkout}: no checkout of ace_slam_ros")
+        self._program = _program_hash(self._checkout / "ace_slam_ros")
 
     def run(
-        self, sequence: Sequence, name: str, *, realtime: bool = False,
+        self, sequence: Sequence, name: str, *, rate: float | None = None,
         settings: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Run on a sequence and return the summary; results lie in the folder `name`.
 
         A run that fails gives {"failed": message}: the table shows it and its checks fail.
+
+        Args:
+            sequence: to run on.
+            name: of the run.
+            rate: in real time, so many times as fast as recorded; None = every frame in turn.
+            settings: parameters to change.
         """
         out = self.folder / name
-        command = [sys.executable, "-m", "ace_slam_ros", "run", str(sequence.path),
-                   "--out", str(out), "--realtime" if realtime else "--every-frame"]
+        command = [sys.executable, "-m", "ace_slam_ros", "run", str(sequence.path.resolve()),
+                   "--out", str(out)]
+        command += ["--every-frame"] if rate is None else ["--realtime", "--rate", f"{rate:g}"]
         for key, value in (settings or {}).items():
             command += ["--set", f"{key}={json.dumps(value)}"]
         program = json.dumps([self._program, *command[1:]])
         ended = out / "ended.json"
         if not (self._resume and ended.exists() and ended.read_text() == program):
             shutil.rmtree(out, ignore_errors=True)
-            done = subprocess.run(command, capture_output=True, text=True)
+            # `python -m` looks for the package in the current folder first
+            done = subprocess.run(
+                command, capture_output=True, text=True, cwd=self._checkout,
+                env=os.environ | {"PYTHONPATH": str(self._checkout)})
             if done.returncode != 0:
                 return {"failed": done.stderr.strip()[-500:]}
             ended.write_text(program)
         summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
         ate = summary["ate_rmse_m"]
-        say(f"{name}: ATE {'-' if ate is None else f'{100 * ate:.2f} cm'}, "
+        say(f"{self.folder.name} {name}: ATE {'-' if ate is None else f'{100 * ate:.2f} cm'}, "
             f"lost {summary['lost']}, skipped {summary['skipped']}, "
             f"p95 {summary['latency_ms']['p95']:.0f} ms")
         return summary
 
 
-def _program_hash() -> str:
-    """Hash of the package's code and weights."""
-    package = Path(ace_slam_ros.__file__).parent
+def _program_hash(package: Path) -> str:
+    """Hash of a package's code and weights."""
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*")):
         if path.suffix in (".py", ".safetensors"):

@@ -121,7 +121,7 @@ def test_resuming_keeps_what_has_ended_of_the_same_program(sequence, tmp_path, m
     assert later.run(sequence, "whole")["ate_rmse_m"] == 0.01 and len(started) == 1
     assert later.run(sequence, "whole", settings={"tracker.window": 1}) == {"failed": "no"}
     assert later.run(sequence, "whole", settings={"tracker.window": 0})["ate_rmse_m"] == 0.03
-    monkeypatch.setattr("lib.tracking_runs._program_hash", lambda: "another version")
+    monkeypatch.setattr("lib.tracking_runs._program_hash", lambda _: "another version")
     newer = Runs(tmp_path / "runs", resume=True)
     assert newer.run(sequence, "whole", settings={"tracker.window": 0})["ate_rmse_m"] == 0.04
     assert first.run(sequence, "whole")["ate_rmse_m"] == 0.05, "unasked, nothing is kept"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ..fast_motion import Haste, hurried_path
 from ..motion import FINE_PER_KNOT, CameraPath, Limits, Tremor, spline_path
 from ..rendering import pictures as pic
 from ..rendering.lighting import Lamp, Lighting
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 HEIGHT_M, HALF_WIDTH_M = 2.5, 0.95
 _SPEED_M_S, _OVERLAP_M, _KNOT_M = 0.95, 4.0, 0.7
+_FAST_MEAN_M_S, _FASTEST_M_S = 0.5, 0.9
+#: Corners of the corridor turn the camera as well.
+_HASTE = Haste((0.25, 1.0), np.radians(118.0), reach_rad=0.9)
 
 
 @dataclass(frozen=True)
@@ -63,17 +67,36 @@ def default_frames(seed: int, layout: Layout, rate_hz: int) -> int:
     return int(path.times_s[knots * FINE_PER_KNOT] * rate_hz)
 
 
+def fast_frames(layout: Layout, rate_hz: int) -> int:
+    """Frames of as much of a `fast_path`."""
+    return round((layout.perimeter_m + _OVERLAP_M) / _FAST_MEAN_M_S * rate_hz)
+
+
 def _knots_per_round(layout: Layout) -> int:
     return round(layout.perimeter_m / _KNOT_M)
 
 
 def camera_path(seed: int, layout: Layout, seconds: float) -> CameraPath:
     """Walk round the loop at about 0.9 m/s, looking ahead and to both sides."""
-    rng = generator(seed, "corridor path")
     spacing = layout.perimeter_m / _knots_per_round(layout)
     limits = Limits(1.0, np.radians(54.0), spacing / _SPEED_M_S)
-    knots = int(seconds / limits.knot_s) + 8
-    states = np.zeros((knots, 6))
+    states, look_K = _walk_round(seed, layout, int(seconds / limits.knot_s) + 8)
+    states[:, 3] += look_K
+    tremor = Tremor.draw(generator(seed, "corridor tremor"), 0.005, 0.005)
+    return spline_path(states, limits, tremor)
+
+
+def fast_path(seed: int, layout: Layout, seconds: float) -> CameraPath:
+    """Walk round the loop by the same way in a hurry, see `fast_motion`."""
+    states, _ = _walk_round(seed, layout, int(seconds * _FASTEST_M_S / _KNOT_M) + 8)
+    return hurried_path(seed, "corridor fast", states[:, :4], seconds, _HASTE)
+
+
+def _walk_round(seed: int, layout: Layout, knots: int) -> tuple[Float64Array, Float64Array]:
+    """Control states (knots, 6) that look along the corridor, and yaw (knots,) to its sides."""
+    rng = generator(seed, "corridor path")
+    spacing = layout.perimeter_m / _knots_per_round(layout)
+    states, looks = np.zeros((knots, 6)), np.zeros(knots)
     look = 0.0
     for k in range(knots):
         s = 1.5 + k * spacing
@@ -85,11 +108,10 @@ def camera_path(seed: int, layout: Layout, seconds: float) -> CameraPath:
         states[k, :2] = ground + side * np.clip(rng.normal(0, 0.12), -0.25, 0.25)
         states[k, 2] = 1.35 + np.clip(rng.normal(0, 0.07), -0.2, 0.2)
         look = 0.45 * look + rng.normal(0, 0.34)
-        states[k, 3] = max(ahead, heading + turns) + np.clip(look, -0.8, 0.8)
+        states[k, 3], looks[k] = max(ahead, heading + turns), np.clip(look, -0.8, 0.8)
         states[k, 4] = np.clip(rng.normal(-0.1, 0.09), -0.3, 0.12)
         states[k, 5] = rng.normal(0, 0.035)
-    tremor = Tremor.draw(generator(seed, "corridor tremor"), 0.005, 0.005)
-    return spline_path(states, limits, tremor)
+    return states, looks
 
 
 def build_corridor(seed: int, layout: Layout) -> Scene:

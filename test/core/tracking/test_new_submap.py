@@ -123,7 +123,7 @@ def test_the_velocity_goes_on_through_the_join(kidnapped):
 def test_unjoined_poses_are_in_no_trajectory(kidnapped):
     run = RunRecorder(NoView())
     for result in kidnapped.results:
-        run.add(result, 1.0)
+        run.add(result, 1.0, 1.0)
     trajectory = run.trajectory()
     assert len(trajectory) == sum(r.has_map_pose for r in kidnapped.results)
     assert np.abs(trajectory.T_map_cam_N44[:, :3, 3]).max() < 10.0
