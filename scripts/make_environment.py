@@ -241,6 +241,13 @@ def verify() -> None:
         "the new environment does not work; run `make clean-setup setup`")
 
 
+def compile_kernels() -> None:
+    """Compile the loops of the core for this processor; they are kept beside their sources."""
+    say("compiling the loops of the core (half a minute)")
+    run([PYTHON, "-m", "ace_slam_ros.core.warm_up"],
+        "the core does not run; run `make clean-setup setup` if this persists")
+
+
 def set_up() -> None:
     """Bring .venv to the state this checkout asks for."""
     interfaces = [*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv"), ROOT / "CMakeLists.txt",
@@ -254,13 +261,15 @@ def set_up() -> None:
     interfaces_key = digest(interfaces, packages_key)
     tf2_key = digest([p for p in TF2_MSGS.rglob("*") if p.is_file()], packages_key)
     final_key = digest([], interfaces_key, tf2_key)
-    if (STAMPS / "all").exists() and (STAMPS / "all").read_text() == final_key:
+    kernels_key = digest((ROOT / "ace_slam_ros" / "core").rglob("*.py"), final_key)
+    if (STAMPS / "kernels").exists() and (STAMPS / "kernels").read_text() == kernels_key:
         say("up to date")
         return
     step("packages", packages_key, install_packages)
     step("interfaces", interfaces_key, build_interfaces)
     step("tf2-msgs", tf2_key, build_tf2_msgs)
     step("all", final_key, verify)
+    step("kernels", kernels_key, compile_kernels)
     say("ready: .venv/bin/ace-slam")
 
 

@@ -26,6 +26,7 @@ from ..core.maps.manifest import MapManifest
 from ..core.runtime.device import choose_device, set_threads
 from ..core.runtime.priority import MAPPER_NICENESS, give_way
 from ..core.slam import open_map
+from ..core.warm_up import warm_up
 from ..weights_ipc.layout import segment_path
 from ..weights_ipc.reader import WeightsReader
 from ..weights_ipc.writer import WeightsWriter
@@ -175,6 +176,7 @@ def _main(
     try:
         set_threads(1)
         encoder = load_encoder(config.encoder, choose_device(config.device))
+        warm_up(config, encoder)
         mapper = Mapper(config, encoder)
         with WeightsWriter(
                 segment, head_capacity_bytes(config, encoder), PAYLOAD_SCHEMA) as writer:

@@ -18,6 +18,7 @@ from ..core.localization.relocalizer import Relocalizer
 from ..core.maps.map_folder import load_map
 from ..core.runtime.device import choose_device, set_threads
 from ..core.runtime.memory import peak_rss_mb
+from ..core.warm_up import warm_up
 from ..evaluation.summary import Latency, RelocalizeSummary, relocalize_scores
 from ..evaluation.trajectory_error import absolute_trajectory_error
 from .run import half_the_cores
@@ -43,7 +44,7 @@ def relocalize_sequence(
     """
     set_threads(config.encoder.threads or half_the_cores())
     encoder = load_encoder(config.encoder, choose_device(config.device))
-    encoder.warm_up(source.camera.width, source.camera.height)
+    warm_up(config, encoder, source.camera.width, source.camera.height)
     stored = load_map(map_dir, encoder_hash=encoder.hash)
     relocalizer = Relocalizer(config, encoder)
     relocalizer.set_head(stored.head, 1)

@@ -26,6 +26,7 @@ from ..core.maps.map_folder import load_map
 from ..core.runtime.device import choose_device, set_threads
 from ..core.runtime.memory import peak_rss_mb
 from ..core.slam import Slam
+from ..core.warm_up import warm_up
 from ..evaluation.plots import plot_trajectory
 from ..evaluation.summary import Latency, RunSummary
 from ..evaluation.trajectory_error import absolute_trajectory_error, relative_pose_error
@@ -68,7 +69,7 @@ def run_sequence(
         raise ConfigError("mode=localization needs a map to localize in: give --map")
     set_threads(config.encoder.threads or half_the_cores())
     encoder = load_encoder(config.encoder, choose_device(config.device))
-    encoder.warm_up(source.camera.width, source.camera.height)
+    warm_up(config, encoder, source.camera.width, source.camera.height)
     recorder = RunRecorder(NoView() if view is None else open_view(view, config, encoder))
     with contextlib.ExitStack() as stack:
         stack.callback(recorder.view.close)

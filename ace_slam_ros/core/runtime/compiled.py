@@ -21,6 +21,8 @@ try:
     AVAILABLE = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 except ImportError:  # an optional library; a broken one says so at its own import
     AVAILABLE = False
+#: All that were made.
+_kernels: list[Any] = []
 
 
 def kernel(function: Kernel) -> Kernel:
@@ -37,7 +39,13 @@ def kernel(function: Kernel) -> Kernel:
     except RuntimeError:  # neither the package nor the home folder can be written to
         log.debug("compiled code of %s is not kept: no folder for it", function.__name__)
         compiled = numba.njit(**options)(function)
+    _kernels.append(compiled)
     return compiled
+
+
+def uncompiled() -> list[str]:
+    """Return the kernels that were made so far and never called in this process."""
+    return [f"{k.__module__}.{k.__name__}" for k in _kernels if not k.signatures]
 
 
 def describe() -> str:

@@ -20,6 +20,7 @@ from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError
 from ...core.runtime.device import choose_device, set_threads
 from ...core.runtime.memory import give_back_freed_memory
+from ...core.warm_up import warm_up
 from ...weights_ipc.layout import segment_name
 from ..messages.compat import libraries_in_use
 from ..outputs.diagnostics import ProcessUsage, Report
@@ -98,7 +99,7 @@ class SlamNode(ManagedNode):
         set_threads(self.config.encoder.threads or 1)
         device = choose_device(self.config.device)
         self.encoder = load_encoder(self.config.encoder, device)
-        self.encoder.warm_up()
+        warm_up(self.config, self.encoder)
         self.setup()
         give_back_freed_memory()
         self.get_logger().info(

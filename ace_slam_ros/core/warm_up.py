@@ -1,0 +1,82 @@
+"""Runs every part once on made-up pictures, so that the first frame of a camera waits for nothing.
+
+Compiled loops are compiled then, or read from the disk; libraries choose their kernels and take
+their memory. `python -m ace_slam_ros.core.warm_up` does it when the package is set up.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from .config.sections import SlamConfig
+from .data.camera import Camera
+from .data.frame import Frame
+from .encoders.loading import load_encoder
+from .runtime.device import choose_device, set_threads
+from .slam import Slam
+
+if TYPE_CHECKING:
+    from .encoders.base import Encoder
+
+log = logging.getLogger(__name__)
+
+_WIDTH, _HEIGHT, _FOCAL_PX = 320, 240, 260.0
+_DEPTH_M = 1.0
+#: The camera moves by so many pixels from picture to picture, with a keyframe at every second.
+_STEP_PX, _PICTURES = 16, 6
+#: Longer means that loops were compiled, which is worth a line in the log.
+_LONG_S = 3.0
+
+
+def warm_up(config: SlamConfig, encoder: Encoder, width: int = 640, height: int = 480) -> None:
+    """Track, map and localize a few pictures of a wall in a map that is thrown away.
+
+    Args:
+        config: all parameters; a map is made whatever `mode` says.
+        encoder: the frozen encoder, which is also run on an image of the camera's size.
+        width, height: of the camera's images.
+    """
+    started_s = time.monotonic()
+    encoder.warm_up(width, height)
+    quiet = logging.getLogger("ace_slam_ros")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)  # of the map that is thrown away nobody wants to know
+    try:
+        slam = Slam(config.with_values({"mode": "mapping"}), encoder)
+        for frame in _pictures():
+            slam.process(frame)
+    finally:
+        quiet.setLevel(level)
+    if time.monotonic() - started_s > _LONG_S:
+        log.info("compiled what was not yet, in %.0f s; later starts find it on the disk",
+                 time.monotonic() - started_s)
+
+
+def _pictures() -> list[Frame]:
+    """Return what a camera sees that moves along a textured wall."""
+    rng = np.random.default_rng(0)
+    wall = np.zeros((_HEIGHT, _WIDTH + _STEP_PX * _PICTURES), np.float32)
+    for blocks in (8, 24, 60):
+        coarse = rng.uniform(0, 80, (blocks, 2 * blocks)).astype(np.float32)
+        wall += cv2.resize(coarse, wall.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    camera = Camera(_WIDTH, _HEIGHT, _FOCAL_PX, _FOCAL_PX, _WIDTH / 2, _HEIGHT / 2)
+    depth = np.full((_HEIGHT, _WIDTH), _DEPTH_M, np.float32)
+    return [Frame(n * 33_000_000, np.ascontiguousarray(
+                wall[:, n * _STEP_PX:n * _STEP_PX + _WIDTH], np.uint8), depth, camera)
+            for n in range(_PICTURES)]
+
+
+def main() -> None:
+    """Compile everything for this machine."""
+    set_threads(1)
+    config = SlamConfig()
+    warm_up(config, load_encoder(config.encoder, choose_device(config.device)))
+
+
+if __name__ == "__main__":
+    main()
