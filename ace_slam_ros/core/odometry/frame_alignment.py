@@ -12,10 +12,10 @@ import numpy.typing as npt
 from ..data.depth_sampling import point_depth
 from ..geometry.arrays import Float32Array, Float64Array, Int64Array
 from ..geometry.se3 import invert_pose, transform_points, transport_covariance
-from .corners import detect_corners
+from .flow.corners import detect_corners
+from .flow.optical_flow import Template, follow
 from .local_keyframe import expect
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
-from .optical_flow import Template, follow
 from .pose_optimization import optimize_pose
 from .residuals import Sightings
 from .rolling_shutter import RollingShutter

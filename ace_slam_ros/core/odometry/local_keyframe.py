@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..geometry.se3 import transform_points
 from ..runtime.compiled import AVAILABLE, kernel
-from .corners import CornerMotion
+from .flow.corners import CornerMotion
 from .residuals import NEAREST_M
 from .rolling_shutter import sweep
 

@@ -10,19 +10,23 @@ import numpy.typing as npt
 
 from ..data.poses import AlignedPose
 from ..geometry.se3 import exp_se3, invert_pose, transform_points
-from ..runtime.compiled import AVAILABLE, kernel
+from ..runtime.compiled import AVAILABLE
+from .pose_kernels import (
+    CUT_SCALES,
+    DAMPING,
+    ITERATIONS,
+    LEAST_STEP,
+    MOVING_ITERATIONS,
+    OWN_SHARE,
+    SCALE_SHRINKS,
+    solve_in_place,
+)
 from .residuals import (
-    FEWEST_DEPTHS,
     KERNEL_SIGMAS,
     LARGEST_DEPTH_SPREAD,
     LARGEST_SPREAD,
     LEAST_DEPTH_SPREAD,
-    LEAST_SPREAD,
-    MEDIAN_RADIUS,
     NEAREST_M,
-    NORMAL_MAD,
-    OPEN,
-    USUAL_DEPTH_SPREAD,
     Sightings,
     TrackResiduals,
     depth_spread,
@@ -40,15 +44,6 @@ if TYPE_CHECKING:
     from ..geometry.arrays import Float64Array
     from .motion_model import Motion
 
-#: Share of a depth residual that is the error of the point, the rest being that of the frame's
-#: depth: two measurements of one sensor.
-_OWN_SHARE = 0.5**0.5
-#: The velocity follows the pose for as many iterations: of an error of the start, 1 % stays in it.
-_ITERATIONS, _MOVING_ITERATIONS = 12, 4
-#: The scale of the kernel starts wide and shrinks to the spread that is measured; residuals of
-#: more scales are cut off.
-_SCALE_SHRINKS, _CUT_SCALES = 0.6, 8.0
-_LEAST_STEP, _DAMPING = 1e-5, 1e-6
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,7 @@ def solve(
     T_cam_map, H = np.ascontiguousarray(invert_pose(T_map_cam)), np.zeros((6, 6))
     squared_n, r_2n, J_62n = np.empty(count), np.empty((2, count)), np.empty((6, 2, count))
     swept_n2 = np.empty((count, 2))
-    if not _solve(
+    if not solve_in_place(
             T_cam_map, seen.points_map_n3, unsure, seen.pixels_n2, seen.depth_m_n, sharp,
             view, before, elapsed_s, readout_s, H, squared_n, r_2n, J_62n, swept_n2):
         return None
@@ -145,270 +140,29 @@ def solve_twin(
     T_cam_map = invert_pose(T_map_cam)
     residuals = TrackResiduals(seen, camera, sensor)
     scale = 2 * LARGEST_SPREAD
-    for iteration in range(_ITERATIONS):
-        if motion is not None and readout_s > 0.0 and iteration < _MOVING_ITERATIONS:
+    for iteration in range(ITERATIONS):
+        if motion is not None and readout_s > 0.0 and iteration < MOVING_ITERATIONS:
             residuals.see_at(seen.pixels_n2 + readout_s * swept_n2(T_cam_map))
         at = residuals.at(T_cam_map)
         if (at.z_n < NEAREST_M).mean() > 0.5:
             return None
         chi2 = squared_errors(at)
         spread = image_spread(chi2)
-        scale = max(spread, scale * _SCALE_SHRINKS)
+        scale = max(spread, scale * SCALE_SHRINKS)
         w_image = 1.0 / (1.0 + chi2 / (KERNEL_SIGMAS * scale) ** 2)
-        w_image[chi2 > (_CUT_SCALES * scale) ** 2] = 0.0
+        w_image[chi2 > (CUT_SCALES * scale) ** 2] = 0.0
         measured = depth_spread(at.r_3n[2], residuals.has_depth_n & (w_image > 0.5))
         of_depth = min(max(measured, LEAST_DEPTH_SPREAD), LARGEST_DEPTH_SPREAD)
         weight = np.empty_like(at.r_3n)
         weight[:2] = w_image / spread**2
         weight[2] = residuals.has_depth_n * depth_weight(at.r_3n[2], w_image, of_depth)
-        H, g = normal_equations(at, weight, w_image, _OWN_SHARE * of_depth)
+        H, g = normal_equations(at, weight, w_image, OWN_SHARE * of_depth)
         try:
-            step = np.asarray(-np.linalg.solve(H + _DAMPING * np.eye(6), g), np.float64)
+            step = np.asarray(-np.linalg.solve(H + DAMPING * np.eye(6), g), np.float64)
         except np.linalg.LinAlgError:
             return None
         T_cam_map = exp_se3(step) @ T_cam_map
-        if np.abs(step).max() < _LEAST_STEP and scale == spread:
+        if np.abs(step).max() < LEAST_STEP and scale == spread:
             break
     return (invert_pose(T_cam_map), H, chi2, at.r_3n[:2], at.J_63n[:, :2],
             None if motion is None else swept_n2(T_cam_map))
-
-
-@kernel
-def _solve(
-    T_44: Float64Array, points_n3: Float64Array, unsure_n3: Float64Array,
-    pixels_n2: Float64Array, depth_n: Float64Array, sharp_n: Float64Array, view_6: Float64Array,
-    before_44: Float64Array, elapsed_s: float, readout_s: float, H: Float64Array,
-    squared_n: Float64Array, r_2n: Float64Array, J_62n: Float64Array, swept_n2: Float64Array,
-) -> bool:
-    """Solve in place for `T_44`, the map in the camera; False where there is no solution.
-
-    `sharp_n` is 1 / sigma of the depth, 0 where there is none; `view_6` are fx, fy, cx, cy,
-    height and pixel sigma. The velocity is not used where `elapsed_s` is 0.
-    """
-    count = len(points_n3)
-    still_n2, r_n3, p_n3 = pixels_n2.copy(), np.empty((count, 3)), np.empty((count, 3))
-    weight_n3, work_n, g = np.empty((count, 3)), np.empty(count), np.empty(6)
-    scale = 2.0 * LARGEST_SPREAD
-    for iteration in range(_ITERATIONS):
-        if elapsed_s > 0.0 and readout_s > 0.0 and iteration < _MOVING_ITERATIONS:
-            _sweep(T_44, points_n3, pixels_n2, view_6, before_44, elapsed_s, swept_n2)
-            for n in range(count):
-                still_n2[n, 0] = pixels_n2[n, 0] + readout_s * swept_n2[n, 0]
-                still_n2[n, 1] = pixels_n2[n, 1] + readout_s * swept_n2[n, 1]
-        if 2 * _project(T_44, points_n3, unsure_n3, still_n2, depth_n, sharp_n, view_6, p_n3, r_n3,
-                        squared_n) > count:
-            return False
-        spread, scale, of_depth = _weigh(r_n3, squared_n, sharp_n, scale, weight_n3, work_n)
-        _accumulate(T_44, p_n3, unsure_n3, sharp_n, view_6, r_n3, weight_n3,
-                    _OWN_SHARE * of_depth, H, g, J_62n)
-        if not _solve_6(H, g):
-            return False
-        _move(T_44, g)
-        if np.abs(g).max() < _LEAST_STEP and scale == spread:
-            break
-    for n in range(count):
-        r_2n[0, n], r_2n[1, n] = r_n3[n, 0], r_n3[n, 1]
-    if elapsed_s > 0.0:
-        _sweep(T_44, points_n3, pixels_n2, view_6, before_44, elapsed_s, swept_n2)
-    return True
-
-
-@kernel
-def _project(
-    T_44: Float64Array, points_n3: Float64Array, unsure_n3: Float64Array,
-    pixels_n2: Float64Array, depth_n: Float64Array, sharp_n: Float64Array, view_6: Float64Array,
-    p_n3: Float64Array, r_n3: Float64Array, squared_n: Float64Array,
-) -> int:
-    """Fill points in the camera, residuals and `squared_errors`; return how many are behind."""
-    behind = 0
-    for n in range(len(points_n3)):
-        px, py, pz = points_n3[n, 0], points_n3[n, 1], points_n3[n, 2]
-        x = T_44[0, 0] * px + T_44[0, 1] * py + T_44[0, 2] * pz + T_44[0, 3]
-        y = T_44[1, 0] * px + T_44[1, 1] * py + T_44[1, 2] * pz + T_44[1, 3]
-        z = T_44[2, 0] * px + T_44[2, 1] * py + T_44[2, 2] * pz + T_44[2, 3]
-        p_n3[n, 0], p_n3[n, 1], p_n3[n, 2] = x, y, z
-        behind += z < NEAREST_M
-        near = max(z, NEAREST_M)
-        r_n3[n, 0] = (view_6[0] * x / near + view_6[2] - pixels_n2[n, 0]) / view_6[5]
-        r_n3[n, 1] = (view_6[1] * y / near + view_6[3] - pixels_n2[n, 1]) / view_6[5]
-        r_n3[n, 2] = (near - depth_n[n]) * sharp_n[n] if sharp_n[n] > 0.0 else 0.0
-        squared_n[n] = r_n3[n, 0] ** 2 + r_n3[n, 1] ** 2
-        px, py, pz = unsure_n3[n, 0], unsure_n3[n, 1], unsure_n3[n, 2]
-        x_off = T_44[0, 0] * px + T_44[0, 1] * py + T_44[0, 2] * pz
-        y_off = T_44[1, 0] * px + T_44[1, 1] * py + T_44[1, 2] * pz
-        z_off = T_44[2, 0] * px + T_44[2, 1] * py + T_44[2, 2] * pz
-        u_off = view_6[0] * (x_off - x * z_off / near) / (near * view_6[5])
-        v_off = view_6[1] * (y_off - y * z_off / near) / (near * view_6[5])
-        off = u_off**2 + v_off**2
-        if off > OPEN:
-            squared_n[n] -= (u_off * r_n3[n, 0] + v_off * r_n3[n, 1]) ** 2 / (1.0 + off)
-    return behind
-
-
-@kernel
-def _weigh(
-    r_n3: Float64Array, squared_n: Float64Array, sharp_n: Float64Array, scale: float,
-    weight_n3: Float64Array, work_n: Float64Array,
-) -> tuple[float, float, float]:
-    """Fill weights of pixels, of depth and the robust weight; return spread, scale, of_depth."""
-    count = len(r_n3)
-    spread = np.sqrt(np.median(squared_n)) / MEDIAN_RADIUS
-    spread = min(max(spread, LEAST_SPREAD), LARGEST_SPREAD)
-    scale = max(spread, scale * _SCALE_SHRINKS)
-    trusted = 0
-    for n in range(count):
-        chi2 = squared_n[n]
-        robust = 1.0 / (1.0 + chi2 / (KERNEL_SIGMAS * scale) ** 2)
-        if chi2 > (_CUT_SCALES * scale) ** 2:
-            robust = 0.0
-        weight_n3[n, 0], weight_n3[n, 2] = robust / (spread * spread), robust
-        if robust > 0.5 and sharp_n[n] > 0.0:
-            work_n[trusted] = abs(r_n3[n, 2])
-            trusted += 1
-    of_depth = USUAL_DEPTH_SPREAD
-    if trusted >= FEWEST_DEPTHS:
-        of_depth = NORMAL_MAD * np.median(work_n[:trusted])
-    of_depth = min(max(of_depth, LEAST_DEPTH_SPREAD), LARGEST_DEPTH_SPREAD)
-    for n in range(count):
-        weight_n3[n, 1] = 0.0
-        if sharp_n[n] > 0.0:
-            weight_n3[n, 1] = weight_n3[n, 2] / (of_depth**2 + r_n3[n, 2] ** 2 / 4.0)
-    return spread, scale, of_depth
-
-
-@kernel
-def _accumulate(
-    T_44: Float64Array, p_n3: Float64Array, unsure_n3: Float64Array, sharp_n: Float64Array,
-    view_6: Float64Array, r_n3: Float64Array, weight_n3: Float64Array, share: float,
-    H: Float64Array, g: Float64Array, J_62n: Float64Array,
-) -> None:
-    """Sum up `normal_equations`; keep the derivatives of the pixels."""
-    H[:], g[:] = 0.0, 0.0
-    J, common, weight, off = np.zeros((3, 6)), np.empty(6), np.empty(3), np.empty(3)
-    for n in range(len(p_n3)):
-        x, y, ahead, sharp = p_n3[n, 0], p_n3[n, 1], p_n3[n, 2], sharp_n[n]
-        z = max(ahead, NEAREST_M)
-        uz, vz = view_6[0] / (view_6[5] * z), view_6[1] / (view_6[5] * z)
-        along_u, along_v = -uz * x / z, -vz * y / z
-        J[0, 0], J[0, 2] = uz, along_u
-        J[0, 3], J[0, 4], J[0, 5] = y * along_u, ahead * uz - x * along_u, -y * uz
-        J[1, 1], J[1, 2] = vz, along_v
-        J[1, 3], J[1, 4], J[1, 5] = y * along_v - ahead * vz, -x * along_v, x * vz
-        J[2, 2], J[2, 3], J[2, 4] = sharp, y * sharp, -x * sharp
-        weight[0] = weight[1] = weight_n3[n, 0]
-        weight[2] = weight_n3[n, 1]
-        ux, uy, uw = unsure_n3[n, 0], unsure_n3[n, 1], unsure_n3[n, 2]
-        of_x = T_44[0, 0] * ux + T_44[0, 1] * uy + T_44[0, 2] * uw
-        of_y = T_44[1, 0] * ux + T_44[1, 1] * uy + T_44[1, 2] * uw
-        of_z = T_44[2, 0] * ux + T_44[2, 1] * uy + T_44[2, 2] * uw
-        off[0] = share * (uz * of_x + along_u * of_z)
-        off[1] = share * (vz * of_y + along_v * of_z)
-        off[2] = share * sharp * of_z
-        own = weight_n3[n, 2] if weight_n3[n, 2] > 0.0 else 1.0
-        residual = 0.0
-        for k in range(3):
-            own += weight[k] * off[k] * off[k]
-            residual += weight[k] * off[k] * r_n3[n, k]
-        for a in range(6):
-            J_62n[a, 0, n], J_62n[a, 1, n] = J[0, a], J[1, a]
-            common[a] = 0.0
-            for k in range(3):
-                common[a] += weight[k] * off[k] * J[k, a]
-                g[a] += weight[k] * J[k, a] * r_n3[n, k]
-            g[a] -= common[a] * residual / own
-            for b in range(a + 1):
-                total = -common[a] * common[b] / own
-                for k in range(3):
-                    total += weight[k] * J[k, a] * J[k, b]
-                H[a, b] += total
-                H[b, a] = H[a, b]
-
-
-@kernel
-def _solve_6(H: Float64Array, g: Float64Array) -> bool:
-    """Put the step -H^-1 g in place of `g`, by Cholesky; False where H is not positive."""
-    L = H.copy()
-    for a in range(6):
-        L[a, a] += _DAMPING
-        for b in range(a + 1):
-            for k in range(b):
-                L[a, b] -= L[a, k] * L[b, k]
-            if a > b:
-                L[a, b] /= L[b, b]
-        if not L[a, a] > 0.0:
-            return False
-        L[a, a] = np.sqrt(L[a, a])
-    for a in range(6):
-        for k in range(a):
-            g[a] -= L[a, k] * g[k]
-        g[a] /= L[a, a]
-    for a in range(5, -1, -1):
-        for k in range(a + 1, 6):
-            g[a] -= L[k, a] * g[k]
-        g[a] /= L[a, a]
-    g *= -1.0
-    return True
-
-
-@kernel
-def _move(T_44: Float64Array, step_6: Float64Array) -> None:
-    """Multiply `T_44` by the exponential of a left twist."""
-    t, w = step_6[:3], step_6[3:]
-    angle = np.sqrt(w[0] ** 2 + w[1] ** 2 + w[2] ** 2)
-    a, b, c = 1.0, 0.5, 1.0 / 6.0
-    if angle >= 1e-8:
-        a = np.sin(angle) / angle
-        b = (1.0 - np.cos(angle)) / angle**2
-        c = (1.0 - a) / angle**2
-    moved = np.empty(3)
-    for column in range(4):
-        v = T_44[:3, column].copy()
-        _turn(w, v, a, b, moved)
-        T_44[:3, column] = moved
-    _turn(w, t.copy(), b, c, moved)
-    T_44[:3, 3] += moved
-
-
-@kernel
-def _turn(w: Float64Array, v: Float64Array, a: float, b: float, out: Float64Array) -> None:
-    """Fill v + a w x v + b w x (w x v)."""
-    cx, cy, cz = w[1] * v[2] - w[2] * v[1], w[2] * v[0] - w[0] * v[2], w[0] * v[1] - w[1] * v[0]
-    out[0] = v[0] + a * cx + b * (w[1] * cz - w[2] * cy)
-    out[1] = v[1] + a * cy + b * (w[2] * cx - w[0] * cz)
-    out[2] = v[2] + a * cz + b * (w[0] * cy - w[1] * cx)
-
-
-@kernel
-def _sweep(
-    T_44: Float64Array, points_n3: Float64Array, pixels_n2: Float64Array, view_6: Float64Array,
-    before_44: Float64Array, elapsed_s: float, swept_n2: Float64Array,
-) -> None:
-    """Fill what `sweep` says of the camera's velocity since it was at `before_44` in the map."""
-    R = np.ascontiguousarray(T_44[:3, :3]) @ np.ascontiguousarray(before_44[:3, :3])
-    R, back = R.T.copy(), np.empty(3)  # from the camera now to the camera then
-    for i in range(3):
-        back[i] = (T_44[i, 0] * before_44[0, 3] + T_44[i, 1] * before_44[1, 3]
-                   + T_44[i, 2] * before_44[2, 3] + T_44[i, 3])
-    w = np.array([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]]) / 2.0
-    sine = np.sqrt(w[0] ** 2 + w[1] ** 2 + w[2] ** 2)
-    angle = np.arctan2(sine, (R[0, 0] + R[1, 1] + R[2, 2] - 1.0) / 2.0)
-    c = 1.0 / 12.0
-    if sine >= 1e-8:
-        w *= angle / sine
-        c = (1.0 - 0.5 * angle / np.tan(0.5 * angle)) / angle**2
-    t, v = np.empty(3), np.empty(3)
-    for i in range(3):
-        t[i] = -(R[i, 0] * back[0] + R[i, 1] * back[1] + R[i, 2] * back[2])
-    _turn(w, t, -0.5, c, v)
-    v /= elapsed_s
-    w /= elapsed_s
-    for n in range(len(points_n3)):
-        p = points_n3[n]
-        x = T_44[0, 0] * p[0] + T_44[0, 1] * p[1] + T_44[0, 2] * p[2] + T_44[0, 3]
-        y = T_44[1, 0] * p[0] + T_44[1, 1] * p[1] + T_44[1, 2] * p[2] + T_44[1, 3]
-        z = T_44[2, 0] * p[0] + T_44[2, 1] * p[1] + T_44[2, 2] * p[2] + T_44[2, 3]
-        near = max(z, NEAREST_M)
-        late = pixels_n2[n, 1] / (view_6[4] * near)
-        approach = (v[2] + w[0] * y - w[1] * x) / near
-        swept_n2[n, 0] = late * view_6[0] * (v[0] + w[1] * z - w[2] * y - x * approach)
-        swept_n2[n, 1] = late * view_6[1] * (v[1] + w[2] * x - w[0] * z - y * approach)

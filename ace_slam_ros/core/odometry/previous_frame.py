@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .corners import contrast, detect_corners
+from .flow.corners import contrast, detect_corners
 from .local_keyframe import LocalKeyframe
 
 if TYPE_CHECKING:
@@ -60,13 +60,16 @@ class PreviousFrame:
         """Take a frame with its pose."""
         self._last, self._keyframe = _Remembered(frame, pose, motion), None
 
-    def align(self, frame: Frame, seed: SubmapPose, motion: Motion | None) -> AlignedPose | None:
+    def align(
+        self, frame: Frame, seed: SubmapPose, motion: Motion | None, wide: bool = False
+    ) -> AlignedPose | None:
         """Follow the corners of the frame before into a frame and solve its pose.
 
         Args:
             frame: the new image and depth.
             seed: guess of its pose.
             motion: from the last pose.
+            wide: search four times as far.
 
         Returns:
             The pose, whose covariance has that of the frame before in it; None when too few
@@ -78,7 +81,7 @@ class PreviousFrame:
         if self._keyframe is None:
             self._keyframe = self._describe(last)
         self._aligner.forget(_IDENTIFIER)
-        return self._aligner.align_with([self._keyframe], frame, seed, motion)[0]
+        return self._aligner.align_with([self._keyframe], frame, seed, motion, wide)[0]
 
     def _describe(self, last: _Remembered) -> LocalKeyframe:
         """Return the frame before as a keyframe; corners without depth get one that is unsure."""

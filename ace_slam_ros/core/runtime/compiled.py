@@ -28,24 +28,42 @@ _kernels: list[Any] = []
 def kernel(function: Kernel) -> Kernel:
     """Compile a function of arrays and numbers when it is first called.
 
-    What it calls must be in the same file: kept machine code is not renewed for changes elsewhere.
+    What it calls must be in the same file: kept machine code is renewed when that file changes, or
+    a constant that it takes from another one, but not for other functions elsewhere.
     """
     if not AVAILABLE:
         return function
     options: dict[str, Any] = {
         "nogil": True, "error_model": "numpy", "fastmath": _REORDERED}
     try:
-        compiled: Kernel = numba.njit(cache=True, **options)(function)
+        compiled: Any = numba.njit(cache=True, **options)(function)
+        _renew_for_constants(compiled, function.__globals__)
     except RuntimeError:  # neither the package nor the home folder can be written to
         log.debug("compiled code of %s is not kept: no folder for it", function.__name__)
         compiled = numba.njit(**options)(function)
     _kernels.append(compiled)
-    return compiled
+    made: Kernel = compiled
+    return made
 
 
-def uncompiled() -> list[str]:
-    """Return the kernels that were made so far and never called in this process."""
-    return [f"{k.__module__}.{k.__name__}" for k in _kernels if not k.signatures]
+def _renew_for_constants(compiled: Any, names: dict[str, Any]) -> None:
+    """Have machine code found again only for the same constants, which are compiled into it.
+
+    Numba looks at the time of the file alone. Where a release of it keeps code otherwise, that is
+    left as it is: tests compare every kernel with its twin.
+    """
+    constants = tuple(sorted(
+        (name, value) for name, value in names.items()
+        if isinstance(value, (int, float)) and not name.startswith("__")))
+    kept: Any = getattr(compiled, "_cache", None)
+    key = getattr(kept, "_index_key", None)
+    if key is not None:
+        kept._index_key = lambda signature, target: (*key(signature, target), constants)
+
+
+def signatures() -> dict[str, int]:
+    """Return for how many kinds of arguments each kernel was compiled, or read from the disk."""
+    return {f"{k.__module__}.{k.__name__}": len(k.signatures) for k in _kernels}
 
 
 def describe() -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.keyframe import Keyframe
 from ..geometry.se3 import invert_pose, pose_error
-from ..odometry.corners import contrast
+from ..odometry.flow.corners import contrast
 from ..odometry.local_keyframe import LocalKeyframe
 from ..odometry.surface_alignment import Surface
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..data.frame import Frame
     from ..data.keyframe import Keyframe
     from ..geometry.arrays import Float32Array, Float64Array
-    from ..odometry.corners import CornerMotion
+    from ..odometry.flow.corners import CornerMotion
     from ..odometry.frame_alignment import Standing
 
 Int32Array = npt.NDArray[np.int32]

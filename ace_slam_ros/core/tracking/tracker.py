@@ -25,6 +25,7 @@ from ..odometry.local_map import LocalMap
 from ..odometry.local_window import LocalWindow
 from ..odometry.motion_model import Motion, MotionModel
 from ..odometry.previous_frame import PreviousFrame
+from .following import Following
 from .keyframing import KeyframeMaker
 from .local_mapping import LocalMapping, Tracked
 from .moving_objects import MovingObjects
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from ..data.frame import Frame
     from ..encoders.base import Encoder
     from ..heads.base import SceneHead
-    from ..odometry.corners import CornerMotion
+    from ..odometry.flow.corners import CornerMotion
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,8 @@ class Tracker:
         self._local = LocalMap()
         self._aligner = FrameAligner(config.tracker, config.sensor, self._local)
         self._previous = PreviousFrame(config.tracker, config.sensor, self._aligner)
+        self._following = Following(
+            config.tracker, self._aligner, self._previous, self._model, self._scheduler)
         self._window = LocalWindow(config.tracker, config.sensor, self._local, self._aligner)
         self._moving = MovingObjects(config.sensor)
         self._averaging = PoseAveraging(config, self._local)
@@ -114,7 +117,7 @@ class Tracker:
                      self._moving):
             part.clear()
         self._last_seen_ns: int | None = None
-        self._is_steady = self._held = False
+        self._is_steady = False
         self._tracked: Tracked | None = None
         self._stamp_ns, self._elapsed_ms = 0, 0.0
 
@@ -191,7 +194,7 @@ class Tracker:
             return self._initialize(frame, hints, clock)
         motion = self._model.until(frame.stamp_ns)
         predicted = self._predict(frame, hints)
-        aligned = None if predicted is None else self._follow(frame, predicted, motion)
+        aligned = None if predicted is None else self._following.follow(frame, predicted, motion)
         clock.lap(Stage.ALIGN)
         features, raw = None, None
         if aligned is None or not aligned.held_well or not self._is_steady:
@@ -209,8 +212,8 @@ class Tracker:
         if pose is None:
             return self._missing(frame, hints, features, raw, clock)
         self._accept(frame, pose, jumped=first is not None and first is not aligned)
-        self._previous.remember(frame, pose, motion)
-        self._tracked = Tracked(frame, pose, motion, features, raw, self._held)
+        self._following.step_off(frame, pose, motion)
+        self._tracked = Tracked(frame, pose, motion, features, raw, self._following.by_keyframes)
         return self._result(clock, pose, raw)
 
     def work(self, deadline_s: float = math.inf) -> WorkResult:
@@ -252,29 +255,6 @@ class Tracker:
             return SubmapPose(hints.T_map_cam_prior)
         return self._model.predict(frame.stamp_ns)
 
-    def _align(
-        self, frame: Frame, seed: SubmapPose, motion: Motion | None, wide: bool = False
-    ) -> AlignedPose | None:
-        if not self._config.tracker.refine:
-            return None
-        return self._aligner.align(
-            frame, seed, motion, wide=wide, thorough=self._scheduler.thorough)
-
-    def _follow(
-        self, frame: Frame, predicted: SubmapPose, motion: Motion | None
-    ) -> AlignedPose | None:
-        """Align with keyframes; where these do not hold the camera, by way of the frame before."""
-        aligned = self._align(frame, predicted, motion)
-        self._held = aligned is not None and aligned.held_well
-        if self._held or not self._config.tracker.refine:
-            return aligned
-        stepped = self._previous.align(frame, predicted, motion)
-        if stepped is None or not stepped.held_well:
-            return aligned
-        again = self._align(frame, stepped, motion)
-        self._held = again is not None and again.held_well
-        return again if self._held else stepped
-
     def _localize(self, features: Features) -> PoseEstimate | None:
         """Solve the pose; a tracked camera is sought in its own submap, a lost one in all."""
         everywhere = self._model.last is None and not self._config.localization_only
@@ -294,36 +274,20 @@ class Tracker:
         verdict = judge(
             raw, aligned, predicted, limits, self._model.traveled_m, was_lost=was_lost)
         if raw is None or verdict is Verdict.SEARCH:
-            return aligned or self._search(frame, predicted, motion), None
+            return aligned or self._following.search(frame, predicted, motion), None
         if verdict is Verdict.VERIFY:
             there, followed = None, 0
             if limits.refine:
                 there, followed = self._aligner.compare(frame, raw, motion)
             if self._recovery.found(raw, there, followed):
                 return there, raw
-            return self._search(frame, predicted, motion), None
+            return self._following.search(frame, predicted, motion), None
         if verdict is Verdict.REPLACE:
-            return self._align(frame, raw, motion), raw
+            return self._following.align(frame, raw, motion), raw
         if verdict is Verdict.COMPARE and aligned is not None:
-            other = self._align(frame, raw, motion) or aligned
+            other = self._following.align(frame, raw, motion) or aligned
             return max(aligned, other, key=lambda pose: pose.inliers), raw
         return aligned, raw
-
-    def _search(
-        self, frame: Frame, predicted: SubmapPose | None, motion: Motion | None
-    ) -> AlignedPose | None:
-        """Look around for a camera that moved otherwise than predicted.
-
-        One that was not seen for a moment (covered, shaken, held up) is followed from where it
-        was last, if tracks hold it well there.
-        """
-        if predicted is not None:
-            return self._align(frame, predicted, motion, wide=True)
-        near = self._model.nearby(frame.stamp_ns)
-        there = None if near is None else self._align(frame, near, motion, wide=True)
-        if there is not None and not there.held_well:
-            there = self._align(frame, there, motion)
-        return there if there is not None and there.held_well else None
 
     def _initialize(self, frame: Frame, hints: TrackingHints, clock: StageClock) -> TrackResult:
         """Make the first frame with enough depth the origin of a new map."""

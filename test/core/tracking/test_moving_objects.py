@@ -10,7 +10,7 @@ from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.data.poses import SubmapPose
 from ace_slam_ros.core.data.submaps import SubmapMotion
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, transform_points
-from ace_slam_ros.core.odometry.corners import CornerMotion
+from ace_slam_ros.core.odometry.flow.corners import CornerMotion
 from ace_slam_ros.core.tracking.moving_objects import MovingObjects
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)

@@ -7,16 +7,16 @@ from helpers.tracks import CAMERA, picture
 
 from ace_slam_ros.core.data.image_pyramid import LEVELS, ImagePyramid
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, transform_points
-from ace_slam_ros.core.odometry import optical_flow
-from ace_slam_ros.core.odometry.corners import detect_corners
-from ace_slam_ros.core.odometry.local_keyframe import expect, expect_twin
-from ace_slam_ros.core.odometry.optical_flow import (
+from ace_slam_ros.core.odometry.flow import optical_flow
+from ace_slam_ros.core.odometry.flow.corners import detect_corners
+from ace_slam_ros.core.odometry.flow.optical_flow import (
     Patches,
     Template,
     cut_all_twin,
     find_all_twin,
     follow,
 )
+from ace_slam_ros.core.odometry.local_keyframe import expect, expect_twin
 
 UNTURNED = np.eye(2, dtype=np.float32)
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..data.image_pyramid import BORDER_PX
-from ..runtime.compiled import kernel
+from ...data.image_pyramid import BORDER_PX
+from ...runtime.compiled import kernel
 
 if TYPE_CHECKING:
-    from ..geometry.arrays import Float32Array, Int64Array
+    from ...geometry.arrays import Float32Array, Int64Array
 
 #: Side of a patch. Its corner is the first pixel right of and below the middle.
 SIDE_PX = 16

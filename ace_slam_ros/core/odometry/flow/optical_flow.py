@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..data.image_pyramid import BORDER_PX, LEVELS, ImagePyramid
-from ..runtime.compiled import AVAILABLE
+from ...data.image_pyramid import BORDER_PX, LEVELS, ImagePyramid
+from ...runtime.compiled import AVAILABLE
 from .patch_tracking import (
     COUNT,
     HALF,
@@ -26,7 +26,7 @@ from .patch_tracking import (
 )
 
 if TYPE_CHECKING:
-    from ..geometry.arrays import Float32Array, Int64Array, UInt8Image
+    from ...geometry.arrays import Float32Array, Int64Array, UInt8Image
 
 #: Levels that are searched for what is not found on the lowest one alone, where the guess is
 #: good: on each level a corner is found from a few pixels away.

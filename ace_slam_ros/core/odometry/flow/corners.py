@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from ..geometry.arrays import Float32Array, Float64Array, UInt8Image
+    from ...geometry.arrays import Float32Array, Float64Array, UInt8Image
 
 #: Side of the square image window that is followed.
 WINDOW_PX = 17

@@ -1,0 +1,1 @@
+"""Corners of images: found, and followed from one image into another."""
