@@ -12,17 +12,30 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
-import torch
-from lib.device_agreement import Side, agreement, check_agreement, check_times, stage_times_ms
-from lib.report import Report, parser, say, sequences
-from lib.tracking_runs import Runs, Sequence, rendered, shortened
-from lib.yardstick import take_yardstick
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT)]  # a machine with a GPU may have no installed package
 
-from ace_slam_ros.core.config.sections import SlamConfig
-from ace_slam_ros.core.data.frame import Frame
-from ace_slam_ros.core.slam import Slam
-from ace_slam_ros.io.open_source import open_source
+from ace_slam_ros.core.runtime.library_threads import calm_library_threads  # noqa: E402
+
+calm_library_threads()  # before numpy: as the command line and the nodes run
+
+import cv2  # noqa: E402
+import torch  # noqa: E402
+from lib.device_agreement import (  # noqa: E402
+    Side,
+    agreement,
+    check_agreement,
+    check_times,
+    stage_times_ms,
+)
+from lib.report import Report, parser, say, sequences  # noqa: E402
+from lib.tracking_runs import Runs, Sequence, rendered, shortened  # noqa: E402
+from lib.yardstick import take_yardstick  # noqa: E402
+
+from ace_slam_ros.core.config.sections import SlamConfig  # noqa: E402
+from ace_slam_ros.core.data.frame import Frame  # noqa: E402
+from ace_slam_ros.core.slam import Slam  # noqa: E402
+from ace_slam_ros.io.open_source import open_source  # noqa: E402
 
 #: What a test that cannot be made ends with, by old custom.
 SKIPPED = 77

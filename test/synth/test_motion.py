@@ -27,3 +27,14 @@ def test_a_short_sequence_begins_like_a_long_one(room):
     long = room.path(2 * room.default_frames)
     for time_s in (0.0, 7.3, 20.0):
         np.testing.assert_allclose(long.pose(time_s), room.path().pose(time_s), atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "place", "gaze"), [
+    ("room", (0.144514, -0.349374, 1.256368), (-0.278617, -0.959409, -0.043662)),
+    ("corridor", (4.104705, -3.31794, 1.426226), (0.217243, 0.96671, -0.135196)),
+])
+def test_calm_paths_stay_what_they_were(name, place, gaze, room, corridor):
+    """Figures of many versions are compared on them."""
+    pose = (room if name == "room" else corridor).path().pose(9.0)
+    np.testing.assert_allclose(pose[:3, 3], place, atol=2e-6)
+    np.testing.assert_allclose(pose[:3, 2], gaze, atol=2e-6)
