@@ -197,7 +197,6 @@ def _realsense() -> IncludeLaunchDescription:
 
 def _player(get) -> Node:
     arguments = [get("bag"), "--rate", get("bag_rate"), "--loop", get("bag_loop"),
-                 "--subscribers", "2",  # tracker and relocalizer
                  "--namespace", get("namespace"), "--parent-pid", str(os.getpid())]
     if get("use_sim_time") == "true":
         arguments.append("--clock")

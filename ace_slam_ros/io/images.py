@@ -33,6 +33,11 @@ _TO_RGB: dict[str, int | None] = {
     "yuv422": cv2.COLOR_YUV2RGB_UYVY, "uyvy": cv2.COLOR_YUV2RGB_UYVY,
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2, "yuyv": cv2.COLOR_YUV2RGB_YUY2,
 }
+#: encoding -> OpenCV conversion to gray, where color goes first over RGB with the same result.
+_TO_GRAY: dict[str, int] = {
+    "rgb8": cv2.COLOR_RGB2GRAY, "bgr8": cv2.COLOR_BGR2GRAY, "8uc3": cv2.COLOR_BGR2GRAY,
+    "rgba8": cv2.COLOR_RGBA2GRAY, "bgra8": cv2.COLOR_BGRA2GRAY, "8uc4": cv2.COLOR_BGRA2GRAY,
+}
 #: Color encodings `decode_image` understands, in ROS spelling.
 COLOR_ENCODINGS = (
     "rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "8UC1", "8UC3", "8UC4", "yuv422",
@@ -91,11 +96,12 @@ def image_array(
 
 def decode_image(
     data: Buffer, encoding: str, width: int, height: int, step: int = 0,
-    is_bigendian: bool | int = False,
+    is_bigendian: bool | int = False, *, gray: bool = False,
 ) -> UInt8Image:
     """Decode a raw color or gray image message.
 
-    Args: as `image_array`.
+    Args: as `image_array`, and
+        gray: the caller needs no color; (H, W) is returned where that spares a conversion.
 
     Returns:
         (H, W, 3) uint8 RGB, or (H, W) uint8 gray for the mono encodings (mono16 keeps its upper
@@ -113,6 +119,8 @@ def decode_image(
     pixels = image_array(data, encoding, width, height, step, is_bigendian)
     if key == "mono16":
         return (pixels >> 8).astype(np.uint8)
+    if gray and key in _TO_GRAY:
+        return np.asarray(cv2.cvtColor(pixels, _TO_GRAY[key]), np.uint8)
     code = _TO_RGB[key]
     if code is None:
         return pixels

@@ -50,8 +50,7 @@ def player_command(
     """Return the command that plays `source` for the nodes below `namespace`."""
     command = [sys.executable, "-m", "ace_slam_ros.ros.playback.player", str(source),
                "--rate", str(rate)]
-    # Tracker and relocalizer: the one that is ready first must not start the player alone.
-    command += ["--subscribers", "2", "--namespace", namespace, "--parent-pid", str(os.getpid())]
+    command += ["--namespace", namespace, "--parent-pid", str(os.getpid())]
     command += ["--clock"] if clock else []
     return command + (["--report", str(report)] if report else [])
 

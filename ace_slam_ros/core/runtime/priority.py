@@ -8,6 +8,8 @@ import threading
 
 #: Of the mapper, whose work can wait; a tenth of the tracker's share of a processor both want.
 MAPPER_NICENESS = 10
+#: Of the relocalizer: somebody waits for its answers, but nothing falls down meanwhile.
+RELOCALIZER_NICENESS = 5
 
 
 def give_way(niceness: int) -> None:

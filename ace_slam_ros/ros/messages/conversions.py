@@ -58,8 +58,8 @@ def byte_array(values: npt.NDArray[Any] | bytes) -> array[int]:
     return out
 
 
-def image_from_msg(msg: Image | CompressedImage) -> UInt8Image:
-    """Decode a color message to (H, W, 3) RGB or (H, W) gray uint8.
+def image_from_msg(msg: Image | CompressedImage, *, gray: bool = False) -> UInt8Image:
+    """Decode a color message to (H, W, 3) RGB or (H, W) gray uint8; see `decode_image` for gray.
 
     Raises:
         DataError: unknown encoding, truncated or damaged data.
@@ -69,7 +69,7 @@ def image_from_msg(msg: Image | CompressedImage) -> UInt8Image:
         return decode_compressed_image(data, msg.format)
     try:
         return decode_image(
-            data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
+            data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian, gray=gray)
     except DataError:
         found = _other_encoding(msg)
         if found is None:
@@ -106,9 +106,12 @@ def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
 
 def frame_from_msgs(
     color: Image | CompressedImage, depth: Image | CompressedImage | None, info: CameraInfo,
-    require_depth: bool = True,
+    require_depth: bool = True, gray: bool = False,
 ) -> Frame:
     """Decode and rectify one pair.
+
+    With `gray` the image may lack color, and is rectified without it: a gray level is then up to
+    one off that of the rectified color image.
 
     Raises:
         DataError: a message cannot be decoded, sizes disagree, no pixel has depth, or its unit is
@@ -117,10 +120,13 @@ def frame_from_msgs(
     camera = camera_from_message(info)
     stamp_ns = stamp_to_ns(color.header.stamp)
     depth_m = None if depth is None else depth_from_msg(depth)
-    distorted = Frame(stamp_ns, image_from_msg(color), depth_m, camera)
+    image = image_from_msg(color, gray=gray)
+    frame = Frame(stamp_ns, image, depth_m, camera)
     encoding = getattr(depth, "encoding", "compressed depth")
     depth_m = usable_depth(depth_m, encoding, required=require_depth)
-    image, depth_m = rectify(camera, distorted.image, depth_m)
+    if not camera.is_distorted and depth_m is frame.depth_m:
+        return frame
+    image, depth_m = rectify(camera, frame.gray if gray else image, depth_m)
     return Frame(stamp_ns, image, depth_m, camera.without_distortion())
 
 

@@ -25,6 +25,7 @@ from ..outputs.diagnostics import ProcessUsage, Report
 from ..parameters import TELLS_OVERRIDES, declare_parameters
 from ..process.core_logging import core_log_in
 from ..qos import reliable_qos
+from ..quiet_events import EventGroup
 from .managed import ManagedNode
 from .worker import Worker, WorkerStoppedError
 
@@ -58,7 +59,7 @@ class SlamNode(ManagedNode):
         log_libraries(self.get_logger())
         self.config = declare_parameters(self)
         self.segment = segment_name(self.get_namespace())
-        self.reentrant = ReentrantCallbackGroup()
+        self.reentrant, self._events = ReentrantCallbackGroup(), EventGroup()
         self._worker: Worker | None = None
         self._usage = ProcessUsage()
         self._logged: dict[str, None] = {}
@@ -103,6 +104,7 @@ class SlamNode(ManagedNode):
 
     def _activate(self) -> None:
         step = self.start()
+        self._events.take_over(self)
         self._worker = Worker(self.get_name(), step, self.log_exception)
         self._worker.start()
 
@@ -197,3 +199,4 @@ class SlamNode(ManagedNode):
                           **self._usage.values(device)}
         name = f"{self.get_fully_qualified_name().lstrip('/')}"
         self._diagnostics.publish(report.to_msg(name, self.get_clock().now().to_msg()))
+        self._events.look()

@@ -168,7 +168,7 @@ class RelocalizerNode(SlamNode):
             info = request.camera_info if request.camera_info.width else self._images.info
             frame = frame_from_msgs(
                 request.image, request.depth if request.depth.width else None, info,
-                require_depth=False)
+                require_depth=False, gray=True)
             stamp_ns = frame.stamp_ns
             found = self._relocalizer.locate(frame, confidence or None)
         response.success, response.reason = bool(found.success), int(found.reason)
@@ -187,7 +187,8 @@ class RelocalizerNode(SlamNode):
         asked = (pair.arrival_ns, self._link.version, confidence)
         if self._last is not None and self._last[0] == asked:
             return self._last[1]
-        frame = frame_from_msgs(pair.color, pair.depth, pair.info, require_depth=False)
+        frame = frame_from_msgs(
+            pair.color, pair.depth, pair.info, require_depth=False, gray=True)
         found = self._relocalizer.locate(frame, confidence or None)
         self._last = asked, found
         if self._forward is not None and found.success:

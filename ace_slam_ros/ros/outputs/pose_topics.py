@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from geometry_msgs.msg import (
-    PoseStamped,
     PoseWithCovariance,
     PoseWithCovarianceStamped,
     Twist,
@@ -22,7 +21,7 @@ from rclpy.node import Node
 from ...core.data.submaps import MAIN_SUBMAP
 from ...core.geometry.se3 import invert_pose
 from ...core.tracking.result import TrackerState
-from ..messages.conversions import make_header, stamp_to_ns
+from ..messages.conversions import make_header
 from ..messages.poses import (
     UNKNOWN_VARIANCE,
     base_covariance,
@@ -34,6 +33,7 @@ from ..qos import latched_qos, reliable_qos
 from ..tf.factory import others_publish_tf
 from ..tf.guard import TfGuard
 from ..tf.interface import StampedTransform, Transforms
+from .path_topic import PosePath
 
 if TYPE_CHECKING:
     from ...core.geometry.arrays import Float64Array
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 _NS = 1_000_000_000
 #: Poses further apart than this say nothing about the velocity between them.
 _LONGEST_STEP_NS = _NS // 2
-_PATH_STEP_NS = _NS // 10
-_PATH_LENGTH = 2000
 _PATH_PERIOD_S = 0.5
 #: How long to wait at start for odometry before map -> base is broadcast.
 _ODOMETRY_WAIT_S = 3.0
@@ -58,33 +56,6 @@ class TfMode(Enum):
     UNDECIDED = "undecided"  #: odometry may still come up
     ODOM = "odom"  #: map -> odom
     BASE = "base"  #: map -> base
-
-
-class PosePath:
-    """The poses so far; every other one is dropped when there are too many."""
-
-    def __init__(self, length: int = _PATH_LENGTH) -> None:
-        self._length = length
-        self._step_ns = _PATH_STEP_NS
-        self.poses: list[PoseStamped] = []
-
-    def add(self, pose: PoseStamped) -> None:
-        """Append a pose unless the last one is too near in time; going back starts anew."""
-        if self.poses:
-            gap_ns = stamp_to_ns(pose.header.stamp) - stamp_to_ns(self.poses[-1].header.stamp)
-            if gap_ns < 0:
-                self.poses.clear()
-            elif gap_ns < self._step_ns:
-                return
-        self.poses.append(pose)
-        if len(self.poses) > self._length:
-            self.poses = self.poses[::2]
-            self._step_ns *= 2
-
-    def clear(self) -> None:
-        """Start anew."""
-        self.poses.clear()
-        self._step_ns = _PATH_STEP_NS
 
 
 class PoseOutput:
@@ -137,18 +108,19 @@ class PoseOutput:
         header = make_header(stamp_ns, frame)
         pose = PoseWithCovariance(
             pose=pose_to_msg(T_map_base), covariance=covariance_to_msg(covariance_66))
-        self._odometry.publish(Odometry(
-            header=header, child_frame_id=self._config.base_frame, pose=pose,
-            twist=self._twist(stamp_ns, T_map_base, covariance_66)))
+        if self._odometry.get_subscription_count():  # nobody can hear an old one later
+            self._odometry.publish(Odometry(
+                header=header, child_frame_id=self._config.base_frame, pose=pose,
+                twist=self._twist(stamp_ns, T_map_base, covariance_66)))
         self._previous = (stamp_ns, T_map_base, covariance_66)
         if unjoined:
             self._T_map_odom = None
             return
         self._pose.publish(PoseWithCovarianceStamped(header=header, pose=pose))
-        self._poses.add(PoseStamped(header=header, pose=pose.pose))
+        self._poses.add(header, pose.pose)
         if time.monotonic() >= self._path_due_s:
             self._path_due_s = time.monotonic() + _PATH_PERIOD_S
-            self._path.publish(Path(header=header, poses=self._poses.poses))
+            self._path.publish(self._poses.serialized(header))
         if self._config.publish_tf and self._transforms.available:
             self._send_tf(stamp_ns, T_map_base)
 
@@ -164,12 +136,13 @@ class PoseOutput:
                 dt_s = (stamp_ns - before_ns) / _NS
                 velocity = body_velocity(T_before, T_map_base, dt_s)
                 if covariance_66 is not None and covariance_before_66 is not None:
-                    R_66 = np.kron(np.eye(2), T_map_base[:3, :3].T)
+                    R_66 = np.zeros((6, 6))
+                    R_66[:3, :3] = R_66[3:, 3:] = T_map_base[:3, :3].T
                     total_66 = covariance_66 + covariance_before_66
                     variance_66 = R_66 @ total_66 @ R_66.T / dt_s**2
                 else:
                     variance_66 = np.eye(6) * UNKNOWN_VARIANCE
-        vx, vy, vz, wx, wy, wz = (float(v) for v in velocity)
+        vx, vy, vz, wx, wy, wz = velocity.tolist()
         return TwistWithCovariance(
             twist=Twist(linear=Vector3(x=vx, y=vy, z=vz), angular=Vector3(x=wx, y=wy, z=wz)),
             covariance=covariance_to_msg(variance_66))

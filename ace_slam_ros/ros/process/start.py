@@ -9,14 +9,15 @@ import sys
 from importlib import import_module
 from typing import Any, NoReturn
 
-from ...core.runtime.priority import MAPPER_NICENESS, give_way
+from ...core.runtime.memory import reuse_image_memory
+from ...core.runtime.priority import MAPPER_NICENESS, RELOCALIZER_NICENESS, give_way
 from .run_node import leave, run_node
 
 #: name -> (module in `nodes`, class, niceness: where processors are short, the tracker is first).
 NODES = {
     "tracker": ("tracker", "TrackerNode", 0),
     "mapper": ("mapper", "MapperNode", MAPPER_NICENESS),
-    "relocalizer": ("relocalizer", "RelocalizerNode", 0),
+    "relocalizer": ("relocalizer", "RelocalizerNode", RELOCALIZER_NICENESS),
 }
 
 
@@ -32,6 +33,7 @@ def start(name: str, arguments: list[str] | None = None) -> NoReturn:
     def load() -> Any:
         return getattr(import_module(f"..nodes.{module}", __package__), kind)
 
+    reuse_image_memory()
     if niceness:
         give_way(niceness)
     leave(run_node(load, [sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]))

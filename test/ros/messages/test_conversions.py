@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, Image
 
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.features import Features
@@ -33,6 +33,21 @@ LENS = Camera(32, 24, 30.0, 31.0, 15.5, 11.5, (-0.3, 0.1, 0.0, 0.0, 0.0))
 rng = np.random.default_rng(7)
 IMAGE = rng.integers(0, 255, (24, 32, 3)).astype(np.uint8)
 DEPTH_MM = rng.integers(400, 5000, (24, 32)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "8UC3", "rgba8", "bgra8", "mono8", "yuyv"])
+def test_gray_alone_is_the_gray_of_the_color_image(encoding):
+    channels = {"rgba8": 4, "bgra8": 4, "mono8": 1, "yuyv": 2}.get(encoding, 3)
+    pixels = rng.integers(0, 255, (24, 32, channels)).astype(np.uint8)
+    msg = Image(height=24, width=32, encoding=encoding, step=32 * channels,
+                data=byte_array(pixels))
+    depth = image_to_msg(DEPTH_MM, 5, "cam")
+    for camera in (CAMERA, LENS):
+        info = camera_to_msg(camera, 5, "cam")
+        full, lean = (frame_from_msgs(msg, depth, info, gray=g) for g in (False, True))
+        off = np.abs(full.gray.astype(int) - lean.gray)
+        assert off.max() <= (1 if camera is LENS else 0)
+        assert np.array_equal(full.depth_m, lean.depth_m) and full.camera == lean.camera
 
 
 @given(st.integers(0, 2**31 * 10**9 - 1))

@@ -215,7 +215,7 @@ def test_two_namespaces_do_not_disturb_each_other(system, tmp_path):
         deadline = time.monotonic() + PATIENCE_S
         while not theirs[-1].weights_version and time.monotonic() < deadline:
             theirs.append(other.show(POSES[5]))
-        assert other.probe.call("relocalize", query(other, POSES[3])).success
+        assert other.relocalize(POSES[5], query(other, POSES[3])).success
         strange = system.probe.call("relocalize", query(other, POSES[3]))
         assert not strange.success, "that place is in the other map"
         for node in other.nodes.values():
