@@ -114,7 +114,8 @@ def _summarize(source: Source, result: LiveResult) -> RunSummary:
                 "tracker": int(status.weights_version),
                 "relocalizer": max((a.weights_version for a in result.answers), default=0)},
             "tracker_cpu_ms": result.tracker_cpu_ms, "node_cpu_s": result.cpu_s,
-            "node_rss_mb": result.memory_mb, "player": result.player,
+            "node_rss_mb": result.memory_mb, "node_pss_mb": result.pss_mb,
+            "player": result.player,
         })
 
 

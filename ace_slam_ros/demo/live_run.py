@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..apps.reporting import say
 from ..core.errors import AceSlamError, DataError
 from ..core.geometry.se3 import R_BODY_OPTICAL_33, make_pose, quaternion_from_pose
+from ..core.runtime.memory import process_memory
 from ..ros.config import NodeConfig
 from ..ros.messages.poses import pose_from_msg
 from ..ros.playback.playlist import COLOR, open_playlist, with_transport
@@ -81,6 +82,7 @@ class LiveResult:
         sent: color images it sent.
         saved: answer of the mapper to `save_map`.
         memory_mb: peak resident memory of each node.
+        pss_mb: proportional resident memory of each node at the end: what they share counts once.
         cpu_s: processor time each node used, its start included.
         tracker_cpu_ms: processor time of the tracker per processed frame.
         answers, positions: relocalizations and (answer in map, reference) positions in meters.
@@ -97,6 +99,7 @@ class LiveResult:
     sent: int
     saved: SaveMap.Response
     memory_mb: dict[str, float]
+    pss_mb: dict[str, float]
     cpu_s: dict[str, float]
     tracker_cpu_ms: float
     answers: list[Answer]
@@ -170,11 +173,13 @@ class LiveRun:
             raise LiveFailure(f"the map was not saved: {saved.message}")
         pids = {name: group.children[name].pid for name in NODES}
         cpu_s = {name: _cpu_s(pid) for name, pid in pids.items()}
+        memory = {name: process_memory(pid) for name, pid in pids.items()}
         used_ms = 1e3 * (cpu_s["tracker"] - before_s) / max(len(collector.latencies_ms), 1)
         return LiveResult(
             collector.trajectory(), collector.raw_trajectory(), collector.status,
             collector.latencies_ms, wall_s, player, player["topics"].get(self.color_topic, 0),
-            saved, {name: _peak_mb(pid) for name, pid in pids.items()}, cpu_s, used_ms,
+            saved, {name: m.peak_rss_mb for name, m in memory.items()},
+            {name: m.pss_mb for name, m in memory.items()}, cpu_s, used_ms,
             answers, positions, self.duration_s, self.config)
 
     def _check(self, group: NodeGroup) -> None:
@@ -255,16 +260,6 @@ def _live_text(collector: Collector) -> str:
     state = STATES.get(status.state, "?")
     return (f"{state}, {rate:.1f} Hz, {status.latency_ms:.0f} ms, inliers "
             f"{100 * status.inlier_ratio:.0f} %, weights v{status.weights_version}")
-
-
-def _peak_mb(pid: int | None) -> float:
-    """Peak resident memory of a process in 10^6 bytes; 0 when it is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    sizes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
-    return sizes[0] * 1024 / 1e6 if sizes else 0.0
 
 
 def _cpu_s(pid: int | None) -> float:

@@ -19,6 +19,7 @@ from rclpy.task import Future
 from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError
 from ...core.runtime.device import choose_device, set_threads
+from ...core.runtime.memory import give_back_freed_memory
 from ...weights_ipc.layout import segment_name
 from ..messages.compat import libraries_in_use
 from ..outputs.diagnostics import ProcessUsage, Report
@@ -99,6 +100,7 @@ class SlamNode(ManagedNode):
         self.encoder = load_encoder(self.config.encoder, device)
         self.encoder.warm_up()
         self.setup()
+        give_back_freed_memory()
         self.get_logger().info(
             f"encoder {self.encoder.name} on {device}, segment {self.segment}")
 

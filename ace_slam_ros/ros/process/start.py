@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from ...core.runtime.memory import reuse_image_memory
 from ...core.runtime.priority import MAPPER_NICENESS, RELOCALIZER_NICENESS, give_way
+from .environment import prepare_node_environment
 from .run_node import leave, run_node
 
 #: name -> (module in `nodes`, class, niceness: where processors are short, the tracker is first).
@@ -34,6 +35,7 @@ def start(name: str, arguments: list[str] | None = None) -> NoReturn:
         return getattr(import_module(f"..nodes.{module}", __package__), kind)
 
     reuse_image_memory()
+    prepare_node_environment()
     if niceness:
         give_way(niceness)
     leave(run_node(load, [sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]))

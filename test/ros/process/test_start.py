@@ -4,6 +4,14 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from ace_slam_ros.ros.process.environment import (
+    PROFILE_VARIABLES,
+    find_config,
+    prepare_node_environment,
+)
+
 STARTER = [sys.executable, "-m", "ace_slam_ros.ros.process.start"]
 
 
@@ -30,3 +38,18 @@ def test_a_missing_library_is_one_line(tmp_path):
 def test_an_unknown_node_is_refused():
     found = subprocess.run([*STARTER, "trakcer"], capture_output=True, text=True)
     assert found.returncode == 1 and "tracker, mapper, relocalizer" in found.stderr
+
+
+@pytest.mark.parametrize("profile", ["ours", "a copy", "the user's"])
+def test_nodes_take_the_small_segment_where_the_profile_is_ours(profile, tmp_path, monkeypatch):
+    path = find_config("fastdds.xml")
+    if profile != "ours":
+        path = tmp_path / "fastdds.xml"
+        path.write_text(find_config("fastdds.xml").read_text())
+    if profile == "the user's":
+        path.write_text(path.read_text() + "<!-- mine -->")
+    monkeypatch.setenv(PROFILE_VARIABLES[0], str(path))
+    prepare_node_environment()
+    found = os.environ[PROFILE_VARIABLES[0]]
+    expected = path if profile == "the user's" else find_config("fastdds_nodes.xml")
+    assert found == str(expected)
