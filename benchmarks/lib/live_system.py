@@ -18,12 +18,17 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from ace_slam_ros.core.geometry.se3 import T_BODY_OPTICAL
 from ace_slam_ros.io.convert import convert
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.config import NodeConfig
+from ace_slam_ros.ros.messages.conversions import stamp_to_ns
+from ace_slam_ros.ros.messages.poses import pose_from_msg
 from ace_slam_ros.ros.process.node_group import NODES, NodeGroup
 from ace_slam_ros.ros.qos import reliable_qos
 from ace_slam_ros.ros.up import player_command
@@ -58,13 +63,21 @@ class Listener:
         heard: all statuses so far.
         asked, answered: requests of the callers; reasons: answers by reason.
         answer_ms: how long each answer took.
+        poses: the published poses by stamp (ns), of the camera in the map, 4x4.
     """
 
     def __init__(self, namespace: str) -> None:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("benchmark", namespace=namespace)
         self._node.create_subscription(SlamStatus, "status", self._hear, reliable_qos(200))
+        self._node.create_subscription(
+            PoseWithCovarianceStamped, "pose", self._keep_pose, reliable_qos(200))
+        self._node.create_subscription(
+            DiagnosticArray, "/diagnostics", self._keep_values, reliable_qos())
         self._client = self._node.create_client(Relocalize, "relocalize")
+        self.poses: dict[int, Any] = {}
+        self._values: dict[str, dict[str, str]] = {}
+        self._namespace = namespace
         self.heard: list[Heard] = []
         self.asked = self.answered = 0
         self.reasons: Counter[int] = Counter()
@@ -86,6 +99,19 @@ class Listener:
             time.monotonic(), message.state, message.map_id, message.weights_version,
             message.latency_ms, message.frames, message.skipped, message.rejected,
             message.state == SlamStatus.TRACKING))
+
+    def _keep_pose(self, message: PoseWithCovarianceStamped) -> None:
+        T_map_base = pose_from_msg(message.pose.pose)
+        self.poses[stamp_to_ns(message.header.stamp)] = T_map_base @ T_BODY_OPTICAL
+
+    def _keep_values(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self._values[status.name] = {v.key: v.value for v in status.values}
+
+    def value(self, node: str, key: str) -> float | None:
+        """Return a number of a node's last diagnostics, None where it says none."""
+        text = self._values.get(f"{self._namespace}/{node}", {}).get(key)
+        return None if text is None else float(text)
 
     def call(self, callers: int) -> None:
         """Keep so many requests under way; 0 ends it after those under way."""
@@ -226,8 +252,14 @@ def make_bag(source: Path | None, folder: Path) -> Path:
     source = next(iter(sequences(source).values()), source)
     if source is None:
         source = write_sequence(folder / "room", "room", 1, None, progress=True)
-    convert(source, folder / "bag", transport="raw", progress=False)
-    return folder / "bag"
+    return raw_bag(source, folder / "bag")
+
+
+def raw_bag(source: Path, bag: Path) -> Path:
+    """Return a bag of the raw images of a TUM folder, made unless it is there."""
+    if not bag.exists():
+        convert(source, bag, transport="raw", progress=False)
+    return bag
 
 
 def resident_mb(pid: int | None) -> float:

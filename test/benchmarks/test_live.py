@@ -1,9 +1,11 @@
 """Figures of the live benchmarks, from courses made by hand."""
 
+import os
 
 import pytest
+from lib.live_passes import Bars, cpu_s, stream_figures
 from lib.live_system import Heard, longest_gap_s, percentiles, resident_mb
-from live import stream_figures
+from lib.report import Report
 from soak import growth_percent, tracked_by_pass
 
 
@@ -37,6 +39,22 @@ def test_figures_of_one_pass():
     assert (found["sent"], found["arrived"], found["skipped_by_choice"]) == (100, 99, 9)
     assert found["arrived_percent"] == 99.0 and found["tracked_percent"] < 100.0
     assert found["latency_ms"] == {"p50": 20.0, "p95": 20.0}
+
+
+def test_a_check_holds_when_it_holds_in_every_run():
+    bars, report = Bars(), Report("live")
+    for p95, tracked, ate in ((7.0, 99.0, 0.9), (8.5, 98.0, float("nan")), (6.0, 96.0, 1.0)):
+        bars.at_most("p95", p95, 8.0)
+        bars.at_least("tracked", tracked, 95.0)
+        bars.at_most("ATE", ate, 1.3)
+    bars.report(report)
+    assert [(c.name, c.value, c.ok) for c in report.checks] == [
+        ("p95", 8.5, False), ("tracked", 96.0, True), ("ATE", None, False)]
+
+
+def test_processor_time_of_this_process_and_of_none():
+    assert cpu_s(os.getpid()) > 0.0
+    assert cpu_s(None) == 0.0
 
 
 def test_missing_values_fail_no_comparison_by_accident():
