@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
+from pathlib import Path
 
 #: Of the mapper, whose work can wait; a tenth of the tracker's share of a processor both want.
 MAPPER_NICENESS = 10
@@ -13,8 +15,17 @@ RELOCALIZER_NICENESS = 5
 
 
 def give_way(niceness: int) -> None:
-    """Lower the priority of the calling thread and of those it starts; on Linux only."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        before = os.getpriority(os.PRIO_PROCESS, thread)
-        os.setpriority(os.PRIO_PROCESS, thread, before + niceness)
+    """Lower the priority of the calling thread and of those it starts; on Linux only.
+
+    Linux shares processors between sessions first (autogroups), and niceness counts only within
+    one. A process that leads a session of its own, as the nodes of `ace-slam up` do, lowers the
+    whole session.
+    """
+    if sys.platform != "linux":
+        return
+    thread = threading.get_native_id()
+    before = os.getpriority(os.PRIO_PROCESS, thread)
+    os.setpriority(os.PRIO_PROCESS, thread, before + niceness)
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # a kernel without autogroups
+            Path("/proc/self/autogroup").write_text(str(min(before + niceness, 19)))

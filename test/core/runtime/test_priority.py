@@ -1,8 +1,10 @@
-"""Priority of threads: only of the one that gives way."""
+"""Priority: of the thread that gives way alone, and of a session against others."""
 
 import os
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +24,17 @@ def test_only_the_thread_that_asks_gives_way():
     thread.join()
     assert found == [min(before + 3, 19)]
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="no autogroups here")
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_session_gives_way_as_a_whole(leads):
+    """Between sessions niceness does not count: the mapper took as much as the tracker."""
+    code = ("from pathlib import Path\n"
+            "from ace_slam_ros.core.runtime.priority import give_way\n"
+            "group = Path('/proc/self/autogroup')\n"
+            "before = group.read_text(); give_way(7); print(before, group.read_text())")
+    found = subprocess.run([sys.executable, "-c", code], start_new_session=leads, check=True,
+                           capture_output=True, text=True).stdout.split()
+    before, after = int(found[2]), int(found[-1])
+    assert after == (before + 7 if leads else before)
