@@ -53,7 +53,7 @@ def decode_depth(
         )
     if wanted is np.uint16:
         # one pass and one buffer: converted block by block while it divides
-        return np.divide(array, np.float32(scale or 1000.0), dtype=np.float32)
+        return np.asarray(np.divide(array, np.float32(scale or 1000.0), dtype=np.float32))
     depth_m = np.array(array, np.float32)
     depth_m[~(np.isfinite(depth_m) & (depth_m > 0.0))] = 0.0
     return depth_m

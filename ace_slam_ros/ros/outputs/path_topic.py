@@ -78,6 +78,6 @@ class PosePath:
         count_end = len(serialize_message(Path(header=header)))
         whole: Any = bytearray(serialize_message(
             Path(header=header, poses=[entry.pose for entry in self._entries[:1]])))
-        order = "little" if whole[1] & 1 else "big"
-        whole[count_end - 4:count_end] = len(self._entries).to_bytes(4, order)
+        whole[count_end - 4:count_end] = len(self._entries).to_bytes(
+            4, "little" if whole[1] & 1 else "big")
         return bytes(whole) + b"".join(entry.data for entry in self._entries[1:])
