@@ -13,13 +13,17 @@ MAPPER_NICENESS = 10
 #: Of the relocalizer: somebody waits for its answers, but nothing falls down meanwhile.
 RELOCALIZER_NICENESS = 5
 
+#: Of a niceness, for the session.
+_SESSION_SHARE = 0.4
+
 
 def give_way(niceness: int) -> None:
     """Lower the priority of the calling thread and of those it starts; on Linux only.
 
     Linux shares processors between sessions first (autogroups), and niceness counts only within
     one. A process that leads a session of its own, as the nodes of `ace-slam up` do, lowers the
-    whole session.
+    session as well, by less: it competes with every other session of the machine, and a mapper
+    that starves is worse for the tracker than one that disturbs it.
     """
     if sys.platform != "linux":
         return
@@ -28,4 +32,5 @@ def give_way(niceness: int) -> None:
     os.setpriority(os.PRIO_PROCESS, thread, before + niceness)
     if os.getsid(0) == os.getpid():
         with contextlib.suppress(OSError):  # a kernel without autogroups
-            Path("/proc/self/autogroup").write_text(str(min(before + niceness, 19)))
+            Path("/proc/self/autogroup").write_text(
+                str(min(before + round(niceness * _SESSION_SHARE), 19)))

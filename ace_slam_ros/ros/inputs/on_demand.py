@@ -42,7 +42,7 @@ class OnDemandImages:
         problem: why the last one who asked got nothing; empty when there was a pair.
     """
 
-    WAIT_S = 3.0
+    WAIT_S = 5.0
     IDLE_S = 5.0
 
     def __init__(self, node: Node, config: RosConfig) -> None:

@@ -32,12 +32,13 @@ def start(name: str, arguments: list[str] | None = None) -> NoReturn:
     module, kind, niceness = NODES[name]
 
     def load() -> Any:
-        return getattr(import_module(f"..nodes.{module}", __package__), kind)
+        found = getattr(import_module(f"..nodes.{module}", __package__), kind)
+        if niceness:  # not before: who is waited for at start shall load as fast as the others
+            give_way(niceness)
+        return found
 
     reuse_image_memory()
     prepare_node_environment()
-    if niceness:
-        give_way(niceness)
     leave(run_node(load, [sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]))
 
 

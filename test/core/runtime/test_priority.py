@@ -33,8 +33,8 @@ def test_a_session_gives_way_as_a_whole(leads):
     code = ("from pathlib import Path\n"
             "from ace_slam_ros.core.runtime.priority import give_way\n"
             "group = Path('/proc/self/autogroup')\n"
-            "before = group.read_text(); give_way(7); print(before, group.read_text())")
+            "before = group.read_text(); give_way(10); print(before, group.read_text())")
     found = subprocess.run([sys.executable, "-c", code], start_new_session=leads, check=True,
                            capture_output=True, text=True).stdout.split()
     before, after = int(found[2]), int(found[-1])
-    assert after == (before + 7 if leads else before)
+    assert after == (before + 4 if leads else before)
