@@ -71,6 +71,15 @@ class Frame:
             self._cache.gray = np.asarray(cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY))
         return self._cache.gray
 
+    def half_size(self) -> Frame:
+        """Return the frame with half the pixels along each side: means of gray, single depths."""
+        camera = self.camera.scaled(0.5)
+        size = (camera.width, camera.height)
+        depth_m = None if self.depth_m is None else np.asarray(
+            cv2.resize(self.depth_m, size, interpolation=cv2.INTER_NEAREST), np.float32)
+        gray = np.asarray(cv2.resize(self.gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return Frame(self.stamp_ns, gray, depth_m, camera)
+
     @property
     def pyramid(self) -> ImagePyramid:
         """`gray` at halved sizes, computed once."""
