@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _REFERENCES = 2
 #: Keyframes whose patches are kept; frames look at the two nearest ones.
 _TEMPLATES = 4
+#: Fewer agreeing tracks hold a camera by little.
+_FEW_TRACKS = 100
 #: Tells which map points (n, 3) stand still as far as is known.
 Standing = Callable[[Float64Array], npt.NDArray[np.bool_]]
 
@@ -110,14 +112,40 @@ class FrameAligner:
 
     def align_with(
         self, keyframes: list[LocalKeyframe], frame: Frame, seed: SubmapPose,
-        motion: Motion | None, wide: bool = False,
+        motion: Motion | None, wide: bool = False, sure: bool = True,
     ) -> tuple[AlignedPose | None, int]:
-        """Do as `compare`, with given keyframes, the nearest first."""
+        """Do as `compare`, with given keyframes, the nearest first.
+
+        Those that are not `sure` hold a camera by little, however many tracks agree.
+        """
         seen = self._find_all(keyframes, frame, seed.T_map_cam, wide)
         if len(seen) < self._tracker.min_tracks:
             return None, len(seen)
         solved = self._solve(frame, seed.T_map_cam, motion, seen)
-        return None if solved is None else _in_map(solved, keyframes[0]), len(seen)
+        if solved is None:
+            return None, len(seen)
+        if solved.inliers < self._tracker.track_points:
+            solved = self._steadied(solved, frame, keyframes[0], seen)
+        if motion is not None and (solved.inliers < _FEW_TRACKS or not sure):
+            solved = motion.steady(solved)
+        return _in_map(solved, keyframes[0]), len(seen)
+
+    def _steadied(
+        self, aligned: AlignedPose, frame: Frame, host: LocalKeyframe, seen: _Seen
+    ) -> AlignedPose:
+        """Let surfaces tell the turn that few tracks leave open: they cannot tell it from a shift.
+
+        Where surfaces have no say, the pose stays as it is.
+        """
+        if (not self._tracker.surfaces or frame.depth_m is None or host.surface is None
+                or host.camera != frame.camera):
+            return aligned
+        surface = Surface.of(frame.depth_m, frame.camera, self._sensor)
+        found = align_surface(aligned.T_map_cam, surface, host.surface, host.T_map_cam,
+                              seen.sightings, frame.camera, self._sensor)
+        if found is None:
+            return aligned
+        return replace(aligned, T_map_cam=found.T_map_cam, covariance_66=found.covariance_66)
 
     def align_surfaces(self, frame: Frame, seed: SubmapPose) -> AlignedPose | None:
         """Align the frame's surfaces with those of the nearest keyframe, for want of texture.

@@ -10,26 +10,54 @@ import numpy as np
 
 from ..data.poses import SubmapPose
 from ..data.submaps import MAIN_SUBMAP, SubmapMotions, corrected
-from ..geometry.se3 import exp_se3, invert_pose, log_se3
+from ..geometry.se3 import exp_se3, invert_pose, log_se3, make_pose, pose_errors_in_map
 
 if TYPE_CHECKING:
+    from ..data.poses import AlignedPose
     from ..geometry.arrays import Float64Array
 
 _LONGEST_PREDICTION_NS = 300_000_000
 #: A camera lost for longer has moved away from where it was (half a meter, or a right angle).
 _NEARBY_NS = 1_000_000_000
+#: What a hand adds to its motion from frame to frame, standard deviations, at the usual rate.
+_JERK_M, _JERK_RAD, _USUAL_RATE_HZ = 0.006, np.deg2rad(1.0), 30.0
+#: Share of the way since the last frame that goes on.
+_WAY_KEPT = 0.8
+#: Variance of what holds a camera by little over what it claims: its errors are shared.
+_DOUBT = 9.0
 
 
 @dataclass(frozen=True)
 class Motion:
-    """The last pose before a frame and the time since, for the velocity during the frame."""
+    """Where a camera was last, how long ago, and where it is now if it went on as before."""
 
     T_map_cam: Float64Array
     elapsed_s: float
+    T_predicted: Float64Array
 
     def twist_6(self, T_map_cam: Float64Array) -> Float64Array:
         """Velocity of a camera that has reached `T_map_cam`, in its own frame."""
         return log_se3(invert_pose(self.T_map_cam) @ T_map_cam) / self.elapsed_s
+
+    def steady(self, found: AlignedPose) -> AlignedPose:
+        """Weigh a pose that is held by little against the motion before.
+
+        The turn goes on as before; the way does so less and less, as what holds the camera by
+        little does not tell turns from shifts, and errors of the velocity would run away.
+
+        Args:
+            found: whose covariance is that of the alignment alone.
+        """
+        T = self.T_predicted.copy()
+        T[:3, 3] = self.T_map_cam[:3, 3] + _WAY_KEPT * (T[:3, 3] - self.T_map_cam[:3, 3])
+        sigma = (self.elapsed_s * _USUAL_RATE_HZ) ** 2 * np.repeat([_JERK_M, _JERK_RAD], 3)
+        prior_66 = np.diag(sigma**2)
+        total_66 = prior_66 + _DOUBT * found.covariance_66
+        gap_6 = pose_errors_in_map(found.T_map_cam[None], T[None])[0]
+        step_6 = prior_66 @ np.linalg.solve(total_66, gap_6)
+        turn_6 = np.concatenate([np.zeros(3), step_6[3:]])
+        return replace(found, T_map_cam=make_pose(
+            exp_se3(turn_6)[:3, :3] @ T[:3, :3], T[:3, 3] + step_6[:3]))
 
 
 @dataclass(frozen=True)
@@ -78,7 +106,10 @@ class MotionModel:
         """Return what tells the velocity at a stamp, None when the last pose is too old."""
         if self.last is None or not 0 < stamp_ns - self.last.stamp_ns <= _LONGEST_PREDICTION_NS:
             return None
-        return Motion(self.last.pose.T_map_cam, (stamp_ns - self.last.stamp_ns) * 1e-9)
+        predicted = self.predict(stamp_ns)
+        assert predicted is not None
+        return Motion(self.last.pose.T_map_cam, (stamp_ns - self.last.stamp_ns) * 1e-9,
+                      predicted.T_map_cam)
 
     def predict(self, stamp_ns: int) -> SubmapPose | None:
         """Return the pose at a stamp; None when the last is too old."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from .flow.corners import contrast, detect_corners
 from .local_keyframe import LocalKeyframe
+from .surface_alignment import Surface
 
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig, TrackerConfig
@@ -93,7 +94,7 @@ class PreviousFrame:
         if keyframe is None:
             keyframe = self._keyframes[frame.camera] = self._describe(last)
         self._aligner.forget(_IDENTIFIER)
-        return self._aligner.align_with([keyframe], frame, seed, motion, wide)[0]
+        return self._aligner.align_with([keyframe], frame, seed, motion, wide, sure=False)[0]
 
     def _describe(self, last: _Remembered) -> LocalKeyframe:
         """Return the frame before as a keyframe; corners without depth get one that is unsure."""
@@ -103,11 +104,14 @@ class PreviousFrame:
         known = np.isfinite(measured)
         guess = float(np.median(measured[known])) if known.any() else 1.0
         depth = np.where(known, measured, guess)
+        surface = None
+        if self._tracker.surfaces and frame.depth_m is not None:
+            surface = Surface.of(frame.depth_m, frame.camera, self._sensor)
         twist = np.zeros(6) if last.motion is None else last.motion.twist_6(pose.T_map_cam)
         made = LocalKeyframe(
             _IDENTIFIER, frame.gray, frame.camera, pixels, depth, 1.0 / depth,
             np.array(pose.T_map_cam), pose.covariance_66, twist, guess,
-            contrast(frame.gray, pixels), submap=pose.submap)
+            contrast(frame.gray, pixels), surface, pose.submap)
         made.narrowed_n = np.where(
             known, 1.0, _GUESS_SHARE * depth / self._sensor.depth_sigma_m(depth))
         return made

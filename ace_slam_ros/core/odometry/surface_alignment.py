@@ -6,7 +6,7 @@ the surfaces leave free, such as along a single wall, is no answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ from .residuals import (
     image_spread,
     map_covariance,
     normal_equations,
+    squared_errors,
 )
 
 if TYPE_CHECKING:
@@ -196,9 +197,9 @@ def _track_equations(
     """Normal equations (6, 6), (6,) of the tracks' pixels, with a Cauchy kernel."""
     if len(seen) == 0:
         return np.zeros((6, 6)), np.zeros(6)
-    exact = replace(seen, unsure_map_n3=None)
-    at = TrackResiduals(exact, camera, sensor).at(T_cam_map)
-    chi2 = np.square(at.r_3n[:2]).sum(axis=0)
+    at = TrackResiduals(seen, camera, sensor).at(T_cam_map)
+    chi2 = squared_errors(at)
+    robust = 1.0 / (1.0 + chi2 / 9.0)
     weight = np.zeros_like(at.r_3n)
-    weight[:2] = 1.0 / (1.0 + chi2 / 9.0) / image_spread(chi2) ** 2
-    return normal_equations(at, weight, weight[0])
+    weight[:2] = robust / image_spread(chi2) ** 2
+    return normal_equations(at, weight, robust)

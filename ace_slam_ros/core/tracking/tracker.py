@@ -283,9 +283,9 @@ class Tracker:
                 return there, raw
             return self._following.search(frame, predicted, motion), None
         if verdict is Verdict.REPLACE:
-            return self._following.align(frame, raw, motion), raw
+            return self._following.align(frame, raw, None), raw
         if verdict is Verdict.COMPARE and aligned is not None:
-            other = self._following.align(frame, raw, motion) or aligned
+            other = self._following.align(frame, raw, None) or aligned
             return max(aligned, other, key=lambda pose: pose.inliers), raw
         return aligned, raw
 
