@@ -181,7 +181,7 @@ class TrackerConfig(Checked, section="tracker"):
     surfaces: bool = param(
         True, "where texture is missing, follow the surfaces of the nearest keyframe instead")
     frame_budget_ms: float = param(
-        25.0, "time per frame a live tracker keeps to by relocalizing only some frames and, if "
+        30.0, "time per frame a live tracker keeps to by relocalizing only some frames and, if "
         "that is not enough, refining against one keyframe instead of two; 0 = do all on every "
         "frame", "ms", 0.0, 10000.0)
     frame_deadline_ms: float = param(

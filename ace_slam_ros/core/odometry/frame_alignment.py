@@ -33,7 +33,7 @@ _REFERENCES = 2
 #: Keyframes whose patches are kept; frames look at the two nearest ones.
 _TEMPLATES = 4
 #: Fewer agreeing tracks hold a camera by little.
-_FEW_TRACKS = 100
+_FEW_TRACKS = 150
 #: Tells which map points (n, 3) stand still as far as is known.
 Standing = Callable[[Float64Array], npt.NDArray[np.bool_]]
 
@@ -124,9 +124,10 @@ class FrameAligner:
         solved = self._solve(frame, seed.T_map_cam, motion, seen)
         if solved is None:
             return None, len(seen)
-        if solved.inliers < self._tracker.track_points:
+        few = solved.inliers < _FEW_TRACKS
+        if few:
             solved = self._steadied(solved, frame, keyframes[0], seen)
-        if motion is not None and (solved.inliers < _FEW_TRACKS or not sure):
+        if motion is not None and (few or not sure):
             solved = motion.steady(solved)
         return _in_map(solved, keyframes[0]), len(seen)
 

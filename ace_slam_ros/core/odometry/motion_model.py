@@ -39,6 +39,12 @@ class Motion:
         """Velocity of a camera that has reached `T_map_cam`, in its own frame."""
         return log_se3(invert_pose(self.T_map_cam) @ T_map_cam) / self.elapsed_s
 
+    @property
+    def sigma_6(self) -> Float64Array:
+        """Standard deviation of `T_predicted`: meters, radians."""
+        frames = self.elapsed_s * _USUAL_RATE_HZ
+        return np.asarray(frames**2 * np.repeat([_JERK_M, _JERK_RAD], 3))
+
     def steady(self, found: AlignedPose) -> AlignedPose:
         """Weigh a pose that is held by little against the motion before.
 
@@ -50,8 +56,7 @@ class Motion:
         """
         T = self.T_predicted.copy()
         T[:3, 3] = self.T_map_cam[:3, 3] + _WAY_KEPT * (T[:3, 3] - self.T_map_cam[:3, 3])
-        sigma = (self.elapsed_s * _USUAL_RATE_HZ) ** 2 * np.repeat([_JERK_M, _JERK_RAD], 3)
-        prior_66 = np.diag(sigma**2)
+        prior_66 = np.diag(self.sigma_6**2)
         total_66 = prior_66 + _DOUBT * found.covariance_66
         gap_6 = pose_errors_in_map(found.T_map_cam[None], T[None])[0]
         step_6 = prior_66 @ np.linalg.solve(total_66, gap_6)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.poses import AlignedPose
 from .flow.corners import contrast, detect_corners
 from .local_keyframe import LocalKeyframe
 from .surface_alignment import Surface
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..config.sections import SensorConfig, TrackerConfig
     from ..data.camera import Camera
     from ..data.frame import Frame
-    from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
+    from ..data.poses import PoseEstimate, SubmapPose
     from .frame_alignment import FrameAligner
     from .motion_model import Motion
 
@@ -62,6 +63,17 @@ class PreviousFrame:
     ) -> None:
         """Take a frame with its pose."""
         self._last, self._keyframes = _Remembered(frame, pose, motion), {}
+
+    def bridge(self, frame: Frame, motion: Motion) -> None:
+        """Take a frame that could not be followed, as if the camera had gone on as before.
+
+        Two frames of one blur are alike, and the next one may be followed from it.
+        """
+        if self._last is not None:
+            pose = self._last.pose
+            covariance_66 = pose.covariance_66 + np.diag(motion.sigma_6**2)
+            self.remember(frame, AlignedPose(
+                motion.T_predicted, covariance_66, 0, 0, submap=pose.submap), motion)
 
     def align(
         self, frame: Frame, seed: SubmapPose, motion: Motion | None, wide: bool = False

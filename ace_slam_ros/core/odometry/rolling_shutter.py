@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..geometry.arrays import Float64Array
 
 #: Standard deviation of the readout time before anything is measured, seconds.
-_PRIOR_SIGMA_S = 0.005
+_PRIOR_SIGMA_S = 0.015
 #: Tracks next to each other share their errors: this many count as one.
 _SHARED = 8.0
 _LONGEST_S = 1.0 / 30.0

@@ -88,6 +88,11 @@ class Following:
         """Take a frame with its pose: the next one may be followed from it."""
         self._previous.remember(frame, pose, motion)
 
+    def bridge(self, frame: Frame, motion: Motion | None) -> None:
+        """Take a frame without pose, soon after one with a pose; see `PreviousFrame.bridge`."""
+        if motion is not None:
+            self._previous.bridge(frame, motion)
+
 
 def _tracks(aligned: AlignedPose) -> int:
     return aligned.inliers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,8 @@ class KeyframeMaker:
         self._averaging, self._moving = averaging, moving
         self.next_id = 0
 
-    def wanted(self, frame: Frame, pose: SubmapPose, held: bool) -> bool:
-        """Whether the view is far enough from every local keyframe, or brings texture.
+    def due(self, frame: Frame, pose: SubmapPose, held: bool) -> float:
+        """How far the view is from every local keyframe: 1 and more makes it one, as new texture.
 
         Keyframes made while poses are averaged are not in the map, so that they do not count
         afterwards. Where keyframes do not hold the camera, the next one is due sooner.
@@ -67,18 +68,17 @@ class KeyframeMaker:
             held: whether keyframes held it well.
         """
         known = self._averaging.first is None and not self._config.localization_only
-        return (self._is_new_view(pose, known, 1.0 if held else _SHARE_UNHELD)
-                or self._aligner.brings_texture(frame, pose))
+        newness = self._newness(pose, known) / (1.0 if held else _SHARE_UNHELD)
+        return max(newness, 1.0) if self._aligner.brings_texture(frame, pose) else newness
 
-    def _is_new_view(self, pose: SubmapPose, mapped_only: bool, share: float) -> bool:
+    def _newness(self, pose: SubmapPose, mapped_only: bool) -> float:
         nearest = self._local.nearest(pose, 1, mapped_only)
         if not nearest:
-            return True
+            return math.inf
         keyframe, limits = nearest[0][1], self._config.keyframe
         translation_m, rotation_rad = pose_error(keyframe.T_map_cam, pose.T_map_cam)
-        far_m = share * limits.translation_m * keyframe.median_depth_m
-        far_rad = share * np.deg2rad(limits.rotation_deg)
-        return bool(translation_m >= far_m or rotation_rad >= far_rad)
+        far_m = limits.translation_m * keyframe.median_depth_m
+        return float(max(translation_m / far_m, rotation_rad / np.deg2rad(limits.rotation_deg)))
 
     def add(
         self, frame: Frame, pose: AlignedPose | PoseEstimate, motion: Motion | None, placed: bool

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 #: Frames that the next part of a description waits at most: the next keyframe waits for its end.
 _BETWEEN_PARTS = 1
+#: So much farther than a keyframe is due from the others, it does not wait for their adjustment:
+#: a fast turn would leave them all behind.
+_OVERDUE = 1.3
 
 
 @dataclass(frozen=True)
@@ -145,10 +148,13 @@ class LocalMapping:
     def _add_keyframe(self, tracked: Tracked, clock: StageClock) -> None:
         """Make the frame a keyframe, once the last one is described and, best, adjusted."""
         look = self._look
-        if look is not None and look.owes_keyframe or not self._keyframes.wanted(
-                tracked.frame, tracked.pose, tracked.held):
+        if look is not None and look.owes_keyframe:
             return
-        if self._scheduler.fits(Stage.KEYFRAME, ready=self._window.is_done):
+        due = self._keyframes.due(tracked.frame, tracked.pose, tracked.held)
+        if due < 1.0:
+            return
+        ready = self._window.is_done or due >= _OVERDUE
+        if self._scheduler.fits(Stage.KEYFRAME, ready):
             # without alignment, as in ACE-SLAM, scene-coordinate poses make the map
             placed = isinstance(tracked.pose, AlignedPose) or not self._config.refine
             new = self._keyframes.add(tracked.frame, tracked.pose, tracked.motion, placed)

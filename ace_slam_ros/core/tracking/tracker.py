@@ -210,6 +210,7 @@ class Tracker:
             clock.lap(Stage.SURFACES)
         pose = believed if aligned is None else aligned
         if pose is None:
+            self._following.bridge(frame, motion)
             return self._missing(frame, hints, features, raw, clock)
         self._accept(frame, pose, jumped=first is not None and first is not aligned)
         self._following.step_off(frame, pose, motion)
