@@ -220,9 +220,13 @@ def pose_covariance(
     weight = cauchy_weight(variance_n, residual2_n)
     # derivative of weight times residual, the mean over the axes
     slope = weight - 2 / 3 * residual2_n * weight**2
-    scatter = _information(arm, weight**2 * residual2_n)
-    bread = np.linalg.inv(_information(arm, slope) + 1e-9 * np.eye(6))
-    return np.asarray(bread @ scatter @ bread * SHARED_ERRORS)
+    return covariance_of(_information(arm, slope), _information(arm, weight**2 * residual2_n))
+
+
+def covariance_of(information_66: Float64Array, scatter_66: Float64Array) -> Float64Array:
+    """Covariance (6, 6) from what residuals say of a pose, and how far they scatter."""
+    bread = np.linalg.inv(information_66 + 1e-9 * np.eye(6))
+    return np.asarray(bread @ scatter_66 @ bread * SHARED_ERRORS)
 
 
 def _information(arm_n3: Float64Array, weight_n: Float64Array) -> Float64Array:

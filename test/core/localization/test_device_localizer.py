@@ -21,7 +21,7 @@ from ace_slam_ros.core.heads.factory import load_head
 from ace_slam_ros.core.heads.payload import unpack_head
 from ace_slam_ros.core.localization.device import localizer as device_localizer
 from ace_slam_ros.core.localization.device import replay
-from ace_slam_ros.core.localization.device.localizer import DeviceFeatures
+from ace_slam_ros.core.localization.device.localizer import DeviceFeatures, DeviceLocalizer
 from ace_slam_ros.core.localization.device.replay import Replayed
 from ace_slam_ros.core.localization.localizer import Localizer
 
@@ -237,16 +237,14 @@ def test_on_a_cpu_work_is_done_every_time():
 @pytest.mark.render
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 def test_a_replay_says_what_the_kernels_say_one_by_one(blob, room_frames):
-    replayed, eager = localizer(blob, "cuda"), localizer(blob, "cuda")
+    encoder = load_encoder(EncoderConfig(), torch.device("cuda"))
+    head = load_head(blob, encoder, CONFIG).head
+    replayed, eager = (DeviceLocalizer(CONFIG, encoder, record) for record in (True, False))
     for frame in room_frames[20:50:10]:
-        eager.localize(eager.describe(frame), 0, False)  # sizes are known from now on
-        for work in (eager._device._frame, eager._device._description, eager._device._solution):
-            work._refused, work._graph = True, None
-    replayed.clear()
-    eager._device._generator.manual_seed(CONFIG.seed)
-    replayed.head = eager.head
-    for frame in room_frames[20:50:10]:
-        a, b = locate(replayed, frame), locate(eager, frame)
-        np.testing.assert_allclose(a.T_map_cam, b.T_map_cam, atol=1e-4)
-        assert abs(a.inlier_count - b.inlier_count) <= 3
-    assert replayed._device.recorded and not eager._device.recorded
+        found = []
+        for there in (replayed, eager):
+            assert there.use_head(head)
+            found.append(there.localize(there.describe(frame), 0))
+        np.testing.assert_allclose(found[0].T_map_cam, found[1].T_map_cam, atol=1e-4)
+        assert abs(found[0].inlier_count - found[1].inlier_count) <= 3
+    assert replayed.recorded and not eager.recorded

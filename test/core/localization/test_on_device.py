@@ -16,7 +16,11 @@ from ace_slam_ros.core.heads.affine.padded import pad_experts
 from ace_slam_ros.core.localization.device import description, proposals, solution
 from ace_slam_ros.core.localization.device.description import Described
 from ace_slam_ros.core.localization.device.proposals import Motions, Slots
-from ace_slam_ros.core.localization.refinement import match_reference, pose_covariance
+from ace_slam_ros.core.localization.refinement import (
+    covariance_of,
+    match_reference,
+    pose_covariance,
+)
 from ace_slam_ros.core.localization.rgbd import solve_rgbd
 from ace_slam_ros.core.localization.scoring import score_poses_reference
 
@@ -126,7 +130,7 @@ def test_triangles_are_aligned_as_by_svd():
     np.testing.assert_allclose(found.t_H3, expected[:, :3, 3], atol=1e-9)
 
 
-@pytest.mark.parametrize("flatness", [(1, 1, 1), (1, 1, 1e-9), (1, 1e-2, 1e-4)])
+@pytest.mark.parametrize("flatness", [(1, 1, 1), (1, 1, 1e-9), (1, 0.1, 1e-3)])
 def test_rotations_are_those_of_the_svd(flatness):
     rng = np.random.default_rng(4)
     for _ in range(20):
@@ -137,13 +141,6 @@ def test_rotations_are_those_of_the_svd(flatness):
         expected = kabsch_of_moments(cross, np.zeros(3), np.zeros(3))[:3, :3]
         np.testing.assert_allclose(found, expected, atol=1e-8)
         assert np.linalg.det(found) == pytest.approx(1.0)
-
-
-def test_inverses_are_those_of_lapack():
-    rng = np.random.default_rng(5)
-    half = rng.normal(size=(6, 20)) * np.array([1, 1, 1, 30, 30, 30])[:, None]
-    np.testing.assert_allclose(solution.invert(tensor(half @ half.T)),
-                               np.linalg.inv(half @ half.T), rtol=1e-9, atol=1e-12)
 
 
 def test_scores_matches_and_covariance_are_those_of_the_cpu():
@@ -159,18 +156,19 @@ def test_scores_matches_and_covariance_are_those_of_the_cpu():
     np.testing.assert_allclose(solution.score_poses(motions, slots),
                                score_poses_reference(poses, known, everything), rtol=1e-4)
     variance = rng.uniform(1e-4, 2e-4, len(features))
+    exact = Slots(*(part.double() for part in slots))
     for pose in poses:
         expected = match_reference(pose, known, variance)
-        found = solution.match(tensor(pose[:3, :3]), tensor(pose[:3, 3]), slots,
-                               tensor(variance))
+        found = solution.match(
+            tensor(pose[:3, :3]), tensor(pose[:3, 3]), exact, tensor(variance))
         agree = found.agree_N.numpy()
         np.testing.assert_array_equal(agree, expected.best_n >= 0)
         np.testing.assert_allclose(found.relative_N[agree], expected.relative_n[agree], rtol=1e-6)
-        R_33, t_3 = solution.fit(found, slots.y_N3.double(), tensor(pose[:3, 3]),
+        R_33, t_3 = solution.fit(found, exact.y_N3, tensor(pose[:3, 3]),
                                  solution.quaternion_table(CPU))
         np.testing.assert_allclose(np.c_[R_33, t_3], expected.fit()[:3], atol=1e-7)
         np.testing.assert_allclose(
-            solution.pose_covariance(found),
+            covariance_of(*solution.information(found).numpy()),
             pose_covariance(known.x_M3[expected.best_n[agree]].astype(np.float64), pose[:3, 3],
                             variance[agree], expected.residual2_n[agree]), rtol=1e-4, atol=1e-12)
 

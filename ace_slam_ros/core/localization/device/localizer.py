@@ -79,11 +79,17 @@ class DeviceLocalizer:
 
     A frame is described and localized in one go, in the submap asked for last; `localize` does the
     second part again only for another submap, another head, or features of an earlier frame.
+
+    Args:
+        config: parameters.
+        encoder: on the device.
+        record: whether work is replayed as CUDA graphs, where there can be any.
     """
 
-    def __init__(self, config: SlamConfig, encoder: NetworkEncoder) -> None:
+    def __init__(self, config: SlamConfig, encoder: NetworkEncoder, record: bool = True) -> None:
         self._config, self._encoder, self._device = config, encoder, encoder.device
-        self._turns_16_9 = quaternion_table(self._device)
+        self._record = record
+        self._turns_16_10 = quaternion_table(self._device)
         self._submap = torch.zeros((), dtype=torch.int64, device=self._device)
         self._camera_4 = torch.zeros(4, dtype=torch.float64, device=self._device)
         self._head: SceneHead | None = None
@@ -104,6 +110,7 @@ class DeviceLocalizer:
         self._solved: Tensor | None = None
         self.use_head(None)
 
+    @torch.inference_mode()
     def use_head(self, head: SceneHead | None) -> bool:
         """Take a head; returns whether it can be asked here.
 
@@ -124,15 +131,23 @@ class DeviceLocalizer:
                 self._renew_graphs()
         return self._experts is not None
 
-    @torch.inference_mode()
     def describe(self, frame: Frame) -> DeviceFeatures | None:
         """Describe a frame, and localize it if there is a head; None: it is not for the device.
 
         These are frames without depth, or with an odd side.
         """
+        if not self.upload(frame):
+            return None
+        self.work()
+        self._newest = DeviceFeatures(self._described)
+        return self._newest
+
+    @torch.inference_mode()
+    def upload(self, frame: Frame) -> bool:
+        """Copy a frame to the device, if it can be described there; returns whether it can."""
         height, width = frame.gray.shape
         if frame.depth_m is None or height % 2 or width % 2:
-            return None
+            return False
         if (height, width) != self._gray_HW.shape:
             self._take_size(height, width)
         camera = frame.camera
@@ -140,13 +155,17 @@ class DeviceLocalizer:
         self._depth_HW.copy_(torch.from_numpy(np.require(frame.depth_m, np.float32, ["C", "W"])))
         self._camera_4.copy_(torch.tensor(
             [camera.fx, camera.fy, camera.cx, camera.cy], dtype=torch.float64))
+        return True
+
+    @torch.inference_mode()
+    def work(self) -> None:
+        """Do all that is to be done with the frame that was uploaded; nothing is waited for."""
+        self._newest = None
         if self._experts is None:
             self._description()
         else:
             self._random_R.uniform_(generator=self._generator)
             self._solved = self._frame()
-        self._newest = DeviceFeatures(self._described)
-        return self._newest
 
     @torch.inference_mode()
     def localize(self, features: DeviceFeatures, submap: int) -> PoseEstimate | None:
@@ -192,9 +211,9 @@ class DeviceLocalizer:
             self._random_R = torch.zeros(random_count(
                 len(self._described.valid_N), self._slots(self._experts),
                 self._config.solver.hypotheses), device=self._device)
-        self._description = Replayed(self._run_description, self._device)
-        self._solution = Replayed(self._run_solution, self._device)
-        self._frame = Replayed(self._run_frame, self._device)
+        self._description = Replayed(self._run_description, self._device, self._record)
+        self._solution = Replayed(self._run_solution, self._device, self._record)
+        self._frame = Replayed(self._run_frame, self._device, self._record)
 
     def _slots(self, experts: PaddedExperts) -> int:
         """Hypotheses that a feature may have."""
@@ -213,7 +232,7 @@ class DeviceLocalizer:
         z_NkP = expert_inputs(descriptors_ND, words_Nk, codebook, self._experts.inputs)
         slots = into_slots(self._described, self._experts.predict(words_Nk, z_NkP), self._submap,
                            self._config.solver, self._config.sensor)
-        return solve(slots, self._described.valid_N, self._random_R, self._turns_16_9,
+        return solve(slots, self._described.valid_N, self._random_R, self._turns_16_10,
                      self._config.solver, self._config.sensor)
 
     def _run_frame(self) -> Tensor:

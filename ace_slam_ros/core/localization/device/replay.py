@@ -21,15 +21,22 @@ class Replayed(Generic[Result]):
     result lies in the same tensors every time. Where it cannot be recorded, and on a CPU, it is
     called.
 
+    Args:
+        function: the work.
+        device: of its tensors.
+        record: whether to record it at all.
+
     Attributes:
         recorded: whether it is replayed.
     """
 
-    def __init__(self, function: Callable[[], Result], device: torch.device) -> None:
+    def __init__(
+        self, function: Callable[[], Result], device: torch.device, record: bool = True
+    ) -> None:
         self._function, self._device = function, device
         self._graph: torch.cuda.CUDAGraph | None = None
         self._result: Result | None = None
-        self._refused = device.type != "cuda"
+        self._refused = not record or device.type != "cuda"
 
     @property
     def recorded(self) -> bool:

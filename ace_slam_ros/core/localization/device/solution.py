@@ -1,4 +1,7 @@
-"""Robust camera pose on the device, from hypotheses in slots; twin: `localization.rgbd`."""
+"""Robust camera pose on the device, from hypotheses in slots; twin: `localization.rgbd`.
+
+A graph takes some two microseconds for a kernel, however little that does: few kernels count.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..refinement import CORE_M, ROUNDS, SHARED_ERRORS
+from ..refinement import CORE_M, ROUNDS, covariance_of
 from ..rgbd import GATE_SIGMAS, UNCLAIMED_M
 from ..scoring import LEADERS, SCREENING_FEATURES
 from .proposals import FAR_M, Motions, Slots, draw_count, propose
@@ -18,8 +21,12 @@ if TYPE_CHECKING:
     from .description import Described
 
 #: Squarings of a matrix until one eigenvector is left, though the largest eigenvalues differ by a
-#: hundred thousandth; and so many of them before numbers could become too small.
-_SQUARINGS, _PER_SCALING = 20, 4
+#: thousandth; and so many of them before numbers could become too small.
+_SQUARINGS, _PER_SCALING = 16, 8
+#: Numbers of a result before the mask: four, a pose, two matrices.
+_ROTATION, _MATRICES, _MASK = 4, 16, 88
+#: A rotation is none, where points lie on a line, if its columns are no unit vectors up to this.
+_SKEW = 1e-6
 
 
 class Agreement(NamedTuple):
@@ -69,7 +76,7 @@ def random_count(features: int, slots: int, poses: int) -> int:
 
 
 def solve(
-    slots: Slots, valid_N: Tensor, random_R: Tensor, turns_16_9: Tensor, solver: SolverConfig,
+    slots: Slots, valid_N: Tensor, random_R: Tensor, turns_16_10: Tensor, solver: SolverConfig,
     sensor: SensorConfig,
 ) -> Tensor:
     """Find the pose that most features agree with; twin: `solve_rgbd`.
@@ -78,29 +85,31 @@ def solve(
         slots: hypotheses of N features.
         valid_N: (N,) bool, which are features.
         random_R: (R,) float32 even in [0, 1), `random_count` of them.
-        turns_16_9: see `quaternion_table`.
+        turns_16_10: see `quaternion_table`.
         solver, sensor: limits and depth noise.
 
     Returns:
-        (52 + N,) float64, see `Solved`.
+        (88 + N,) float64, see `Solved`.
     """
     draws = len(random_R) - len(valid_N)
     motions, held_H = propose(slots, random_R[:draws], solver.hypotheses)
     R_33, t_3, score = choose(motions, held_H, slots, random_R[draws:])
-    variance_N = CORE_M**2 + sensor.depth_sigma_m(slots.y_N3[:, 2].double()) ** 2 / 3.0
+    slots = Slots(*(part.double() for part in slots))
+    variance_N = CORE_M**2 + sensor.depth_sigma_m(slots.y_N3[:, 2]) ** 2 / 3.0
     ok = score > 0
     for _ in range(ROUNDS):
         found = match(R_33, t_3, slots, variance_N)
         ok = ok & (found.agree_N.sum() >= solver.min_inliers)
-        R_33, t_3 = fit(found, slots.y_N3.double(), t_3, turns_16_9)
+        R_33, t_3 = fit(found, slots.y_N3, t_3, turns_16_10)
     found = match(R_33, t_3, slots, variance_N)
     count, total = found.agree_N.sum(), valid_N.sum()
     excess_N = torch.where(found.agree_N, 1.0 - found.relative_N * (5 / 3), 0.0)
     confidence = (excess_N.sum() / total.clamp(min=1)).clamp(min=0.0)
     ok = ok & (count >= solver.min_inliers) & (confidence >= solver.min_confidence)
-    numbers_4 = torch.stack([ok.double(), confidence, count.double(), total.double()])
-    return torch.cat([numbers_4, torch.cat([R_33, t_3[:, None]], dim=1).flatten(),
-                      pose_covariance(found).flatten(), found.agree_N.double()])
+    return torch.cat([
+        torch.stack([ok.double(), confidence, count.double(), total.double()]),
+        torch.cat([R_33, t_3[:, None]], dim=1).flatten(), information(found).flatten(),
+        found.agree_N.double()])
 
 
 class Solved(NamedTuple):
@@ -124,10 +133,16 @@ class Solved(NamedTuple):
     def of(result: Tensor) -> Solved:
         """Unpack; waits for the device."""
         numbers = result.cpu().numpy()
-        found, confidence, _, total = numbers[:4].tolist()
-        T_44 = np.vstack([numbers[4:16].reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])
-        return Solved(found > 0, confidence, int(total), T_44, numbers[16:52].reshape(6, 6),
-                      numbers[52:52 + int(total)] > 0)
+        ok, confidence, _, total = numbers[:_ROTATION].tolist()
+        T_44 = np.eye(4)
+        T_44[:3] = numbers[_ROTATION:_MATRICES].reshape(3, 4)
+        skew = np.abs(T_44[:3, :3] @ T_44[:3, :3].T - np.eye(3)).max()
+        if not (ok and skew < _SKEW):  # NaN is not less, either
+            return Solved(False, 0.0, int(total), np.eye(4), np.zeros((6, 6)),
+                          np.zeros(int(total), bool))
+        covariance_66 = covariance_of(*numbers[_MATRICES:_MASK].reshape(2, 6, 6))
+        return Solved(True, confidence, int(total), T_44, covariance_66,
+                      numbers[_MASK:_MASK + int(total)] > 0)
 
 
 def choose(
@@ -154,9 +169,9 @@ def score_poses(motions: Motions, slots: Slots) -> Tensor:
 
 
 def match(R_33: Tensor, t_3: Tensor, slots: Slots, variance_N: Tensor) -> Agreement:
-    """Find what agrees with a pose; twin: `refinement.match`."""
-    y_N3, x_NS3 = slots.y_N3.double(), slots.x_NS3.double() - t_3
-    squared_NS = ((x_NS3 - (y_N3 @ R_33.T)[:, None]) ** 2).sum(dim=2)
+    """Find what agrees with a pose, all in float64; twin: `refinement.match`."""
+    x_NS3 = slots.x_NS3 - t_3
+    squared_NS = ((x_NS3 - (slots.y_N3 @ R_33.T)[:, None]) ** 2).sum(dim=2)
     relative_N, best_N = (squared_NS / slots.gate2_NS).min(dim=1)
     agree_N = relative_N < 1.0
     squared_N = squared_NS.gather(1, best_N[:, None])[:, 0]
@@ -168,38 +183,38 @@ def match(R_33: Tensor, t_3: Tensor, slots: Slots, variance_N: Tensor) -> Agreem
 
 
 def fit(
-    found: Agreement, y_N3: Tensor, t_3: Tensor, turns_16_9: Tensor
+    found: Agreement, y_N3: Tensor, t_3: Tensor, turns_16_10: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the pose (R (3, 3), t (3,)) that fits best; `t_3` is the camera center so far."""
-    weight_N = found.weight_N / found.weight_N.sum().clamp(min=1e-30)
+    weight_N = found.weight_N / found.weight_N.sum()
     center_y, center_x = weight_N @ y_N3, weight_N @ found.x_N3
     cross_33 = ((y_N3 - center_y) * weight_N[:, None]).T @ (found.x_N3 - center_x)
-    R_33 = rotation(cross_33, turns_16_9)
+    R_33 = rotation(cross_33, turns_16_10)
     return R_33, center_x + t_3 - R_33 @ center_y
 
 
-def rotation(cross_33: Tensor, turns_16_9: Tensor) -> Tensor:
+def rotation(cross_33: Tensor, turns_16_10: Tensor) -> Tensor:
     """Return the rotation (3, 3) for sum w y x^T = cross; twin: `kabsch_of_moments`.
 
     Its quaternion is the eigenvector of the largest eigenvalue of a symmetric matrix of 4x4 (Horn
-    1987), whose powers come to its outer product; so no solver with branches is needed.
+    1987). Powers of that matrix, once it has no negative eigenvalues, come to the quaternion's
+    outer product, without the branches of a solver. NaN where cross is zero.
     """
-    K_44 = (turns_16_9 @ cross_33.flatten()).reshape(4, 4)
-    A_44: Tensor = K_44 / K_44.norm().clamp(min=1e-30) + torch.eye(
-        4, dtype=K_44.dtype, device=K_44.device)
+    numbers_10 = torch.cat([cross_33.flatten(), 2.0 * cross_33.norm()[None]])
+    A_44 = (turns_16_10 @ numbers_10).reshape(4, 4)
     for number in range(_SQUARINGS):
         if number % _PER_SCALING == 0:
-            A_44 = A_44 / A_44.diagonal().sum()
+            A_44 = A_44 / A_44.trace()
         A_44 = A_44 @ A_44
-    A_44 = A_44 / A_44.diagonal().sum()
-    return (A_44.flatten() @ turns_16_9).reshape(3, 3).T
+    A_44 = A_44 / A_44.trace()
+    return (A_44.flatten() @ turns_16_10[:, :9]).reshape(3, 3).T
 
 
 def quaternion_table(device: torch.device) -> Tensor:
-    """Return (16, 9) float64: q q^T of a unit quaternion (w, x, y, z) times it is R^T.
+    """Return (16, 10) float64: q q^T of a unit quaternion (w, x, y, z) times nine columns is R^T.
 
-    Transposed, it takes a cross-covariance to the matrix of Horn 1987, since for all q
-    q^T K q = tr(R cross).
+    Times a cross-covariance, they are the matrix of Horn 1987, since for all q
+    q^T K q = tr(R cross). The last column is the unit matrix.
     """
     table = np.zeros((4, 4, 3, 3))
     for i in range(3):
@@ -212,30 +227,16 @@ def quaternion_table(device: torch.device) -> Tensor:
             for m, n, value in ((a, b, 1), (w, c, sign)):
                 table[m, n, row, column] += value
                 table[n, m, row, column] += value
-    return torch.from_numpy(table.reshape(16, 9)).to(device)
+    both = np.concatenate([table.reshape(16, 9), np.eye(4).reshape(16, 1)], axis=1)
+    return torch.from_numpy(both).to(device)
 
 
-def pose_covariance(found: Agreement) -> Tensor:
-    """Covariance (6, 6) of a robust fit; twin: `refinement.pose_covariance`."""
+def information(found: Agreement) -> Tensor:
+    """What residuals say of the pose, and their scatter (2, 6, 6); see `pose_covariance`."""
     weight_N, residual2_N = found.weight_N, found.residual2_N
-    slope_N = weight_N - 2 / 3 * residual2_N * weight_N**2
+    squared_N = weight_N * weight_N * residual2_N
+    weights_2N = torch.stack([weight_N - 2 / 3 * squared_N, squared_N])
     axes_133 = torch.eye(3, dtype=weight_N.dtype, device=weight_N.device)[None]
     turned_N33 = torch.linalg.cross(axes_133, found.x_N3[:, None])
     jacobian_N63 = torch.cat([axes_133.expand_as(turned_N33), turned_N33], dim=1)
-
-    def information(weight_N: Tensor) -> Tensor:
-        return torch.einsum("nri,nsi->rs", jacobian_N63 * weight_N[:, None, None], jacobian_N63)
-
-    bread = invert(information(slope_N) + 1e-9 * torch.eye(
-        6, dtype=weight_N.dtype, device=weight_N.device))
-    return bread @ information(weight_N**2 * residual2_N) @ bread * SHARED_ERRORS
-
-
-def invert(A_nn: Tensor) -> Tensor:
-    """Invert a positive definite matrix by Gauss-Jordan, which needs no pivots there."""
-    size = A_nn.shape[0]
-    unit_nn = torch.eye(size, dtype=A_nn.dtype, device=A_nn.device)
-    both = torch.cat([A_nn, unit_nn], dim=1)
-    for i in range(size):
-        both = both - (both[:, i] - unit_nn[i])[:, None] * (both[i] / both[i, i])
-    return both[:, size:]
+    return torch.einsum("wn,nri,nsi->wrs", weights_2N, jacobian_N63, jacobian_N63)
