@@ -10,7 +10,7 @@ import numpy as np
 from ..data.submaps import by_submap, submaps_sought
 from ..encoders.extraction import extract_in_steps
 from ..runtime.steps import Steps, at_once
-from .device.localizer import DeviceFeatures, DeviceLocalizer, runs_whole
+from .device.localizer import DeviceLocalizer, runs_whole
 from .rgbd import solve_rgbd
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class Localizer:
         """Solve the pose; a camera tracked in a submap is sought there, or in all of them."""
         if self.head is None:
             found = []
-        elif (isinstance(features, DeviceFeatures) and self._device is not None
-                and self._device.use_head(self.head)):
+        elif (self._device is not None and self._device.use_head(self.head)
+                and self._device.fits(features)):
             sought = submaps_sought(submap, self.submaps, everywhere)
             found = [self._device.localize(features, number) for number in sought]
         else:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import itertools
 import logging
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.device_programs import Operations, operations_of
-from helpers.rooms import CONFIG, black
+from helpers.rooms import CONFIG, black, map_room
 
 from ace_slam_ros.core.config.sections import EncoderConfig
 from ace_slam_ros.core.data.frame import Frame
@@ -24,6 +25,8 @@ from ace_slam_ros.core.localization.device import replay
 from ace_slam_ros.core.localization.device.localizer import DeviceFeatures, DeviceLocalizer
 from ace_slam_ros.core.localization.device.replay import Replayed
 from ace_slam_ros.core.localization.localizer import Localizer
+from ace_slam_ros.core.tracking import tracker
+from ace_slam_ros.core.tracking.result import TrackerState
 
 GPU = [pytest.mark.cuda,
        pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")]
@@ -51,25 +54,25 @@ def locate(localizer, frame, submap=0, everywhere=False):
 @pytest.mark.parametrize("device", DEVICES)
 def test_frames_are_described_and_localized_as_on_the_cpu(blob, room_frames, device):
     here, there = localizer(blob, as_a_whole=False), localizer(blob, device)
+    exact = device == "cpu"  # a GPU may round what convolutions multiply
     for frame in room_frames[5:70:13]:
         expected, found = here.describe(frame), there.describe(frame)
         assert isinstance(found, DeviceFeatures) and len(found) == len(expected)
         same = (found.pixels_N2 == expected.pixels_N2).all(axis=1)
         assert same.mean() > 0.99
-        if device == "cpu":
-            assert same.all()
+        assert same.all() or not exact
         np.testing.assert_allclose(
             found.points_cam_N3[same], expected.points_cam_N3[same], atol=1e-5)
         assert (found.descriptors_ND * expected.descriptors_ND)[same].sum(axis=1).min() > 0.999
         a, b = here.localize(expected, 0, False), there.localize(found, 0, False)
         trans, rot = pose_error(a.T_map_cam, b.T_map_cam)
         assert trans < 2e-3 and np.degrees(rot) < 0.1
-        assert b.confidence == pytest.approx(a.confidence, abs=0.01)
+        assert b.confidence == pytest.approx(a.confidence, abs=0.005 if exact else 0.03)
         assert len(b.inliers_N) == len(found) and there.confidence[1] == b.inlier_count
-        assert (a.inliers_N == b.inliers_N)[same].mean() > 0.99
-        assert b.inlier_ratio == pytest.approx(a.inlier_ratio, abs=0.01)
+        assert (a.inliers_N == b.inliers_N)[same].mean() > (0.99 if exact else 0.95)
+        assert b.inlier_ratio == pytest.approx(a.inlier_ratio, abs=0.005 if exact else 0.03)
         np.testing.assert_allclose(
-            np.diag(b.covariance_66), np.diag(a.covariance_66), rtol=0.05)
+            np.diag(b.covariance_66), np.diag(a.covariance_66), rtol=0.02 if exact else 0.3)
 
 
 @pytest.mark.render
@@ -110,6 +113,16 @@ def test_features_of_an_earlier_frame_can_be_localized(blob, room_frames, device
     assert there.localize(first.pick(np.arange(len(first))), 0, False) is not None
 
 
+@pytest.mark.slow
+@pytest.mark.render
+def test_a_tracker_maps_as_well(encoder, room_frames, monkeypatch):
+    monkeypatch.setattr(tracker, "Localizer", functools.partial(Localizer, as_a_whole=True))
+    mapper, results = map_room(encoder, room_frames[:30])
+    assert len(mapper.keyframe_poses) >= 1
+    assert all(result.state is TrackerState.TRACKING for result in results[1:])
+    assert max(result.inlier_count for result in results) > 400
+
+
 @pytest.mark.render
 def test_submaps_are_kept_apart(blob, room_frames):
     there, frame = localizer(blob), room_frames[30]
@@ -136,6 +149,19 @@ def test_what_the_device_cannot_take_goes_the_other_way(blob, room_frames, monke
     assert there._device.use_head(there.head) is False
     assert there.localize(features, 0, False) is not None
     assert isinstance(there.describe(frame), DeviceFeatures)
+
+
+@pytest.mark.render
+def test_frames_may_change_their_size(blob, room_frames):
+    there, frame = localizer(blob), room_frames[30]
+    features = there.describe(frame)
+    half = frame.half_size().half_size()  # fewer cells than features
+    small = there.describe(half)
+    assert isinstance(small, DeviceFeatures) and not there._device.fits(features)
+    assert 0 < len(small) <= half.gray.size // there._encoder.stride**2
+    there.localize(small, 0, False)
+    assert there.localize(features, 0, False) is not None  # the other way
+    assert locate(there, frame) is not None
 
 
 @pytest.mark.render

@@ -39,7 +39,7 @@ class DeviceFeatures(Features):
     described: Described
 
     def __len__(self) -> int:
-        return len(self.pixels_N2)
+        return self._count
 
     @cached_property
     def _count(self) -> int:
@@ -167,9 +167,18 @@ class DeviceLocalizer:
             self._random_R.uniform_(generator=self._generator)
             self._solved = self._frame()
 
+    def fits(self, features: Features) -> TypeGuard[DeviceFeatures]:
+        """Whether features are on the device, of a frame with as many places for them as now."""
+        return (isinstance(features, DeviceFeatures)
+                and features.described.valid_N.shape == self._described.valid_N.shape)
+
     @torch.inference_mode()
     def localize(self, features: DeviceFeatures, submap: int) -> PoseEstimate | None:
         """Solve the pose in a submap, with the head in use.
+
+        Args:
+            features: such as `fits` accepts.
+            submap: its number.
 
         Returns:
             The pose, or None when too few features agree.
@@ -194,7 +203,7 @@ class DeviceLocalizer:
         return self._solution()
 
     def _take_size(self, height: int, width: int) -> None:
-        """Make room for frames of a size; features of another size are described no more."""
+        """Make room for frames of a size."""
         device, stride = self._device, self._encoder.stride
         count = min(self._config.features.count, (height // stride) * (width // stride))
         self._gray_HW = torch.zeros(height, width, dtype=torch.uint8, device=device)
