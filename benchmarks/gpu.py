@@ -26,7 +26,9 @@ from lib.device_agreement import (  # noqa: E402
     agreement,
     check_agreement,
     check_times,
+    check_whole_times,
     stage_times_ms,
+    whole_times_ms,
 )
 from lib.report import Report, parser, say, sequences  # noqa: E402
 from lib.tracking_runs import Runs, Sequence, rendered, shortened  # noqa: E402
@@ -79,25 +81,34 @@ def _measure_frames(
     frames = frames[: max(2, len(frames) // 2)]
     say(f"mapping {len(frames)} frames")
     config = SlamConfig().with_values({"device": "cpu"})
-    reference, other = _sides(config, frames, device)
+    reference, other, apart = _sides(config, frames, device)
     looked_at = frames[:: max(1, len(frames) // 40)]
     report.figures["yardstick_ms"] = take_yardstick(sequence.path).wall_ms
-    for name, side in (("cpu", reference), ("device", other)):
+    for name, side in (("cpu", reference), ("device, stages apart", apart)):
         say(f"timing frames: {name}")
         report.figures.setdefault("frame_ms", {})[name] = stage_times_ms(side, looked_at, rounds)
+    for name, record in (("device, kernel by kernel", False), ("device, one graph", True)):
+        say(f"timing frames: {name}")
+        report.figures.setdefault("whole_ms", {})[name] = whole_times_ms(
+            config, other, looked_at, rounds, record)
     report.figures["agreement"] = agreement(reference, other, looked_at)
     check_agreement(report, report.figures["agreement"])
     if device.type == "cuda":
-        check_times(report, report.figures["frame_ms"]["device"])
+        check_times(report, report.figures["frame_ms"]["device, stages apart"])
+        check_whole_times(report, report.figures["whole_ms"]["device, one graph"])
 
 
-def _sides(config: SlamConfig, frames: list[Frame], device: torch.device) -> tuple[Side, Side]:
-    """One map on the CPU, in single precision, and as the device would have it."""
+def _sides(
+    config: SlamConfig, frames: list[Frame], device: torch.device
+) -> tuple[Side, Side, Side]:
+    """One map on the CPU, in single precision; as a whole on the device; and there in stages."""
     slam = Slam(config)
     for frame in frames:
         slam.process(frame)
     head = slam.mapper.export_head()
-    return Side.of(config, head, _CPU, "fp32"), Side.of(config, head, device, "auto")
+    return (Side.of(config, head, _CPU, "fp32"),
+            Side.of(config, head, device, "auto", as_a_whole=True),
+            Side.of(config, head, device, "auto", as_a_whole=False))
 
 
 def _measure_runs(report: Report, sequence: Sequence, device: str, runs: Runs) -> None:

@@ -16,6 +16,7 @@ from ace_slam_ros.core.encoders.base import Encoder
 from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.geometry.se3 import invert_pose, log_se3
 from ace_slam_ros.core.heads.factory import load_head
+from ace_slam_ros.core.localization.device.localizer import DeviceLocalizer, runs_whole
 from ace_slam_ros.core.localization.localizer import Localizer
 
 from .report import Report
@@ -26,6 +27,8 @@ LEAST_COSINE, SAME_SEARCH, SAME_WORDS, SAME_FOUND = 0.999, 0.999, 0.95, 0.97
 POSE_M, POSE_DEG = 0.005, 0.3
 #: Time on a GPU, milliseconds: the encoder alone, and all that a look of the head takes.
 ENCODER_MS, FRAME_MS = 1.0, 10.0
+#: The same as one CUDA graph: encoder, prediction and pose together, and the frame.
+WORK_MS, WHOLE_FRAME_MS = 2.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,10 @@ class Side:
     localizer: Localizer
 
     @staticmethod
-    def of(config: SlamConfig, head: bytes, device: torch.device, precision: str) -> Side:
+    def of(
+        config: SlamConfig, head: bytes, device: torch.device, precision: str,
+        as_a_whole: bool | None = None,
+    ) -> Side:
         """Load the encoder and exported head weights.
 
         Args:
@@ -44,9 +50,10 @@ class Side:
             head: what `Mapper.export_head` returns.
             device: where encoder and head shall live.
             precision: of the encoder: auto, fp32, bf16.
+            as_a_whole: see `Localizer`; stages are timed where that is false.
         """
         encoder = load_encoder(replace(config.encoder, precision=precision), device)
-        localizer = Localizer(config, encoder)
+        localizer = Localizer(config, encoder, as_a_whole)
         localizer.head = load_head(head, encoder, config).head
         return Side(encoder, localizer)
 
@@ -98,6 +105,46 @@ def stage_times_ms(
     spent["pose"] = list(np.maximum(pose, 0.0))
     return {stage: {"median": float(np.median(ms)), "p95": float(np.percentile(ms, 95))}
             for stage, ms in spent.items()}
+
+
+def whole_times_ms(
+    config: SlamConfig, side: Side, frames: Sequence[Frame], rounds: int, record: bool
+) -> dict[str, Any]:
+    """Time frames that are localized on the device as a whole.
+
+    Args:
+        config: parameters.
+        side: its encoder and head.
+        frames, rounds: see `stage_times_ms`.
+        record: whether as a CUDA graph.
+
+    Returns:
+        {"median", "p95"} in milliseconds of `work` (encoder, prediction and pose, once the image
+        is there) and of `frame` (image to the device, work, pose from there), and `recorded`.
+    """
+    encoder, head = side.encoder, side.localizer.head
+    assert runs_whole(encoder, config)
+    localizer = DeviceLocalizer(config, encoder, record)
+    assert localizer.use_head(head)
+    spent: dict[str, list[float]] = {"work": [], "frame": []}
+    for number in range(rounds + 1):
+        for frame in frames:
+            localizer.upload(frame)
+            side.synchronize()
+            start = time.perf_counter()
+            localizer.work()
+            side.synchronize()
+            worked = time.perf_counter()
+            features = localizer.describe(frame)
+            assert features is not None
+            localizer.localize(features, 0)
+            if number > 0:
+                spent["work"].append((worked - start) * 1e3)
+                spent["frame"].append((time.perf_counter() - worked) * 1e3)
+    times: dict[str, Any] = {
+        stage: {"median": float(np.median(ms)), "p95": float(np.percentile(ms, 95))}
+        for stage, ms in spent.items()}
+    return times | {"recorded": localizer.recorded}
 
 
 def agreement(reference: Side, other: Side, frames: Sequence[Frame]) -> dict[str, Any]:
@@ -160,3 +207,12 @@ def check_times(report: Report, times_ms: dict[str, dict[str, float]]) -> None:
     """Compare what `stage_times_ms` returns of a GPU with the bars."""
     report.at_most("encoder, median ms", times_ms["encoder"]["median"], ENCODER_MS)
     report.at_most("frame, median ms", times_ms["frame"]["median"], FRAME_MS)
+
+
+def check_whole_times(report: Report, times_ms: dict[str, Any]) -> None:
+    """Compare what `whole_times_ms` returns of a CUDA graph with the bars."""
+    report.at_least("recorded as a CUDA graph", float(times_ms["recorded"]), 1.0)
+    report.at_most("encoder, prediction and pose as one graph, median ms",
+                   times_ms["work"]["median"], WORK_MS)
+    report.at_most("frame with one graph, median ms", times_ms["frame"]["median"],
+                   WHOLE_FRAME_MS)

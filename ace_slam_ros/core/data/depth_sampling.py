@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: Of windows of 4x4 pixels: fewer in range are no measurement; share of the depth that they may
 #: spread by.
-_LEAST, _SLOPE = 8, 0.03
+LEAST_OF_CELL, SLOPE_OF_CELL = 8, 0.03
 #: The same of the 3x3 pixels of a corner.
 _LEAST_OF_CORNER, _SLOPE_OF_CORNER = 5, 0.02
 
@@ -118,7 +118,7 @@ def cell_depth_twin(
     h, w = depth_m.shape[0] // stride, depth_m.shape[1] // stride
     cells = depth_m[: h * stride, : w * stride].reshape(h, stride, w, stride)
     window = cells[:, first:first + 4, :, first:first + 4].transpose(1, 3, 0, 2).reshape(16, h, w)
-    return surface_depth(window, sensor, _LEAST, _SLOPE)
+    return surface_depth(window, sensor, LEAST_OF_CELL, SLOPE_OF_CELL)
 
 
 @kernel
@@ -139,8 +139,8 @@ def _measure_cells(
                         count += 1
                         low, high = min(low, z), max(high, z)
             mean = total / max(count, 1)
-            spread = _SLOPE * mean + noise + noise_quadratic * mean * mean
-            found[i, j] = mean if count >= _LEAST and high - low <= spread else np.nan
+            spread = SLOPE_OF_CELL * mean + noise + noise_quadratic * mean * mean
+            found[i, j] = mean if count >= LEAST_OF_CELL and high - low <= spread else np.nan
 
 
 def pixel_depth(
@@ -153,4 +153,4 @@ def pixel_depth(
     rows = first[:, 1, None, None] + step[:, None]
     columns = first[:, 0, None, None] + step[None, :]
     window_16N = padded[rows, columns].reshape(len(pixels_N2), 16).T
-    return surface_depth(window_16N, sensor, _LEAST, _SLOPE)
+    return surface_depth(window_16N, sensor, LEAST_OF_CELL, SLOPE_OF_CELL)

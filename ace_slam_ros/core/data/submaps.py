@@ -81,8 +81,13 @@ def by_submap(
         others: numbers of the unjoined submaps there are.
         everywhere: the camera may be in any submap.
     """
-    wanted = (MAIN_SUBMAP, *others) if everywhere else (own,)
-    return {number: only_submap(predictions, number) for number in wanted}
+    return {number: only_submap(predictions, number)
+            for number in submaps_sought(own, others, everywhere)}
+
+
+def submaps_sought(own: int, others: Collection[int], everywhere: bool) -> tuple[int, ...]:
+    """Return in which submaps a camera may be, see `by_submap`."""
+    return (MAIN_SUBMAP, *others) if everywhere else (own,)
 
 
 def explain_submap(number: int) -> str:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from ..geometry.arrays import Float32Array, Int64Array, UInt8Image
 
 #: Side of the window over which gradients are summed, in pixels of the image at half size.
-_WINDOW = 5
+WINDOW = 5
 _HALF = np.float32(0.5)
 #: What `cv2.cornerMinEigenVal` does to gradients of 3x3 pixels of eight bits, squared.
-_SCALE = np.float32((1 / (4 * _WINDOW * 255)) ** 2)
+SCALE = np.float32((1 / (4 * WINDOW * 255)) ** 2)
 
 
 def texture(gray_HW: UInt8Image, stride: int) -> Float32Array:
@@ -39,7 +39,7 @@ def texture(gray_HW: UInt8Image, stride: int) -> Float32Array:
 
 def texture_by_opencv(gray_HW: UInt8Image, stride: int) -> Float32Array:
     """Do as `texture`: the slow twin."""
-    score = cv2.cornerMinEigenVal(_half_size(gray_HW), blockSize=_WINDOW, ksize=3)
+    score = cv2.cornerMinEigenVal(_half_size(gray_HW), blockSize=WINDOW, ksize=3)
     block = stride // 2
     h, w = score.shape[0] // block, score.shape[1] // block
     return np.asarray(
@@ -83,8 +83,8 @@ def _score_cells(padded: UInt8Image, block: int, score_hw: Float32Array) -> None
     Sums are whole numbers, below 2^31: exact. Rows of products go around in a ring.
     """
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    reach = _WINDOW // 2
-    ring = np.empty((_WINDOW, 3, width), np.int32)
+    reach = WINDOW // 2
+    ring = np.empty((WINDOW, 3, width), np.int32)
     sums = np.empty((3, width + 2 * reach), np.int32)
     values = np.empty(width, np.float32)
     score_hw[:] = np.float32(0)
@@ -92,7 +92,7 @@ def _score_cells(padded: UInt8Image, block: int, score_hw: Float32Array) -> None
         source = abs(filled)
         source = source if source < height else 2 * (height - 1) - source
         up, here, down = padded[source], padded[source + 1], padded[source + 2]
-        products = ring[(filled + reach) % _WINDOW]
+        products = ring[(filled + reach) % WINDOW]
         for x in range(width):
             left = np.int32(up[x]) + np.int32(2) * np.int32(here[x]) + np.int32(down[x])
             right = np.int32(up[x + 2]) + np.int32(2) * np.int32(here[x + 2]) + np.int32(
@@ -122,4 +122,4 @@ def _score_cells(padded: UInt8Image, block: int, score_hw: Float32Array) -> None
         best = score_hw[row // block]
         for j in range(len(best)):
             for x in range(block):
-                best[j] = max(best[j], values[j * block + x] * _SCALE)
+                best[j] = max(best[j], values[j * block + x] * SCALE)

@@ -129,6 +129,14 @@ class NetworkEncoder(Encoder):
         grid = yield from self._network.steps(self._upload(gray_HW))
         return self._cut(grid, gray_HW)
 
+    def describe_tensor(self, gray_HW: Tensor) -> Tensor:
+        """Do as `describe` with a uint8 image on `device`, for a CUDA graph to record."""
+        height, width = gray_HW.shape
+        pad_y, pad_x = self._padding(height, width)
+        image = F.pad(gray_HW.float()[None, None], (0, pad_x, 0, pad_y), mode="replicate")
+        grid: Tensor = at_once(self._network.steps(image))
+        return grid[0].permute(1, 2, 0)[: height // self.stride, : width // self.stride]
+
     def describe_cells_in_steps(
         self, gray_HW: UInt8Image, cells_N: Int64Array
     ) -> Steps[Float32Array]:
@@ -172,15 +180,20 @@ class NetworkEncoder(Encoder):
         return image.to(torch.float32)[None, None]
 
     def _padded(self, gray_HW: UInt8Image) -> UInt8Image:
-        """Repeat edges up to whole multiples of the network's sides.
+        """Repeat edges as far as `_padding` says."""
+        pad_y, pad_x = self._padding(*gray_HW.shape)
+        if pad_y or pad_x:
+            gray_HW = np.pad(gray_HW, ((0, pad_y), (0, pad_x)), mode="edge")
+        return np.require(gray_HW, np.uint8, ["C", "W"])
+
+    def _padding(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns that are missing up to whole multiples of the network's sides.
 
         Two multiples at least: mirrored borders need a cell to mirror.
         """
         multiple = self.spec.size_multiple
-        pad_y, pad_x = (max(-side % multiple, 2 * multiple - side) for side in gray_HW.shape)
-        if pad_y or pad_x:
-            gray_HW = np.pad(gray_HW, ((0, pad_y), (0, pad_x)), mode="edge")
-        return np.require(gray_HW, np.uint8, ["C", "W"])
+        return (max(-height % multiple, 2 * multiple - height),
+                max(-width % multiple, 2 * multiple - width))
 
     def _cut(self, grid_1Dhw: Tensor, gray_HW: UInt8Image) -> Tensor:
         height, width = gray_HW.shape

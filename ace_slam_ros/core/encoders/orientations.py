@@ -42,9 +42,10 @@ def gradients_of_blocks(means_b1hw: Tensor) -> Tensor:
     small = F.pad(means_b1hw, (1, 1, 1, 1), mode="replicate")
     dx = (small[:, :, 1:-1, 2:] - small[:, :, 1:-1, :-2]) * 0.5
     dy = (small[:, :, 2:, 1:-1] - small[:, :, :-2, 1:-1]) * 0.5
-    angles = [2 * math.pi * k / ORIENTATIONS for k in range(ORIENTATIONS // 2)]
-    cosine = dx.new_tensor([math.cos(a) for a in angles])[None, :, None, None]
-    sine = dx.new_tensor([math.sin(a) for a in angles])[None, :, None, None]
+    # made where they are used: a CUDA graph cannot record copies of numbers from the CPU
+    angles = torch.arange(ORIENTATIONS // 2, dtype=torch.float64, device=dx.device)[:, None, None]
+    angles = angles * (2 * math.pi / ORIENTATIONS)
+    cosine, sine = angles.cos().to(dx.dtype), angles.sin().to(dx.dtype)
     along = dx * cosine + dy * sine
     # an edge counts for a direction with the seventh power of the cosine: half at 24 degrees away
     cubed = (along * torch.rsqrt(dx * dx + dy * dy + 1e-8)) ** 3

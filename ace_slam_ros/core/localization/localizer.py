@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.submaps import by_submap
+from ..data.submaps import by_submap, submaps_sought
 from ..encoders.extraction import extract_in_steps
 from ..runtime.steps import Steps, at_once
+from .device.localizer import DeviceLocalizer, runs_whole
 from .rgbd import solve_rgbd
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..data.features import Features
     from ..data.frame import Frame
     from ..data.poses import PoseEstimate
+    from ..data.predictions import Predictions
     from ..encoders.base import Encoder
     from ..heads.base import SceneHead
 
@@ -24,14 +26,31 @@ if TYPE_CHECKING:
 class Localizer:
     """Encoder, head and solver, as the tracker uses them.
 
+    Where the encoder lives on a GPU, all three work there as one CUDA graph; frames or heads that
+    it cannot take are localized on the CPU.
+
     Attributes:
         head: the scene head, None before the first.
         submaps: those of its map that are not joined yet.
         confidence: inlier ratio and count of the last frame that was localized, 0 without pose.
     """
 
-    def __init__(self, config: SlamConfig, encoder: Encoder) -> None:
+    def __init__(
+        self, config: SlamConfig, encoder: Encoder, as_a_whole: bool | None = None
+    ) -> None:
+        """Wait for a head.
+
+        Args:
+            config: parameters.
+            encoder: the frozen encoder.
+            as_a_whole: whether to work the way of a GPU; None = where the encoder is on one.
+        """
         self._config, self._encoder = config, encoder
+        self._device: DeviceLocalizer | None = None
+        if as_a_whole is None:
+            as_a_whole = encoder.device.type == "cuda"
+        if as_a_whole and runs_whole(encoder, config):
+            self._device = DeviceLocalizer(config, encoder)
         self.clear()
 
     def clear(self) -> None:
@@ -40,6 +59,8 @@ class Localizer:
         self.submaps: tuple[int, ...] = ()
         self.confidence = (0.0, 0)
         self._rng = np.random.default_rng(self._config.seed)
+        if self._device is not None:
+            self._device.clear()
 
     def describe(self, frame: Frame) -> Features:
         """Return what the head can tell places by."""
@@ -47,22 +68,39 @@ class Localizer:
 
     def describe_in_steps(self, frame: Frame) -> Steps[Features]:
         """Do as `describe`, with the pauses of the encoder."""
-        return extract_in_steps(
-            self._encoder, frame, self._config.features, self._config.sensor)
+        if self._device is not None:
+            self._device.use_head(self.head)
+            if (features := self._device.describe(frame)) is not None:
+                yield from ()
+                return features
+        return (yield from extract_in_steps(
+            self._encoder, frame, self._config.features, self._config.sensor))
 
     def localize(
         self, features: Features, submap: int, everywhere: bool
     ) -> PoseEstimate | None:
         """Solve the pose; a camera tracked in a submap is sought there, or in all of them."""
-        found: list[PoseEstimate] = []
-        if self.head is not None:
-            predictions = self.head.predict(features.descriptors_ND)
-            for number, part in by_submap(
-                    predictions, submap, self.submaps, everywhere).items():
-                raw = solve_rgbd(
-                    features, part, self._config.solver, self._config.sensor, self._rng)
-                if raw is not None:
-                    found.append(replace(raw, submap=number))
-        best = max(found, key=lambda raw: raw.confidence, default=None)
+        if self.head is None:
+            found = []
+        elif (self._device is not None and self._device.use_head(self.head)
+                and self._device.fits(features)):
+            sought = submaps_sought(submap, self.submaps, everywhere)
+            found = [self._device.localize(features, number) for number in sought]
+        else:
+            found = self._localize_here(features, self.head.predict(features.descriptors_ND),
+                                        submap, everywhere)
+        best = max((raw for raw in found if raw is not None),
+                   key=lambda raw: raw.confidence, default=None)
         self.confidence = (0.0, 0) if best is None else (best.inlier_ratio, best.inlier_count)
         return best
+
+    def _localize_here(
+        self, features: Features, predictions: Predictions, submap: int, everywhere: bool
+    ) -> list[PoseEstimate | None]:
+        """Do as `localize`, on the CPU; returns a pose, or None, for each submap."""
+        found: list[PoseEstimate | None] = []
+        for number, part in by_submap(predictions, submap, self.submaps, everywhere).items():
+            raw = solve_rgbd(
+                features, part, self._config.solver, self._config.sensor, self._rng)
+            found.append(None if raw is None else replace(raw, submap=number))
+        return found

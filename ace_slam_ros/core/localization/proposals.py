@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 #: Side tests per proposed pose, and at most per frame; sides drawn per pose asked for.
 _TESTS_PER_POSE, _MOST_TESTS = 800, 200_000
-_PAIRS_PER_POSE, _CANDIDATES_PER_POSE, _THIRDS = 32, 4, 4
+PAIRS_PER_POSE, CANDIDATES_PER_POSE, THIRDS = 32, 4, 4
 #: Triplets that two features may give, so that those of many hypotheses leave room for others.
-_MOST_OF_PAIR = 4
+MOST_OF_PAIR = 4
 #: A side shorter than this share of the depth fixes no rotation.
-_SHORTEST_SIDE = 0.08
+SHORTEST_SIDE = 0.08
+#: Added to what the surest hypothesis of a feature claims, for its weight in draws, meters.
+LEAST_SIGMA_M = 0.01
 #: Draws without replacement of an urn: features rarer than one in so many may be left out.
 _URN = 4096
 #: Constants of the generator of random numbers: splitmix64, Steele et al. 2014.
@@ -47,12 +49,12 @@ def propose(known: Hypotheses, rng: np.random.Generator, count: int) -> Float64A
     place_u = (np.arange(_URN) + rng.random()) / _URN
     urn_u = np.searchsorted(_cumulative_weight(known), place_u)
     features_T3, triplets_T3 = np.empty((2, count, 3), np.int64)
-    limits_4 = np.array([_PAIRS_PER_POSE * count, min(_TESTS_PER_POSE * count, _MOST_TESTS),
-                         _THIRDS, _MOST_OF_PAIR])
+    limits_4 = np.array([PAIRS_PER_POSE * count, min(_TESTS_PER_POSE * count, _MOST_TESTS),
+                         THIRDS, MOST_OF_PAIR])
     found = draw_triplets(
         known.y_n3, known.start_n, known.count_n, known.x_M3, known.gate2_M,
         np.minimum(urn_u, len(known.y_n3) - 1), int(rng.integers(2**63)), limits_4,
-        _SHORTEST_SIDE, features_T3, triplets_T3)
+        SHORTEST_SIDE, features_T3, triplets_T3)
     poses_H44 = np.empty((found, 4, 4))
     align_triplets(known.y_n3, known.x_M3, features_T3, triplets_T3, poses_H44)
     return poses_H44
@@ -61,7 +63,7 @@ def propose(known: Hypotheses, rng: np.random.Generator, count: int) -> Float64A
 def _cumulative_weight(known: Hypotheses) -> Float64Array:
     """Chance of each feature (n,) to be drawn, summed up."""
     best = np.minimum.reduceat(known.sigma_M, known.start_n)
-    weight = 1.0 / ((best**2 + 0.01**2) * known.count_n)
+    weight = 1.0 / ((best**2 + LEAST_SIGMA_M**2) * known.count_n)
     return np.cumsum(weight / weight.sum())
 
 
@@ -222,10 +224,10 @@ def propose_reference(known: Hypotheses, rng: np.random.Generator, count: int) -
         return np.minimum(np.searchsorted(cumulative, rng.random(number)), len(cumulative) - 1)
 
     a, b = _pairs(known, draw, count)
-    if len(a) > _CANDIDATES_PER_POSE * count:
-        some = rng.choice(len(a), _CANDIDATES_PER_POSE * count, replace=False)
+    if len(a) > CANDIDATES_PER_POSE * count:
+        some = rng.choice(len(a), CANDIDATES_PER_POSE * count, replace=False)
         a, b = a[some], b[some]
-    a, b = np.repeat(a, _THIRDS), np.repeat(b, _THIRDS)
+    a, b = np.repeat(a, THIRDS), np.repeat(b, THIRDS)
     third, c = _thirds(known, a, b, draw(len(a)))
     triplets = np.stack([a[third], b[third], c], axis=1)
     if len(triplets) > count:
@@ -238,9 +240,9 @@ def _pairs(
     known: Hypotheses, draw: Callable[[int], Int64Array], count: int
 ) -> tuple[Int64Array, Int64Array]:
     """Return pairs of hypotheses (K,), (K,) of drawn features whose one side agrees."""
-    p, q = draw(_PAIRS_PER_POSE * count), draw(_PAIRS_PER_POSE * count)
+    p, q = draw(PAIRS_PER_POSE * count), draw(PAIRS_PER_POSE * count)
     side = _length(known.y_n3[p] - known.y_n3[q])
-    long = side > _SHORTEST_SIDE * known.y_n3[p, 2]
+    long = side > SHORTEST_SIDE * known.y_n3[p, 2]
     p, q, side = p[long], q[long], side[long]
     combinations = known.count_n[p] * known.count_n[q]
     budget = min(_TESTS_PER_POSE * count, _MOST_TESTS)
@@ -266,7 +268,7 @@ def _thirds(
     y = known.y_n3
     side_a = _length(y[owner_M[a_K]] - y[feature_K])
     side_b = _length(y[owner_M[b_K]] - y[feature_K])
-    shortest = _SHORTEST_SIDE * y[feature_K, 2]
+    shortest = SHORTEST_SIDE * y[feature_K, 2]
     useful = np.flatnonzero((side_a > shortest) & (side_b > shortest))
     owner, c = expand(known.start_n[feature_K[useful]], known.count_n[feature_K[useful]])
     owner = useful[owner]

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 #: shutter, or depth taken at another time than color, nothing is known here: on TUM fr1, at
 #: 0.4 m/s, poses scatter by 7 mm per axis where this says 2.
 SHARED_ERRORS = 2.5
-_ROUNDS = 4
+ROUNDS = 4
 #: Residual per axis, besides depth noise, at which a feature counts half. What experts claim is no
 #: such scale: it bounds how wrong they may be (an expert of few samples claims its prior, 4 cm),
 #: while the right ones lie closer. Weighed by claims, poses are 5 to 12 % less accurate in TUM fr1
 #: and rendered worlds, 60 % where a view is hardly known.
-_CORE_M = 0.01
+CORE_M = 0.01
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def refine(
         The pose, or None when too few features agree.
     """
     variance_n = core_variance(known.y_n3[:, 2], sensor)
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         found = match(T_44, known, variance_n)
         if np.count_nonzero(found.best_n >= 0) < solver.min_inliers:
             return None
@@ -197,7 +197,7 @@ def beyond_chance(squared_m: npt.NDArray[Any], total: int, dimensions: int) -> f
 def core_variance(depth_m_n: Float32Array, sensor: SensorConfig) -> Float64Array:
     """Squared residual per axis (n,) in m^2 at which features at these depths count half."""
     depth_sigma_n = sensor.depth_sigma_m(depth_m_n.astype(np.float64))
-    return np.asarray(_CORE_M**2 + depth_sigma_n**2 / 3.0)
+    return np.asarray(CORE_M**2 + depth_sigma_n**2 / 3.0)
 
 
 def pose_covariance(
@@ -220,9 +220,13 @@ def pose_covariance(
     weight = cauchy_weight(variance_n, residual2_n)
     # derivative of weight times residual, the mean over the axes
     slope = weight - 2 / 3 * residual2_n * weight**2
-    scatter = _information(arm, weight**2 * residual2_n)
-    bread = np.linalg.inv(_information(arm, slope) + 1e-9 * np.eye(6))
-    return np.asarray(bread @ scatter @ bread * SHARED_ERRORS)
+    return covariance_of(_information(arm, slope), _information(arm, weight**2 * residual2_n))
+
+
+def covariance_of(information_66: Float64Array, scatter_66: Float64Array) -> Float64Array:
+    """Covariance (6, 6) from what residuals say of a pose, and how far they scatter."""
+    bread = np.linalg.inv(information_66 + 1e-9 * np.eye(6))
+    return np.asarray(bread @ scatter_66 @ bread * SHARED_ERRORS)
 
 
 def _information(arm_n3: Float64Array, weight_n: Float64Array) -> Float64Array:

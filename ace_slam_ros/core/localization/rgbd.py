@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from ..data.predictions import Predictions
     from ..geometry.arrays import Float32Array, Float64Array
 
-_GATE_SIGMAS = 3.0
+GATE_SIGMAS = 3.0
+#: Standard deviation of what experts do not claim, meters.
+UNCLAIMED_M = 0.02
 #: Poses proposed at once, and the mean agreement of features that ends the search. Wrong poses
 #: reach 0.13 in unknown places; right ones begin at 0.05 where little of a view is known, and
 #: there 512 poses find 73 views of 100 where 128 find 63.
@@ -76,7 +78,7 @@ def _search_pose(
 def _squared_gate(known: Hypotheses, solver: SolverConfig, sensor: SensorConfig) -> Float32Array:
     """Return the squared distance (M,) up to which each hypothesis agrees with a pose."""
     depth_m_n = known.y_n3[:, 2]
-    spread2_n = (_GATE_SIGMAS * sensor.depth_sigma_m(depth_m_n)) ** 2
+    spread2_n = (GATE_SIGMAS * sensor.depth_sigma_m(depth_m_n)) ** 2
     most_n = solver.gate_m(depth_m_n) ** 2 + spread2_n
-    claimed_M = (_GATE_SIGMAS * known.sigma_M) ** 2 + (spread2_n + 0.02**2)[known.owner_M]
+    claimed_M = (GATE_SIGMAS * known.sigma_M) ** 2 + (spread2_n + UNCLAIMED_M**2)[known.owner_M]
     return np.asarray(np.minimum(most_n[known.owner_M], claimed_M), np.float32)

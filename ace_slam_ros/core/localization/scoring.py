@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..geometry.arrays import Float32Array, Float64Array, Int64Array
     from .hypotheses import Hypotheses
 
-_SCREENING_FEATURES, _LEADERS = 300, 8
+SCREENING_FEATURES, LEADERS = 300, 8
 
 
 def choose_pose(
@@ -22,10 +22,10 @@ def choose_pose(
 ) -> tuple[Float64Array, float]:
     """Return the best pose and its score: all are scored on some features, leaders on all."""
     count = len(known.y_n3)
-    if count > _SCREENING_FEATURES and len(poses_H44) > _LEADERS:
-        some = np.sort(rng.choice(count, _SCREENING_FEATURES, replace=False))
+    if count > SCREENING_FEATURES and len(poses_H44) > LEADERS:
+        some = np.sort(rng.choice(count, SCREENING_FEATURES, replace=False))
         screened = score_poses(poses_H44, known, some)
-        poses_H44 = poses_H44[np.argsort(-screened, kind="stable")[:_LEADERS]]
+        poses_H44 = poses_H44[np.argsort(-screened, kind="stable")[:LEADERS]]
     scores_H = score_poses(poses_H44, known, np.arange(count))
     best = int(np.argmax(scores_H))
     return poses_H44[best], float(scores_H[best])

@@ -3,7 +3,15 @@
 import pytest
 import torch
 from helpers.rooms import CONFIG
-from lib.device_agreement import Side, agreement, check_agreement, check_times, stage_times_ms
+from lib.device_agreement import (
+    Side,
+    agreement,
+    check_agreement,
+    check_times,
+    check_whole_times,
+    stage_times_ms,
+    whole_times_ms,
+)
 from lib.report import Report
 
 from ace_slam_ros.core.encoders.loading import load_encoder
@@ -49,6 +57,23 @@ def test_every_stage_is_timed(head, looked_at, device):
     assert set(times_ms) == {"encoder", "describe", "prediction", "pose", "frame"}
     assert all(0.0 <= ms["median"] <= ms["p95"] for ms in times_ms.values())
     assert 0.3 * times_ms["encoder"]["median"] < times_ms["frame"]["median"]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
+def test_whole_frames_are_timed(head, looked_at, device):
+    there = side(head, device, "auto")
+    times_ms = whole_times_ms(CONFIG, there, looked_at[:2], rounds=1, record=False)
+    assert not times_ms["recorded"]
+    assert all(0.0 < times_ms[stage]["median"] for stage in ("work", "frame"))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+def test_a_gpu_is_quick_with_one_graph(head, looked_at):
+    report = Report("times")
+    there = side(head, "cuda", "auto")
+    check_whole_times(report, whole_times_ms(CONFIG, there, looked_at, rounds=3, record=True))
+    assert [check for check in report.checks if not check.ok] == []
 
 
 @pytest.mark.cuda

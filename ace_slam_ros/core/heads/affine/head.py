@@ -17,6 +17,7 @@ from ...data.predictions import Predictions
 from ...errors import MapError
 from ...runtime.compiled import AVAILABLE
 from .kernels import write_predictions
+from .padded import PaddedExperts, pad_experts
 
 if TYPE_CHECKING:
     from ...encoders.codebook import Codebook
@@ -32,10 +33,17 @@ def encode_words(
 ) -> tuple[Tensor, Tensor]:
     """Return nearest words (N, k) int64 and expert inputs (N, k, P + 1), the last one being 1."""
     words_Nk = codebook.nearest(descriptors_ND, neighbors)
+    return words_Nk, expert_inputs(descriptors_ND, words_Nk, codebook, inputs)
+
+
+def expert_inputs(
+    descriptors_ND: Tensor, words_Nk: Tensor, codebook: Codebook, inputs: int
+) -> Tensor:
+    """Return expert inputs (N, k, P + 1) of descriptors at words; the last one is 1."""
     z_NkP = descriptors_ND.new_ones(*words_Nk.shape, inputs + 1)
     seen_NP = descriptors_ND @ codebook.projection_DP[:, :inputs]
     z_NkP[..., :inputs] = seen_NP[:, None] - codebook.projected_KP[words_Nk][..., :inputs]
-    return words_Nk, z_NkP
+    return z_NkP
 
 
 class ExpertIndex:
@@ -154,3 +162,8 @@ class AffineHead:
         words_Nk, z_NkP = encode_words(d, self._codebook, self._neighbors, self._inputs)
         return predict_experts(words_Nk, z_NkP, self._index, self._weights_EP3, self._sigma_E,
                                self._submap_E)
+
+    def padded(self) -> PaddedExperts:
+        """Return the experts as tables of fixed widths, for a CUDA graph."""
+        return pad_experts(self._index.expert_E, self._index.start_K, self._index.count_K,
+                           self._weights_EP3, self._sigma_E, self._submap_E)
