@@ -39,7 +39,7 @@ def installation(config: SlamConfig, load: Importer = importlib.import_module) -
     found = [python_version(sys.version_info[:3])]
     found += [library(name, load) for name in LIBRARIES]
     found += ros_packages(load)
-    found.append(encoder(config))
+    found += [loops(), encoder(config)]
     return found
 
 
@@ -110,6 +110,15 @@ def robot_library(library: RobotLibrary) -> Finding:
         return good(library.name, "installed and used")
     text = f"{why_not}: {library.without}"
     return note(library.name, text) if library.broken else good(library.name, text)
+
+
+def loops() -> Finding:
+    """Say whether the loops of tracking and localization are compiled."""
+    from ..core.runtime import compiled
+
+    if compiled.AVAILABLE:
+        return good("loops", f"compiled by {compiled.describe()}")
+    return note("loops", f"run in {compiled.describe()}; {sys.executable} -m pip install numba")
 
 
 def encoder(config: SlamConfig) -> Finding:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from ace_slam_ros.core.data.poses import SubmapPose
+from ace_slam_ros.core.data.poses import AlignedPose, SubmapPose
 from ace_slam_ros.core.data.submaps import SubmapMotion
 from ace_slam_ros.core.geometry.se3 import exp_se3
-from ace_slam_ros.core.odometry.motion_model import MotionModel
+from ace_slam_ros.core.odometry.motion_model import Motion, MotionModel
 
 MOVE = exp_se3(np.array([0.3, -0.1, 0.2, 0.0, 0.4, 0.1]))  # far more than a frame's usual motion
 
@@ -32,3 +32,22 @@ def test_where_a_camera_was_lost_is_known_for_a_second_and_follows_corrections()
     assert model.nearby(10**9 + 1) is None and model.nearby(-1) is None
     model.clear()
     assert model.nearby(10**8) is None
+
+
+def test_a_pose_held_by_little_is_weighed_against_the_motion_before():
+    """The more it doubts itself the less it counts; the way before goes on by a part."""
+    predicted = exp_se3(np.array([0.02, 0.0, 0.0, 0.0, 0.05, 0.0]))
+    motion = Motion(np.eye(4), 1 / 30, predicted)
+    found = exp_se3(np.array([0.3, 0.0, 0.0, 0.0, 0.05, 0.0]))
+    x = [motion.steady(AlignedPose(found, np.eye(6) * sigma**2, 30, 60)).T_map_cam[0, 3]
+         for sigma in (1e-6, 1e-3, 1e-2, 1.0)]
+    assert x[0] == pytest.approx(found[0, 3], abs=1e-3)
+    assert x == sorted(x, reverse=True) and x[1] - x[2] > 0.1
+    assert x[3] == pytest.approx(0.8 * predicted[0, 3], abs=1e-3)
+    turned = motion.steady(AlignedPose(found, np.eye(6) * 1e-12, 30, 60)).T_map_cam
+    assert np.allclose(turned[:3, :3], found[:3, :3], atol=1e-6)
+
+
+def test_the_longer_ago_the_less_is_known_of_where_a_camera_went():
+    short, long = (Motion(np.eye(4), s, np.eye(4)).sigma_6 for s in (1 / 30, 0.1))
+    assert np.allclose(long, 9 * short) and short[0] == pytest.approx(0.006)

@@ -186,7 +186,7 @@ def test_the_compiled_solution_is_that_of_the_twin(readout_s, unsure):
                          rng.normal(0, 0.01, points.shape) if unsure else None)
         start = T @ exp_se3(rng.normal(size=6) * 0.01)
         before = T @ exp_se3(rng.normal(size=6) * 0.02)
-        motion = None if readout_s is None else Motion(before, 0.03)
+        motion = None if readout_s is None else Motion(before, 0.03, before)
         of_solve = (start, seen, CAMERA, SENSOR, motion, readout_s or 0.0)
         found, twin = pose_optimization.solve(*of_solve), solve_twin(*of_solve)
         for one, other in zip(found, twin, strict=True):

@@ -1,7 +1,8 @@
-"""Corners that move by themselves are known, and not followed."""
+"""Corners are found in noise and blur; those that move by themselves are not followed."""
 
 import cv2
 import numpy as np
+import pytest
 from helpers.local_maps import LocalParts
 from helpers.tracks import CAMERA, picture
 
@@ -13,6 +14,7 @@ from ace_slam_ros.core.geometry.se3 import (
     invert_pose,
     transform_points,
 )
+from ace_slam_ros.core.odometry.flow.corners import detect_corners, noise_sigma
 
 
 def test_corners_that_move_are_known_by_where_they_go():
@@ -59,3 +61,39 @@ def test_corners_on_what_moves_are_not_followed():
     index, _ = parts.aligner.find(keyframe, parts.aligner.points(keyframe), frame, pose)
     assert len(index) > 150 and (keyframe.measured_m_n[index] > 2.0).all()
     assert not LocalParts(SlamConfig(), lambda p: np.zeros(len(p), bool)).add(frame, pose)
+
+
+def dots():
+    """Dark dots on a bright wall, and where they are."""
+    image, places = np.full((480, 640), 150.0, np.float32), []
+    for x in range(40, 600, 60):
+        for y in range(40, 440, 60):
+            cv2.circle(image, (x, y), 5, 60.0, -1)
+            places.append((x, y))
+    return image, np.array(places)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 4.0, 8.0])
+def test_corners_in_noise_are_those_of_things(sigma):
+    image, places = dots()
+    noise = np.random.default_rng(0).normal(0, sigma, image.shape)
+    noisy = np.clip(image + noise, 0, 255).astype(np.uint8)
+    assert noise_sigma(noisy) == pytest.approx(sigma, abs=0.2 + 0.1 * sigma)
+    found = detect_corners(noisy, 200)
+    gap = np.linalg.norm(found[:, None] - places[None], axis=2)
+    assert (gap.min(axis=1) < 9).mean() > 0.9 and (gap.min(axis=0) < 9).mean() > 0.6
+
+
+def test_a_blurred_image_has_corners_too():
+    image, places = dots()
+    blurred = cv2.blur(image.astype(np.uint8), (21, 5))
+    found = detect_corners(blurred, 300)
+    gap = np.linalg.norm(found[:, None] - places[None], axis=2).min(axis=0)
+    assert len(found) > 40 and (gap < 16).mean() > 0.5
+
+
+def test_texture_is_not_noise():
+    rng = np.random.default_rng(1)
+    rough = cv2.resize(rng.uniform(0, 255, (60, 80)).astype(np.float32), (640, 480),
+                       interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+    assert noise_sigma(rough) < 0.5
