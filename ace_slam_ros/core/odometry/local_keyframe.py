@@ -61,7 +61,6 @@ class LocalKeyframe:
         covariance_66: of the pose, with that of the keyframes it was refined against.
         twist_6: velocity of the camera in its own frame.
         median_depth_m: median of the points' depth.
-        contrast_n: (n,) float32 contrast around the corners.
         surface: what its depth shows, for frames without texture; None when that is not wanted.
         stands_n: (n,) bool, corners that are followed: the others were of something that moved.
         corner_motion: what became of the corners in later frames.
@@ -80,7 +79,6 @@ class LocalKeyframe:
     covariance_66: Float64Array
     twist_6: Float64Array
     median_depth_m: float
-    contrast_n: Float32Array
     surface: Surface | None = None
     submap: int = 0
     stands_n: npt.NDArray[np.bool_] = field(init=False)

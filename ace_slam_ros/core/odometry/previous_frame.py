@@ -7,13 +7,14 @@ At half their size they have half the blur and half the noise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data.poses import AlignedPose
-from .flow.corners import contrast, detect_corners
+from ..data.submaps import corrected
+from .flow.corners import detect_corners
 from .local_keyframe import LocalKeyframe
 from .surface_alignment import Surface
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..data.camera import Camera
     from ..data.frame import Frame
     from ..data.poses import PoseEstimate, SubmapPose
+    from ..data.submaps import SubmapMotions
     from .frame_alignment import FrameAligner
     from .motion_model import Motion
 
@@ -63,6 +65,12 @@ class PreviousFrame:
     ) -> None:
         """Take a frame with its pose."""
         self._last, self._keyframes = _Remembered(frame, pose, motion), {}
+
+    def correct(self, motions: SubmapMotions) -> None:
+        """Follow a correction of the map."""
+        if self._last is not None:
+            pose = corrected(self._last.pose, motions)
+            self._last, self._keyframes = replace(self._last, pose=pose, motion=None), {}
 
     def bridge(self, frame: Frame, motion: Motion) -> None:
         """Take a frame that could not be followed, as if the camera had gone on as before.
@@ -123,7 +131,7 @@ class PreviousFrame:
         made = LocalKeyframe(
             _IDENTIFIER, frame.gray, frame.camera, pixels, depth, 1.0 / depth,
             np.array(pose.T_map_cam), pose.covariance_66, twist, guess,
-            contrast(frame.gray, pixels), surface, pose.submap)
+            surface, pose.submap)
         made.narrowed_n = np.where(
             known, 1.0, _GUESS_SHARE * depth / self._sensor.depth_sigma_m(depth))
         return made

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..data.keyframe import Keyframe
 from ..geometry.se3 import invert_pose, pose_error
-from ..odometry.flow.corners import contrast
 from ..odometry.local_keyframe import LocalKeyframe
 from ..odometry.surface_alignment import Surface
 
@@ -129,7 +128,7 @@ class KeyframeMaker:
             self.next_id, frame.gray, frame.camera, pixels, measured, 1.0 / measured,
             np.array(pose.T_map_cam), covariance_66, twist,
             float(np.median(surface.depths_m if bare and surface else measured)),
-            contrast(frame.gray, pixels), surface, pose.submap)
+            surface, pose.submap)
         self.next_id += 1
         self._local.add(added, keep)
         self._window.begin(added, frame)

@@ -172,7 +172,7 @@ class Tracker:
         """
         before = self._model.submap
         motions = self._local.correct(poses)
-        for part in (self._moving, self._mapping, self._model):
+        for part in (self._moving, self._mapping, self._model, self._previous):
             part.correct(motions)
         if self._model.submap != before:
             log.info("submap %d is joined: tracking goes on in map %s", before, self.map_id)

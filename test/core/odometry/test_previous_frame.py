@@ -8,7 +8,8 @@ from helpers.local_maps import LocalParts
 from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.data.poses import AlignedPose, SubmapPose
-from ace_slam_ros.core.geometry.se3 import pose_error
+from ace_slam_ros.core.data.submaps import SubmapMotion
+from ace_slam_ros.core.geometry.se3 import exp_se3, pose_error
 from ace_slam_ros.core.odometry.motion_model import Motion
 from ace_slam_ros.core.odometry.previous_frame import PreviousFrame
 from ace_slam_ros.io.open_source import open_source
@@ -62,6 +63,14 @@ def test_a_frame_that_was_not_held_is_a_step_to_the_next(room_frames, poses):
     off_m, _ = pose_error(found.T_map_cam, poses[23])
     assert off_m < 0.005
     assert found.covariance_66[0, 0] > 0.02**2, "how little is known of the step stays in it"
+
+
+def test_it_follows_a_correction_of_the_map(room_frames, poses):
+    move, held = exp_se3(np.array([0.3, -0.2, 0.1, 0.0, 0.2, 0.4])), previous()
+    held.remember(room_frames[40], known(poses[40]), None)
+    held.correct({0: SubmapMotion(move, 0)})
+    found = held.align(room_frames[41], SubmapPose(move @ poses[40]), None)
+    assert pose_error(found.T_map_cam, move @ poses[41])[0] < 0.003
 
 
 def test_it_says_nothing_of_another_camera_or_submap(room_frames, poses):

@@ -91,17 +91,6 @@ def noise_sigma(gray_HW: UInt8Image) -> float:
     return float(np.partition(second.reshape(-1), count)[count]) / _QUARTILE / _SECOND_SIGMA
 
 
-def contrast(gray_HW: UInt8Image, pixels_n2: Float32Array) -> Float32Array:
-    """Standard deviation (n,) of the gray values around pixels."""
-    half = WINDOW_PX // 2
-    steps = np.arange(-half, half + 1, 4)
-    height, width = gray_HW.shape
-    rows = np.clip(np.rint(pixels_n2[:, 1]).astype(np.int64), half, height - 1 - half)
-    columns = np.clip(np.rint(pixels_n2[:, 0]).astype(np.int64), half, width - 1 - half)
-    window = gray_HW[rows[:, None, None] + steps[:, None], columns[:, None, None] + steps]
-    return np.asarray(window.std(axis=(1, 2)), np.float32)
-
-
 #: A corner that was followed less often tells nothing: a sixth of a second at 30 Hz.
 _LEAST_FOLLOWED = 5
 #: Of the frames it was followed into, a mover disagrees with the pose in most, what stands in few.
