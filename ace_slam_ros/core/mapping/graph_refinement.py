@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 #: The graph is solved when so many keyframes are new, or at once when a loop contradicts it.
 _KEYFRAMES_PER_SOLUTION = 5
 #: A correction must take away this share of the robust error, and move something farther than
-#: twice what one alignment errs by. Drift can be taken away; where alignments err, no poses
+#: what alignments err by together. Drift can be taken away; where alignments err, no poses
 #: satisfy them all and most of the error stays.
-_LEAST_GAIN, _LEAST_MOVE_M, _LEAST_MOVE_RAD = 0.5, 0.04, np.deg2rad(2.0)
+_LEAST_GAIN, _LEAST_MOVE_M, _LEAST_MOVE_RAD = 0.5, 0.03, np.deg2rad(1.5)
 #: A correction this large brings new keyframes into each other's reach.
 _REOPENING_MOVE_M = 0.05
 
