@@ -11,7 +11,7 @@ import os
 import queue
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,6 @@ from ..core.maps.manifest import MapManifest
 from ..core.runtime.device import choose_device, set_threads
 from ..core.runtime.priority import MAPPER_NICENESS, give_way
 from ..core.slam import open_map
-from ..core.warm_up import warm_up
 from ..weights_ipc.layout import segment_path
 from ..weights_ipc.reader import WeightsReader
 from ..weights_ipc.writer import WeightsWriter
@@ -175,8 +174,9 @@ def _main(
     """Run the mapper until told to stop or its owner is gone; what goes wrong is the answer."""
     try:
         set_threads(1)
-        encoder = load_encoder(config.encoder, choose_device(config.device))
-        warm_up(config, encoder)
+        # only the encoder's words are needed here, not its layers
+        encoder = load_encoder(
+            replace(config.encoder, runtime="torch"), choose_device(config.device))
         mapper = Mapper(config, encoder)
         with WeightsWriter(
                 segment, head_capacity_bytes(config, encoder), PAYLOAD_SCHEMA) as writer:

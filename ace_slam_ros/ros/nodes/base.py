@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,6 @@ from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError
 from ...core.runtime.device import choose_device, set_threads
 from ...core.runtime.memory import give_back_freed_memory
-from ...core.warm_up import warm_up
 from ...weights_ipc.layout import segment_name
 from ..messages.compat import libraries_in_use
 from ..outputs.diagnostics import ProcessUsage, Report
@@ -55,6 +55,8 @@ class SlamNode(ManagedNode):
     """
 
     encoder: Encoder
+    #: Whether images are described here; of an encoder that describes none only the words count.
+    describes_images = True
 
     def __init__(self, name: str) -> None:
         super().__init__(name, **TELLS_OVERRIDES)
@@ -98,12 +100,20 @@ class SlamNode(ManagedNode):
     def _configure(self) -> None:
         set_threads(self.config.encoder.threads or 1)
         device = choose_device(self.config.device)
-        self.encoder = load_encoder(self.config.encoder, device)
-        warm_up(self.config, self.encoder)
+        encoder = self.config.encoder
+        if not self.describes_images:
+            encoder = replace(encoder, runtime="torch")  # no memory for what never runs
+        self.encoder = load_encoder(encoder, device)
+        self.warm_up()
         self.setup()
         give_back_freed_memory()
         self.get_logger().info(
             f"encoder {self.encoder.name} on {device}, segment {self.segment}")
+
+    def warm_up(self) -> None:
+        """Run once what the first image must not wait for."""
+        if self.describes_images:
+            self.encoder.warm_up()
 
     def _activate(self) -> None:
         step = self.start()

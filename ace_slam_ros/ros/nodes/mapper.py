@@ -33,6 +33,8 @@ _IDLE_S = 0.2
 class MapperNode(SlamNode):
     """Feeds the core's `Mapper` with keyframes and publishes what it learns."""
 
+    describes_images = False
+
     def __init__(self) -> None:
         super().__init__("mapper")
 

@@ -20,6 +20,7 @@ from ...core.errors import AceSlamError, DataError
 from ...core.runtime.newest_slot import NewestSlot
 from ...core.tracking.result import TrackerState, TrackingHints, TrackResult
 from ...core.tracking.tracker import Tracker
+from ...core.warm_up import warm_up
 from ...msg import Keyframe as KeyframeMsg
 from ...msg import SlamStatus
 from ..inputs.camera_topics import ImageInputs
@@ -44,6 +45,10 @@ class TrackerNode(SlamNode):
 
     def __init__(self) -> None:
         super().__init__("tracker")
+
+    def warm_up(self) -> None:
+        """Track a few made-up pictures."""
+        warm_up(self.config, self.encoder)
 
     def setup(self) -> None:
         """Make publishers, services and the link to the weights."""
