@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..errors import DataError
-from .image_pyramid import ImagePyramid
+from .image_pyramid import ImagePyramid, half_size
 
 if TYPE_CHECKING:
     from ..geometry.arrays import Float32Image, UInt8Image
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class _Cache:
     gray: UInt8Image | None = None
     pyramid: ImagePyramid | None = None
+    half: Frame | None = None
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,16 @@ class Frame:
             self._cache.gray = np.asarray(cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY))
         return self._cache.gray
 
-    def half_size(self) -> Frame:
-        """Return the frame with half the pixels along each side: means of gray, single depths."""
-        camera = self.camera.scaled(0.5)
-        size = (camera.width, camera.height)
-        depth_m = None if self.depth_m is None else np.asarray(
-            cv2.resize(self.depth_m, size, interpolation=cv2.INTER_NEAREST), np.float32)
-        gray = np.asarray(cv2.resize(self.gray, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return Frame(self.stamp_ns, gray, depth_m, camera)
+    @property
+    def half(self) -> Frame:
+        """The frame with half the pixels along each side, gray, single depths; computed once."""
+        if self._cache.half is None:
+            camera = self.camera.scaled(0.5)
+            size = (camera.width, camera.height)
+            depth_m = None if self.depth_m is None else np.asarray(
+                cv2.resize(self.depth_m, size, interpolation=cv2.INTER_NEAREST), np.float32)
+            self._cache.half = Frame(self.stamp_ns, half_size(self.gray), depth_m, camera)
+        return self._cache.half
 
     @property
     def pyramid(self) -> ImagePyramid:

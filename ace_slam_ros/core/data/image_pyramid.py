@@ -47,6 +47,12 @@ class ImagePyramid:
         return ImagePyramid(flat, layout)
 
 
+def half_size(gray_HW: UInt8Image) -> UInt8Image:
+    """Return a gray image with half the pixels along each side, each the mean of four."""
+    return np.asarray(
+        cv2.resize(gray_HW, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def _layout(height: int, width: int) -> Int64Array:
     rows, start = [], 0
     for _ in range(LEVELS):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..data.image_pyramid import half_size
 from ..runtime.compiled import AVAILABLE, kernel
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def texture(gray_HW: UInt8Image, stride: int) -> Float32Array:
     """
     if not AVAILABLE:
         return texture_by_opencv(gray_HW, stride)
-    small = _half_size(gray_HW)
+    small = half_size(gray_HW)
     block = stride // 2
     h, w = small.shape[0] // block, small.shape[1] // block
     score_hw = np.empty((h, w), np.float32)
@@ -39,7 +40,7 @@ def texture(gray_HW: UInt8Image, stride: int) -> Float32Array:
 
 def texture_by_opencv(gray_HW: UInt8Image, stride: int) -> Float32Array:
     """Do as `texture`: the slow twin."""
-    score = cv2.cornerMinEigenVal(_half_size(gray_HW), blockSize=WINDOW, ksize=3)
+    score = cv2.cornerMinEigenVal(half_size(gray_HW), blockSize=WINDOW, ksize=3)
     block = stride // 2
     h, w = score.shape[0] // block, score.shape[1] // block
     return np.asarray(
@@ -69,11 +70,6 @@ def choose_cells(
     chosen[equal[: features.count - np.count_nonzero(chosen)]] = True
     found: Int64Array = candidates[chosen]
     return found
-
-
-def _half_size(gray_HW: UInt8Image) -> UInt8Image:
-    return np.asarray(
-        cv2.resize(gray_HW, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 @kernel

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from .motion_model import Motion
 
 
-
 @dataclass(frozen=True)
 class SolvedPose:
     """A pose and what its tracks say of it.

@@ -103,8 +103,8 @@ class PreviousFrame:
             return None
         found = self._align(last, frame, seed, motion, wide)
         if found is None or not found.held_well:
-            half = _Remembered(last.frame.half_size(), last.pose, last.motion)
-            found = self._align(half, frame.half_size(), seed, motion, wide) or found
+            half = _Remembered(last.frame.half, last.pose, last.motion)
+            found = self._align(half, frame.half, seed, motion, wide) or found
         return found
 
     def _align(

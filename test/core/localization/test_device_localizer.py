@@ -155,7 +155,7 @@ def test_what_the_device_cannot_take_goes_the_other_way(blob, room_frames, monke
 def test_frames_may_change_their_size(blob, room_frames):
     there, frame = localizer(blob), room_frames[30]
     features = there.describe(frame)
-    half = frame.half_size().half_size()  # fewer cells than features
+    half = frame.half.half  # fewer cells than features
     small = there.describe(half)
     assert isinstance(small, DeviceFeatures) and not there._device.fits(features)
     assert 0 < len(small) <= half.gray.size // there._encoder.stride**2

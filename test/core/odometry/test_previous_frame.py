@@ -78,6 +78,6 @@ def test_it_says_nothing_of_another_camera_or_submap(room_frames, poses):
     assert held.align(room_frames[0], SubmapPose(poses[0]), None) is None
     held.remember(room_frames[0], known(poses[0]), None)
     assert held.align(room_frames[1], SubmapPose(poses[0], submap=2), None) is None
-    assert held.align(room_frames[1].half_size(), SubmapPose(poses[0]), None) is None
+    assert held.align(room_frames[1].half, SubmapPose(poses[0]), None) is None
     held.clear()
     assert held.align(room_frames[1], SubmapPose(poses[0]), None) is None

@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ...data.image_pyramid import half_size
+from .patch_tracking import HALF
+
 if TYPE_CHECKING:
     from ...geometry.arrays import Float32Array, Float64Array, UInt8Image
 
-#: Side of the square image window that is followed.
-WINDOW_PX = 17
 _GRID = 16
 #: Contrast of a corner with its surroundings, gray values; means of pixels are less noisy.
 _THRESHOLD, _THRESHOLD_COARSE = 8, 6
@@ -36,17 +37,12 @@ def detect_corners(gray_HW: UInt8Image, count: int) -> Float32Array:
     """
     noise, scale = noise_sigma(gray_HW), 1
     while noise > _LARGEST_NOISE and scale < _COARSEST:
-        gray_HW, noise, scale = _half(gray_HW), noise / 2, scale * 2
+        gray_HW, noise, scale = half_size(gray_HW), noise / 2, scale * 2
     found = _fast(gray_HW, scale, count)
     while len(found) < _FEW_SHARE * count and scale < _COARSEST:
-        gray_HW, scale = _half(gray_HW), scale * 2
+        gray_HW, scale = half_size(gray_HW), scale * 2
         found = _fill(found, _fast(gray_HW, scale, count))
     return found[:count]
-
-
-def _half(gray_HW: UInt8Image) -> UInt8Image:
-    return np.asarray(
-        cv2.resize(gray_HW, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _fill(corners_n2: Float32Array, more_m2: Float32Array) -> Float32Array:
@@ -70,7 +66,7 @@ def _fast(gray_HW: UInt8Image, scale: int, count: int) -> Float32Array:
     pixels += np.float32((scale - 1) / 2)
     response = np.array([k.response for k in found], np.float32)
     height, width = np.array(gray_HW.shape) * scale
-    margin = WINDOW_PX // 2 + 2
+    margin = HALF + 2
     inside = ((pixels > margin) & (pixels < (width - margin, height - margin))).all(axis=1)
     pixels, response = pixels[inside], response[inside]
     order = np.argsort(-response, kind="stable")

@@ -145,15 +145,23 @@ def _keep_gray(
 
 
 @kernel
+def _four_pixels(
+    left: np.float32, top: np.float32
+) -> tuple[np.int64, np.int64, np.float32, np.float32, np.float32, np.float32]:
+    """Return the pixel before a place and the bilinear weights of it and the three beside it."""
+    column, row = np.int64(left), np.int64(top)
+    right, down = left - np.float32(column), top - np.float32(row)
+    return (column, row, (_ONE - right) * (_ONE - down), right * (_ONE - down),
+            (_ONE - right) * down, right * down)
+
+
+@kernel
 def _along_gradient(
     flat: npt.NDArray[np.uint8], start: int, stride: int, left: np.float32, top: np.float32,
     gradient: npt.NDArray[np.int16],
 ) -> tuple[np.float32, np.float32]:
     """Sum up the gradients times the image, between its pixels, at `left`, `top`."""
-    column, row = np.int64(left), np.int64(top)
-    right, down = left - np.float32(column), top - np.float32(row)
-    w00, w01 = (_ONE - right) * (_ONE - down), right * (_ONE - down)
-    w10, w11 = (_ONE - right) * down, right * down
+    column, row, w00, w01, w10, w11 = _four_pixels(left, top)
     x, y = _ZERO, _ZERO
     for i in range(SIDE_PX):
         at = start + (row + i) * stride + column
@@ -172,10 +180,7 @@ def _compare(
     gray: npt.NDArray[np.uint8], moments_2: Float32Array,
 ) -> tuple[np.float32, np.float32]:
     """Correlate a patch with the image at `left`, `top`; return that and the contrast there."""
-    column, row = np.int64(left), np.int64(top)
-    right, down = left - np.float32(column), top - np.float32(row)
-    w00, w01 = (_ONE - right) * (_ONE - down), right * (_ONE - down)
-    w10, w11 = (_ONE - right) * down, right * down
+    column, row, w00, w01, w10, w11 = _four_pixels(left, top)
     total, squares, product = _ZERO, _ZERO, _ZERO
     for i in range(SIDE_PX):
         at = start + (row + i) * stride + column
