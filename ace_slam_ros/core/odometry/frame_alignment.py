@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _REFERENCES = 2
 #: Keyframes whose patches are kept; frames look at the two nearest ones.
 _TEMPLATES = 4
+#: Surfaces that are kept: of a frame and of its half.
+_SURFACES = 2
 #: Fewer agreeing tracks hold a camera by little.
 _FEW_TRACKS = 150
 #: Tells which map points (n, 3) stand still as far as is known.
@@ -73,15 +76,13 @@ class FrameAligner:
     def __init__(self, tracker: TrackerConfig, sensor: SensorConfig, local: LocalMap) -> None:
         self._tracker, self._sensor, self._local = tracker, sensor, local
         self._templates: dict[int, Template] = {}
+        self._surfaces: deque[tuple[Frame, Surface]] = deque(maxlen=_SURFACES)
         self.shutter = RollingShutter(sensor.readout_s)
 
     def clear(self) -> None:
         """Forget all keyframes."""
         self._templates.clear()
-
-    def forget(self, identifier: int) -> None:
-        """Forget the image that a keyframe's corners are followed by: it changed."""
-        self._templates.pop(identifier, None)
+        self._surfaces.clear()
 
     def align(
         self, frame: Frame, seed: SubmapPose, motion: Motion | None = None,
@@ -138,15 +139,31 @@ class FrameAligner:
 
         Where surfaces have no say, the pose stays as it is.
         """
-        if (not self._tracker.surfaces or frame.depth_m is None or host.surface is None
-                or host.camera != frame.camera):
-            return aligned
-        surface = Surface.of(frame.depth_m, frame.camera, self._sensor)
-        found = align_surface(aligned.T_map_cam, surface, host.surface, host.T_map_cam,
-                              seen.sightings, frame.camera, self._sensor)
+        found = self._with_surfaces(aligned.T_map_cam, frame, host, seen)
         if found is None:
             return aligned
         return replace(aligned, T_map_cam=found.T_map_cam, covariance_66=found.covariance_66)
+
+    def _with_surfaces(
+        self, T_map_cam: Float64Array, frame: Frame, host: LocalKeyframe, seen: _Seen
+    ) -> AlignedPose | None:
+        """Align surfaces with those of a keyframe from a start; None where they have no say."""
+        surface = self.surface(frame)
+        if surface is None or host.surface is None or host.camera != frame.camera:
+            return None
+        return align_surface(T_map_cam, surface, host.surface, host.T_map_cam, seen.sightings,
+                             frame.camera, self._sensor)
+
+    def surface(self, frame: Frame) -> Surface | None:
+        """What the depth of a frame shows; None without depth, or where it is not wanted."""
+        if not self._tracker.surfaces or frame.depth_m is None:
+            return None
+        for known, surface in self._surfaces:
+            if known is frame:
+                return surface
+        surface = Surface.of(frame.depth_m, frame.camera, self._sensor)
+        self._surfaces.append((frame, surface))
+        return surface
 
     def align_surfaces(self, frame: Frame, seed: SubmapPose) -> AlignedPose | None:
         """Align the frame's surfaces with those of the nearest keyframe, for want of texture.
@@ -158,17 +175,12 @@ class FrameAligner:
         Returns:
             As `align`; None when surfaces and the tracks there are do not determine the pose.
         """
-        if not self._tracker.surfaces or frame.depth_m is None:
-            return None
         near = self._nearest(frame, seed)
-        host = near[0] if near else None
-        if host is None or host.surface is None or host.camera != frame.camera:
+        if not near:
             return None
         seen = self._find_all(near, frame, seed.T_map_cam, wide=False)
-        aligned = align_surface(
-            seed.T_map_cam, Surface.of(frame.depth_m, frame.camera, self._sensor), host.surface,
-            host.T_map_cam, seen.sightings, frame.camera, self._sensor)
-        return None if aligned is None else _in_map(aligned, host)
+        aligned = self._with_surfaces(seed.T_map_cam, frame, near[0], seen)
+        return None if aligned is None else _in_map(aligned, near[0])
 
     def corners(
         self, frame: Frame, T_map_cam: Float64Array | None = None,

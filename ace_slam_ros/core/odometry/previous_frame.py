@@ -16,7 +16,6 @@ from ..data.poses import AlignedPose
 from ..data.submaps import corrected
 from .flow.corners import detect_corners
 from .local_keyframe import LocalKeyframe
-from .surface_alignment import Surface
 
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig, TrackerConfig
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from .frame_alignment import FrameAligner
     from .motion_model import Motion
 
-#: Of the local keyframes' ids none is this.
-_IDENTIFIER = -1
 #: Standard deviation of the guessed depth of a corner where none is measured, as a share of it.
 _GUESS_SHARE = 0.4
 
@@ -53,6 +50,7 @@ class PreviousFrame:
         self, tracker: TrackerConfig, sensor: SensorConfig, aligner: FrameAligner
     ) -> None:
         self._tracker, self._sensor, self._aligner = tracker, sensor, aligner
+        self._identifier = 0
         self.clear()
 
     def clear(self) -> None:
@@ -113,7 +111,6 @@ class PreviousFrame:
         keyframe = self._keyframes.get(frame.camera)
         if keyframe is None:
             keyframe = self._keyframes[frame.camera] = self._describe(last)
-        self._aligner.forget(_IDENTIFIER)
         return self._aligner.align_with([keyframe], frame, seed, motion, wide, sure=False)[0]
 
     def _describe(self, last: _Remembered) -> LocalKeyframe:
@@ -124,14 +121,12 @@ class PreviousFrame:
         known = np.isfinite(measured)
         guess = float(np.median(measured[known])) if known.any() else 1.0
         depth = np.where(known, measured, guess)
-        surface = None
-        if self._tracker.surfaces and frame.depth_m is not None:
-            surface = Surface.of(frame.depth_m, frame.camera, self._sensor)
         twist = np.zeros(6) if last.motion is None else last.motion.twist_6(pose.T_map_cam)
+        self._identifier -= 1  # local keyframes have none below zero
         made = LocalKeyframe(
-            _IDENTIFIER, frame.gray, frame.camera, pixels, depth, 1.0 / depth,
+            self._identifier, frame.gray, frame.camera, pixels, depth, 1.0 / depth,
             np.array(pose.T_map_cam), pose.covariance_66, twist, guess,
-            surface, pose.submap)
+            self._aligner.surface(frame), pose.submap)
         made.narrowed_n = np.where(
             known, 1.0, _GUESS_SHARE * depth / self._sensor.depth_sigma_m(depth))
         return made

@@ -11,7 +11,6 @@ import numpy as np
 from ..data.keyframe import Keyframe
 from ..geometry.se3 import invert_pose, pose_error
 from ..odometry.local_keyframe import LocalKeyframe
-from ..odometry.surface_alignment import Surface
 
 if TYPE_CHECKING:
     from ..config.sections import SlamConfig
@@ -117,9 +116,7 @@ class KeyframeMaker:
         tracker = self._config.tracker
         pixels, measured = self._aligner.corners(
             frame, pose.T_map_cam, self._moving.standing(pose.submap))
-        surface = None
-        if tracker.surfaces:
-            surface = Surface.of(frame.depth_m, frame.camera, self._config.sensor)
+        surface = self._aligner.surface(frame)
         bare = len(pixels) < tracker.min_tracks
         if bare and (not len(self._local) or surface is None or not surface.covers_enough):
             return False
