@@ -11,7 +11,7 @@ import os
 import queue
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -174,9 +174,8 @@ def _main(
     """Run the mapper until told to stop or its owner is gone; what goes wrong is the answer."""
     try:
         set_threads(1)
-        # only the encoder's words are needed here, not its layers
         encoder = load_encoder(
-            replace(config.encoder, runtime="torch"), choose_device(config.device))
+            config.encoder, choose_device(config.device), describes=False)
         mapper = Mapper(config, encoder)
         with WeightsWriter(
                 segment, head_capacity_bytes(config, encoder), PAYLOAD_SCHEMA) as writer:

@@ -58,8 +58,16 @@ def register_encoder(name: str, load: EncoderLoader) -> None:
     add_choice("encoder.name", name)
 
 
-def load_encoder(config: EncoderConfig, device: torch.device) -> Encoder:
+def load_encoder(
+    config: EncoderConfig, device: torch.device, *, describes: bool = True
+) -> Encoder:
     """Load an encoder and its codebook onto `device`.
+
+    Args:
+        config: which one, and how it runs.
+        device: where.
+        describes: whether it will describe images; else its words alone count, as for a mapper,
+            and memory is spared.
 
     Raises:
         EncoderError: weights or codebook are missing, damaged, of another architecture, or not
@@ -81,7 +89,7 @@ def load_encoder(config: EncoderConfig, device: torch.device) -> Encoder:
     digest = hashlib.sha256(blob + codebook_blob).hexdigest()[:16]
     precision = choose_precision(config.precision, device)
     cells = None
-    if device.type == "cpu" and isinstance(network, EncoderNetwork):
+    if describes and device.type == "cpu" and isinstance(network, EncoderNetwork):
         cells = CellNetwork(choose_layers(network, precision, config.runtime))
     encoder = NetworkEncoder(network, digest, codebook, device, precision, cells)
     log.info("encoder %s: %s", encoder.name, encoder.runs_in)

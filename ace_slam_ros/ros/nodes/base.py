@@ -8,7 +8,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -100,10 +99,8 @@ class SlamNode(ManagedNode):
     def _configure(self) -> None:
         set_threads(self.config.encoder.threads or 1)
         device = choose_device(self.config.device)
-        encoder = self.config.encoder
-        if not self.describes_images:
-            encoder = replace(encoder, runtime="torch")  # no memory for what never runs
-        self.encoder = load_encoder(encoder, device)
+        self.encoder = load_encoder(
+            self.config.encoder, device, describes=self.describes_images)
         self.warm_up()
         self.setup()
         give_back_freed_memory()
