@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,9 +93,9 @@ def shortened(name: str, folder: Path, frames: int | None, cache: Path) -> Seque
         return Sequence(name, None, folder)
     stamps, _ = read_listing(folder / "rgb.txt")
     end = int(stamps[min(frames, len(stamps)) - 1]) + 20_000_000
+    lists = [n for n in ("rgb.txt", "depth.txt", "groundtruth.txt") if (folder / n).exists()]
     return Sequence(name, None, _relisted(
-        folder, cache / f"{name}_{frames}", lambda _, stamp_ns: stamp_ns <= end,
-        ("rgb.txt", "depth.txt")))
+        folder, cache / f"{name}_{frames}", lambda _, stamp_ns: stamp_ns <= end, lists))
 
 
 def thinned(sequence: Sequence, every: int, cache: Path) -> Sequence:
@@ -106,9 +106,9 @@ def thinned(sequence: Sequence, every: int, cache: Path) -> Sequence:
 
 
 def _relisted(
-    folder: Path, target: Path, keep: Callable[[int, int], bool], listings: tuple[str, ...]
+    folder: Path, target: Path, keep: Callable[[int, int], bool], listings: Iterable[str]
 ) -> Path:
-    """Copy a TUM folder by links, with only the images in the lists that `keep` wants.
+    """Copy a TUM folder by links, with only the lines of the lists that `keep` wants.
 
     It is asked with number and stamp in ns.
     """
