@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation, Slerp
 
 from ..errors import DataError
 from ..geometry.se3 import pose_from_quaternion, quaternion_from_pose
@@ -72,6 +71,8 @@ class Trajectory:
         if len(self) == 1:
             poses[valid] = self.T_map_cam_N44[0]
             return poses, valid
+        from scipy.spatial.transform import Rotation, Slerp  # a live node needs neither
+
         origin = int(self.stamps_ns[0])
         times = (self.stamps_ns - origin) * 1e-9
         wanted = np.clip((queries - origin) * 1e-9, times[0], times[-1])

@@ -1,11 +1,15 @@
-"""Rigid-body geometry: poses as 4x4 float64 camera-to-map matrices, quaternions xyzw."""
+"""Rigid-body geometry: poses as 4x4 float64 camera-to-map matrices, quaternions xyzw.
+
+In closed forms of our own where SciPy has the same: it pays for arrays of rotations, ten times as
+much for one, and a frame needs dozens. The tests compare the two.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 if TYPE_CHECKING:
     from .arrays import Float64Array
@@ -40,14 +44,54 @@ def transform_points(T_44: Float64Array, points_N3: Float64Array) -> Float64Arra
 
 
 def pose_from_quaternion(t_3: Float64Array, q_xyzw_4: Float64Array) -> Float64Array:
-    """Return the 4x4 pose of a translation (3,) meters and a quaternion (4,) in xyzw order."""
-    return make_pose(Rotation.from_quat(q_xyzw_4).as_matrix(), np.asarray(t_3, np.float64))
+    """Return the 4x4 pose of a translation (3,) meters and a quaternion (4,) in xyzw order.
+
+    Raises:
+        ValueError: the quaternion is zero or not finite.
+    """
+    q_4 = np.asarray(q_xyzw_4, np.float64)
+    norm = math.sqrt(float(q_4 @ q_4))
+    if not (math.isfinite(norm) and norm > 0.0):
+        raise ValueError(f"quaternion {q_4.tolist()} has no direction")
+    return make_pose(rotation_of_quaternion(q_4 / norm), np.asarray(t_3, np.float64))
+
+
+def rotation_of_quaternion(q_xyzw_4: Float64Array) -> Float64Array:
+    """Return the rotation (3, 3) of a unit quaternion (4,) xyzw."""
+    x, y, z, w = q_xyzw_4.tolist()
+    return np.array([
+        [1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y - z * w), 2.0 * (x * z + y * w)],
+        [2.0 * (x * y + z * w), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z - x * w)],
+        [2.0 * (x * z - y * w), 2.0 * (y * z + x * w), 1.0 - 2.0 * (x * x + y * y)]])
+
+
+def quaternion_of_rotation(R_33: Float64Array) -> tuple[float, float, float, float]:
+    """Return the unit quaternion xyzw, w >= 0, of a rotation (3, 3).
+
+    Source: Shepperd, Quaternion from rotation matrix, 1978.
+    """
+    (a, b, c), (d, e, f), (g, h, i) = R_33.tolist()
+    choices = (a - e - i, e - a - i, i - a - e, a + e + i)
+    largest = choices.index(max(choices))
+    q = (
+        (1.0 + choices[0], b + d, c + g, h - f), (b + d, 1.0 + choices[1], f + h, c - g),
+        (c + g, f + h, 1.0 + choices[2], d - b), (h - f, c - g, d - b, 1.0 + choices[3]),
+    )[largest]
+    norm = math.copysign(math.sqrt(sum(v * v for v in q)), q[3])
+    return q[0] / norm, q[1] / norm, q[2] / norm, q[3] / norm
 
 
 def quaternion_from_pose(T_44: Float64Array) -> Float64Array:
     """Return the unit quaternion (4,) xyzw, w >= 0, of a 4x4 pose."""
-    q_xyzw_4 = Rotation.from_matrix(T_44[:3, :3]).as_quat()  # of either sign in older SciPy
-    return np.asarray(np.copysign(1.0, q_xyzw_4[3]) * q_xyzw_4)
+    return np.array(quaternion_of_rotation(T_44[:3, :3]))
+
+
+def rotation_vector(R_33: Float64Array) -> Float64Array:
+    """Return axis times angle (3,), radians in [0, pi], of a rotation (3, 3)."""
+    x, y, z, w = quaternion_of_rotation(R_33)
+    sine = math.sqrt(x * x + y * y + z * z)
+    scale = 2.0 * math.atan2(sine, w) / sine if sine > 1e-9 else 2.0
+    return np.array([x * scale, y * scale, z * scale])
 
 
 def exp_se3(xi_6: Float64Array) -> Float64Array:
@@ -70,23 +114,25 @@ def exp_se3(xi_6: Float64Array) -> Float64Array:
 def pose_errors_in_map(T_N44: Float64Array, T_true_N44: Float64Array) -> Float64Array:
     """Translation and rotation errors (N, 6) along and about the axes of the map."""
     rotation_N33 = T_N44[:, :3, :3] @ np.swapaxes(T_true_N44[:, :3, :3], 1, 2)
-    return np.concatenate([T_N44[:, :3, 3] - T_true_N44[:, :3, 3],
-                           Rotation.from_matrix(rotation_N33).as_rotvec()], axis=1)
+    turned_N3 = np.array([rotation_vector(R_33) for R_33 in rotation_N33]).reshape(-1, 3)
+    return np.concatenate([T_N44[:, :3, 3] - T_true_N44[:, :3, 3], turned_N3], axis=1)
 
 
 def log_se3(T_44: Float64Array) -> Float64Array:
     """Logarithm of a rigid pose: twist (6,), translation part first, inverse of `exp_se3`."""
-    omega = Rotation.from_matrix(T_44[:3, :3]).as_rotvec()
-    angle = float(np.linalg.norm(omega))
-    W = np.array([
-        [0.0, -omega[2], omega[1]], [omega[2], 0.0, -omega[0]], [-omega[1], omega[0], 0.0]
-    ])
-    if angle < 1e-8:
-        V_inv = np.eye(3) - 0.5 * W + W @ W / 12.0
-    else:
-        half = 0.5 * angle
-        V_inv = np.eye(3) - 0.5 * W + (1.0 - half / np.tan(half)) / angle**2 * (W @ W)
-    return np.concatenate([V_inv @ T_44[:3, 3], omega])
+    omega = rotation_vector(T_44[:3, :3])
+    angle = math.sqrt(float(omega @ omega))
+    # The coefficient tends to 1/12, which the formula cannot reach: 0/0.
+    rest = (1.0 - 0.5 * angle / math.tan(0.5 * angle)) / angle**2 if angle > 1e-4 else 1.0 / 12.0
+    t_3 = T_44[:3, 3]
+    turned_3 = cross(omega, t_3)
+    return np.concatenate([t_3 - 0.5 * turned_3 + rest * cross(omega, turned_3), omega])
+
+
+def cross(a_3: Float64Array, b_3: Float64Array) -> Float64Array:
+    """Cross product of two vectors (3,); NumPy's takes ten times as long."""
+    (a, b, c), (d, e, f) = a_3.tolist(), b_3.tolist()
+    return np.array([b * f - c * e, c * d - a * f, a * e - b * d])
 
 
 def cross_matrices(v_n3: Float64Array) -> Float64Array:
@@ -110,7 +156,8 @@ def transport_covariance(covariance_66: Float64Array, arm_3: Float64Array) -> Fl
 
 def rotation_angle_rad(R_33: Float64Array) -> float:
     """Angle of a rotation matrix in radians, in [0, pi]."""
-    return float(np.linalg.norm(Rotation.from_matrix(R_33).as_rotvec()))
+    x, y, z, w = quaternion_of_rotation(R_33)
+    return 2.0 * math.atan2(math.sqrt(x * x + y * y + z * z), w)
 
 
 def pose_error(T_a_44: Float64Array, T_b_44: Float64Array) -> tuple[float, float]:

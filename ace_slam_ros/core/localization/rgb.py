@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
 
 from ..data.poses import PoseEstimate
 from ..geometry.se3 import exp_se3, invert_pose, make_pose
@@ -102,6 +101,8 @@ def supported(known: Hypotheses, pixels_n2: Float32Array) -> Int64Array:
 
 def support(known: Hypotheses, pixels_n2: Float32Array) -> Int64Array:
     """Count, for each hypothesis (M,), the neighbors in the image with a hypothesis near it."""
+    from scipy.spatial import cKDTree  # only queries without depth pay for it
+
     count = min(_NEIGHBOURS + 1, len(pixels_n2))
     _, beside_nk = cKDTree(pixels_n2).query(pixels_n2, count)
     beside_M = beside_nk[known.owner_M].reshape(len(known.owner_M), count)

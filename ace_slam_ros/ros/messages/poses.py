@@ -9,7 +9,14 @@ import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
 
 from ...core.errors import DataError
-from ...core.geometry.se3 import invert_pose, make_pose, transport_covariance
+from ...core.geometry.se3 import (
+    invert_pose,
+    log_se3,
+    make_pose,
+    quaternion_of_rotation,
+    rotation_of_quaternion,
+    transport_covariance,
+)
 from .compat import TF_TRANSFORMATIONS
 
 if TYPE_CHECKING:
@@ -65,26 +72,7 @@ def _to_quaternion(T_44: Float64Array) -> tuple[float, ...]:
     """Return the unit quaternion xyzw of a 4x4 pose."""
     return TF_TRANSFORMATIONS.answer(
         lambda library: tuple(float(q) for q in library.quaternion_from_matrix(T_44)),
-        lambda: quaternion_of(T_44))
-
-
-def quaternion_of(T_44: Float64Array) -> tuple[float, float, float, float]:
-    """Return the unit quaternion xyzw, w >= 0, of a 4x4 pose.
-
-    As `core.geometry.se3.quaternion_from_pose` in a tenth of the time: that one goes through
-    SciPy, which pays for arrays of rotations, and a frame needs several.
-
-    Source: Shepperd, Quaternion from rotation matrix, 1978.
-    """
-    (a, b, c), (d, e, f), (g, h, i) = T_44[:3, :3].tolist()
-    choices = (a - e - i, e - a - i, i - a - e, a + e + i)
-    largest = choices.index(max(choices))
-    q = (
-        (1.0 + choices[0], b + d, c + g, h - f), (b + d, 1.0 + choices[1], f + h, c - g),
-        (c + g, f + h, 1.0 + choices[2], d - b), (h - f, c - g, d - b, 1.0 + choices[3]),
-    )[largest]
-    norm = math.copysign(math.sqrt(sum(v * v for v in q)), q[3])
-    return q[0] / norm, q[1] / norm, q[2] / norm, q[3] / norm
+        lambda: quaternion_of_rotation(T_44[:3, :3]))
 
 
 def _from_quaternion(t_3: Float64Array, q_xyzw_4: Float64Array) -> Float64Array:
@@ -92,16 +80,7 @@ def _from_quaternion(t_3: Float64Array, q_xyzw_4: Float64Array) -> Float64Array:
     return TF_TRANSFORMATIONS.answer(
         lambda library: make_pose(
             np.asarray(library.quaternion_matrix(q_xyzw_4), np.float64)[:3, :3], t_3),
-        lambda: make_pose(rotation_of(q_xyzw_4), t_3))
-
-
-def rotation_of(q_xyzw_4: Float64Array) -> Float64Array:
-    """Return the rotation (3, 3) of a unit quaternion; see `quaternion_of`."""
-    x, y, z, w = q_xyzw_4.tolist()
-    return np.array([
-        [1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y - z * w), 2.0 * (x * z + y * w)],
-        [2.0 * (x * y + z * w), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z - x * w)],
-        [2.0 * (x * z - y * w), 2.0 * (y * z + x * w), 1.0 - 2.0 * (x * x + y * y)]])
+        lambda: make_pose(rotation_of_quaternion(q_xyzw_4), t_3))
 
 
 def covariance_to_msg(covariance_66: Float64Array | None) -> list[float]:
@@ -132,20 +111,4 @@ def body_velocity(
     T_previous: Float64Array, T_now: Float64Array, dt_s: float
 ) -> Float64Array:
     """Mean velocity (6,) between two poses in the moving frame: linear m/s, angular rad/s."""
-    T_step = invert_pose(T_previous) @ T_now
-    x, y, z, w = quaternion_of(T_step)
-    sine = math.sqrt(x * x + y * y + z * z)
-    angle = 2.0 * math.atan2(sine, w)
-    omega_3 = np.array([x, y, z]) * (angle / sine if sine > 1e-9 else 2.0)
-    half = 0.5 * angle
-    rest = (1.0 - half / math.tan(half)) / angle**2 if angle > 1e-4 else 1.0 / 12.0
-    t_3 = T_step[:3, 3]
-    turned_3 = _cross(omega_3, t_3)
-    linear_3 = t_3 - 0.5 * turned_3 + rest * _cross(omega_3, turned_3)
-    return np.concatenate([linear_3, omega_3]) / dt_s
-
-
-def _cross(a_3: Float64Array, b_3: Float64Array) -> Float64Array:
-    """Cross product; NumPy's takes longer than everything else here."""
-    (a, b, c), (d, e, f) = a_3.tolist(), b_3.tolist()
-    return np.array([b * f - c * e, c * d - a * f, a * e - b * d])
+    return log_se3(invert_pose(T_previous) @ T_now) / dt_s

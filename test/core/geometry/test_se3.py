@@ -1,10 +1,12 @@
 """Poses and exponentials against brute force."""
 
 import numpy as np
+import pytest
 from helpers.strategies import twists
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
+from scipy.spatial.transform import Rotation
 
 from ace_slam_ros.core.geometry.se3 import (
     R_BODY_OPTICAL_33,
@@ -14,7 +16,10 @@ from ace_slam_ros.core.geometry.se3 import (
     pose_error,
     pose_from_quaternion,
     quaternion_from_pose,
+    quaternion_of_rotation,
     rotation_angle_rad,
+    rotation_of_quaternion,
+    rotation_vector,
 )
 
 
@@ -42,6 +47,26 @@ def test_inverse_and_quaternion_round_trip(xi):
     q = quaternion_from_pose(T)
     assert q[3] >= 0 and np.isclose(np.linalg.norm(q), 1)
     assert np.allclose(pose_from_quaternion(T[:3, 3], q), T, atol=1e-9)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.floats(-6, 6), min_size=3, max_size=3))
+def test_rotations_as_scipy_computes_them(vector):
+    twin = Rotation.from_rotvec(vector)
+    R_33, q_4 = twin.as_matrix(), np.array(twin.as_quat())
+    found_4 = np.array(quaternion_of_rotation(R_33))
+    assert found_4[3] >= 0.0
+    assert min(np.abs(found_4 - q_4).max(), np.abs(found_4 + q_4).max()) < 1e-9
+    assert np.allclose(rotation_of_quaternion(q_4), R_33, atol=1e-12)
+    assert np.isclose(rotation_angle_rad(R_33), twin.magnitude(), atol=1e-7)
+    if twin.magnitude() < 3.1:  # half a turn is to either side
+        assert np.allclose(rotation_vector(R_33), twin.as_rotvec(), atol=1e-7)
+
+
+@pytest.mark.parametrize("quaternion", [[0.0] * 4, [float("nan"), 0.0, 0.0, 1.0]])
+def test_a_quaternion_without_direction_is_refused(quaternion):
+    with pytest.raises(ValueError, match="no direction"):
+        pose_from_quaternion(np.zeros(3), np.array(quaternion))
 
 
 def test_body_frame_looks_along_x_with_z_up():

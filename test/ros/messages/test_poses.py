@@ -7,13 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from ace_slam_ros.core.errors import DataError
-from ace_slam_ros.core.geometry.se3 import (
-    exp_se3,
-    invert_pose,
-    log_se3,
-    make_pose,
-    quaternion_from_pose,
-)
+from ace_slam_ros.core.geometry.se3 import exp_se3, make_pose
 from ace_slam_ros.ros.messages.poses import (
     UNKNOWN_VARIANCE,
     base_covariance,
@@ -21,8 +15,6 @@ from ace_slam_ros.ros.messages.poses import (
     covariance_to_msg,
     pose_from_msg,
     pose_to_msg,
-    quaternion_of,
-    rotation_of,
     transform_from_msg,
     transform_to_msg,
 )
@@ -38,21 +30,11 @@ def test_poses_round_trip(xi):
         assert np.allclose(back, T_44, atol=1e-9)
 
 
-@settings(max_examples=200)
-@given(st.lists(st.floats(-6, 6), min_size=12, max_size=12))
-def test_rotations_and_velocities_as_the_core_computes_them(xi):
-    """The core goes through SciPy; the node's own formulas are the fast twins."""
-    T_44, T_next = exp_se3(np.array(xi[:6])), exp_se3(np.array(xi[6:]))
-    q_4 = np.array(quaternion_of(T_44))
-    apart = min(np.abs(q_4 - quaternion_from_pose(T_44)).max(),
-                np.abs(q_4 + quaternion_from_pose(T_44)).max())  # w = 0 has no sign
-    assert apart < 1e-7 and q_4[3] >= 0.0
-    assert np.allclose(rotation_of(q_4), T_44[:3, :3], atol=1e-9)
-    for T_step in (invert_pose(T_44) @ T_next, exp_se3(np.array(xi[:6]) * 1e-9), np.eye(4)):
-        T_there = T_44 @ T_step
-        twist_6 = log_se3(invert_pose(T_44) @ T_there)
-        if np.linalg.norm(twist_6[3:]) < 3.1:  # half a turn is to either side
-            assert np.allclose(body_velocity(T_44, T_there, 0.5), twist_6 / 0.5, atol=1e-6)
+@given(st.lists(st.floats(-2, 2), min_size=6, max_size=6))
+def test_velocity_is_of_the_moving_frame(xi):
+    T_44 = exp_se3(np.array(xi))
+    assert np.allclose(body_velocity(T_44, T_44 @ exp_se3(0.5 * np.array(xi[::-1])), 0.5),
+                       xi[::-1], atol=1e-6)
 
 
 def test_impossible_poses_are_refused():
