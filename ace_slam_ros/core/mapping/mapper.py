@@ -117,13 +117,16 @@ class Mapper:
 
         With an infinite budget the work is counted, not timed: it ends when the keyframes learned
         so far have had the steps they are owed, so that runs repeat exactly. With a finite one it
-        goes on in later calls, as long as `wants_work`.
+        goes on in later calls, as long as `wants_work`; what the head learned of new keyframes
+        is not kept waiting for it.
 
         Returns:
             True when the head changed.
         """
         end = time.perf_counter() + budget_s
         changed = self._observe_queued(end)
+        if changed and math.isfinite(end):
+            return True
         changed = self._learner.work(end - time.perf_counter()) or changed
         if not self._queue:
             changed = self._join_submaps(end) or changed

@@ -28,6 +28,7 @@ from ..odometry.previous_frame import PreviousFrame
 from .following import Following
 from .keyframing import KeyframeMaker
 from .local_mapping import LocalMapping, Tracked
+from .map_delay import MapDelay
 from .moving_objects import MovingObjects
 from .new_submap import UnknownPlace
 from .pose_averaging import PoseAveraging
@@ -96,6 +97,7 @@ class Tracker:
             self._averaging, self._model)
         self._recovery = Recovery(config.tracker)
         self._unknown = UnknownPlace(config, self._aligner)
+        self._delay = MapDelay()
         self._begin(map_id or uuid.uuid4().hex[:12])
 
     def _begin(self, map_id: str) -> None:
@@ -103,6 +105,7 @@ class Tracker:
         self.state = TrackerState.INIT
         self.map_revision, self._version = 0, 0
         self._localizer.clear()
+        self._delay.clear()
         self._keyframes.next_id = 0
         self._forget_surroundings()
 
@@ -128,8 +131,8 @@ class Tracker:
 
     @property
     def gave_up(self) -> dict[str, float]:
-        """What was left out to keep its time, see `Scheduler.gave_up`."""
-        return self._scheduler.gave_up
+        """What was left out to keep its time, see `Scheduler.gave_up` and `MapDelay.values`."""
+        return self._scheduler.gave_up | self._delay.values()
 
     def reset(self) -> None:
         """Start a new map with the next frame; in localization mode look for the map anew."""
@@ -161,6 +164,7 @@ class Tracker:
             self._keyframes.next_id = info.next_keyframe + _KEYFRAME_ID_MARGIN
         self._localizer.head, self._localizer.submaps = loaded.head, info.submaps
         self._version = version
+        self._delay.learned(info.next_keyframe)
         if info.map_revision != self.map_revision:
             self._follow_correction(loaded.keyframe_poses)
             self.map_revision = info.map_revision
@@ -235,6 +239,7 @@ class Tracker:
         pruned = self._moving.pruned(self._stamp_ns, self._corner_motion)
         if pruned is not None:
             keyframes.append(pruned)
+        self._delay.sent(keyframe.id for keyframe in keyframes)
         elapsed_ms = clock.elapsed_ms
         self._scheduler.end_frame(
             self._elapsed_ms + elapsed_ms,
