@@ -102,7 +102,8 @@ class Passes:
         figures = stream_figures(heard, player)
         figures["latency_yardsticks"] = {
             rank: round(ms / self.yardstick_ms, 2) for rank, ms in figures["latency_ms"].items()}
-        figures["head_share"] = listener.value("tracker", "head_share")
+        for name in ("head_share", "keyframe_to_head_ms_p50", "keyframe_to_head_ms_p95"):
+            figures[name] = listener.value("tracker", name)
         figures["nodes"] = {
             node: {"cpu_s": round(cpu_s(group.children[node].pid) - before[node], 2),
                    **{k: round(v, 1) for k, v in asdict(
