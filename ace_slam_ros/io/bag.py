@@ -89,6 +89,12 @@ class BagSource(PairSource):
         self.groundtruth = _trajectory(index.poses)
         self._pair(index, slop_ns)
 
+    @property
+    def recorded_ns(self) -> tuple[int, int]:
+        """Times at which the first and the last image of the pairs were recorded."""
+        times = [key[1] for key in (*self._color, *self._depth) if key is not None]
+        return min(times), max(times)
+
     def _choose(self, wanted: dict[str, str | None]) -> Topics:
         if not self.types:
             raise DataError(f"{self.path} holds no messages: record the camera's topics again")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 COLOR, DEPTH, INFO, GROUNDTRUTH = "rgb/image", "depth/image", "rgb/camera_info", "groundtruth"
 _TF = "tf2_msgs/msg/TFMessage"
+#: TF is played from so long before the first image: it must be known by then.
+_LEAD_NS = 1_000_000_000
 _OPTICAL_FRAME = "camera_color_optical_frame"
 
 
@@ -79,7 +81,8 @@ def open_playlist(path: Path, color_transport: str = "raw") -> Playlist:
 class BagPlaylist:
     """The camera's topics of a bag under our names, bytes as recorded, with TF.
 
-    Our names do not tell that images are rectified: then camera_info is made to say it.
+    Our names do not tell that images are rectified: then camera_info is made to say it. Poses and
+    TF long before or after the images are left out: a player that loops would wait for them.
     """
 
     def __init__(self, source: BagSource) -> None:
@@ -90,6 +93,8 @@ class BagPlaylist:
         self.color_transport = "compressed" if types[topics.color] == COMPRESSED else "raw"
         self.depth_transport = "compressedDepth" if types[topics.depth] == COMPRESSED else "raw"
         self._color, self._info = topics.color, topics.info
+        first_ns, last_ns = source.recorded_ns
+        self._window_ns = (first_ns - _LEAD_NS, last_ns + 1)
         self._names = {
             topics.color: with_transport(COLOR, self.color_transport),
             topics.depth: with_transport(DEPTH, self.depth_transport),
@@ -104,11 +109,21 @@ class BagPlaylist:
         """Yield the messages in order of recording."""
         with Reader(self._path) as reader:
             chosen = [c for c in reader.connections if c.topic in self._names]
-            for connection, time_ns, raw in reader.messages(chosen):
+            for connection, recorded_ns, raw in reader.messages(chosen):
+                time_ns = self._played_ns(connection.topic, recorded_ns)
+                if time_ns is None:
+                    continue
                 data = bytes(raw)
                 if connection.topic == self._info and is_rectified(self._color):
                     data = self._info_of_stream(data)
                 yield Item(time_ns, self._names[connection.topic], data)
+
+    def _played_ns(self, topic: str, time_ns: int) -> int | None:
+        """When a message is to be played; None = never. What is static holds at any time."""
+        first_ns, last_ns = self._window_ns
+        if topic.endswith("tf_static"):
+            return min(max(time_ns, first_ns), last_ns)
+        return time_ns if first_ns <= time_ns <= last_ns else None
 
     def _info_of_stream(self, raw: bytes) -> bytes:
         info = info_of_stream(TYPES.deserialize_cdr(raw, CAMERA_INFO), self._color)

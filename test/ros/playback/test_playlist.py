@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from helpers.recordings import CAMERA, COUNT, frames, write_bag
+
+from ace_slam_ros.core.data.trajectory import Trajectory
 from ace_slam_ros.ros.config import NodeConfig
 from ace_slam_ros.ros.playback.playlist import open_playlist
 from ace_slam_ros.ros.up import for_source
@@ -19,3 +23,16 @@ def test_playlist_tells_the_transports(bag: Path, folder: Path) -> None:
     assert [item.time_ns for item in items] == sorted(item.time_ns for item in items)
     assert {item.topic for item in items} == {
         "rgb/image/compressed", "depth/image/compressedDepth", "rgb/camera_info", "groundtruth"}
+
+
+def test_what_was_recorded_without_images_is_not_waited_for(tmp_path: Path) -> None:
+    """A player that loops stood still while only motion capture went on."""
+    stamps = np.arange(0, 40, dtype=np.int64) * 500_000_000  # images: from 1 to 2 s
+    write_bag(tmp_path / "long", frames(), Trajectory(stamps, np.tile(np.eye(4), (40, 1, 1))),
+              CAMERA)
+    items = list(open_playlist(tmp_path / "long"))
+    images = [item.time_ns for item in items if "image" in item.topic]
+    assert len(images) == 2 * COUNT
+    assert items[-1].time_ns == max(images)
+    assert min(images) - items[0].time_ns <= 1_000_000_000
+    assert sum(item.topic == "groundtruth" for item in items) == 4  # 0.5 and 1 to 2 s
