@@ -205,7 +205,8 @@ def _serve(
         elif not config.localization_only:
             for keyframe in request.keyframes:
                 mapper.add_keyframe(keyframe, request.map_id)
-    if mapper.wants_work and mapper.work(config.mapper.budget_ms * 1e-3):
+    if mapper.wants_work and mapper.work(
+            config.mapper.budget_ms * 1e-3, lambda: not inbox.empty()):
         writer.write(mapper.export_head())
     return True
 

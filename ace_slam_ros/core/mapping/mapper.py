@@ -7,6 +7,7 @@ import math
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,13 +113,17 @@ class Mapper:
             return self._buffer.keyframe(identifier)
         return waiting
 
-    def work(self, budget_s: float) -> bool:
+    def work(self, budget_s: float, interrupted: Callable[[], bool] = lambda: False) -> bool:
         """Learn queued keyframes, then improve what is there, until the budget is spent.
 
         With an infinite budget the work is counted, not timed: it ends when the keyframes learned
         so far have had the steps they are owed, so that runs repeat exactly. With a finite one it
         goes on in later calls, as long as `wants_work`; what the head learned of new keyframes
         is not kept waiting for it.
+
+        Args:
+            budget_s: time to spend, in steps of some tens of milliseconds.
+            interrupted: asked between steps; ends the work of a finite budget, for new keyframes.
 
         Returns:
             True when the head changed.
@@ -129,8 +134,13 @@ class Mapper:
             return True
         changed = self._learner.work(end - time.perf_counter()) or changed
         if not self._queue:
-            changed = self._join_submaps(end) or changed
-            changed = self._refine_poses(end) or changed
+            timed = math.isfinite(end)
+
+            def is_over() -> bool:
+                return timed and (time.perf_counter() >= end or interrupted())
+
+            changed = self._join_submaps(is_over) or changed
+            changed = self._refine_poses(timed, is_over) or changed
         return changed
 
     def _observe_queued(self, end: float) -> bool:
@@ -168,7 +178,7 @@ class Mapper:
             self._learner.forget(victim)
             self._refinement.forget(victim)
 
-    def _join_submaps(self, end: float) -> bool:
+    def _join_submaps(self, is_over: Callable[[], bool]) -> bool:
         """Look for where new keyframes show another submap; True when one was joined."""
         joiner, joined = self._refinement.joiner, False
         while joiner.wants_work:
@@ -183,17 +193,16 @@ class Mapper:
                 self._buffer.correct(moved)
                 self._refinement.joined(join.edges)
                 joined = True
-            if time.perf_counter() >= end:
+            if is_over():
                 break
         return joined
 
-    def _refine_poses(self, end: float) -> bool:
+    def _refine_poses(self, timed: bool, is_over: Callable[[], bool]) -> bool:
         """Look for loops and correct the keyframes; True when the head changed."""
-        timed = math.isfinite(end)
         while self._refinement.wants_work and (timed or self._owed_steps > 0):
             self._refinement.step()
             self._owed_steps = max(0, self._owed_steps - 1)
-            if timed and time.perf_counter() >= end:
+            if is_over():
                 break
         corrected = self._refinement.correction()
         if corrected is None:

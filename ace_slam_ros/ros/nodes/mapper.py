@@ -192,7 +192,8 @@ class MapperNode(SlamNode):
 
     def _learn(self, budget_s: float) -> bool:
         """Learn and improve for a time, publish the head if it changed; True if more is to do."""
-        if not self._localization_only and self._mapper.work(budget_s):
+        if not self._localization_only and self._mapper.work(
+                budget_s, lambda: bool(self._queue)):
             self._writer.write(self._mapper.export_head())
         return not self._localization_only and self._mapper.wants_work
 
