@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from .recorder import RunRecorder
 
 
+#: New weights are looked for so often while no frame comes: none then waits for their unpacking.
+_BETWEEN_FRAMES_S = 0.01
+
+
 @dataclass(frozen=True)
 class _Arrived:
     """A frame and the time (`time.monotonic`) at which the camera delivered it."""
@@ -80,10 +84,13 @@ def play_realtime(
     camera = _Camera(source, rate)
     bar = tqdm(total=len(source), desc="tracking", unit="frame", disable=not progress)
     try:
-        while (arrived := camera.slot.take()) is not None:
+        while not camera.slot.ended:
+            arrived = camera.slot.take(_BETWEEN_FRAMES_S)
             head = mapper.newer_head()
             if head is not None:
                 tracker.set_head(*head)
+            if arrived is None:
+                continue
             cpu_s = time.thread_time()
             result = tracker.track(arrived.frame)
             answered_s = time.monotonic()

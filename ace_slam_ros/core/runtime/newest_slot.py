@@ -35,6 +35,12 @@ class NewestSlot(Generic[Item]):
             item, self._item = self._item, None
             return item
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is there and no more comes."""
+        with self._condition:
+            return self._closed and self._item is None
+
     def clear(self) -> None:
         """Drop the item without counting it."""
         with self._condition:

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 #: Of the mapper, whose work can wait; a tenth of the tracker's share of a processor both want.
-MAPPER_NICENESS = 10
+MAPPER_NICENESS = 4
 #: Of the relocalizer: somebody waits for its answers, but nothing falls down meanwhile.
 RELOCALIZER_NICENESS = 5
 

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from ...core.geometry.arrays import Float64Array
     from ..inputs.synchronizer import ImagePair
 
+#: New weights are looked for so often while no frame comes: none then waits for their unpacking.
+_BETWEEN_FRAMES_S = 0.01
+
 
 class TrackerNode(SlamNode):
     """Feeds `Tracker` with the newest image pair and publishes its results."""
@@ -127,7 +130,9 @@ class TrackerNode(SlamNode):
     # Worker thread ------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        if (pair := self._slot.take(0.1)) is None:
+        if (pair := self._slot.take(_BETWEEN_FRAMES_S)) is None:
+            if self._tracker is not None:
+                self._update_head(self._tracker)
             return
         if self._paused:
             self._output.interrupt()
