@@ -27,7 +27,7 @@ STAMPS = VENV / "setup-stamps"
 UNFINISHED = VENV / "setup-unfinished"
 TF2_MSGS = ROOT / "scripts" / "tf2_msgs"
 PINS = ROOT / "requirements" / "pins.txt"
-EXTRAS = "ros,interfaces,fast,dev,docs"
+EXTRAS = "ros,interfaces,fast,pnp,dev,docs"
 #: As in setup.sh, and as the classifiers of pyproject.toml say.
 FIRST_PYTHON, LAST_PYTHON = (3, 10), (3, 14)
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"

@@ -39,7 +39,7 @@ def installation(config: SlamConfig, load: Importer = importlib.import_module) -
     found = [python_version(sys.version_info[:3])]
     found += [library(name, load) for name in LIBRARIES]
     found += ros_packages(load)
-    found += [loops(), encoder(config)]
+    found += [loops(), encoder(config), pixels()]
     return found
 
 
@@ -137,6 +137,16 @@ def encoder(config: SlamConfig) -> Finding:
         return problem("encoder", f"does not run: {type(error).__name__}: {error}",
                        f"{sys.executable} -m pip install --force-reinstall torch")
     return good("encoder", f"{loaded.name}, hash {loaded.hash}, {loaded.runs_in}")
+
+
+def pixels() -> Finding:
+    """Say what solves the poses of queries without depth."""
+    from ..core.localization import rgb
+
+    if rgb.poselib is not None:
+        return good("poses from pixels", rgb.solver_name())
+    return good("poses from pixels", f"{rgb.solver_name()}; PoseLib finds more where much repeats: "
+                f"{sys.executable} -m pip install poselib")
 
 
 def gpu(config: SlamConfig) -> Finding:

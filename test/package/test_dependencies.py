@@ -118,6 +118,7 @@ def test_every_import_is_declared_for_robots(repository, manifest, project, robo
 def test_every_import_is_declared_for_pip(repository, project):
     extras = project["optional-dependencies"]
     lines = [*project["dependencies"], *extras["view"], *extras["dinov2"], *extras["fast"],
+             *extras["pnp"],
              *extras["ros"]]
     declared = {name_of(line) for line in lines}
     declared |= {name.removeprefix("ros-jazzy-").replace("-", "_") for name in declared}
@@ -129,7 +130,7 @@ def test_every_import_is_declared_for_pip(repository, project):
 
 def test_without_ros_the_basic_dependencies_do(repository, project):
     declared = {name_of(line) for line in project["dependencies"]}
-    optional = {"rerun-sdk", "timm", "openvino"}
+    optional = {"rerun-sdk", "timm", "openvino", "poselib"}
     folders = [repository / "ace_slam_ros" / name for name in (
         "apps", "core", "evaluation", "io", "synth", "viewer", "weights_ipc")]
     missing = {
@@ -148,6 +149,7 @@ def test_everything_that_setup_installs_is_pinned(repository, project):
                for pin in pins)
     extras = project["optional-dependencies"]
     installed = [*project["dependencies"], *extras["ros"], *extras["interfaces"], *extras["fast"],
+             *extras["pnp"],
                  *extras["dev"], *extras["docs"]]
     assert {name_of(line) for line in installed} <= {name_of(pin) for pin in pins}
 

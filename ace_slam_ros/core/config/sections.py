@@ -247,8 +247,8 @@ class RelocalizerConfig(Checked, section="relocalizer"):
 
     hypotheses: int = param(512, "as solver.hypotheses, per query", "", 8, 8192)
     min_confidence_rgb: float = param(
-        0.12, "what solver.min_confidence is for all else, for queries without depth: no distance "
-        "tells places apart that look alike; only higher values than that one count", "",
+        0.06, "what solver.min_confidence is for all else, for queries without depth; only higher "
+        "values than that one count", "",
         0.01, 1.0)
     pose_sigma_m: float = param(
         0.005, "what one frame cannot show of its pose (shutter, color and depth of different "

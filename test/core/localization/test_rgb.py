@@ -1,6 +1,7 @@
 """Poses from color alone."""
 
 import numpy as np
+import pytest
 from helpers.coordinates import CAMERA, SOLVER, flat
 
 from ace_slam_ros.core.data.features import Features
@@ -44,14 +45,39 @@ def test_rgb_only_refuses_random_coordinates():
     assert solve_rgb(features, predictions, CAMERA, SOLVER, seed=0) is None
 
 
-def test_support_equals_a_plain_loop(monkeypatch):
-    monkeypatch.setattr(solver_rgb, "_CHUNK", 100)  # many chunks
-    _, features, predictions = surface(np.random.default_rng(14), count=40)
+@pytest.mark.parametrize("library", ["PoseLib", "OpenCV"])
+def test_either_library_finds_the_pose(library, monkeypatch):
+    if library == "OpenCV":
+        monkeypatch.setattr(solver_rgb, "poselib", None)
+    elif solver_rgb.poselib is None:
+        pytest.skip("poselib is not installed (optional)")
+    assert library in solver_rgb.solver_name()
+    T, features, predictions = surface(np.random.default_rng(15))
+    found = solve_rgb(features, predictions, CAMERA, SOLVER, seed=0)
+    assert found is not None and pose_error(found.T_map_cam, T)[0] < 0.03
+
+
+def test_votes_equal_a_plain_loop():
+    _, features, predictions = surface(np.random.default_rng(14), count=300)
     known, pixels = flat(features, predictions), features.pixels_N2
+    gaps = np.linalg.norm(pixels[:, None] - pixels, axis=2)
+    beside = np.argsort(gaps, axis=1)[:, 1:13]
     expected = []
     for feature, own in enumerate(predictions.coords_map_NS3):
-        nearest = np.argsort(np.linalg.norm(pixels - pixels[feature], axis=1))[1:17]
         for x in own:
-            near = np.linalg.norm(predictions.coords_map_NS3[nearest] - x, axis=2) < 0.35
+            near = np.linalg.norm(
+                predictions.coords_map_NS3[beside[feature]] - x, axis=2) < 0.25
             expected.append(int(near.any(axis=1).sum()))
-    assert solver_rgb.support(known, pixels).tolist() == expected
+    assert max(expected) > 3
+    for count in (solver_rgb.count_votes, solver_rgb.count_votes_twin):
+        votes = np.empty(len(known.x_M3), np.int64)
+        count(beside, known.start_n, known.count_n, known.x_M3, votes)
+        assert votes.tolist() == expected
+
+
+def test_the_best_supported_hypothesis_of_a_feature_is_tried_first():
+    _, features, predictions = surface(np.random.default_rng(16), outliers=0.0)
+    known = flat(features, predictions)
+    tried = solver_rgb.best_supported(known, features.pixels_N2)
+    owners = known.owner_M[tried]
+    assert len(set(owners.tolist())) == len(tried), "one of each feature"
