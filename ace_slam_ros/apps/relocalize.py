@@ -44,7 +44,7 @@ def relocalize_sequence(
     """
     set_threads(config.encoder.threads or half_the_cores())
     encoder = load_encoder(config.encoder, choose_device(config.device))
-    warm_up(config, encoder, source.camera.width, source.camera.height)
+    warm_up(config, encoder, source.camera.width, source.camera.height, queries=True)
     stored = load_map(map_dir, encoder_hash=encoder.hash)
     relocalizer = Relocalizer(config, encoder)
     relocalizer.set_head(stored.head, 1)

@@ -17,6 +17,7 @@ from .config.sections import SlamConfig
 from .data.camera import Camera
 from .data.frame import Frame
 from .encoders.loading import load_encoder
+from .localization.relocalizer import Relocalizer
 from .runtime.device import choose_device, set_threads
 from .slam import Slam
 
@@ -33,13 +34,17 @@ _STEP_PX, _PICTURES = 16, 6
 _LONG_S = 3.0
 
 
-def warm_up(config: SlamConfig, encoder: Encoder, width: int = 640, height: int = 480) -> None:
+def warm_up(
+    config: SlamConfig, encoder: Encoder, width: int = 640, height: int = 480,
+    queries: bool = False,
+) -> None:
     """Track, map and localize a few pictures of a wall in a map that is thrown away.
 
     Args:
         config: all parameters; a map is made whatever `mode` says.
         encoder: the frozen encoder, which is also run on an image of the camera's size.
         width, height: of the camera's images.
+        queries: also relocalize a picture in it, without depth and from other viewpoints.
     """
     started_s = time.monotonic()
     encoder.warm_up(width, height)
@@ -50,6 +55,12 @@ def warm_up(config: SlamConfig, encoder: Encoder, width: int = 640, height: int 
         slam = Slam(config.with_values({"mode": "mapping"}), encoder)
         for frame in _pictures():
             slam.process(frame)
+        if queries:
+            relocalizer = Relocalizer(config, encoder)
+            relocalizer.set_head(slam.mapper.export_head(), 1)
+            unseen = np.ascontiguousarray(frame.image[::-1])  # so that all views are tried
+            for depth_m in (frame.depth_m, None):
+                relocalizer.locate(Frame(frame.stamp_ns, unseen, depth_m, frame.camera))
     finally:
         quiet.setLevel(level)
     if time.monotonic() - started_s > _LONG_S:
@@ -75,7 +86,7 @@ def main() -> None:
     """Compile everything for this machine."""
     set_threads(1)
     config = SlamConfig()
-    warm_up(config, load_encoder(config.encoder, choose_device(config.device)))
+    warm_up(config, load_encoder(config.encoder, choose_device(config.device)), queries=True)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ class Frame:
         depth_m: (H, W) float32 meters along the optical axis, 0 where there is no measurement;
             None for an RGB-only query.
         camera: intrinsics of both images (depth registered to color).
+        mask: (H, W) uint8, 0 where nothing is to be described; None = everywhere.
 
     Raises:
         DataError: image, depth and camera sizes disagree, or a dtype is wrong.
@@ -42,6 +43,7 @@ class Frame:
     image: UInt8Image
     depth_m: Float32Image | None
     camera: Camera
+    mask: UInt8Image | None = None
     _cache: _Cache = field(
         default_factory=_Cache, init=False, repr=False, compare=False)
 

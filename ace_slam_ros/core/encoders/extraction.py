@@ -71,6 +71,8 @@ def chosen_cells(
     else:
         depth_hw = cell_depth(frame.depth_m, stride, sensor)
         usable_hw = np.isfinite(depth_hw)
+    if frame.mask is not None:
+        usable_hw &= frame.mask[stride // 2::stride, stride // 2::stride][:h, :w] > 0
     cells_N = choose_cells(score_hw, usable_hw, features)
     return cells_N, depth_hw.reshape(-1)[cells_N]
 

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.submaps import by_submap, submaps_sought
-from ..encoders.extraction import extract_in_steps
+from ..encoders.extraction import extract_features, extract_in_steps
 from ..runtime.steps import Steps, at_once
 from .device.localizer import DeviceLocalizer, runs_whole
 from .rgbd import solve_rgbd
 
 if TYPE_CHECKING:
     from ..config.sections import SlamConfig
+    from ..data.camera import Camera
     from ..data.features import Features
     from ..data.frame import Frame
     from ..data.poses import PoseEstimate
     from ..data.predictions import Predictions
     from ..encoders.base import Encoder
     from ..heads.base import SceneHead
+    from .query_views import QueryView
 
 
 class Localizer:
@@ -76,10 +78,22 @@ class Localizer:
         return (yield from extract_in_steps(
             self._encoder, frame, self._config.features, self._config.sensor))
 
+    def describe_view(self, view: QueryView, camera: Camera) -> Features:
+        """Do as `describe` for a view of a frame, in the frame of its own camera."""
+        found = extract_features(
+            self._encoder, view.frame, self._config.features, self._config.sensor)
+        return view.in_camera(found, camera)
+
     def localize(
         self, features: Features, submap: int, everywhere: bool
     ) -> PoseEstimate | None:
         """Solve the pose; a camera tracked in a submap is sought there, or in all of them."""
+        best = self.solve(features, submap, everywhere)
+        self.confidence = (0.0, 0) if best is None else (best.inlier_ratio, best.inlier_count)
+        return best
+
+    def solve(self, features: Features, submap: int, everywhere: bool) -> PoseEstimate | None:
+        """Do as `localize`, of which nobody is told the confidence."""
         if self.head is None:
             found = []
         elif (self._device is not None and self._device.use_head(self.head)
@@ -89,10 +103,8 @@ class Localizer:
         else:
             found = self._localize_here(features, self.head.predict(features.descriptors_ND),
                                         submap, everywhere)
-        best = max((raw for raw in found if raw is not None),
+        return max((raw for raw in found if raw is not None),
                    key=lambda raw: raw.confidence, default=None)
-        self.confidence = (0.0, 0) if best is None else (best.inlier_ratio, best.inlier_count)
-        return best
 
     def _localize_here(
         self, features: Features, predictions: Predictions, submap: int, everywhere: bool

@@ -9,18 +9,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.submaps import MAIN_SUBMAP, only_submap
-from ..encoders.extraction import extract_features
+from ..geometry.se3 import pose_error, pose_errors_in_map
 from ..heads.factory import load_head
-from .rgb import solve_rgb
-from .rgbd import solve_rgbd
+from .probability import Evidence
+from .view_search import ViewSearch
 
 if TYPE_CHECKING:
     from ..config.sections import RelocalizerConfig, SlamConfig
     from ..data.frame import Frame
+    from ..data.poses import PoseEstimate
     from ..encoders.base import Encoder
     from ..geometry.arrays import Float64Array
     from ..heads.base import SceneHead
+
+
+#: A place that explains this share of what the best one does is a rival.
+RIVAL_SHARE = 0.8
+#: 99 % of the chi-square distribution with six degrees of freedom.
+_HINT_CHI2 = 16.8
+#: Added to what a hint claims: meters and radians, as in filters that are too sure of themselves.
+_LEAST_HINT_SIGMA = np.array([0.05] * 3 + [np.deg2rad(2.0)] * 3)
 
 
 class RelocalizationReason(enum.IntEnum):
@@ -34,6 +42,7 @@ class RelocalizationReason(enum.IntEnum):
     NO_SOLUTION = 5
     BUSY = 6
     ERROR = 7
+    AMBIGUOUS = 8
 
 
 @dataclass(frozen=True)
@@ -44,10 +53,12 @@ class Relocalization:
         success: the pose can be used.
         reason: OK, or why not.
         message: one sentence for people.
-        T_map_cam: (4, 4) pose, also given when only its confidence is low; else None.
+        T_map_cam: (4, 4) pose, also given when its confidence is low or it has a rival; else None.
         covariance_66: map frame, x y z then rotation; None without pose.
         inlier_ratio: confidence, share of features that agree.
         inlier_count: their number.
+        probability: that the pose is within 10 cm and 5 degrees of the truth, 0 without pose.
+        views: of the image that were tried.
         weights_version: of the head used.
         latency_ms: time spent.
     """
@@ -59,8 +70,29 @@ class Relocalization:
     covariance_66: Float64Array | None
     inlier_ratio: float
     inlier_count: int
+    probability: float
+    views: int
     weights_version: int
     latency_ms: float
+
+
+@dataclass(frozen=True)
+class PoseHint:
+    """Where a caller believes the camera to be; it only chooses among places that look alike.
+
+    Attributes:
+        T_map_cam: (4, 4) pose.
+        covariance_66: map frame, x y z then rotation.
+    """
+
+    T_map_cam: Float64Array
+    covariance_66: Float64Array
+
+    def allows(self, T_map_cam: Float64Array) -> bool:
+        """Tell whether a pose is as near as 99 of 100 right ones are."""
+        gap_6 = pose_errors_in_map(T_map_cam[None], self.T_map_cam[None])[0]
+        covariance_66 = self.covariance_66 + np.diag(_LEAST_HINT_SIGMA**2)
+        return bool(gap_6 @ np.linalg.solve(covariance_66, gap_6) < _HINT_CHI2)
 
 
 class Relocalizer:
@@ -68,6 +100,7 @@ class Relocalizer:
 
     def __init__(self, config: SlamConfig, encoder: Encoder) -> None:
         self._config, self._encoder = config, encoder
+        self._search = ViewSearch(config, encoder)
         self._head: SceneHead | None = None
         self._version = 0
         self.map_id = ""
@@ -81,48 +114,64 @@ class Relocalizer:
         loaded = load_head(payload, self._encoder, self._config)
         self._head, self._version, self.map_id = loaded.head, version, loaded.info.map_id
 
-    def locate(self, frame: Frame, min_confidence: float | None = None) -> Relocalization:
+    def locate(
+        self, frame: Frame, min_confidence: float | None = None, hint: PoseHint | None = None
+    ) -> Relocalization:
         """Solve the camera pose of one frame; RGB only when `frame.depth_m` is None.
 
         Args:
             frame: rectified image, with or without depth.
             min_confidence: least share of features that agree beyond chance for a success,
                 default from the configuration. Less than `solver.min_confidence` is no pose.
+            hint: where the camera may be, to choose between places that look alike.
         """
         started = time.perf_counter()
-        limit = min_confidence or (
-            self._config.relocalizer.min_confidence_rgb if frame.depth_m is None else 0.0)
         if self._head is None:
-            return self._answer(started, RelocalizationReason.NO_MAP,
-                                "no head weights yet: map first, or load a map")
-        features = extract_features(
-            self._encoder, frame, self._config.features, self._config.sensor)
-        predictions = self._head.predict(features.descriptors_ND)
-        predictions = only_submap(predictions, MAIN_SUBMAP)  # elsewhere a pose would say nothing
-        if frame.depth_m is None:
-            pose = solve_rgb(features, predictions, frame.camera, self._config.solver,
-                             self._config.seed)
-        else:
-            pose = solve_rgbd(
-                features, predictions, self._config.solver, self._config.sensor,
-                np.random.default_rng(self._config.seed), self._config.relocalizer.hypotheses)
-        if pose is None:
-            return self._answer(started, RelocalizationReason.NO_SOLUTION,
-                                "no pose explains the image: unknown place, blur, or no depth")
-        success = pose.confidence >= limit
+            return self._refusal(started, RelocalizationReason.NO_MAP,
+                                 "no head weights yet: map first, or load a map")
+        look = self._search.best(frame, self._head)
+        if look is None:
+            return self._refusal(started, RelocalizationReason.NO_SOLUTION,
+                                 "no pose explains the image: unknown place, blur, or no depth")
+        rival = self._search.rival(frame, look)
+        evidence = Evidence.of(
+            look.pose, rival, look.features, frame.camera, frame.depth_m is not None)
+        pose, reason, message = self._verdict(frame, look.pose, rival, evidence, min_confidence,
+                                              hint)
         return Relocalization(
-            success,
-            RelocalizationReason.OK if success else RelocalizationReason.LOW_CONFIDENCE,
-            "" if success else f"confidence {pose.confidence:.2f} is below {limit:.2f}",
-            pose.T_map_cam, pose.covariance_66 + _unseen_66(self._config.relocalizer),
-            pose.inlier_ratio, pose.inlier_count, self._version,
+            reason is RelocalizationReason.OK, reason, message, pose.T_map_cam,
+            pose.covariance_66 + _unseen_66(self._config.relocalizer), pose.inlier_ratio,
+            pose.inlier_count, evidence.probability, self._search.views, self._version,
             (time.perf_counter() - started) * 1e3)
 
-    def _answer(
+    def _verdict(
+        self, frame: Frame, pose: PoseEstimate, rival: PoseEstimate | None, evidence: Evidence,
+        min_confidence: float | None, hint: PoseHint | None,
+    ) -> tuple[PoseEstimate, RelocalizationReason, str]:
+        """Choose between a pose and its rival, and say whether the one chosen may be used."""
+        if rival is not None and evidence.rival_share > RIVAL_SHARE:
+            allowed = [p for p in (pose, rival) if hint is not None and hint.allows(p.T_map_cam)]
+            if len(allowed) != 1:
+                apart_m, _ = pose_error(pose.T_map_cam, rival.T_map_cam)
+                return pose, RelocalizationReason.AMBIGUOUS, (
+                    f"another place, {apart_m:.1f} m away, explains "
+                    f"{100 * evidence.rival_share:.0f} % as much: ask again from elsewhere, or "
+                    "with a prior")
+            pose = allowed[0]
+        limit = min_confidence or (
+            self._config.relocalizer.min_confidence_rgb if frame.depth_m is None else 0.0)
+        if pose.confidence < limit:
+            return pose, RelocalizationReason.LOW_CONFIDENCE, (
+                f"confidence {pose.confidence:.2f} is below {limit:.2f}")
+        return pose, RelocalizationReason.OK, ""
+
+    def _refusal(
         self, started: float, reason: RelocalizationReason, message: str
     ) -> Relocalization:
-        return Relocalization(False, reason, message, None, None, 0.0, 0, self._version,
-                              (time.perf_counter() - started) * 1e3)
+        return Relocalization(
+            False, reason, message, None, None, 0.0, 0, 0.0,
+            0 if self._head is None else self._search.views, self._version,
+            (time.perf_counter() - started) * 1e3)
 
 
 def _unseen_66(config: RelocalizerConfig) -> Float64Array:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.features import Features
-from ..data.predictions import Predictions
 from ..data.submaps import SubmapMotion, only_submap
-from ..geometry.se3 import exp_se3, invert_pose, log_se3, transform_points
+from ..geometry.se3 import exp_se3, invert_pose, log_se3
 from ..geometry.views import view_distances
 from ..localization.rgbd import solve_rgbd
+from ..localization.rivals import without_place
 from .loop_closure import LARGEST_VIEW_DISTANCE, LoopFinder, within_drift
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..data.edge import Edge
     from ..data.keyframe import Keyframe
     from ..data.poses import PoseEstimate
+    from ..data.predictions import Predictions
     from ..geometry.arrays import Float32Array, Float64Array
     from .keyframe_buffer import KeyframeBuffer
 
@@ -44,8 +45,6 @@ _LEAST_INLIERS = 0.5
 _LEAST_APART = 0.2
 #: A second place where half as many features agree is as good as the first.
 _LOOK_ALIKE = 0.5
-#: Hypotheses this near to the first place belong to it.
-_SAME_PLACE_M = 0.3
 
 
 @dataclass(frozen=True)
@@ -117,10 +116,7 @@ class SubmapJoiner:
         found = solve(predictions)
         if found is None:
             return None
-        placed = transform_points(found.T_map_cam, keyframe.points_cam_N3.astype(np.float64))
-        gap_m = np.linalg.norm(predictions.coords_map_NS3 - placed[:, None], axis=2)
-        elsewhere = np.where(gap_m < _SAME_PLACE_M, np.inf, predictions.sigma_m_NS)
-        second = solve(Predictions(predictions.coords_map_NS3, elsewhere.astype(np.float32)))
+        second = solve(without_place(features, predictions, found.T_map_cam))
         if second is not None and second.inlier_count > _LOOK_ALIKE * found.inlier_count:
             log.info("keyframe %d fits two places of another submap", keyframe.id)
             return None

@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from geometry_msgs.msg import PoseWithCovariance, PoseWithCovarianceStamped
 
 from ...core.errors import AceSlamError, DataError
 from ...core.geometry.se3 import invert_pose
-from ...core.localization.relocalizer import Relocalization, Relocalizer
+from ...core.localization.relocalizer import PoseHint, Relocalization, Relocalizer
 from ...srv import Relocalize
 from ..inputs.extrinsic import Extrinsic
 from ..inputs.on_demand import NoImagesError, OnDemandImages
 from ..messages.conversions import frame_from_msgs, make_header
-from ..messages.poses import base_covariance, covariance_to_msg, pose_to_msg
+from ..messages.poses import base_covariance, covariance_to_msg, pose_from_msg, pose_to_msg
 from ..outputs.diagnostics import Report, Window
 from ..qos import reliable_qos
 from ..tf.factory import make_transforms
@@ -160,21 +161,23 @@ class RelocalizerNode(SlamNode):
         confidence = float(request.min_confidence)
         if not 0.0 <= confidence <= 1.0 or math.isnan(confidence):
             raise DataError(f"min_confidence={confidence} is outside 0..1")
+        hint = _hint(request.prior)
         self._link.take(self._relocalizer.set_head)
         if request.image.width == 0 and pair is not None:
             stamp_ns = pair.stamp_ns
-            found = self._locate_newest(pair, confidence)
+            found = self._locate_newest(pair, confidence, hint)
         else:
             info = request.camera_info if request.camera_info.width else self._images.info
             frame = frame_from_msgs(
                 request.image, request.depth if request.depth.width else None, info,
                 require_depth=False, gray=True)
             stamp_ns = frame.stamp_ns
-            found = self._relocalizer.locate(frame, confidence or None)
+            found = self._relocalizer.locate(frame, confidence or None, hint)
         response.success, response.reason = bool(found.success), int(found.reason)
         response.message = found.message
         response.inlier_ratio = float(found.inlier_ratio)
         response.inlier_count = int(found.inlier_count)
+        response.probability, response.views = float(found.probability), int(found.views)
         response.weights_version = int(found.weights_version)
         response.pose.header = make_header(stamp_ns, self.config.ros.map_frame)
         if found.T_map_cam is not None:
@@ -182,15 +185,18 @@ class RelocalizerNode(SlamNode):
                 pose=pose_to_msg(found.T_map_cam),
                 covariance=covariance_to_msg(found.covariance_66))
 
-    def _locate_newest(self, pair: ImagePair, confidence: float) -> Relocalization:
-        """Solve the pose of a pair of the camera, once for all who wait for it."""
+    def _locate_newest(
+        self, pair: ImagePair, confidence: float, hint: PoseHint | None
+    ) -> Relocalization:
+        """Solve the pose of a pair of the camera, once for all who wait for it without a prior."""
         asked = (pair.arrival_ns, self._link.version, confidence)
-        if self._last is not None and self._last[0] == asked:
+        if hint is None and self._last is not None and self._last[0] == asked:
             return self._last[1]
         frame = frame_from_msgs(
             pair.color, pair.depth, pair.info, require_depth=False, gray=True)
-        found = self._relocalizer.locate(frame, confidence or None)
-        self._last = asked, found
+        found = self._relocalizer.locate(frame, confidence or None, hint)
+        if hint is None:
+            self._last = asked, found
         if self._forward is not None and found.success:
             self._forward.send(frame.stamp_ns, pair.color.header.frame_id, found)
         return found
@@ -206,6 +212,21 @@ class RelocalizerNode(SlamNode):
         for text in self._images.incompatible():
             report.error(text)
         return report
+
+
+def _hint(prior: PoseWithCovariance) -> PoseHint | None:
+    """Return what a request says of the camera's place, None without a covariance.
+
+    Raises:
+        DataError: its numbers are no pose or no covariance.
+    """
+    covariance_66 = np.array(prior.covariance, np.float64).reshape(6, 6)
+    if not covariance_66.any():
+        return None
+    if not np.isfinite(covariance_66).all() or np.linalg.eigvalsh(covariance_66).min() < -1e-9:
+        raise DataError("the covariance of prior is none: give variances on its diagonal, or all "
+                        "zeros for no prior")
+    return PoseHint(pose_from_msg(prior.pose), covariance_66)
 
 
 def _refuse(response: Any, reason: int, message: str) -> None:

@@ -1,11 +1,23 @@
-"""A saved map is continued and localized in."""
+"""A saved map is continued and localized in: from any roll, not where two places look alike."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
-from helpers.rooms import CONFIG, black
+from helpers.rooms import CONFIG, LOCALIZATION, black
 from helpers.tracking import new_keyframe, process
 
-from ace_slam_ros.core.geometry.se3 import pose_error
-from ace_slam_ros.core.localization.relocalizer import RelocalizationReason, Relocalizer
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.predictions import Predictions
+from ace_slam_ros.core.geometry.se3 import make_pose, pose_error
+from ace_slam_ros.core.heads.factory import load_head
+from ace_slam_ros.core.localization import relocalizer as module
+from ace_slam_ros.core.localization.query_views import rolled
+from ace_slam_ros.core.localization.relocalizer import (
+    PoseHint,
+    RelocalizationReason,
+    Relocalizer,
+)
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.tracking.result import TrackerState
 from ace_slam_ros.core.tracking.tracker import Tracker
@@ -58,3 +70,86 @@ def test_a_later_session_starts_elsewhere_and_goes_on_with_the_map(
             tracker.set_head(mapper.export_head(), i)
     assert tracker.map_id == mapper.map_id == "shared"
     assert added and mapper.keyframe_count == before + len(added), "no id was taken twice"
+
+
+def turned(frame, degrees):
+    """What the same camera would see, rolled; nothing around the recorded image."""
+    view = rolled(frame, np.radians(degrees))
+    image = np.where(view.frame.mask > 0, view.frame.image, 0).astype(np.uint8)
+    return Frame(frame.stamp_ns, image, view.frame.depth_m, view.frame.camera), view.T_cam_view
+
+
+@pytest.mark.parametrize("degrees", [45, 105, 180, -75])
+@pytest.mark.parametrize("depth", [True, False])
+def test_a_rolled_camera_is_found(mapped, encoder, room_frames, degrees, depth):
+    mapper, results = mapped
+    relocalizer = Relocalizer(CONFIG, encoder)
+    relocalizer.set_head(mapper.export_head(), 1)
+    frame, T_cam_view = turned(room_frames[45], degrees)
+    answer = relocalizer.locate(frame if depth else replace(frame, depth_m=None))
+    assert answer.success and answer.views > 1, answer.message
+    error_m, error_rad = pose_error(answer.T_map_cam, results[45].T_map_cam @ T_cam_view)
+    assert error_m < 0.1 and np.degrees(error_rad) < 3.0
+
+
+class TwoPlaces:
+    """A head for which everything is there twice, five meters apart."""
+
+    def __init__(self, head):
+        self._head = head
+
+    def predict(self, descriptors_ND):
+        once = self._head.predict(descriptors_ND)
+        again = once.coords_map_NS3 + np.float32([5.0, 0.0, 0.0])
+        return Predictions(np.concatenate([once.coords_map_NS3, again], axis=1),
+                           np.concatenate([once.sigma_m_NS, once.sigma_m_NS], axis=1))
+
+
+def test_a_place_with_a_twin_is_ambiguous_unless_a_prior_tells(
+    mapped, encoder, room_frames, monkeypatch
+):
+    mapper, results = mapped
+    loaded = load_head(mapper.export_head(), encoder, CONFIG)
+    twice = replace(loaded, head=TwoPlaces(loaded.head))
+    monkeypatch.setattr(module, "load_head", lambda *_: twice)
+    relocalizer = Relocalizer(CONFIG, encoder)
+    relocalizer.set_head(b"", 1)
+    answer = relocalizer.locate(room_frames[45])
+    assert answer.reason is RelocalizationReason.AMBIGUOUS and not answer.success
+    assert "5.0 m away" in answer.message
+    for shift_m in (0.0, 5.0):
+        there = results[45].T_map_cam.copy()
+        there[0, 3] += shift_m
+        hint = PoseHint(make_pose(there[:3, :3], there[:3, 3] + 0.3), np.eye(6) * 0.25)
+        answer = relocalizer.locate(room_frames[45], hint=hint)
+        assert answer.success and pose_error(answer.T_map_cam, there)[0] < 0.05
+    far = PoseHint(make_pose(np.eye(3), np.array([90.0, 0, 0])), np.eye(6) * 0.25)
+    assert relocalizer.locate(
+        room_frames[45], hint=far).reason is RelocalizationReason.AMBIGUOUS
+
+
+def test_a_hint_far_away_does_not_refuse_a_place_without_a_twin(mapped, encoder, room_frames):
+    mapper, _ = mapped
+    relocalizer = Relocalizer(CONFIG, encoder)
+    relocalizer.set_head(mapper.export_head(), 1)
+    far = PoseHint(make_pose(np.eye(3), np.array([90.0, 0, 0])), np.eye(6) * 0.25)
+    answer = relocalizer.locate(room_frames[45], hint=far)
+    assert answer.success and answer.probability > 0.9 and answer.views == 1
+
+
+def test_a_lost_tracker_finds_a_rolled_camera_within_half_a_second(
+    mapped, encoder, room_frames
+):
+    mapper, results = mapped
+    for degrees in (60, 180):
+        tracker = Tracker(LOCALIZATION, encoder)
+        tracker.set_head(mapper.export_head(), 1)
+        frame, T_cam_view = turned(room_frames[45], degrees)
+        for number in range(15):
+            again = Frame(frame.stamp_ns + number * 33_000_000, frame.image, frame.depth_m,
+                          frame.camera)
+            found = process(tracker, again)
+            if found.T_map_cam is not None:
+                break
+        assert found.state is TrackerState.TRACKING, degrees
+        assert pose_error(found.T_map_cam, results[45].T_map_cam @ T_cam_view)[0] < 0.05

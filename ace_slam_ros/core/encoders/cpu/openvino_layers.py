@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ...geometry.arrays import Float32Array
     from ..tiny import EncoderNetwork
 
-#: Compiled parts that are kept: of two image sizes and two numbers of cells. One takes 0.1 s to
+#: Compiled parts that are kept: of two image sizes and four numbers of cells. One takes 0.1 s to
 #: compile and some 10 MB.
-_KEPT = 6
+_KEPT = 8
 #: Rows are filled up to a multiple of this, because each number of rows is compiled.
 _ROWS = 400
 

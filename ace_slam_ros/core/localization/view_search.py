@@ -1,0 +1,127 @@
+"""Looks for the pose of one image in several views of it, the likeliest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.submaps import MAIN_SUBMAP, only_submap
+from ..encoders.extraction import extract_features
+from .query_views import ORBITS_RAD, ROLLS_RAD, QueryView, orbited, rolled
+from .rgb import solve_rgb
+from .rgbd import solve_rgbd
+from .rivals import without_place
+
+if TYPE_CHECKING:
+    from ..config.sections import SlamConfig
+    from ..data.features import Features
+    from ..data.frame import Frame
+    from ..data.poses import PoseEstimate
+    from ..data.predictions import Predictions
+    from ..encoders.base import Encoder
+    from ..heads.base import SceneHead
+
+#: Confidence at which no further view is tried: no wrong pose comes near it, and right ones reach
+#: it from half a step of the rolls away.
+SURE = 0.2
+#: Least confidence of a pose from another view than the upright one: there are many of them, and
+#: each is one more chance to find something that looks alike.
+_LEAST_TURNED = 0.08
+#: Other views are first glanced at: with half of the features, and a share of the tries.
+_GLANCE = 4
+_LEAST_FEATURES = 100
+
+
+@dataclass(frozen=True)
+class Look:
+    """A pose that a view gave, and what it was solved from.
+
+    Attributes:
+        pose: of the real camera.
+        features, predictions: of the view, in the frame of the real camera.
+    """
+
+    pose: PoseEstimate
+    features: Features
+    predictions: Predictions
+
+
+class ViewSearch:
+    """Describes and solves views of a query until one is sure.
+
+    Args:
+        config: parameters.
+        encoder: the frozen encoder.
+    """
+
+    def __init__(self, config: SlamConfig, encoder: Encoder) -> None:
+        self._config, self._encoder = config, encoder
+        #: Views of the last query, for people.
+        self.views = 0
+
+    def best(self, frame: Frame, head: SceneHead) -> Look | None:
+        """Return the most confident look at a frame, None where no view gives a pose."""
+        self.views = 1
+        best = self._look(frame, None, head)
+        if best is not None and best.pose.confidence >= SURE:
+            return best
+        chosen = None
+        for view in self._others(frame):
+            self.views += 1
+            found = self._look(frame, view, head, glance=True)
+            if found is None or found.pose.confidence < _LEAST_TURNED:
+                continue
+            if best is None or found.pose.confidence > best.pose.confidence:
+                best, chosen = found, view
+            if found.pose.confidence >= SURE:
+                break
+        if chosen is None:
+            return best
+        return self._look(frame, chosen, head) or best  # now with all features
+
+    def rival(self, frame: Frame, look: Look) -> PoseEstimate | None:
+        """Return the best pose in another place that a look's view allows as well."""
+        camera = frame.camera if frame.depth_m is None else None
+        others = without_place(look.features, look.predictions, look.pose.T_map_cam, camera)
+        return self._solve(frame, look.features, others)
+
+    def _others(self, frame: Frame) -> Iterator[QueryView]:
+        """Yield other views of a frame than the frame itself."""
+        for angle in ROLLS_RAD:
+            if angle != 0.0:
+                yield rolled(frame, angle)
+        for yaw, pitch in ORBITS_RAD:
+            view = orbited(frame, yaw, pitch)
+            if view is not None:
+                yield view
+
+    def _look(
+        self, frame: Frame, view: QueryView | None, head: SceneHead, glance: bool = False
+    ) -> Look | None:
+        """Look at a frame, or at a view of it; at a glance with fewer features and tries."""
+        config = self._config
+        wanted = config.features
+        if glance:
+            wanted = replace(wanted, count=max(wanted.count // 2, _LEAST_FEATURES))
+        features = extract_features(
+            self._encoder, frame if view is None else view.frame, wanted, config.sensor)
+        if view is not None:
+            features = view.in_camera(features, frame.camera)
+        # elsewhere than in the main submap a pose would say nothing
+        predictions = only_submap(head.predict(features.descriptors_ND), MAIN_SUBMAP)
+        pose = self._solve(frame, features, predictions, _GLANCE if glance else 1)
+        return None if pose is None else Look(pose, features, predictions)
+
+    def _solve(
+        self, frame: Frame, features: Features, predictions: Predictions, part: int = 1
+    ) -> PoseEstimate | None:
+        """Solve the pose; with depth, from one `part`-th of the usual number of tries."""
+        config = self._config
+        if frame.depth_m is None:
+            return solve_rgb(features, predictions, frame.camera, config.solver, config.seed)
+        return solve_rgbd(
+            features, predictions, config.solver, config.sensor,
+            np.random.default_rng(config.seed), max(config.relocalizer.hypotheses // part, 8))
