@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..data.submaps import MAIN_SUBMAP
 
 if TYPE_CHECKING:
+    from ..config.sections import SensorConfig
     from ..data.features import Features
     from ..data.keyframe import Keyframe
     from ..data.poses import PoseEstimate
@@ -145,6 +146,12 @@ class StageClock:
         self.stages_ms[stage.value] = self.stages_ms.get(stage.value, 0.0) + elapsed_ms
         self._last = now
         return elapsed_ms
+
+
+def explain_waiting(features: Features, sensor: SensorConfig) -> str:
+    """Say in one sentence why a frame cannot be the first of a map."""
+    return (f"waiting for a frame with texture and depth: {features.depth_count} features have "
+            f"depth within {sensor.min_depth_m}..{sensor.max_depth_m} m")
 
 
 def explain_missing(

@@ -29,6 +29,7 @@ class Stage(enum.Enum):
     SURFACES = "surfaces"
     ENCODE = "encode"
     LOCALIZE = "localize"
+    TURNED = "turned"
     KEYFRAME = "keyframe"
     LINK = "link"
     ADJUST = "adjust"

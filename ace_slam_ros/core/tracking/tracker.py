@@ -40,9 +40,12 @@ from .result import (
     TrackResult,
     WorkResult,
     explain_missing,
+    explain_waiting,
     in_map,
 )
+from .return_to_map import ReturnToMap
 from .scheduler import Scheduler, Stage
+from .turned_looks import TurnedLooks
 
 if TYPE_CHECKING:
     from ..config.sections import SlamConfig
@@ -98,6 +101,8 @@ class Tracker:
         self._recovery = Recovery(config.tracker)
         self._unknown = UnknownPlace(config, self._aligner)
         self._delay = MapDelay()
+        self._turned = TurnedLooks(self._localizer)
+        self._return = ReturnToMap(self._localizer)
         self._begin(map_id or uuid.uuid4().hex[:12])
 
     def _begin(self, map_id: str) -> None:
@@ -117,7 +122,7 @@ class Tracker:
     def clear_motion(self) -> None:
         """Forget velocity and time, after a clock jump; map and state stay."""
         for part in (self._model, self._recovery, self._unknown, self._scheduler, self._mapping,
-                     self._moving):
+                     self._moving, self._turned, self._return):
             part.clear()
         self._last_seen_ns: int | None = None
         self._is_steady = False
@@ -206,6 +211,9 @@ class Tracker:
             clock.lap(Stage.ENCODE)
             raw = self._localize(features)
             clock.lap(Stage.LOCALIZE)
+            if raw is None and self.state is TrackerState.LOST and self.head is not None:
+                raw = self._turned.look(frame, self._model.submap, self._everywhere)
+                clock.lap(Stage.TURNED)
         first, (aligned, believed) = aligned, self._select(frame, predicted, aligned, raw, motion)
         clock.lap(Stage.ALIGN)
         self._is_steady = aligned is not None and aligned.held_well
@@ -216,7 +224,10 @@ class Tracker:
         if pose is None:
             self._following.bridge(frame, motion)
             return self._missing(frame, hints, features, raw, clock)
-        self._accept(frame, pose, jumped=first is not None and first is not aligned)
+        if (in_the_map := self._return.in_map(pose)) is not None:
+            log.info("submap %d shows map %s: tracking goes on there", pose.submap, self.map_id)
+            pose, motion = in_the_map, None
+        self._accept(frame, pose, jumped=first is not None and pose is not first)
         self._following.step_off(frame, pose, motion)
         self._tracked = Tracked(frame, pose, motion, features, raw, self._following.by_keyframes)
         return self._result(clock, pose, raw)
@@ -235,6 +246,7 @@ class Tracker:
             raw = self._mapping.work(self._tracked, clock)
             if self._mapping.doubts:
                 self._is_steady = False  # the head looks at the next frame at once
+            self._return.work(self._tracked, self._scheduler, clock)
         keyframes = self._mapping.finished_keyframes(self.map_revision)
         pruned = self._moving.pruned(self._stamp_ns, self._corner_motion)
         if pruned is not None:
@@ -263,8 +275,12 @@ class Tracker:
 
     def _localize(self, features: Features) -> PoseEstimate | None:
         """Solve the pose; a tracked camera is sought in its own submap, a lost one in all."""
-        everywhere = self._model.last is None and not self._config.localization_only
-        return self._localizer.localize(features, self._model.submap, everywhere)
+        return self._localizer.localize(features, self._model.submap, self._everywhere)
+
+    @property
+    def _everywhere(self) -> bool:
+        """Whether the camera may be in any submap."""
+        return self._model.last is None and not self._config.localization_only
 
     def _select(
         self, frame: Frame, predicted: SubmapPose | None, aligned: AlignedPose | None,
@@ -302,11 +318,9 @@ class Tracker:
                 clock, reason="waiting for the map: is the mapper up, and ros.map_dir set?")
         features = self._localizer.describe(frame)
         clock.lap(Stage.ENCODE)
-        known, sensor = features.depth_count, self._config.sensor
-        if known < self._config.solver.min_inliers or not self._aligner.can_show(frame):
-            return self._result(clock, reason=(
-                f"waiting for a frame with texture and depth: {known} features have depth "
-                f"within {sensor.min_depth_m}..{sensor.max_depth_m} m"))
+        if (features.depth_count < self._config.solver.min_inliers
+                or not self._aligner.can_show(frame)):
+            return self._result(clock, reason=explain_waiting(features, self._config.sensor))
         return self._start(MAIN_SUBMAP, frame, hints, features, clock)
 
     def _start(
