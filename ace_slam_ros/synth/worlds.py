@@ -163,6 +163,21 @@ class World:
         image, visibility = self._render(T_world_cam_44, facets)
         return View(image, _depth_of(visibility), visibility, facets)
 
+    def picture(self, T_world_cam_44: Float64Array, number: int = 0) -> SynthFrame:
+        """Return what a camera at rest sees at any pose, with the noise of the `number`-th frame.
+
+        People stand where they begin.
+        """
+        walkers = self.walkers(self.path())
+        view = self.view(T_world_cam_44, self.placed(walkers, 0.0))
+        sensor = Sensor(self.sensor, self.camera, self.seed)
+        image = sensor.expose(
+            view.image, facet_edges(view.visibility.facet_HW), number, number / RATE_HZ, 1.0)
+        depth = sensor.measure(view.depth_m, view.facets, view.visibility, number)
+        moving = np.append(view.facets.part_N >= 0, False)
+        return SynthFrame(Frame(_stamp_ns(number), image, depth, self.camera), T_world_cam_44,
+                          view.depth_m, moving[view.visibility.facet_HW])
+
     def frames(
         self, count: int | None = None, start: int = 0, step: int = 1
     ) -> Iterator[SynthFrame]:

@@ -1,0 +1,143 @@
+"""Fits the model of `core/localization/probability.py`: how likely a relocalized pose is right.
+
+    python training/calibrate_relocalization.py
+
+Maps and queries are those of the relocalization benchmark, of other seeds: rooms and corridors
+seen again, rolled, from the side and in other light, and places the map does not know. Prints the
+weights to be written there, and the calibration on queries that were held out.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "benchmarks")]
+
+from ace_slam_ros.core.runtime.library_threads import calm_library_threads  # noqa: E402
+
+calm_library_threads()  # before numpy: as the command line and the nodes run
+
+from collections.abc import Iterator  # noqa: E402
+from dataclasses import replace  # noqa: E402
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from lib.known_poses import PosedFrame, rendered_frames  # noqa: E402
+from lib.relocalization_answers import NEAR_DEG, NEAR_M, make_head  # noqa: E402
+from lib.relocalization_queries import (  # noqa: E402
+    Query,
+    as_they_are,
+    from_the_side,
+    pixels_only,
+    turned,
+    unknown,
+)
+
+from ace_slam_ros.core.config.sections import SlamConfig  # noqa: E402
+from ace_slam_ros.core.encoders.loading import load_encoder  # noqa: E402
+from ace_slam_ros.core.geometry.arrays import Float64Array  # noqa: E402
+from ace_slam_ros.core.geometry.se3 import pose_error  # noqa: E402
+from ace_slam_ros.core.heads.factory import load_head  # noqa: E402
+from ace_slam_ros.core.localization.probability import Evidence  # noqa: E402
+from ace_slam_ros.core.localization.view_search import ViewSearch  # noqa: E402
+from ace_slam_ros.core.runtime.device import set_threads  # noqa: E402
+from ace_slam_ros.synth.worlds import make_world  # noqa: E402
+
+SEEDS = (21, 22, 23)
+#: Weight of the squared weights: with few wrong answers they would grow without end.
+RIDGE = 0.05
+ROUNDS = 60
+
+
+def queries(seed: int, name: str) -> tuple[list[PosedFrame], Iterator[Query]]:
+    """Return the views of a map and what is asked in it."""
+    world = make_world(name, seed)
+    step = max(1, world.default_frames // 240)
+    views = list(rendered_frames(world, step))
+    mapped, between = views[:len(views) // 2:2], views[1:len(views) // 2:4]
+    strangers = list(rendered_frames(make_world(name, seed + 40), 3 * step))
+
+    def asked() -> Iterator[Query]:
+        yield from as_they_are("upright", between)
+        yield from turned("rolled", between[::6], range(0, 360, 45))
+        yield from unknown("unknown", strangers)
+        yield from pixels_only("pixels", between)
+        yield from pixels_only("pixels of later views", views[len(views) // 2::3])
+        yield from as_they_are("later views", views[len(views) // 2::3])
+        for query in pixels_only("unknown pixels", strangers[::2]):
+            yield replace(query, T_map_cam=None)
+        if name == "room":
+            yield from from_the_side("side", world, mapped, (20.0, 70.0), 40, seed)
+            evening = make_world("lighting", seed)
+            yield from as_they_are("evening", [
+                PosedFrame(evening.picture(view.T_map_cam).frame, view.T_map_cam)
+                for view in between[::3]])
+
+    return mapped, asked()
+
+
+def gather() -> list[tuple[Evidence, bool]]:
+    """Ask everything; the evidence of each pose, and whether it was right."""
+    config = SlamConfig()
+    encoder = load_encoder(config.encoder, torch.device("cpu"))
+    search, found = ViewSearch(config, encoder), []
+    for seed in SEEDS:
+        for name in ("room", "corridor"):
+            mapped, asked = queries(seed, name)
+            head = load_head(make_head(config, encoder, mapped), encoder, config).head
+            for query in asked:
+                look = search.best(query.frame, head)
+                if look is None:
+                    continue
+                right = False
+                if query.T_map_cam is not None:
+                    error_m, error_rad = pose_error(look.pose.T_map_cam, query.T_map_cam)
+                    right = bool(error_m <= NEAR_M and np.degrees(error_rad) <= NEAR_DEG)
+                frame = query.frame
+                found.append((Evidence.of(
+                    look.pose, search.rival(frame, look), look.features, frame.camera,
+                    frame.depth_m is not None), right))
+            print(f"{name} {seed}: {len(found)} poses, {sum(not r for _, r in found)} wrong",
+                  flush=True)
+    return found
+
+
+def fit(x_NF: Float64Array, right_N: Float64Array) -> Float64Array:
+    """Return the weights of a logistic model, by Newton's method."""
+    weights = np.zeros(x_NF.shape[1])
+    ridge = RIDGE * np.diag(np.append(0.0, np.ones(len(weights) - 1)))
+    for _ in range(ROUNDS):
+        p = 1.0 / (1.0 + np.exp(-np.clip(x_NF @ weights, -30.0, 30.0)))
+        gradient = x_NF.T @ (p - right_N) + ridge @ weights
+        curvature = (x_NF * (p * (1.0 - p))[:, None]).T @ x_NF + ridge
+        weights -= np.linalg.solve(curvature + 1e-9 * np.eye(len(weights)), gradient)
+    return weights
+
+
+def calibration_error(claimed_N: Float64Array, right_N: Float64Array) -> float:
+    """Return the expected calibration error in ten bins."""
+    which = np.minimum((claimed_N * 10).astype(int), 9)
+    return float(sum(np.sum(which == b) * abs(claimed_N[which == b].mean()
+                                              - right_N[which == b].mean())
+                     for b in np.unique(which)) / len(claimed_N))
+
+
+def main() -> None:
+    """Fit both models; every third query is held out to test them, then they are fitted to all."""
+    set_threads(1)
+    found = gather()
+    for name, has_depth in (("_WEIGHTS_DEPTH", True), ("_WEIGHTS_PIXELS", False)):
+        some = [(e.figures(), right) for e, right in found if e.has_depth is has_depth]
+        x_NF, right_N = np.array([f for f, _ in some]), np.array([r for _, r in some], float)
+        held = np.arange(len(some)) % 3 == 2
+        score_N = x_NF[held] @ fit(x_NF[~held], right_N[~held])
+        error = calibration_error(1.0 / (1.0 + np.exp(-score_N)), right_N[held])
+        weights = ", ".join(f"{w:.2f}" for w in fit(x_NF, right_N))
+        print(f"{name} = ({weights})  # {len(some)} poses, {int((1 - right_N).sum())} wrong, "
+              f"held out error {error:.3f}")
+
+
+if __name__ == "__main__":
+    main()
