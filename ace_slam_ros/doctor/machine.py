@@ -141,12 +141,11 @@ def encoder(config: SlamConfig) -> Finding:
 
 def pixels() -> Finding:
     """Say what solves the poses of queries without depth."""
-    from ..core.localization import rgb
+    from ..core.localization.rgb import solver_name
 
-    if rgb.poselib is not None:
-        return good("poses from pixels", rgb.solver_name())
-    return good("poses from pixels", f"{rgb.solver_name()}; PoseLib finds more where much repeats: "
-                f"{sys.executable} -m pip install poselib")
+    name = solver_name()
+    return good("poses from pixels", name if name.startswith("PoseLib") else (
+        f"{name}; {sys.executable} -m pip install poselib finds more where much repeats"))
 
 
 def gpu(config: SlamConfig) -> Finding:
