@@ -41,7 +41,7 @@ from ace_slam_ros.core.geometry.arrays import Float64Array  # noqa: E402
 from ace_slam_ros.core.geometry.se3 import pose_error  # noqa: E402
 from ace_slam_ros.core.heads.factory import load_head  # noqa: E402
 from ace_slam_ros.core.localization.probability import Evidence  # noqa: E402
-from ace_slam_ros.core.localization.view_search import ViewSearch  # noqa: E402
+from ace_slam_ros.core.localization.views.search import ViewSearch  # noqa: E402
 from ace_slam_ros.core.runtime.device import set_threads  # noqa: E402
 from ace_slam_ros.synth.worlds import make_world  # noqa: E402
 

@@ -11,7 +11,7 @@ import numpy as np
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.geometry.arrays import Float64Array
 from ace_slam_ros.core.geometry.se3 import invert_pose, make_pose, transform_points
-from ace_slam_ros.core.localization.query_views import rolled
+from ace_slam_ros.core.localization.views.query_views import rolled
 from ace_slam_ros.synth.scenes import room
 from ace_slam_ros.synth.worlds import World
 

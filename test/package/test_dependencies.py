@@ -105,7 +105,7 @@ def robot(repository):
 def test_every_import_is_declared_for_robots(repository, manifest, project, robot):
     declared = {
         element.text for tag in ("depend", "exec_depend") for element in manifest.iter(tag)}
-    optional = [line for extra in ("view", "dinov2", "fast")
+    optional = [line for extra in ("view", "dinov2", "fast", "pnp")
                 for line in project["optional-dependencies"][extra]]
     by_pip = {name_of(line) for line in [*robot, *optional]}
     missing = {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..data.predictions import Predictions
     from ..encoders.base import Encoder
     from ..heads.base import SceneHead
-    from .query_views import QueryView
+    from .views.query_views import QueryView
 
 
 class Localizer:

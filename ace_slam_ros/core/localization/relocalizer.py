@@ -12,7 +12,7 @@ import numpy as np
 from ..geometry.se3 import pose_error, pose_errors_in_map
 from ..heads.factory import load_head
 from .probability import Evidence
-from .view_search import ViewSearch
+from .views.search import ViewSearch
 
 if TYPE_CHECKING:
     from ..config.sections import RelocalizerConfig, SlamConfig

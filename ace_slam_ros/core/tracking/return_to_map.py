@@ -15,7 +15,7 @@ import numpy as np
 from ..data.submaps import MAIN_SUBMAP
 from ..geometry.se3 import invert_pose, pose_error
 from ..geometry.views import view_distances
-from ..localization.view_search import SURE
+from ..localization.views.search import SURE
 from .scheduler import Stage
 from .turned_looks import TurnedLooks
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..localization.query_views import ROLLS_RAD, rolled
+from ..localization.views.query_views import ROLLS_RAD, rolled
 
 if TYPE_CHECKING:
     from ..data.frame import Frame

@@ -12,12 +12,12 @@ from ace_slam_ros.core.data.predictions import Predictions
 from ace_slam_ros.core.geometry.se3 import make_pose, pose_error
 from ace_slam_ros.core.heads.factory import load_head
 from ace_slam_ros.core.localization import relocalizer as module
-from ace_slam_ros.core.localization.query_views import rolled
 from ace_slam_ros.core.localization.relocalizer import (
     PoseHint,
     RelocalizationReason,
     Relocalizer,
 )
+from ace_slam_ros.core.localization.views.query_views import rolled
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.tracking.result import TrackerState
 from ace_slam_ros.core.tracking.tracker import Tracker

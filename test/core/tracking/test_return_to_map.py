@@ -8,7 +8,7 @@ from helpers.worlds import world_shots
 from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.geometry.se3 import pose_error
-from ace_slam_ros.core.localization.query_views import rolled
+from ace_slam_ros.core.localization.views.query_views import rolled
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.tracking.result import TrackerState, TrackingHints
 from ace_slam_ros.core.tracking.tracker import Tracker

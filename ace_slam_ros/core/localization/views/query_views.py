@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ..data.camera import Camera
-from ..data.features import Features
-from ..data.frame import Frame
-from ..geometry.se3 import make_pose
-from .view_synthesis import see_from
+from ...data.camera import Camera
+from ...data.features import Features
+from ...data.frame import Frame
+from ...geometry.se3 import make_pose
+from .synthesis import see_from
 
 if TYPE_CHECKING:
-    from ..geometry.arrays import Float64Array
+    from ...geometry.arrays import Float64Array
 
 #: Angles about the optical axis that cover a whole turn, likeliest first: people and robots hold
 #: cameras upright. Descriptors bear half a step without loss.

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry.se3 import invert_pose
-from ..runtime.compiled import kernel
+from ...geometry.se3 import invert_pose
+from ...runtime.compiled import kernel
 
 if TYPE_CHECKING:
-    from ..data.camera import Camera
-    from ..data.frame import Frame
-    from ..geometry.arrays import Float32Image, Float64Array, UInt8Image
+    from ...data.camera import Camera
+    from ...data.frame import Frame
+    from ...geometry.arrays import Float32Image, Float64Array, UInt8Image
 
 #: Neighbors whose depths differ by a smaller share are one surface.
 _ONE_SURFACE = 0.05

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.features import Features
 from ace_slam_ros.core.data.frame import Frame
-from ace_slam_ros.core.localization.query_views import ROLLS_RAD, orbited, rolled
+from ace_slam_ros.core.localization.views.query_views import ROLLS_RAD, orbited, rolled
 
 CAMERA = Camera(160, 120, 130.0, 134.0, 76.0, 63.0)
 

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.submaps import MAIN_SUBMAP, only_submap
-from ..encoders.extraction import extract_features
+from ...data.submaps import MAIN_SUBMAP, only_submap
+from ...encoders.extraction import extract_features
+from ..rgb import solve_rgb
+from ..rgbd import solve_rgbd
+from ..rivals import without_place
 from .query_views import ORBITS_RAD, ROLLS_RAD, QueryView, orbited, rolled
-from .rgb import solve_rgb
-from .rgbd import solve_rgbd
-from .rivals import without_place
 
 if TYPE_CHECKING:
-    from ..config.sections import SlamConfig
-    from ..data.features import Features
-    from ..data.frame import Frame
-    from ..data.poses import PoseEstimate
-    from ..data.predictions import Predictions
-    from ..encoders.base import Encoder
-    from ..heads.base import SceneHead
+    from ...config.sections import SlamConfig
+    from ...data.features import Features
+    from ...data.frame import Frame
+    from ...data.poses import PoseEstimate
+    from ...data.predictions import Predictions
+    from ...encoders.base import Encoder
+    from ...heads.base import SceneHead
 
-#: Confidence at which no further view is tried: no wrong pose comes near it, and right ones reach
-#: it from half a step of the rolls away.
+#: Confidence at which no further view is tried: right poses reach it from half a step of the rolls
+#: away, wrong ones only where whole walls look alike.
 SURE = 0.2
 #: Least confidence of a pose from another view than the upright one: there are many of them, and
 #: each is one more chance to find something that looks alike.
