@@ -134,8 +134,7 @@ class Relocalizer:
             return self._refusal(started, RelocalizationReason.NO_SOLUTION,
                                  "no pose explains the image: unknown place, blur, or no depth")
         rival = self._search.rival(frame, look)
-        evidence = Evidence.of(
-            look.pose, rival, look.features, frame.camera, frame.depth_m is not None)
+        evidence = Evidence.of(look.pose, rival, frame.depth_m is not None)
         pose, reason, message = self._verdict(frame, look.pose, rival, evidence, min_confidence,
                                               hint)
         return Relocalization(

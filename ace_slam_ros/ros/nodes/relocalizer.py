@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..inputs.synchronizer import ImagePair
 
 _IDLE_S = 0.2
+_BORROWED = "the request lacks camera_info: the one that the camera sent last was used"
 
 
 class PoseForwarding:
@@ -174,7 +175,8 @@ class RelocalizerNode(SlamNode):
             stamp_ns = frame.stamp_ns
             found = self._relocalizer.locate(frame, confidence or None, hint)
         response.success, response.reason = bool(found.success), int(found.reason)
-        response.message = found.message
+        borrowed = request.image.width > 0 and request.camera_info.width == 0
+        response.message = "; ".join(filter(None, (found.message, _BORROWED if borrowed else "")))
         response.inlier_ratio = float(found.inlier_ratio)
         response.inlier_count = int(found.inlier_count)
         response.probability, response.views = float(found.probability), int(found.views)

@@ -57,6 +57,8 @@ def test_a_request_with_image_and_info_needs_no_camera(system):
     answer = system.probe.call("relocalize", Relocalize.Request(
         image=image_to_msg(image, 5, ""), depth=image_to_msg(depth_mm, 5, "")))
     assert answer.success, answer.message
+    assert "the one that the camera sent last was used" in answer.message
+    assert 0.0 < answer.probability <= 1.0 and answer.views >= 1
     assert subscribers(system) == [1, 1, 1]
 
 

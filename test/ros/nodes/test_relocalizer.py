@@ -3,11 +3,13 @@
 import asyncio
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from geometry_msgs.msg import PoseWithCovariance
 
 from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.errors import DataError
-from ace_slam_ros.ros.nodes.relocalizer import RelocalizerNode
+from ace_slam_ros.ros.nodes.relocalizer import RelocalizerNode, _hint
 from ace_slam_ros.ros.outputs.diagnostics import Window
 from ace_slam_ros.srv import Relocalize
 
@@ -34,6 +36,23 @@ def test_too_many_callers_are_told_so():
 
     response = ask(never, waiting=SlamConfig().relocalizer.queue)
     assert not response.success and response.reason == Relocalize.Response.BUSY
+
+
+def test_a_prior_without_covariance_is_none_and_a_bad_one_is_refused():
+    prior = PoseWithCovariance()
+    assert _hint(prior) is None
+    prior.covariance = (np.eye(6) * 0.25).ravel().tolist()
+    prior.pose.orientation.w, prior.pose.position.x = 1.0, 2.0
+    hint = _hint(prior)
+    assert hint.T_map_cam[0, 3] == 2.0 and hint.covariance_66[0, 0] == 0.25
+    for bad in (np.full(36, np.nan), (-np.eye(6)).ravel()):
+        prior.covariance = bad.tolist()
+        with pytest.raises(DataError, match="covariance of prior"):
+            _hint(prior)
+    prior.covariance = np.eye(6).ravel().tolist()
+    prior.pose.orientation.w = 0.0
+    with pytest.raises(DataError, match="no rigid pose"):
+        _hint(prior)
 
 
 @pytest.mark.parametrize(("error", "reason"), [
