@@ -88,14 +88,14 @@ def scaled(
     rng = np.random.default_rng(seed)
     for scale in scales:
         found = 0
-        for _ in range(_TRIES):
+        for _ in range(_TRIES // 20):
             if found == count:
                 break
             view = mapped[rng.integers(len(mapped))]
             distance_m = _distance_m(view)
             T = view.T_map_cam @ make_pose(
                 np.eye(3), np.array([0.0, 0.0, distance_m * (1.0 - 1.0 / scale)]))
-            query = _picture(world, T, distance_m / scale, found)
+            query = _picture(world, T, distance_m / scale, found) if _inside(T[:3, 3]) else None
             if query is not None:
                 found += 1
                 yield Query(case, scale, query, T)
