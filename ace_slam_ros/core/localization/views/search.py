@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: Confidence at which no further view is tried: right poses reach it from half a step of the rolls
 #: away, wrong ones only where whole walls look alike.
 SURE = 0.2
+#: The same of pixels alone, with which wrong poses come to 0.02.
+_SURE_OF_PIXELS = 0.12
 #: Least confidence of a pose from another view than the upright one: there are many of them, and
 #: each is one more chance to find something that looks alike.
 _LEAST_TURNED = 0.08
@@ -65,8 +67,9 @@ class ViewSearch:
     def best(self, frame: Frame, head: SceneHead) -> Look | None:
         """Return the most confident look at a frame, None where no view gives a pose."""
         self.views = 1
+        sure = _SURE_OF_PIXELS if frame.depth_m is None else SURE
         best = self._look(frame, None, head)
-        if best is not None and best.pose.confidence >= SURE:
+        if best is not None and best.pose.confidence >= sure:
             return best
         chosen = None
         for view in self._others(frame):
@@ -76,7 +79,7 @@ class ViewSearch:
                 continue
             if best is None or found.pose.confidence > best.pose.confidence:
                 best, chosen = found, view
-            if found.pose.confidence >= SURE:
+            if found.pose.confidence >= sure:
                 break
         if chosen is None:
             return best
