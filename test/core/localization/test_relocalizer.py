@@ -116,7 +116,7 @@ def test_a_place_with_a_twin_is_ambiguous_unless_a_prior_tells(
     relocalizer.set_head(b"", 1)
     answer = relocalizer.locate(room_frames[45])
     assert answer.reason is RelocalizationReason.AMBIGUOUS and not answer.success
-    assert "5.0 m away" in answer.message
+    assert "5.0 m and 0 deg away" in answer.message
     for shift_m in (0.0, 5.0):
         there = results[45].T_map_cam.copy()
         there[0, 3] += shift_m
