@@ -64,7 +64,7 @@ def test_what_saving_learns_is_published(mapper, tmp_path, monkeypatch):
         backlogs, save = [], node._mapper.save
         monkeypatch.setattr(node._mapper, "save", lambda path, **options: (
             backlogs.append(node._mapper.backlog), save(path, **options)))
-        monkeypatch.setattr(node._mapper, "work", lambda budget_s, interrupted: False)
+        monkeypatch.setattr(node._mapper, "work", lambda budget_s, interrupted=None: False)
         monkeypatch.setattr(node, "_worker", type("Idle", (), {"wait": lambda self, s: None})())
         node._mapper._queue.append(replace(keyframes[0], id=1000))  # not a pruned one
         node._step()
