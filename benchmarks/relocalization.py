@@ -18,7 +18,6 @@ from ace_slam_ros.core.runtime.library_threads import calm_library_threads
 
 calm_library_threads()  # before numpy: as the command line and the nodes run
 
-import cv2  # noqa: E402
 import matplotlib  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -41,6 +40,7 @@ from lib.relocalization_queries import (  # noqa: E402
     unknown,
 )
 from lib.report import Report, parser, say, sequences  # noqa: E402
+from lib.yardstick import yardstick_of  # noqa: E402
 
 from ace_slam_ros.core.config.sections import SlamConfig  # noqa: E402
 from ace_slam_ros.core.encoders.loading import load_encoder  # noqa: E402
@@ -147,14 +147,8 @@ class Benchmark:
 
 
 def yardstick_ms() -> float:
-    """Median time of ORB on frames of a room, on one thread."""
-    orb, spent_ms = cv2.ORB_create(1000), []
-    cv2.setNumThreads(1)
-    for item in make_world("room", 1).frames(30):
-        start = cv2.getTickCount()
-        orb.detectAndCompute(item.frame.gray, None)
-        spent_ms.append((cv2.getTickCount() - start) / cv2.getTickFrequency() * 1e3)
-    return float(np.median(spent_ms[5:]))
+    """Median time of ORB on frames of a room."""
+    return yardstick_of(item.frame for item in make_world("room", 1).frames(30)).wall_ms
 
 
 def check(report: Report, asked: Benchmark, unit_ms: float) -> None:

@@ -28,7 +28,11 @@ from itertools import chain  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from lib.known_poses import PosedFrame, recorded_frames, rendered_frames  # noqa: E402
-from lib.relocalization_answers import NEAR_DEG, NEAR_M, make_head  # noqa: E402
+from lib.relocalization_answers import (  # noqa: E402
+    calibration_error,
+    is_right,
+    make_head,
+)
 from lib.relocalization_queries import (  # noqa: E402
     Query,
     as_they_are,
@@ -42,7 +46,6 @@ from lib.report import sequences  # noqa: E402
 from ace_slam_ros.core.config.sections import SlamConfig  # noqa: E402
 from ace_slam_ros.core.encoders.loading import load_encoder  # noqa: E402
 from ace_slam_ros.core.geometry.arrays import Float64Array  # noqa: E402
-from ace_slam_ros.core.geometry.se3 import pose_error  # noqa: E402
 from ace_slam_ros.core.heads.factory import load_head  # noqa: E402
 from ace_slam_ros.core.localization.probability import Evidence  # noqa: E402
 from ace_slam_ros.core.localization.views.search import ViewSearch  # noqa: E402
@@ -110,16 +113,13 @@ def gather(data: Path | None) -> list[tuple[Evidence, bool]]:
     for name, mapped, asked in chain(recorded(data), rendered):
         head = load_head(make_head(config, encoder, mapped), encoder, config).head
         for query in asked:
-            look = search.best(query.frame, head)
+            look, _ = search.best(query.frame, head)
             if look is None:
                 continue
-            right = False
-            if query.T_map_cam is not None:
-                error_m, error_rad = pose_error(look.pose.T_map_cam, query.T_map_cam)
-                right = bool(error_m <= NEAR_M and np.degrees(error_rad) <= NEAR_DEG)
             frame = query.frame
             found.append((Evidence.of(
-                look.pose, search.rival(frame, look), frame.depth_m is not None), right))
+                look.pose, search.rival(frame, look), frame.depth_m is not None),
+                is_right(query, look.pose.T_map_cam)))
         print(f"{name}: {len(found)} poses, {sum(not r for _, r in found)} wrong", flush=True)
     return found
 
@@ -136,14 +136,6 @@ def fit(x_NF: Float64Array, right_N: Float64Array) -> Float64Array:
     return weights
 
 
-def calibration_error(claimed_N: Float64Array, right_N: Float64Array) -> float:
-    """Return the expected calibration error in ten bins."""
-    which = np.minimum((claimed_N * 10).astype(int), 9)
-    return float(sum(np.sum(which == b) * abs(claimed_N[which == b].mean()
-                                              - right_N[which == b].mean())
-                     for b in np.unique(which)) / len(claimed_N))
-
-
 def main() -> None:
     """Fit both models; every third query is held out to test them, then they are fitted to all."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -155,7 +147,7 @@ def main() -> None:
         x_NF, right_N = np.array([f for f, _ in some]), np.array([r for _, r in some], float)
         held = np.arange(len(some)) % 3 == 2
         score_N = x_NF[held] @ fit(x_NF[~held], right_N[~held])
-        error = calibration_error(1.0 / (1.0 + np.exp(-score_N)), right_N[held])
+        error, _ = calibration_error(1.0 / (1.0 + np.exp(-score_N)), right_N[held])
         weights = ", ".join(f"{w:.2f}" for w in fit(x_NF, right_N))
         print(f"{name} = ({weights})  # {len(some)} poses, {int((1 - right_N).sum())} wrong, "
               f"held out error {error:.3f}")

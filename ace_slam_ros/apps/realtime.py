@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from ..core.runtime.newest_slot import NewestSlot
+from ..core.tracking.scheduler import BETWEEN_FRAMES_S
 from ..core.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from .recorder import RunRecorder
 
 
-#: New weights are looked for so often while no frame comes: none then waits for their unpacking.
-_BETWEEN_FRAMES_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def play_realtime(
     bar = tqdm(total=len(source), desc="tracking", unit="frame", disable=not progress)
     try:
         while not camera.slot.ended:
-            arrived = camera.slot.take(_BETWEEN_FRAMES_S)
+            arrived = camera.slot.take(BETWEEN_FRAMES_S)
             head = mapper.newer_head()
             if head is not None:
                 tracker.set_head(*head)

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ace_slam_ros.core.config.sections import SlamConfig
-from ace_slam_ros.core.data.keyframe import Keyframe
+from ace_slam_ros.core.data.features import Features
+from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.encoders.base import Encoder
 from ace_slam_ros.core.encoders.extraction import extract_features
+from ace_slam_ros.core.geometry.arrays import Float64Array
 from ace_slam_ros.core.geometry.se3 import pose_error
 from ace_slam_ros.core.localization.relocalizer import RelocalizationReason, Relocalizer
 from ace_slam_ros.core.mapping.mapper import Mapper
 
-from .known_poses import PosedFrame
+from .known_poses import PosedFrame, describe
 from .relocalization_queries import Query
 
 NEAR_M, NEAR_DEG = 0.10, 5.0
@@ -57,12 +60,12 @@ class Answer:
 
 def make_head(config: SlamConfig, encoder: Encoder, mapped: Sequence[PosedFrame]) -> bytes:
     """Return the head of a map of keyframes at the true poses of views."""
+    def extract(frame: Frame) -> Features:
+        return extract_features(encoder, frame, config.features, config.sensor)
+
     mapper = Mapper(config.with_values({"mapper.pose_graph": False}), encoder, map_id="benchmark")
-    for number, view in enumerate(mapped):
-        features = extract_features(encoder, view.frame, config.features, config.sensor)
-        mapper.add_keyframe(Keyframe.from_features(
-            number, view.frame.stamp_ns, view.T_map_cam, features, view.frame.camera),
-            "benchmark")
+    for number, view in enumerate(describe(mapped, extract)):
+        mapper.add_keyframe(view.keyframe(number), "benchmark")
     mapper.work(float("inf"))
     return mapper.export_head()
 
@@ -76,17 +79,22 @@ def make_relocalizer(
     return relocalizer
 
 
+def is_right(query: Query, T_map_cam: Float64Array | None) -> bool:
+    """Tell whether a pose is within 10 cm and 5 degrees of that of a query."""
+    if query.T_map_cam is None or T_map_cam is None:
+        return False
+    error_m, error_rad = pose_error(T_map_cam, query.T_map_cam)
+    return bool(error_m <= NEAR_M and np.degrees(error_rad) <= NEAR_DEG)
+
+
 def ask(relocalizer: Relocalizer, queries: Iterable[Query]) -> list[Answer]:
     """Ask one query after the other."""
     answers = []
     for query in queries:
         found = relocalizer.locate(query.frame)
-        right = False
-        if query.T_map_cam is not None and found.T_map_cam is not None:
-            error_m, error_rad = pose_error(found.T_map_cam, query.T_map_cam)
-            right = bool(error_m <= NEAR_M and np.degrees(error_rad) <= NEAR_DEG)
         answers.append(Answer(
-            query.case, query.value, query.T_map_cam is not None, found.success, right,
+            query.case, query.value, query.T_map_cam is not None, found.success,
+            is_right(query, found.T_map_cam),
             found.T_map_cam is not None, found.probability,
             RelocalizationReason(found.reason).name, found.latency_ms))
     return answers
@@ -117,18 +125,24 @@ def by_value(answers: Sequence[Answer]) -> dict[float, dict[str, Any]]:
 
 
 def calibration(answers: Sequence[Answer]) -> tuple[float | None, list[dict[str, float]]]:
-    """Expected calibration error of the claimed probabilities, and the bins it is from.
+    """Expected calibration error of the probabilities that answers claim, and its bins."""
+    posed = [a for a in answers if a.has_pose]
+    return calibration_error(np.array([a.probability for a in posed]),
+                             np.array([a.right for a in posed]))
+
+
+def calibration_error(
+    claimed: npt.NDArray[Any], right: npt.NDArray[Any]
+) -> tuple[float | None, list[dict[str, float]]]:
+    """Expected calibration error of claimed probabilities (N,), and the bins it is from.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 2.
     """
-    posed = [a for a in answers if a.has_pose]
-    if not posed:
+    if not len(claimed):
         return None, []
-    claimed = np.array([a.probability for a in posed])
-    right = np.array([a.right for a in posed])
     which = np.minimum((claimed * _BINS).astype(int), _BINS - 1)
     bins = [{"claimed": float(claimed[which == b].mean()),
              "right": float(right[which == b].mean()), "queries": int((which == b).sum())}
             for b in range(_BINS) if (which == b).any()]
-    error = sum(b["queries"] * abs(b["claimed"] - b["right"]) for b in bins) / len(posed)
+    error = sum(b["queries"] * abs(b["claimed"] - b["right"]) for b in bins) / len(claimed)
     return error, bins

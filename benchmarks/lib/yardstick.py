@@ -7,6 +7,7 @@ so much less.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.io.open_source import open_source
 
 _FRAMES, _WARM_UP = 40, 5
@@ -42,12 +44,17 @@ def take_yardstick(path: Path) -> Yardstick:
     Args:
         path: TUM folder or bag.
     """
+    return yardstick_of(open_source(path))
+
+
+def yardstick_of(frames: Iterable[Frame]) -> Yardstick:
+    """Measure on the first of some frames."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         orb = cv2.ORB_create(1000)
         spent_s = []
-        for frame in islice(open_source(path), _FRAMES):
+        for frame in islice(frames, _FRAMES):
             wall_s, cpu_s = time.perf_counter(), time.thread_time()
             orb.detectAndCompute(frame.gray, None)
             spent_s.append((time.perf_counter() - wall_s, time.thread_time() - cpu_s))

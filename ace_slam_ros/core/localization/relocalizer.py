@@ -131,10 +131,11 @@ class Relocalizer:
         if self._head is None:
             return self._refusal(started, RelocalizationReason.NO_MAP,
                                  "no head weights yet: map first, or load a map")
-        look = self._search.best(frame, self._head)
+        look, views = self._search.best(frame, self._head)
         if look is None:
-            return self._refusal(started, RelocalizationReason.NO_SOLUTION,
-                                 "no pose explains the image: unknown place, blur, or no depth")
+            return self._refusal(
+                started, RelocalizationReason.NO_SOLUTION,
+                "no pose explains the image: unknown place, blur, or no depth", views)
         rival = self._search.rival(frame, look)
         evidence = Evidence.of(look.pose, rival, frame.depth_m is not None)
         pose, reason, message = self._verdict(frame, look.pose, rival, evidence, min_confidence,
@@ -142,7 +143,7 @@ class Relocalizer:
         return Relocalization(
             reason is RelocalizationReason.OK, reason, message, pose.T_map_cam,
             pose.covariance_66 + _unseen_66(self._config.relocalizer), pose.inlier_ratio,
-            pose.inlier_count, evidence.probability, self._search.views, self._version,
+            pose.inlier_count, evidence.probability, views, self._version,
             (time.perf_counter() - started) * 1e3)
 
     def _verdict(
@@ -168,11 +169,10 @@ class Relocalizer:
         return pose, RelocalizationReason.OK, ""
 
     def _refusal(
-        self, started: float, reason: RelocalizationReason, message: str
+        self, started: float, reason: RelocalizationReason, message: str, views: int = 0
     ) -> Relocalization:
         return Relocalization(
-            False, reason, message, None, None, 0.0, 0, 0.0,
-            0 if self._head is None else self._search.views, self._version,
+            False, reason, message, None, None, 0.0, 0, 0.0, views, self._version,
             (time.perf_counter() - started) * 1e3)
 
 

@@ -8,7 +8,8 @@ import sys
 import threading
 from pathlib import Path
 
-#: Of the mapper, whose work can wait; a tenth of the tracker's share of a processor both want.
+#: Of the mapper, whose work can wait; two fifths of the tracker's share of a processor both want:
+#: with a tenth, new keyframes took too long.
 MAPPER_NICENESS = 4
 #: Of the relocalizer: somebody waits for its answers, but nothing falls down meanwhile.
 RELOCALIZER_NICENESS = 5

@@ -10,6 +10,8 @@ import math
 import time
 from collections.abc import Callable
 
+#: New weights are looked for so often while no frame comes: none then waits for their unpacking.
+BETWEEN_FRAMES_S = 0.01
 #: Frames without a look of the head at most: half a second.
 _LONGEST_INTERVAL = 15
 #: Frames that a step waits for its time at most: a sixth of a second.

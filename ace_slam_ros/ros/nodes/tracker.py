@@ -19,6 +19,7 @@ from std_srvs.srv import SetBool, Trigger
 from ...core.errors import AceSlamError, DataError
 from ...core.runtime.newest_slot import NewestSlot
 from ...core.tracking.result import TrackerState, TrackingHints, TrackResult
+from ...core.tracking.scheduler import BETWEEN_FRAMES_S
 from ...core.tracking.tracker import Tracker
 from ...core.warm_up import warm_up
 from ...msg import Keyframe as KeyframeMsg
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from ...core.geometry.arrays import Float64Array
     from ..inputs.synchronizer import ImagePair
 
-#: New weights are looked for so often while no frame comes: none then waits for their unpacking.
-_BETWEEN_FRAMES_S = 0.01
 
 
 class TrackerNode(SlamNode):
@@ -130,7 +129,7 @@ class TrackerNode(SlamNode):
     # Worker thread ------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        if (pair := self._slot.take(_BETWEEN_FRAMES_S)) is None:
+        if (pair := self._slot.take(BETWEEN_FRAMES_S)) is None:
             if self._tracker is not None:
                 self._update_head(self._tracker)
             return

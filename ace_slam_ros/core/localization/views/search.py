@@ -61,19 +61,16 @@ class ViewSearch:
 
     def __init__(self, config: SlamConfig, encoder: Encoder) -> None:
         self._config, self._encoder = config, encoder
-        #: Views of the last query, for people.
-        self.views = 0
 
-    def best(self, frame: Frame, head: SceneHead) -> Look | None:
-        """Return the most confident look at a frame, None where no view gives a pose."""
-        self.views = 1
+    def best(self, frame: Frame, head: SceneHead) -> tuple[Look | None, int]:
+        """Return the most confident look at a frame, if any gives a pose, and the views tried."""
         sure = _SURE_OF_PIXELS if frame.depth_m is None else SURE
-        best = self._look(frame, None, head)
+        best, views = self._look(frame, None, head), 1
         if best is not None and best.pose.confidence >= sure:
-            return best
+            return best, views
         chosen = None
         for view in self._others(frame):
-            self.views += 1
+            views += 1
             found = self._look(frame, view, head, glance=True)
             if found is None or found.pose.confidence < _LEAST_TURNED:
                 continue
@@ -82,8 +79,8 @@ class ViewSearch:
             if found.pose.confidence >= sure:
                 break
         if chosen is None:
-            return best
-        return self._look(frame, chosen, head) or best  # now with all features
+            return best, views
+        return self._look(frame, chosen, head) or best, views  # now with all features
 
     def rival(self, frame: Frame, look: Look) -> PoseEstimate | None:
         """Return the best pose in another place that a look's view allows as well."""
