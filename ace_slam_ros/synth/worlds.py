@@ -168,15 +168,10 @@ class World:
 
         People stand where they begin.
         """
-        walkers = self.walkers(self.path())
-        view = self.view(T_world_cam_44, self.placed(walkers, 0.0))
-        sensor = Sensor(self.sensor, self.camera, self.seed)
-        image = sensor.expose(
-            view.image, facet_edges(view.visibility.facet_HW), number, number / RATE_HZ, 1.0)
-        depth = sensor.measure(view.depth_m, view.facets, view.visibility, number)
-        moving = np.append(view.facets.part_N >= 0, False)
-        return SynthFrame(Frame(_stamp_ns(number), image, depth, self.camera), T_world_cam_44,
-                          view.depth_m, moving[view.visibility.facet_HW])
+        facets = self.placed(self.walkers(self.path()), 0.0)
+        image, visibility = self._render(T_world_cam_44, facets)
+        return self._sensed(Sensor(self.sensor, self.camera, self.seed), image, visibility,
+                            facets, T_world_cam_44, number)
 
     def frames(
         self, count: int | None = None, start: int = 0, step: int = 1
@@ -215,12 +210,20 @@ class World:
             image, visibility = long_exposure(
                 lambda at_s: self._render(path.pose(at_s), self.placed(walkers, at_s)),
                 path.pose, time_s, self.sensor.shutter_s, self.camera)
-        clean_depth = _depth_of(visibility)
         gain = 1.0 if control is None else control.gain(time_s)
-        image = sensor.expose(image, facet_edges(visibility.facet_HW), number, time_s, gain)
+        return self._sensed(sensor, image, visibility, facets, T_world_cam, number, gain)
+
+    def _sensed(
+        self, sensor: Sensor, image: UInt8Image, visibility: Visibility, facets: Facets,
+        T_world_cam_44: Float64Array, number: int, gain: float = 1.0,
+    ) -> SynthFrame:
+        """Return what the sensor makes of a rendered image: noise, exposure, measured depth."""
+        clean_depth = _depth_of(visibility)
+        image = sensor.expose(
+            image, facet_edges(visibility.facet_HW), number, number / RATE_HZ, gain)
         depth = sensor.measure(clean_depth, facets, visibility, number)
         moving = np.append(facets.part_N >= 0, False)  # index -1 (nothing seen) is the last
-        return SynthFrame(Frame(_stamp_ns(number), image, depth, self.camera), T_world_cam,
+        return SynthFrame(Frame(_stamp_ns(number), image, depth, self.camera), T_world_cam_44,
                           clean_depth, moving[visibility.facet_HW])
 
     def _render(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ...geometry.se3 import invert_pose
-from ...runtime.compiled import kernel
+from ...runtime.compiled import AVAILABLE, kernel
 
 if TYPE_CHECKING:
     from ...data.camera import Camera
@@ -44,7 +44,8 @@ def see_from(
     image = np.zeros((camera.height, camera.width), np.uint8)
     depth_m = np.zeros(image.shape, np.float32)
     own, T_view_cam = frame.camera, invert_pose(T_cam_view)
-    draw_surfaces(
+    draw = draw_surfaces if AVAILABLE else draw_surfaces_twin
+    draw(
         np.ascontiguousarray(frame.gray), np.ascontiguousarray(frame.depth_m, np.float32),
         np.array([own.fx, own.fy, own.cx, own.cy]), T_view_cam,
         np.array([camera.fx, camera.fy, camera.cx, camera.cy]), image, depth_m)
@@ -110,6 +111,58 @@ def draw_surfaces(
                             own and z0 < known * (1.0 + _ONE_SURFACE)):
                         out_HW[j, i] = z0
                         image_HW[j, i] = gray_HW[y, x]
+
+
+def draw_surfaces_twin(
+    gray_HW: UInt8Image, depth_HW: Float32Image, from_4: Float64Array, T_44: Float64Array,
+    to_4: Float64Array, image_HW: UInt8Image, out_HW: Float32Image,
+) -> None:
+    """Slow twin of `draw_surfaces`: draws from far to near, each pixel's own place last."""
+    height, width = gray_HW.shape
+    high, wide = image_HW.shape
+    d = np.where(np.isfinite(depth_HW), depth_HW, 0.0).astype(np.float64)
+    rows, columns = np.mgrid[:height, :width]
+    rays = np.stack([(columns - from_4[2]) / from_4[0], (rows - from_4[3]) / from_4[1],
+                     np.ones(d.shape)], axis=2)
+    there = (rays * d[..., None]) @ T_44[:3, :3].T + T_44[:3, 3]
+    z = there[..., 2]
+    known = (d > 0.0) & (z >= _NEAREST_M)
+    safe = np.where(known, z, 1.0)
+    u = (to_4[2] + to_4[0] * there[..., 0] / safe).astype(np.float32)
+    v = (to_4[3] + to_4[1] * there[..., 1] / safe).astype(np.float32)
+
+    def corners(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.stack([a[:-1, :-1], a[:-1, 1:], a[1:, :-1]])
+
+    depths = corners(d)
+    drawn = (corners(known).all(axis=0)
+             & (np.abs(depths - depths[0]) <= _ONE_SURFACE * depths[0]).all(axis=0))
+    low_u, high_u = corners(u).min(axis=0), corners(u).max(axis=0)
+    low_v, high_v = corners(v).min(axis=0), corners(v).max(axis=0)
+    drawn &= (high_u - low_u <= _LARGEST_PX) & (high_v - low_v <= _LARGEST_PX)
+    order = np.argsort(-z[:-1, :-1][drawn], kind="stable")
+
+    def picked(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        found: npt.NDArray[Any] = a[drawn][order]
+        return found
+
+    depth_n, gray_n = picked(z[:-1, :-1]), picked(gray_HW[:-1, :-1])
+    first = [np.floor(picked(a) + 0.5).astype(int) for a in (low_u, low_v, u[:-1, :-1],
+                                                              v[:-1, :-1])]
+    last_u, last_v = (np.floor(picked(a) + 0.5).astype(int) for a in (high_u, high_v))
+    offsets = [(i, j) for j in range(_LARGEST_PX + 2) for i in range(_LARGEST_PX + 2)]
+    at = [(first[0] + i, first[1] + j, (first[0] + i <= last_u) & (first[1] + j <= last_v))
+          for i, j in offsets]
+    nearest = np.full(out_HW.shape, np.inf)
+    for x, y, wanted in at:
+        inside = wanted & (x >= 0) & (x < wide) & (y >= 0) & (y < high)
+        np.minimum.at(nearest, (y[inside], x[inside]), depth_n[inside])
+    for x, y, wanted in [*at, (first[2], first[3], np.ones(len(order), bool))]:
+        inside = wanted & (x >= 0) & (x < wide) & (y >= 0) & (y < high)
+        inside[inside] = (depth_n[inside]
+                          <= nearest[y[inside], x[inside]] * (1.0 + _ONE_SURFACE))
+        image_HW[y[inside], x[inside]] = gray_n[inside]
+        out_HW[y[inside], x[inside]] = depth_n[inside]
 
 
 def _fill_holes(image_HW: UInt8Image, known_HW: npt.NDArray[np.bool_]) -> None:

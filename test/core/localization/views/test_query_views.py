@@ -1,5 +1,6 @@
 """A query image as a rolled camera, or one that moved around the scene, would see it."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.features import Features
 from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.geometry.se3 import invert_pose, make_pose
 from ace_slam_ros.core.localization.views.query_views import ROLLS_RAD, orbited, rolled
+from ace_slam_ros.core.localization.views.synthesis import draw_surfaces, draw_surfaces_twin
 
 CAMERA = Camera(160, 120, 130.0, 134.0, 76.0, 63.0)
 
@@ -96,6 +99,27 @@ def test_the_nearer_surface_hides_the_farther_one():
     points = view.T_cam_view[:3, :3].T @ (np.array([0.0, 0.0, 1.0]) - view.T_cam_view[:3, 3])
     u, v = view.frame.camera.project(points[None])[0]
     assert abs(view.frame.depth_m[round(v), round(u)] - points[2]) < 0.05
+
+
+def test_the_kernel_draws_as_its_twin_does():
+    rng = np.random.default_rng(3)
+    frame = patterned(2.0)
+    frame.depth_m[20:70, 40:90] = 1.2
+    frame.depth_m[rng.random(frame.depth_m.shape) < 0.05] = 0.0
+    turn = cv2.Rodrigues(np.array([0.2, 0.4, 0.1]))[0]
+    center = np.array([0.0, 0.0, 2.0])
+    T_view_cam = invert_pose(make_pose(turn, center - turn @ center))
+    camera = np.array([CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy])
+    drawn = []
+    for draw in (draw_surfaces, draw_surfaces_twin):
+        image, depth = np.zeros((120, 160), np.uint8), np.zeros((120, 160), np.float32)
+        draw(frame.image, frame.depth_m, camera, T_view_cam, camera, image, depth)
+        drawn.append((image.astype(int), depth))
+    (image, depth), (image_twin, depth_twin) = drawn
+    assert (depth > 0).mean() > 0.4
+    assert ((depth > 0) == (depth_twin > 0)).mean() > 0.999
+    assert (np.abs(depth - depth_twin) < 0.03).mean() > 0.99
+    assert (np.abs(image - image_twin) <= 12).mean() > 0.99
 
 
 @pytest.mark.parametrize("depth", [None, 0.0, np.nan])
