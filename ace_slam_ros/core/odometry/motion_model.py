@@ -79,6 +79,8 @@ class MotionModel:
     Attributes:
         last: the last accepted pose, None when there is none.
         traveled_m: way since the start or the last jump of the clock.
+        is_guess: whether poses go back to one that was only guessed, and no place was recognized
+            since.
     """
 
     def __init__(self, constant_velocity: bool) -> None:
@@ -92,6 +94,7 @@ class MotionModel:
         self._T_odom_cam: Float64Array | None = None
         self._T_odom_cam_then: Float64Array | None = None
         self.traveled_m = 0.0
+        self.is_guess = False
         self._velocity_6 = np.zeros(6)
 
     def observe_odometry(self, T_odom_cam: Float64Array | None) -> None:
@@ -143,6 +146,7 @@ class MotionModel:
     def lose(self) -> None:
         """Note that the camera is lost: of its last pose only `nearby` still tells."""
         self._left, self.last = self.last, None
+        self.is_guess = False
 
     def nearby(self, stamp_ns: int) -> SubmapPose | None:
         """Where the camera was seen last, while it may still be near there."""

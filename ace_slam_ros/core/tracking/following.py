@@ -92,6 +92,7 @@ class Following:
         """Take a frame without pose, soon after one with a pose; see `PreviousFrame.bridge`."""
         if motion is not None:
             self._previous.bridge(frame, motion)
+            self._model.is_guess = True
 
 
 def _tracks(aligned: AlignedPose) -> int:

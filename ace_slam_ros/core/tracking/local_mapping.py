@@ -12,7 +12,7 @@ from ..data.poses import AlignedPose, PoseEstimate
 from ..data.submaps import SubmapMotions, corrected
 from ..geometry.se3 import invert_pose
 from ..runtime.steps import SteppedTask
-from .pose_selection import overrides
+from .pose_selection import Verdict, confirms, judge
 from .scheduler import LONGEST_WAIT, Scheduler, Stage
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Tracked:
         features: what the head tells places by, when the head has looked at the frame already.
         raw: what it said then.
         held: whether keyframes held the camera well.
+        is_guess: see `MotionModel`.
     """
 
     frame: Frame
@@ -53,6 +54,7 @@ class Tracked:
     features: Features | None
     raw: PoseEstimate | None
     held: bool
+    is_guess: bool
 
 
 @dataclass
@@ -198,10 +200,17 @@ class LocalMapping:
         if raw is None:
             return None
         self._average(raw, look.tracked)
-        if isinstance(look.tracked.pose, AlignedPose):
-            self.doubts = overrides(
-                raw, look.tracked.pose, self._config, self._model.traveled_m)
+        self._check(raw, look.tracked)
         return look.carry(raw, tracked)
+
+    def _check(self, raw: PoseEstimate, tracked: Tracked) -> None:
+        """Note whether a look at a frame confirms or doubts where it was tracked."""
+        if isinstance(tracked.pose, AlignedPose):
+            verdict = judge(raw, tracked.pose, None, self._config, self._model.traveled_m,
+                            is_unsure=tracked.is_guess)
+            self.doubts = verdict in (Verdict.REPLACE, Verdict.VERIFY)
+        if tracked.is_guess and confirms(raw, tracked.pose, self._config):
+            self._model.is_guess = False
 
     def _adjust(self, clock: StageClock) -> None:
         """Go on with the window, in the time that is left when no frame is looked at."""

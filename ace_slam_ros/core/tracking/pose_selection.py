@@ -1,6 +1,7 @@
 """Which pose is believed: the one tracked by images, or the one from scene coordinates.
 
-Pure functions of what both say; `Recovery` adds up the looks of a lost camera.
+Pure functions judge what both say; `PoseSelection` finds the pose that the verdict asks for, and
+`Recovery` adds up the looks of a lost camera.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from ..geometry.se3 import pose_error
 
 if TYPE_CHECKING:
     from ..config.sections import TrackerConfig
+    from ..data.frame import Frame
     from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
+    from ..odometry.frame_alignment import FrameAligner
+    from ..odometry.motion_model import Motion, MotionModel
+    from .following import Following
 
 #: Drift of a tracked camera, as a share of its way; a few times what tracking shows.
 _DRIFT_SHARE = 0.05
@@ -24,14 +29,14 @@ class Verdict(enum.Enum):
 
     KEEP = "the pose aligned from the prediction is right"
     SEARCH = "nothing is known: search around where the camera should be, or was last"
-    VERIFY = "the camera was lost: hold the scene-coordinate pose against keyframes there"
+    VERIFY = "the camera may be elsewhere: hold the scene-coordinate pose against keyframes there"
     REPLACE = "align from the scene-coordinate pose"
     COMPARE = "align from the scene-coordinate pose as well, and take the better one"
 
 
 def judge(
     raw: PoseEstimate | None, aligned: AlignedPose | None, predicted: SubmapPose | None,
-    limits: TrackerConfig, traveled_m: float, *, was_lost: bool,
+    limits: TrackerConfig, traveled_m: float, *, is_unsure: bool,
 ) -> Verdict:
     """Tell how the pose of a frame is found.
 
@@ -41,18 +46,20 @@ def judge(
         predicted: where the camera should be; None when that is not known.
         limits: thresholds.
         traveled_m: way since the start, by which a tracked camera may have drifted.
-        was_lost: the last pose is too old to go by.
+        is_unsure: the pose goes back to one that is too old to go by, or was only guessed.
     """
     if raw is None:
         return Verdict.SEARCH if aligned is None else Verdict.KEEP
     if aligned is None:
-        if was_lost:
+        if is_unsure:
             return Verdict.VERIFY
         if predicted is not None and not reachable(raw, predicted, limits, traveled_m):
             return Verdict.SEARCH
         return Verdict.REPLACE
     if overrides(raw, aligned, limits, traveled_m):
         return Verdict.REPLACE
+    if is_unsure and _contradicts(raw, aligned, limits):
+        return Verdict.VERIFY
     # after a jerk, tracks may agree by chance
     return Verdict.KEEP if aligned.held_well else Verdict.COMPARE
 
@@ -77,10 +84,18 @@ def overrides(
     cannot be farther off than it drifted on its way: what the head says beyond that comes from
     another place that looks the same, such as the next of many equal doors.
     """
-    gap_m = _gap_m(aligned, raw)
-    if gap_m <= limits.override_m or raw.inlier_ratio <= limits.override_ratio:
+    if not _contradicts(raw, aligned, limits):
         return False
-    return not aligned.held_well or gap_m < _explained_m(limits, traveled_m)
+    return not aligned.held_well or _gap_m(aligned, raw) < _explained_m(limits, traveled_m)
+
+
+def confirms(raw: PoseEstimate, pose: SubmapPose, limits: TrackerConfig) -> bool:
+    """Tell whether a sure scene-coordinate pose is where the camera is tracked."""
+    return raw.inlier_ratio > limits.override_ratio and _gap_m(pose, raw) <= limits.override_m
+
+
+def _contradicts(raw: PoseEstimate, aligned: AlignedPose, limits: TrackerConfig) -> bool:
+    return raw.inlier_ratio > limits.override_ratio and _gap_m(aligned, raw) > limits.override_m
 
 
 def _gap_m(one: SubmapPose, other: SubmapPose) -> float:
@@ -129,3 +144,51 @@ class Recovery:
         if not comparable or self._agreed > 0.5 * self._followed:
             return True
         return raw.inlier_ratio >= limits.override_ratio and followed < limits.track_points
+
+
+class PoseSelection:
+    """Finds the pose of a frame from what was tracked and what scene coordinates say."""
+
+    def __init__(
+        self, limits: TrackerConfig, aligner: FrameAligner, following: Following,
+        model: MotionModel,
+    ) -> None:
+        self._limits, self._aligner = limits, aligner
+        self._following, self._model = following, model
+        self._recovery = Recovery(limits)
+
+    def clear(self) -> None:
+        """Forget the looks of a lost camera."""
+        self._recovery.clear()
+
+    def select(
+        self, frame: Frame, predicted: SubmapPose | None, aligned: AlignedPose | None,
+        raw: PoseEstimate | None, motion: Motion | None,
+    ) -> tuple[AlignedPose | None, PoseEstimate | None]:
+        """Choose between the pose aligned from the prediction and one from scene coordinates.
+
+        Returns:
+            The aligned pose, and the scene-coordinate pose if it is to be believed.
+        """
+        limits = self._limits
+        was_lost = self._model.age_s(frame.stamp_ns) > limits.lost_after_s
+        verdict = judge(raw, aligned, predicted, limits, self._model.traveled_m,
+                        is_unsure=was_lost or self._model.is_guess)
+        if raw is None or verdict is Verdict.SEARCH:
+            return aligned or self._following.search(frame, predicted, motion), None
+        if verdict is Verdict.VERIFY:
+            there, followed = None, 0
+            if limits.refine:
+                there, followed = self._aligner.compare(frame, raw, motion)
+            if self._recovery.found(raw, there, followed):
+                self._model.is_guess = False
+                return there, raw
+            return aligned or self._following.search(frame, predicted, motion), None
+        if verdict is Verdict.REPLACE:
+            aligned = self._following.align(frame, raw, None)
+        elif verdict is Verdict.COMPARE and aligned is not None:
+            other = self._following.align(frame, raw, None) or aligned
+            aligned = max(aligned, other, key=lambda pose: pose.inliers)
+        if confirms(raw, raw if aligned is None else aligned, limits):
+            self._model.is_guess = False
+        return aligned, raw

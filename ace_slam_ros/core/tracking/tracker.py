@@ -23,7 +23,7 @@ from ..localization.localizer import Localizer
 from ..odometry.frame_alignment import FrameAligner
 from ..odometry.local_map import LocalMap
 from ..odometry.local_window import LocalWindow
-from ..odometry.motion_model import Motion, MotionModel
+from ..odometry.motion_model import MotionModel
 from ..odometry.previous_frame import PreviousFrame
 from .following import Following
 from .keyframing import KeyframeMaker
@@ -32,7 +32,7 @@ from .map_delay import MapDelay
 from .moving_objects import MovingObjects
 from .new_submap import UnknownPlace
 from .pose_averaging import PoseAveraging
-from .pose_selection import Recovery, Verdict, judge
+from .pose_selection import PoseSelection
 from .result import (
     StageClock,
     TrackerState,
@@ -98,7 +98,8 @@ class Tracker:
         self._mapping = LocalMapping(
             config.tracker, self._scheduler, self._keyframes, self._window, self._localizer,
             self._averaging, self._model)
-        self._recovery = Recovery(config.tracker)
+        self._selection = PoseSelection(
+            config.tracker, self._aligner, self._following, self._model)
         self._unknown = UnknownPlace(config, self._aligner)
         self._delay = MapDelay()
         self._turned = TurnedLooks(self._localizer)
@@ -121,8 +122,8 @@ class Tracker:
 
     def clear_motion(self) -> None:
         """Forget velocity and time, after a clock jump; map and state stay."""
-        for part in (self._model, self._recovery, self._unknown, self._scheduler, self._mapping,
-                     self._moving, self._turned, self._return):
+        for part in (self._model, self._selection, self._unknown, self._scheduler,
+                     self._mapping, self._moving, self._turned, self._return):
             part.clear()
         self._last_seen_ns: int | None = None
         self._is_steady = False
@@ -214,7 +215,8 @@ class Tracker:
             if raw is None and self.state is TrackerState.LOST and self.head is not None:
                 raw = self._turned.look(frame, self._model.submap, self._everywhere)
                 clock.lap(Stage.TURNED)
-        first, (aligned, believed) = aligned, self._select(frame, predicted, aligned, raw, motion)
+        first = aligned
+        aligned, believed = self._selection.select(frame, predicted, aligned, raw, motion)
         clock.lap(Stage.ALIGN)
         self._is_steady = aligned is not None and aligned.held_well
         if aligned is None and believed is None and predicted is not None:
@@ -229,7 +231,8 @@ class Tracker:
             pose, motion = in_the_map, None
         self._accept(frame, pose, jumped=first is not None and pose is not first)
         self._following.step_off(frame, pose, motion)
-        self._tracked = Tracked(frame, pose, motion, features, raw, self._following.by_keyframes)
+        self._tracked = Tracked(frame, pose, motion, features, raw, self._following.by_keyframes,
+                                self._model.is_guess)
         return self._result(clock, pose, raw)
 
     def work(self, deadline_s: float = math.inf) -> WorkResult:
@@ -282,35 +285,6 @@ class Tracker:
         """Whether the camera may be in any submap."""
         return self._model.last is None and not self._config.localization_only
 
-    def _select(
-        self, frame: Frame, predicted: SubmapPose | None, aligned: AlignedPose | None,
-        raw: PoseEstimate | None, motion: Motion | None,
-    ) -> tuple[AlignedPose | None, PoseEstimate | None]:
-        """Choose between the pose aligned from the prediction and one from scene coordinates.
-
-        Returns:
-            The aligned pose, and the scene-coordinate pose if it is to be believed.
-        """
-        limits = self._config.tracker
-        was_lost = self._model.age_s(frame.stamp_ns) > limits.lost_after_s
-        verdict = judge(
-            raw, aligned, predicted, limits, self._model.traveled_m, was_lost=was_lost)
-        if raw is None or verdict is Verdict.SEARCH:
-            return aligned or self._following.search(frame, predicted, motion), None
-        if verdict is Verdict.VERIFY:
-            there, followed = None, 0
-            if limits.refine:
-                there, followed = self._aligner.compare(frame, raw, motion)
-            if self._recovery.found(raw, there, followed):
-                return there, raw
-            return self._following.search(frame, predicted, motion), None
-        if verdict is Verdict.REPLACE:
-            return self._following.align(frame, raw, None), raw
-        if verdict is Verdict.COMPARE and aligned is not None:
-            other = self._following.align(frame, raw, None) or aligned
-            return max(aligned, other, key=lambda pose: pose.inliers), raw
-        return aligned, raw
-
     def _initialize(self, frame: Frame, hints: TrackingHints, clock: StageClock) -> TrackResult:
         """Make the first frame with enough depth the origin of a new map."""
         if self._config.localization_only:
@@ -346,7 +320,7 @@ class Tracker:
     def _note(self, stamp_ns: int, pose: SubmapPose, jumped: bool = False) -> None:
         """Update motion model and state after an accepted pose."""
         self._model.moved(stamp_ns, pose, jumped)
-        self._recovery.clear()
+        self._selection.clear()
         self._unknown.clear()
         self._last_seen_ns = stamp_ns
         if self.state is TrackerState.LOST:

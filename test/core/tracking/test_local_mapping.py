@@ -11,6 +11,7 @@ from ace_slam_ros.core.geometry.se3 import pose_error
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.slam import Slam
 from ace_slam_ros.core.tracking import local_mapping
+from ace_slam_ros.core.tracking.pose_selection import Verdict
 from ace_slam_ros.core.tracking.result import TrackerState
 from ace_slam_ros.core.tracking.tracker import Tracker
 
@@ -97,7 +98,7 @@ def test_the_live_path_without_a_deadline_is_every_frame(encoder, frames):
 
 def test_a_head_that_disagrees_sees_the_next_frame_at_once(encoder, frames, monkeypatch):
     tracker, _, _ = play(encoder, frames[:40], 1000.0)
-    monkeypatch.setattr(local_mapping, "overrides", lambda *a: True)
+    monkeypatch.setattr(local_mapping, "judge", lambda *a, **b: Verdict.REPLACE)
     doubted = None
     for frame in frames[40:]:
         tracked = tracker.track(frame)

@@ -87,7 +87,7 @@ WELL, ILL = (AlignedPose(at(0.0), np.eye(6), count, 200) for count in (HELD, BAR
 HERE = SubmapPose(at(0.0))
 
 
-@pytest.mark.parametrize(("raw", "aligned", "predicted", "was_lost", "expected"), [
+@pytest.mark.parametrize(("raw", "aligned", "predicted", "is_unsure", "expected"), [
     (None, WELL, HERE, False, Verdict.KEEP),  # the head was not asked
     (None, None, HERE, False, Verdict.SEARCH),
     (None, None, None, True, Verdict.SEARCH),
@@ -99,6 +99,9 @@ HERE = SubmapPose(at(0.0))
     (RAW, ILL, HERE, False, Verdict.COMPARE),
     (FAR, ILL, HERE, False, Verdict.REPLACE),
     (FAR, WELL, HERE, False, Verdict.KEEP),  # the next door
+    (FAR, WELL, HERE, True, Verdict.VERIFY),  # or tracked on from a guess
+    (RAW, WELL, HERE, True, Verdict.KEEP),
 ])
-def test_what_is_done_about_what_both_say(raw, aligned, predicted, was_lost, expected):
-    assert judge(raw, aligned, predicted, TrackerConfig(), 2.0, was_lost=was_lost) is expected
+def test_what_is_done_about_what_both_say(raw, aligned, predicted, is_unsure, expected):
+    verdict = judge(raw, aligned, predicted, TrackerConfig(), 2.0, is_unsure=is_unsure)
+    assert verdict is expected

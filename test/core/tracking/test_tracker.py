@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers.rooms import CONFIG, LOCALIZATION, black
 from helpers.tracking import new_keyframe, process
+from helpers.wall import CAMERA, Wall, wander
 
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.data.poses import AlignedPose, PoseEstimate
@@ -114,6 +115,23 @@ def test_a_camera_covered_for_a_moment_is_followed_on_where_no_map_is(
     for number, frame in enumerate(room_frames[8:20]):
         process(tracker, covered(replace(frame, stamp_ns=back.stamp_ns + (number + 1) * 10**8), 0))
     assert process(tracker, late).state is TrackerState.LOST, "by now it may be anywhere"
+
+
+def test_a_camera_that_is_elsewhere_from_one_frame_to_the_next_is_not_followed_on_by_a_guess(
+    encoder
+):
+    """The frame after the jump has no pose; the one after it is like it, which tells no place."""
+    wall, poses, slam = Wall(), wander(72)[:24], Slam(CONFIG, encoder)
+    jumped = [*poses, *poses[:8]]
+    results = []
+    for i, T_world_cam in enumerate(jumped):
+        image, depth_mm = wall.look(T_world_cam)
+        results.append(slam.process(Frame(
+            i * 33_000_000, image, depth_mm.astype(np.float32) / 1000, CAMERA)))
+    for result, T_world_cam in zip(results, jumped, strict=True):
+        if result.T_map_cam is not None:
+            assert pose_error(result.T_map_cam, T_BODY_OPTICAL @ T_world_cam)[0] < 0.01
+    assert all(result.T_map_cam is not None for result in results[26:])
 
 
 def test_reset_starts_a_new_map_and_ignores_the_old_weights(mapped, encoder, room_frames):
