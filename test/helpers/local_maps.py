@@ -6,6 +6,7 @@ from ace_slam_ros.core.data.poses import AlignedPose, SubmapPose
 from ace_slam_ros.core.odometry.frame_alignment import FrameAligner
 from ace_slam_ros.core.odometry.local_map import LocalMap
 from ace_slam_ros.core.odometry.local_window import LocalWindow
+from ace_slam_ros.core.odometry.robot_parts import RobotParts
 from ace_slam_ros.core.tracking.keyframing import KeyframeMaker
 from ace_slam_ros.core.tracking.moving_objects import MovingObjects
 from ace_slam_ros.core.tracking.pose_averaging import PoseAveraging
@@ -16,7 +17,7 @@ class LocalParts:
 
     def __init__(self, config, standing=None):
         self.local = LocalMap()
-        self.aligner = FrameAligner(config.tracker, config.sensor, self.local)
+        self.aligner = FrameAligner(config.tracker, config.sensor, self.local, RobotParts())
         self.window = LocalWindow(config.tracker, config.sensor, self.local, self.aligner)
         self.moving = MovingObjects(config.sensor)
         if standing is not None:

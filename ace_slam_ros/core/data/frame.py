@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import DataError
 from .image_pyramid import ImagePyramid, half_size
 
 if TYPE_CHECKING:
-    from ..geometry.arrays import Float32Image, UInt8Image
+    from ..geometry.arrays import Float32Array, Float32Image, UInt8Image
     from .camera import Camera
 
 
@@ -33,7 +34,7 @@ class Frame:
         depth_m: (H, W) float32 meters along the optical axis, 0 where there is no measurement;
             None for an RGB-only query.
         camera: intrinsics of both images (depth registered to color).
-        mask: (H, W) uint8, 0 where nothing is to be described; None = everywhere.
+        mask: (H, W) uint8, 0 where nothing of the scene is seen; None = everywhere.
 
     Raises:
         DataError: image, depth and camera sizes disagree, or a dtype is wrong.
@@ -82,8 +83,22 @@ class Frame:
             size = (camera.width, camera.height)
             depth_m = None if self.depth_m is None else np.asarray(
                 cv2.resize(self.depth_m, size, interpolation=cv2.INTER_NEAREST), np.float32)
-            self._cache.half = Frame(self.stamp_ns, half_size(self.gray), depth_m, camera)
+            mask = None if self.mask is None else np.asarray(
+                cv2.resize(self.mask, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+            self._cache.half = Frame(self.stamp_ns, half_size(self.gray), depth_m, camera, mask)
         return self._cache.half
+
+    def without(self, mask_HW: UInt8Image) -> Frame:
+        """Return the frame without depth and mask where `mask_HW` is 0."""
+        depth_m = None if self.depth_m is None else np.where(mask_HW > 0, self.depth_m, 0)
+        mask = mask_HW if self.mask is None else np.minimum(self.mask, mask_HW)
+        masked = replace(self, depth_m=depth_m, mask=mask)
+        masked._cache.gray, masked._cache.pyramid = self.gray, self.pyramid
+        return masked
+
+    def shows(self, pixels_n2: Float32Array) -> npt.NDArray[np.bool_]:
+        """Tell which pixels (n, 2) inside of the image show the scene, by the mask."""
+        return np.ones(len(pixels_n2), bool) if self.mask is None else shows(self.mask, pixels_n2)
 
     @property
     def pyramid(self) -> ImagePyramid:
@@ -91,3 +106,10 @@ class Frame:
         if self._cache.pyramid is None:
             self._cache.pyramid = ImagePyramid.of(self.gray)
         return self._cache.pyramid
+
+
+def shows(mask_HW: UInt8Image, pixels_n2: Float32Array) -> npt.NDArray[np.bool_]:
+    """Tell at which pixels (n, 2) inside of an image a mask (H, W) is not 0."""
+    column, row = np.rint(pixels_n2).astype(np.int64).T
+    height, width = mask_HW.shape
+    return np.asarray(mask_HW[row.clip(0, height - 1), column.clip(0, width - 1)] > 0)

@@ -46,6 +46,12 @@ class ImagePyramid:
                 dst=flat[start:start + stride * rows].reshape(rows, stride))
         return ImagePyramid(flat, layout)
 
+    def level(self, number: int) -> UInt8Image:
+        """Return a level (h, w) without its border; 0 is the whole image."""
+        start, stride, width, height = self.layout_L4[number].tolist()
+        whole = self.flat[start:start + stride * (height + 2 * BORDER_PX)].reshape(-1, stride)
+        return whole[BORDER_PX:BORDER_PX + height, BORDER_PX:BORDER_PX + width]
+
 
 def half_size(gray_HW: UInt8Image) -> UInt8Image:
     """Return a gray image with half the pixels along each side, each the mean of four."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..data.poses import AlignedPose, SubmapPose
     from .local_keyframe import LocalKeyframe
     from .motion_model import Motion
+    from .robot_parts import RobotParts
 
 #: Keyframes that a frame is aligned with.
 _REFERENCES = 2
@@ -35,6 +36,8 @@ _REFERENCES = 2
 _TEMPLATES = 4
 #: Surfaces that are kept: of a frame and of its half.
 _SURFACES = 2
+#: Of the tracks of the scene so many agree where what keeps its pixels is of the robot.
+_MOST = 0.5
 #: Fewer agreeing tracks hold a camera by little.
 _FEW_TRACKS = 150
 #: Tells which map points (n, 3) stand still as far as is known.
@@ -58,6 +61,14 @@ class _Seen:
     def __len__(self) -> int:
         return len(self.swept_n2)
 
+    def pick(self, which_n: npt.NDArray[np.bool_]) -> _Seen:
+        """Return some of them, by mask."""
+        origins, first = [], 0
+        for keyframe, index in self.origins:
+            origins.append((keyframe, index[which_n[first:first + len(index)]]))
+            first += len(index)
+        return _Seen(self.sightings.pick(which_n), self.swept_n2[which_n], origins)
+
     def note(self, agrees_n: npt.NDArray[np.bool_]) -> None:
         """Tell the keyframes which of the corners agree with the pose of the frame."""
         first = 0
@@ -73,8 +84,11 @@ class FrameAligner:
         shutter: the rolling shutter, as measured from what the corners do.
     """
 
-    def __init__(self, tracker: TrackerConfig, sensor: SensorConfig, local: LocalMap) -> None:
+    def __init__(
+        self, tracker: TrackerConfig, sensor: SensorConfig, local: LocalMap, parts: RobotParts
+    ) -> None:
         self._tracker, self._sensor, self._local = tracker, sensor, local
+        self._parts = parts
         self._templates: dict[int, Template] = {}
         self._surfaces: deque[tuple[Frame, Surface]] = deque(maxlen=_SURFACES)
         self.shutter = RollingShutter(sensor.readout_s)
@@ -122,7 +136,7 @@ class FrameAligner:
         seen = self._find_all(keyframes, frame, seed.T_map_cam, wide)
         if len(seen) < self._tracker.min_tracks:
             return None, len(seen)
-        solved = self._solve(frame, seed.T_map_cam, motion, seen)
+        solved, seen = self._solve_scene(frame, seed.T_map_cam, motion, seen)
         if solved is None:
             return None, len(seen)
         few = solved.inliers < _FEW_TRACKS
@@ -273,6 +287,23 @@ class FrameAligner:
             np.concatenate(points), found.astype(np.float64),
             self.depth(frame, found).astype(np.float64), np.concatenate(unsure))
         return _Seen(sightings, np.concatenate(swept), origins)
+
+    def _solve_scene(
+        self, frame: Frame, T_seed: Float64Array, motion: Motion | None, seen: _Seen
+    ) -> tuple[AlignedPose | None, _Seen]:
+        """Solve without corners that may be of the robot, if the others alone make a pose.
+
+        Returns:
+            The pose and what it is made of.
+        """
+        suspected = self._parts.suspected(seen.sightings.pixels_n2)
+        if suspected.any():
+            scene = seen.pick(~suspected)
+            if len(scene) >= self._tracker.min_tracks:
+                solved = self._solve(frame, T_seed, motion, scene)
+                if solved is not None and solved.inliers >= _MOST * len(scene):
+                    return solved, scene
+        return self._solve(frame, T_seed, motion, seen), seen
 
     def _solve(
         self, frame: Frame, T_seed: Float64Array, motion: Motion | None, seen: _Seen

@@ -117,6 +117,7 @@ class PreviousFrame:
         """Return the frame before as a keyframe; corners without depth get one that is unsure."""
         frame, pose = last.frame, last.pose
         pixels = detect_corners(frame.gray, self._tracker.track_points)
+        pixels = pixels[frame.shows(pixels)]
         measured = self._aligner.depth(frame, pixels).astype(np.float64)
         known = np.isfinite(measured)
         guess = float(np.median(measured[known])) if known.any() else 1.0

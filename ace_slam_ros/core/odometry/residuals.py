@@ -54,6 +54,12 @@ class Sightings:
     def __len__(self) -> int:
         return len(self.pixels_n2)
 
+    def pick(self, which_n: npt.NDArray[np.bool_]) -> Sightings:
+        """Return some of them, by mask."""
+        unsure = None if self.unsure_map_n3 is None else self.unsure_map_n3[which_n]
+        return Sightings(self.points_map_n3[which_n], self.pixels_n2[which_n],
+                         self.depth_m_n[which_n], unsure)
+
 
 @dataclass(frozen=True)
 class Linearized:

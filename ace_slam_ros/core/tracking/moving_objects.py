@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..geometry.arrays import Float32Array, Float64Array
     from ..odometry.flow.corners import CornerMotion
     from ..odometry.frame_alignment import Standing
+    from ..odometry.robot_parts import RobotParts
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -46,6 +47,8 @@ _FARTHER_SHARE, _FARTHER_SIGMAS = 0.02, 5.0
 _LEAST_THROUGH = 0.2
 #: A view that sees through more of a keyframe has a wrong pose.
 _MOST_SHARE = 0.5
+#: So often must the picture have moved to show all parts of the robot.
+_MOVES = 6
 #: What is pruned is at least so much, and a keyframe gets one a second at most: it costs the
 #: mapper as much as a keyframe.
 _LEAST_NEWS, _PRUNING_INTERVAL_NS = 4, 1_000_000_000
@@ -149,17 +152,21 @@ class MovingObjects:
         return watched.keyframe
 
     def pruned(
-        self, now_ns: int, corner_motion: Callable[[int], CornerMotion | None] | None = None
+        self, now_ns: int, corner_motion: Callable[[int], CornerMotion | None] | None = None,
+        parts: RobotParts | None = None,
     ) -> Keyframe | None:
         """Return a watched keyframe with fewer features than it had, if one is due.
 
         Args:
             now_ns: stamp of the newest frame.
             corner_motion: tells by the id of a keyframe what became of its corners, if known.
+            parts: of the robot in the picture, on which no feature stands. They show only when
+                the camera moves: until then keyframes stay watched.
         """
+        unmoved = parts is not None and parts.moves < _MOVES
         for watched in list(self._watched):
             over = not 0 <= now_ns - watched.keyframe.stamp_ns <= _WATCHED_NS
-            if over:
+            if over and not unmoved:
                 self._watched.remove(watched)
             if not over and now_ns - watched.told_ns < _PRUNING_INTERVAL_NS:
                 continue
@@ -168,6 +175,8 @@ class MovingObjects:
             motion = None if corner_motion is None else corner_motion(watched.keyframe.id)
             if motion is not None:
                 stands_N &= ~motion.moving_near(watched.keyframe.points_cam_N3)
+            if parts is not None:
+                stands_N &= parts.shows_scene(watched.keyframe.pixels_N2)
             if (~stands_N).sum() >= _LEAST_NEWS:
                 watched.pick(stands_N)
                 return watched.keyframe

@@ -25,6 +25,7 @@ from ..odometry.local_map import LocalMap
 from ..odometry.local_window import LocalWindow
 from ..odometry.motion_model import MotionModel
 from ..odometry.previous_frame import PreviousFrame
+from ..odometry.robot_parts import RobotParts
 from .following import Following
 from .keyframing import KeyframeMaker
 from .local_mapping import LocalMapping, Tracked
@@ -86,7 +87,8 @@ class Tracker:
         self._scheduler = Scheduler(config.tracker.frame_budget_ms)
         self._localizer = Localizer(config, encoder)
         self._local = LocalMap()
-        self._aligner = FrameAligner(config.tracker, config.sensor, self._local)
+        self._parts = RobotParts()
+        self._aligner = FrameAligner(config.tracker, config.sensor, self._local, self._parts)
         self._previous = PreviousFrame(config.tracker, config.sensor, self._aligner)
         self._following = Following(
             config.tracker, self._aligner, self._previous, self._model, self._scheduler)
@@ -123,7 +125,7 @@ class Tracker:
     def clear_motion(self) -> None:
         """Forget velocity and time, after a clock jump; map and state stay."""
         for part in (self._model, self._selection, self._unknown, self._scheduler,
-                     self._mapping, self._moving, self._turned, self._return):
+                     self._mapping, self._moving, self._turned, self._return, self._parts):
             part.clear()
         self._last_seen_ns: int | None = None
         self._is_steady = False
@@ -182,7 +184,7 @@ class Tracker:
         """
         before = self._model.submap
         motions = self._local.correct(poses)
-        for part in (self._moving, self._mapping, self._model, self._previous):
+        for part in (self._moving, self._mapping, self._model, self._previous, self._parts):
             part.correct(motions)
         if self._model.submap != before:
             log.info("submap %d is joined: tracking goes on in map %s", before, self.map_id)
@@ -198,6 +200,7 @@ class Tracker:
             What became of the frame; `work` may still say more.
         """
         clock = StageClock()
+        whole, frame = frame, self._parts.see(frame)
         self._stamp_ns, self._tracked = frame.stamp_ns, None
         self._model.observe_odometry(hints.T_odom_cam)
         if self.state is TrackerState.INIT:
@@ -230,6 +233,9 @@ class Tracker:
             log.info("submap %d shows map %s: tracking goes on there", pose.submap, self.map_id)
             pose, motion = in_the_map, None
         self._accept(frame, pose, jumped=first is not None and pose is not first)
+        if self._parts.settle(whole, pose):
+            for keyframe in self._local:
+                keyframe.stands_n &= self._parts.shows_scene(keyframe.pixels_n2)
         self._following.step_off(frame, pose, motion)
         self._tracked = Tracked(frame, pose, motion, features, raw, self._following.by_keyframes,
                                 self._model.is_guess)
@@ -251,7 +257,7 @@ class Tracker:
                 self._is_steady = False  # the head looks at the next frame at once
             self._return.work(self._tracked, self._scheduler, clock)
         keyframes = self._mapping.finished_keyframes(self.map_revision)
-        pruned = self._moving.pruned(self._stamp_ns, self._corner_motion)
+        pruned = self._moving.pruned(self._stamp_ns, self._corner_motion, self._parts)
         if pruned is not None:
             keyframes.append(pruned)
         self._delay.sent(keyframe.id for keyframe in keyframes)
