@@ -52,7 +52,8 @@ def warm_up(
     level = quiet.level
     quiet.setLevel(logging.ERROR)  # of the map that is thrown away nobody wants to know
     try:
-        slam = Slam(config.with_values({"mode": "mapping"}), encoder)
+        config = config.with_values({"mode": "mapping", "sensor.mask": ""})
+        slam = Slam(config, encoder)
         for frame in _pictures():
             slam.process(frame)
         if queries:

@@ -47,6 +47,9 @@ class SensorConfig(Checked, section="sensor"):
         -1.0, "time from the first row of the color image to the last (rolling shutter), the "
         "stamp being that of the first; 0 = all rows at once, negative = measured while tracking",
         "s", -1.0, 0.1)
+    mask: str = param(
+        "", "path of an image, black where the camera sees the robot itself; empty = parts of the "
+        "robot are only found while the camera moves")
 
     def depth_sigma_m(self, depth_m: Any) -> Any:
         """Standard deviation of a depth measurement: a + b z^2, for numbers, arrays, tensors."""

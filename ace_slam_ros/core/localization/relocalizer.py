@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.scene_mask import SceneMask
 from ..geometry.se3 import pose_error, pose_errors_in_map
 from ..heads.factory import load_head
 from .probability import Evidence
@@ -103,6 +104,7 @@ class Relocalizer:
     def __init__(self, config: SlamConfig, encoder: Encoder) -> None:
         self._config, self._encoder = config, encoder
         self._search = ViewSearch(config, encoder)
+        self._mask = SceneMask(config.sensor.mask)
         self._head: SceneHead | None = None
         self._version = 0
         self.map_id = ""
@@ -126,8 +128,12 @@ class Relocalizer:
             min_confidence: least share of features that agree beyond chance for a success,
                 default from the configuration. Less than `solver.min_confidence` is no pose.
             hint: where the camera may be, to choose between places that look alike.
+
+        Raises:
+            DataError: `sensor.mask` is of another shape.
         """
         started = time.perf_counter()
+        frame = self._mask.of(frame)
         if self._head is None:
             return self._refusal(started, RelocalizationReason.NO_MAP,
                                  "no head weights yet: map first, or load a map")

@@ -175,7 +175,8 @@ class FrameAligner:
         for known, surface in self._surfaces:
             if known is frame:
                 return surface
-        surface = Surface.of(frame.depth_m, frame.camera, self._sensor)
+        scene = self._parts.without_suspects(frame.depth_m)
+        surface = Surface.of(scene, frame.camera, self._sensor)
         self._surfaces.append((frame, surface))
         return surface
 

@@ -24,7 +24,7 @@ from ..geometry.se3 import invert_pose, transform_points
 if TYPE_CHECKING:
     from ..data.camera import Camera
     from ..data.frame import Frame
-    from ..geometry.arrays import Float32Array, Float64Array, UInt8Image
+    from ..geometry.arrays import Float32Array, Float32Image, Float64Array, UInt8Image
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,9 @@ _LEAST_SHARE, _MOST_FARTHER = 0.01, 1.15
 _CONTRADICTION_PX = 2.0
 #: What speaks for and against a cell; so much makes it a part of the robot; more does not count.
 _FOR, _AGAINST, _ENOUGH, _MOST = 1, 2, 3, 6
-#: Where half of the picture moves and the pose stands, somebody should know, now and then.
-_HALF, _WARNING_INTERVAL_NS = 0.5, 10_000_000_000
+#: Where half of the picture moves and the pose stands for a while, somebody should know
+#: (a single frame may be blurred).
+_HALF, _PATIENCE_NS, _WARNING_INTERVAL_NS = 0.5, 1_000_000_000, 10_000_000_000
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class RobotParts:
         self._suspects_hw: BoolArray | None = None
         self._stayed_hw: BoolArray | None = None
         self._moved_hw: BoolArray | None = None
-        self._warned_ns: int | None = None
+        self._stands_since_ns: int | None = None
 
     def clear(self) -> None:
         """Forget where the camera was; what was found stays: it is still there."""
@@ -114,10 +115,19 @@ class RobotParts:
         """Tell which pixels (n, 2) of the frame may show the robot."""
         if self._suspects_hw is None:
             return np.zeros(len(pixels_n2), bool)
-        height, width = self._suspects_hw.shape
+        grown_hw = _grown(self._suspects_hw)
+        height, width = grown_hw.shape
         cell = (np.asarray(pixels_n2) // _CELL_PX).astype(np.int64)
         column, row = cell[:, 0].clip(0, width - 1), cell[:, 1].clip(0, height - 1)
-        return np.asarray(self._suspects_hw[row, column])
+        return np.asarray(grown_hw[row, column])
+
+    def without_suspects(self, depth_m_HW: Float32Image) -> Float32Image:
+        """Return the depth of the frame, at any size, without what may be the robot."""
+        if self._suspects_hw is None:
+            return depth_m_HW
+        height, width = depth_m_HW.shape
+        covered_HW = _enlarged(_grown(self._suspects_hw), width, height)
+        return np.where(covered_HW, np.float32(0), depth_m_HW)
 
     def shows_scene(self, pixels_N2: Float32Array) -> BoolArray:
         """Tell which pixels (N, 2) of any frame are on no part found so far."""
@@ -148,8 +158,10 @@ class RobotParts:
         if not contradicts and float(np.median(flow_hw[moved_hw])) < _CONTRADICTION_PX / 4:
             self._warn(frame.stamp_ns, _share(moved_hw, stayed_hw))
             return False
+        self._stands_since_ns = None
         if contradicts and suspects_hw is not None:
-            self._votes_hw[suspects_hw & ~moved_hw] += _FOR
+            stayed_hw = suspects_hw & ~moved_hw & (flow_hw >= _CONTRADICTION_PX)
+            self._votes_hw[stayed_hw] += _FOR
         self._votes_hw[moved_hw] -= _AGAINST
         self._votes_hw = self._votes_hw.clip(0, _MOST)
         self.moves += 1
@@ -219,10 +231,7 @@ class RobotParts:
         if not parts.any():
             changed, self.mask_HW, self.share = self.mask_HW is not None, None, 0.0
             return changed
-        grown = cv2.dilate(parts.astype(np.uint8), np.ones((3, 3), np.uint8))
-        mask = np.full((height, width), 255, np.uint8)
-        whole = np.kron(grown, np.ones((_CELL_PX, _CELL_PX), np.uint8))[:height, :width]
-        mask[:whole.shape[0], :whole.shape[1]][whole > 0] = 0
+        mask = np.where(_enlarged(_grown(parts), width, height), 0, 255).astype(np.uint8)
         if self.mask_HW is not None and np.array_equal(mask, self.mask_HW):
             return False
         if self.mask_HW is None:
@@ -234,20 +243,31 @@ class RobotParts:
         return True
 
     def _warn(self, stamp_ns: int, moved: float) -> None:
-        if self._warned_ns is None or not (
-                0 <= stamp_ns - self._warned_ns < _WARNING_INTERVAL_NS):
-            if moved >= _HALF:
-                self._warned_ns = stamp_ns
-                log.warning(
-                    "two motions explain the picture: %.0f %% of it moves while the pose stands "
-                    "still; if that is the scene, name the parts of the robot in sensor.mask",
-                    100 * moved)
+        if moved < _HALF or self._stands_since_ns is None:
+            self._stands_since_ns = stamp_ns if moved >= _HALF else None
+        elif stamp_ns - self._stands_since_ns > _PATIENCE_NS:
+            self._stands_since_ns = stamp_ns + _WARNING_INTERVAL_NS
+            log.warning(
+                "two motions explain the picture: %.0f %% of it moves while the pose stands "
+                "still; if that is the scene, name the parts of the robot in sensor.mask",
+                100 * moved)
 
 
 def _share(moved_hw: BoolArray, stayed_hw: BoolArray) -> float:
     """Which part of the textured cells moved."""
     moved, stayed = int(moved_hw.sum()), int(stayed_hw.sum())
     return moved / max(moved + stayed, 1)
+
+
+def _grown(cells_hw: BoolArray) -> BoolArray:
+    """Return cells and their neighbors, which they may reach into."""
+    return cv2.dilate(cells_hw.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+
+
+def _enlarged(cells_hw: BoolArray, width: int, height: int) -> BoolArray:
+    """Return the pixels of an image that are in cells."""
+    return cv2.resize(cells_hw.astype(np.uint8), (width, height),
+                      interpolation=cv2.INTER_NEAREST).astype(bool)
 
 
 def _small(frame: Frame) -> Float32Array:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
+from ..data.scene_mask import SceneMask
 from ..data.submaps import MAIN_SUBMAP, explain_submap
 from ..geometry.se3 import T_BODY_OPTICAL
 from ..heads.factory import load_head
@@ -71,6 +72,7 @@ class Tracker:
         map_id: name of the map.
         state: after the last frame.
         map_revision: how many corrections of the map by the mapper the poses follow.
+        robot_parts: what is found of the robot in the picture.
     """
 
     def __init__(self, config: SlamConfig, encoder: Encoder, *, map_id: str | None = None) -> None:
@@ -87,8 +89,8 @@ class Tracker:
         self._scheduler = Scheduler(config.tracker.frame_budget_ms)
         self._localizer = Localizer(config, encoder)
         self._local = LocalMap()
-        self._parts = RobotParts()
-        self._aligner = FrameAligner(config.tracker, config.sensor, self._local, self._parts)
+        self._mask, self.robot_parts = SceneMask(config.sensor.mask), RobotParts()
+        self._aligner = FrameAligner(config.tracker, config.sensor, self._local, self.robot_parts)
         self._previous = PreviousFrame(config.tracker, config.sensor, self._aligner)
         self._following = Following(
             config.tracker, self._aligner, self._previous, self._model, self._scheduler)
@@ -125,7 +127,7 @@ class Tracker:
     def clear_motion(self) -> None:
         """Forget velocity and time, after a clock jump; map and state stay."""
         for part in (self._model, self._selection, self._unknown, self._scheduler,
-                     self._mapping, self._moving, self._turned, self._return, self._parts):
+                     self._mapping, self._moving, self._turned, self._return, self.robot_parts):
             part.clear()
         self._last_seen_ns: int | None = None
         self._is_steady = False
@@ -184,13 +186,13 @@ class Tracker:
         """
         before = self._model.submap
         motions = self._local.correct(poses)
-        for part in (self._moving, self._mapping, self._model, self._previous, self._parts):
+        for part in (self._moving, self._mapping, self._model, self._previous, self.robot_parts):
             part.correct(motions)
         if self._model.submap != before:
             log.info("submap %d is joined: tracking goes on in map %s", before, self.map_id)
 
     def track(self, frame: Frame, hints: TrackingHints = _NO_HINTS) -> TrackResult:
-        """Find the pose of a frame; never raises for what a camera can deliver.
+        """Find the pose of a frame.
 
         Args:
             frame: the newest frame.
@@ -198,9 +200,13 @@ class Tracker:
 
         Returns:
             What became of the frame; `work` may still say more.
+
+        Raises:
+            DataError: `sensor.mask` is of another shape.
         """
         clock = StageClock()
-        whole, frame = frame, self._parts.see(frame)
+        whole = self._mask.of(frame)
+        frame = self.robot_parts.see(whole)
         self._stamp_ns, self._tracked = frame.stamp_ns, None
         self._model.observe_odometry(hints.T_odom_cam)
         if self.state is TrackerState.INIT:
@@ -233,9 +239,9 @@ class Tracker:
             log.info("submap %d shows map %s: tracking goes on there", pose.submap, self.map_id)
             pose, motion = in_the_map, None
         self._accept(frame, pose, jumped=first is not None and pose is not first)
-        if self._parts.settle(whole, pose):
+        if self.robot_parts.settle(whole, pose):
             for keyframe in self._local:
-                keyframe.stands_n &= self._parts.shows_scene(keyframe.pixels_n2)
+                keyframe.stands_n &= self.robot_parts.shows_scene(keyframe.pixels_n2)
         self._following.step_off(frame, pose, motion)
         self._tracked = Tracked(frame, pose, motion, features, raw, self._following.by_keyframes,
                                 self._model.is_guess)
@@ -257,7 +263,7 @@ class Tracker:
                 self._is_steady = False  # the head looks at the next frame at once
             self._return.work(self._tracked, self._scheduler, clock)
         keyframes = self._mapping.finished_keyframes(self.map_revision)
-        pruned = self._moving.pruned(self._stamp_ns, self._corner_motion, self._parts)
+        pruned = self._moving.pruned(self._stamp_ns, self._corner_motion, self.robot_parts)
         if pruned is not None:
             keyframes.append(pruned)
         self._delay.sent(keyframe.id for keyframe in keyframes)
@@ -312,6 +318,7 @@ class Tracker:
         pose = AlignedPose(np.array(T_BODY_OPTICAL if T_map_cam is None else T_map_cam),
                            _FIRST_COVARIANCE_66, 0, 0, submap=submap)
         self._mapping.start(self._keyframes.add_first(frame, pose), features)
+        self.robot_parts.settle(frame, pose)
         self._note(frame.stamp_ns, pose)
         return self._result(clock, pose)
 
