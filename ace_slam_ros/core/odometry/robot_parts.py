@@ -39,7 +39,7 @@ _CELL_PX = _STEP * _PX
 #: shows whether it moved: an edge that moves along itself does not.
 _LEAST_TEXTURE = 6.0
 #: Of the noise of two images, squared gray values on that level.
-_NOISE = 0.25
+_NOISE = 0.6
 #: Pixels of that level that a cell stayed within, and that it moved by at least.
 _STAYED, _MOVED = 0.12, 0.5
 #: Of the textured cells so many have moved, where the picture tells parts of the robot.
@@ -58,12 +58,17 @@ _HALF, _PATIENCE_NS, _WARNING_INTERVAL_NS = 0.5, 1_000_000_000, 10_000_000_000
 
 @dataclass(frozen=True)
 class _Look:
-    """An earlier picture: its cells, where the camera was, and how far what it saw."""
+    """An earlier picture: its cells, where the camera was, and how far what it saw.
+
+    `least_hw` is the squared gradient in the direction where it is least, `mean_square_hw` that
+    in any direction.
+    """
 
     small_hw: Float32Array
     mean_hw: Float32Array
     variance_hw: Float32Array
-    texture_hw: Float32Array
+    least_hw: Float32Array
+    mean_square_hw: Float32Array
     depth_m_hw: Float32Array
     camera: Camera
     pose: SubmapPose
@@ -89,8 +94,8 @@ class RobotParts:
         self._earlier: _Look | None = None
         self._votes_hw = np.zeros((0, 0), np.int32)
         self._suspects_hw: BoolArray | None = None
-        self._stayed_hw: BoolArray | None = None
         self._moved_hw: BoolArray | None = None
+        self._moved_share = 0.0
         self._stands_since_ns: int | None = None
 
     def clear(self) -> None:
@@ -106,7 +111,7 @@ class RobotParts:
         """Compare a frame with an earlier one; return it without the parts found so far."""
         if frame.camera != self._camera:
             self._begin(frame.camera)  # another camera sees other parts
-        self._suspects_hw = self._stayed_hw = self._moved_hw = None
+        self._suspects_hw = self._moved_hw = None
         if self._earlier is not None:
             self._compare(frame, self._earlier)
         return frame if self.mask_HW is None else frame.without(self.mask_HW)
@@ -145,23 +150,23 @@ class RobotParts:
         Returns:
             Whether `mask_HW` has changed.
         """
-        earlier, moved_hw, stayed_hw = self._earlier, self._moved_hw, self._stayed_hw
+        earlier, moved_hw = self._earlier, self._moved_hw
         if earlier is None or earlier.pose.submap != pose.submap:
             self._earlier = self._look(frame, pose)
             return False
-        if moved_hw is None or stayed_hw is None or _share(moved_hw, stayed_hw) < _LEAST_MOVED:
+        if moved_hw is None or self._moved_share < _LEAST_MOVED:
             return False
         flow_hw = _flow(earlier, pose)
         suspects_hw = self._suspects_hw
         contradicts = suspects_hw is not None and float(
             np.median(flow_hw[suspects_hw])) >= _CONTRADICTION_PX
         if not contradicts and float(np.median(flow_hw[moved_hw])) < _CONTRADICTION_PX / 4:
-            self._warn(frame.stamp_ns, _share(moved_hw, stayed_hw))
+            self._warn(frame.stamp_ns)
             return False
         self._stands_since_ns = None
         if contradicts and suspects_hw is not None:
-            stayed_hw = suspects_hw & ~moved_hw & (flow_hw >= _CONTRADICTION_PX)
-            self._votes_hw[stayed_hw] += _FOR
+            stays_hw = suspects_hw & ~moved_hw & (flow_hw >= _CONTRADICTION_PX)
+            self._votes_hw[stays_hw] += _FOR
         self._votes_hw[moved_hw] -= _AGAINST
         self._votes_hw = self._votes_hw.clip(0, _MOST)
         self.moves += 1
@@ -181,8 +186,9 @@ class RobotParts:
             depth[:sampled.shape[0], :sampled.shape[1]] = sampled
         if self._votes_hw.shape != shape:
             self._votes_hw = np.zeros(shape, np.int32)
-        return _Look(small, mean, _means(small * small) - mean**2, _least(
-            _means(gx * gx), _means(gx * gy), _means(gy * gy)),
+        xx, yy = _means(gx * gx), _means(gy * gy)
+        return _Look(small, mean, _means(small * small) - mean**2,
+                     _least(xx, _means(gx * gy), yy), np.float32(0.5) * (xx + yy),
                      depth, frame.camera, SubmapPose(pose.T_map_cam, submap=pose.submap))
 
     def _compare(self, frame: Frame, earlier: _Look) -> None:
@@ -193,12 +199,14 @@ class RobotParts:
         shared = _means(small * earlier.small_hw) - mean * earlier.mean_hw
         gain = shared / np.maximum(earlier.variance_hw, 1e-3)  # of another exposure
         left = variance - gain * shared
-        unit = gain**2 * earlier.texture_hw
-        textured = earlier.texture_hw > _LEAST_TEXTURE
-        self._stayed_hw = textured & (gain > 0.5) & (left < _NOISE + unit * _STAYED**2)
-        self._moved_hw = textured & ~self._stayed_hw & (left > _NOISE + unit * _MOVED**2)
-        if _share(self._moved_hw, self._stayed_hw) >= _LEAST_MOVED:
-            found = self._parts(self._stayed_hw, self._moved_hw, earlier.depth_m_hw)
+        textured = earlier.least_hw > _LEAST_TEXTURE
+        stayed_hw = textured & (gain > 0.5) & (
+            left < _NOISE + gain**2 * earlier.least_hw * _STAYED**2)
+        self._moved_hw = textured & ~stayed_hw & (
+            left > _NOISE + gain**2 * earlier.mean_square_hw * _MOVED**2)
+        self._moved_share = int(self._moved_hw.sum()) / max(int(textured.sum()), 1)
+        if self._moved_share >= _LEAST_MOVED:
+            found = self._parts(stayed_hw, self._moved_hw, earlier.depth_m_hw)
         else:
             found = self._votes_hw > 0
         self._suspects_hw = found if found.any() else None
@@ -242,21 +250,15 @@ class RobotParts:
         self.mask_HW, self.share = mask, float(np.mean(mask == 0))
         return True
 
-    def _warn(self, stamp_ns: int, moved: float) -> None:
-        if moved < _HALF or self._stands_since_ns is None:
-            self._stands_since_ns = stamp_ns if moved >= _HALF else None
+    def _warn(self, stamp_ns: int) -> None:
+        if self._moved_share < _HALF or self._stands_since_ns is None:
+            self._stands_since_ns = stamp_ns if self._moved_share >= _HALF else None
         elif stamp_ns - self._stands_since_ns > _PATIENCE_NS:
             self._stands_since_ns = stamp_ns + _WARNING_INTERVAL_NS
             log.warning(
                 "two motions explain the picture: %.0f %% of it moves while the pose stands "
                 "still; if that is the scene, name the parts of the robot in sensor.mask",
-                100 * moved)
-
-
-def _share(moved_hw: BoolArray, stayed_hw: BoolArray) -> float:
-    """Which part of the textured cells moved."""
-    moved, stayed = int(moved_hw.sum()), int(stayed_hw.sum())
-    return moved / max(moved + stayed, 1)
+                100 * self._moved_share)
 
 
 def _grown(cells_hw: BoolArray) -> BoolArray:
