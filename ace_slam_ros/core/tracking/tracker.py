@@ -141,8 +141,13 @@ class Tracker:
 
     @property
     def gave_up(self) -> dict[str, float]:
-        """What was left out to keep its time, see `Scheduler.gave_up` and `MapDelay.values`."""
-        return self._scheduler.gave_up | self._delay.values()
+        """What was left out to keep its time, see `Scheduler.gave_up` and `MapDelay.values`.
+
+        `robot_share`, where it is there, is the share of the picture that shows the robot.
+        """
+        share = self.robot_parts.share
+        return self._scheduler.gave_up | self._delay.values() | (
+            {"robot_share": share} if share else {})
 
     def reset(self) -> None:
         """Start a new map with the next frame; in localization mode look for the map anew."""
