@@ -46,11 +46,13 @@ _STAYED, _MOVED = 0.12, 0.5
 _LEAST_MOVED = 0.3
 #: Parts are at the border, of so many of all cells, and not farther than what moves: a camera
 #: that stands while people or a train pass sees what stands behind them.
-_LEAST_SHARE, _MOST_FARTHER = 0.01, 1.15
+_LEAST_SHARE, _MOST_FARTHER = 0.02, 1.15
 #: Pixels that the pose says suspects should have moved by.
 _CONTRADICTION_PX = 2.0
 #: What speaks for and against a cell; so much makes it a part of the robot; more does not count.
 _FOR, _AGAINST, _ENOUGH, _MOST = 1, 2, 3, 6
+#: After so many moves parts are known, and only one frame of so many is looked at.
+_KNOWN, _RARELY = 24, 4
 #: Where half of the picture moves and the pose stands for a while, somebody should know
 #: (a single frame may be blurred).
 _HALF, _PATIENCE_NS, _WARNING_INTERVAL_NS = 0.5, 1_000_000_000, 10_000_000_000
@@ -96,6 +98,7 @@ class RobotParts:
         self._suspects_hw: BoolArray | None = None
         self._moved_hw: BoolArray | None = None
         self._moved_share = 0.0
+        self._seen = 0
         self._stands_since_ns: int | None = None
 
     def clear(self) -> None:
@@ -112,7 +115,9 @@ class RobotParts:
         if frame.camera != self._camera:
             self._begin(frame.camera)  # another camera sees other parts
         self._suspects_hw = self._moved_hw = None
-        if self._earlier is not None:
+        self._seen += 1
+        looks = self.moves < _KNOWN or self._seen % _RARELY == 0
+        if self._earlier is not None and looks:
             self._compare(frame, self._earlier)
         return frame if self.mask_HW is None else frame.without(self.mask_HW)
 
