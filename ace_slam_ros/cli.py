@@ -107,6 +107,7 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     run.add_argument("--map", type=Path, metavar="DIR", help="start from this saved map")
     run.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for results")
     _add_view(run)
+    _add_topics(run)
 
     query = add(
         "relocalize", _relocalize, "localize every frame of a sequence in a saved map, no prior",
@@ -115,6 +116,7 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     query.add_argument("source", type=Path, metavar="SOURCE", help=_SOURCE_HELP)
     query.add_argument("--rgb-only", action="store_true", help="ignore the depth of the queries")
     query.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for results")
+    _add_topics(query)
 
     synth = add("synth", _synth, "render an RGB-D sequence with exact ground truth")
     synth.add_argument("out", type=Path, metavar="OUT", help="TUM-layout folder to write")
@@ -139,6 +141,7 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
         help="of the bag; auto: millimeters where that is exact, else meters")
     convert.add_argument("--start", type=float, metavar="S", help="leave out what comes earlier")
     convert.add_argument("--stop", type=float, metavar="S", help="leave out what comes later")
+    _add_topics(convert)
 
 
 def _add_view(parser: argparse.ArgumentParser) -> None:
@@ -148,12 +151,21 @@ def _add_view(parser: argparse.ArgumentParser) -> None:
         "them to a file (--view=FILE.rrd); needs rerun-sdk")
 
 
+def _add_topics(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that name topics of a bag."""
+    group = parser.add_argument_group(
+        "topics of a bag", "chosen by what they hold, unless they are named")
+    for role, what in (("color", "color images"), ("depth", "depth images"),
+                       ("info", "camera_info of the color images")):
+        group.add_argument(f"--{role}", metavar="TOPIC", help=f"topic with the {what}")
+
+
 def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
     """Declare the subcommands that start ROS nodes."""
     up = add("up", _up, "start the three ROS nodes without `ros2 launch`", configured)
     up.add_argument(
         "--bag", type=Path, metavar="SOURCE", help=f"play this and end: {_SOURCE_HELP}")
-    up.add_argument("--rate", type=_positive, default=1.0, help="speed of --bag (default: 1)")
+    up.add_argument("--rate", type=_positive, help="speed of --bag (default: 1)")
     up.add_argument("--clock", action="store_true", help="--bag publishes /clock")
     up.add_argument("--namespace", default="", metavar="NS", help="of all nodes and topics")
     up.add_argument("--mode", choices=("mapping", "localization"), help="default: the parameter's")
@@ -161,8 +173,8 @@ def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
     up.add_argument(
         "--respawn", action=argparse.BooleanOptionalAction, default=True,
         help="restart a node that ends")
-
     _add_view(up)
+    _add_topics(up)
 
     demo = add("demo", _demo, "replay a sequence into the three live nodes and check the result")
     demo.add_argument(
@@ -170,6 +182,7 @@ def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
         help=f"{_SOURCE_HELP}; default: a synthetic room, rendered on first use")
     demo.add_argument("--out", type=Path, metavar="DIR", default=Path("out/demo"))
     demo.add_argument("--seed", type=int, default=0, help="of the places to relocalize at")
+    _add_topics(demo)
 
 
 def _add_doctor(add: Any, configured: argparse.ArgumentParser) -> None:
@@ -200,14 +213,6 @@ def _positive(text: str) -> float:
     return value
 
 
-def _config(args: argparse.Namespace) -> Any:
-    """Return the parameters of a command without ROS."""
-    from .core.config.files import load_config
-    from .core.config.sections import SlamConfig
-
-    return load_config(args.config, SlamConfig).with_overrides(args.assignments)
-
-
 def _node_config(args: argparse.Namespace) -> Any:
     """Return the parameters of the nodes."""
     from .core.config.files import load_config
@@ -218,12 +223,14 @@ def _node_config(args: argparse.Namespace) -> Any:
 
 def _run(args: argparse.Namespace) -> int:
     from .apps.reporting import prepare_out_folder, run_rows, say, table
+    from .apps.sources import offline_config, source_lines
     from .io.open_source import open_source
 
-    config = _config(args)
+    config, options = offline_config(args)
     if args.rate is not None and not args.realtime:
         raise AceSlamError("--rate needs --realtime: frames that are waited for have no rate")
-    source = open_source(args.source)
+    source = open_source(args.source, options=options)
+    say(*source_lines(source))
     out = prepare_out_folder(args.out)
     _check_view(args)
     from .apps.run import run_sequence  # after the cheap checks: it imports torch
@@ -244,10 +251,12 @@ def _check_view(args: argparse.Namespace) -> None:
 
 def _relocalize(args: argparse.Namespace) -> int:
     from .apps.reporting import prepare_out_folder, relocalize_rows, say, table
+    from .apps.sources import offline_config, source_lines
     from .io.open_source import open_source
 
-    config = _config(args)
-    source = open_source(args.source, require_depth=not args.rgb_only)
+    config, options = offline_config(args)
+    source = open_source(args.source, require_depth=not args.rgb_only, options=options)
+    say(*source_lines(source))
     out = prepare_out_folder(args.out)
     from .apps.relocalize import relocalize_sequence
 
@@ -268,12 +277,13 @@ def _synth(args: argparse.Namespace) -> int:
 
 def _convert(args: argparse.Namespace) -> int:
     from .apps.reporting import say
+    from .apps.sources import named_topics
     from .io.convert import convert
 
     report = convert(
         args.source, args.out, storage=args.storage, transport=args.transport,
         depth_encoding=args.depth_encoding, start_s=args.start, stop_s=args.stop,
-        progress=_watched())
+        options=named_topics(args), progress=_watched())
     skipped = "".join(f", skipped {n} x {reason}" for reason, n in report.skipped.items())
     exact = "exact" if report.depth_exact else "rounded"
     say(f"{report.out}: {report.kind}, {report.frames} pairs{skipped}, depth "
@@ -282,25 +292,32 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
+    from .apps.sources import as_nodes_read, check_up_options, named_topics
     from .core.config.files import load_ros_own
     from .ros.up import run_up
 
+    check_up_options(args)
     _check_view(args)
     values: dict[str, Any] = {}
     if args.mode:
         values["mode"] = args.mode
     if args.map:
         values["ros.map_dir"] = str(args.map.expanduser().resolve())
+    config = _node_config(args).with_values(values)
     return run_up(
-        _node_config(args).with_values(values), namespace=args.namespace, bag=args.bag,
-        rate=args.rate, clock=args.clock, respawn=args.respawn, log_level=args.log_level or "info",
-        view=args.view, ros_own=load_ros_own(args.config))
+        config, namespace=args.namespace, bag=args.bag,
+        options=as_nodes_read(named_topics(args), config),
+        rate=args.rate or 1.0, clock=args.clock, respawn=args.respawn,
+        log_level=args.log_level or "info", view=args.view, ros_own=load_ros_own(args.config))
 
 
 def _demo(args: argparse.Namespace) -> int:
+    from .apps.sources import named_topics
     from .demo.command import run_demo
 
-    return run_demo(args.source, args.out, seed=args.seed, log_level=args.log_level or "info")
+    return run_demo(
+        args.source, args.out, seed=args.seed, log_level=args.log_level or "info",
+        options=named_topics(args))
 
 
 def _doctor(args: argparse.Namespace) -> int:

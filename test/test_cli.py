@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from ace_slam_ros import __version__, cli
+from ace_slam_ros.apps.sources import offline_config
 from ace_slam_ros.core.config.files import load_config
 from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.io.source import ReadOptions
 
 COMMANDS = ("run", "relocalize", "synth", "convert", "up", "demo", "dump-config")
 
@@ -87,6 +89,31 @@ def test_convert_of_a_missing_source_is_one_line(
 def test_unknown_parameter_suggests_the_near_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["dump-config", "--set", "tracker.refin=true"]) == cli.BAD_INPUT
     assert "did you mean 'tracker.refine'?" in _one_line(capsys)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["run", "x", "--set", "ros.map_frame=m"], "ros.map_frame changes nothing without nodes"),
+    (["relocalize", "m", "x", "--set", "ros.map_dir=m"], "ros.map_dir changes nothing"),
+    (["up", "--clock", "--rate", "2", "--color", "/c"], "--color, --clock, --rate: only with"),
+    (["up", "--bag", "x", "--set", "ros.color_transport=raw"], "--bag decides it"),
+])
+def test_what_would_change_nothing_is_refused(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = [] if arguments[0] == "up" else ["--out", str(tmp_path / "out")]
+    assert cli.main([*arguments, *out]) == cli.BAD_INPUT
+    assert words in _one_line(capsys)
+
+
+def test_the_slop_of_the_nodes_is_that_of_recordings(tmp_path: Path) -> None:
+    file = tmp_path / "nodes.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    ros: {slop_s: 0.3, map_frame: m}\n")
+    for arguments in (["--config", str(file)], ["--set", "ros.slop_s=0.3"]):
+        args = cli._parser().parse_args(
+            ["run", "x", "--out", "y", "--depth", "/d", *arguments])
+        config, options = offline_config(args)
+        assert config == SlamConfig() and type(config) is SlamConfig
+        assert options == ReadOptions(depth="/d", slop_s=0.3)
 
 
 def test_a_rate_needs_real_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,20 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.data.trajectory import Trajectory
 from ..core.errors import DataError
-from .bag import BagSource
-from .bag_writer import BagWriter, DepthEncoding, Storage, Transport
+from .bags.source import BagSource
+from .bags.writer import BagWriter, DepthEncoding, Storage, Transport
 from .calibration import TUM_DEPTH_SCALE
 from .depth import depth_to_stored
 from .open_source import open_source
 from .pairs import PairSource, RawFrame
 from .tum import TumWriter
+
+if TYPE_CHECKING:
+    from .source import ReadOptions
 
 _MILLIMETERS = 1000.0
 
@@ -52,7 +55,8 @@ class ConversionReport:
 def convert(
     source: Path, out: Path, *, storage: Storage = "mcap", transport: Transport = "raw",
     depth_encoding: DepthEncoding | Literal["auto"] = "auto", start_s: float | None = None,
-    stop_s: float | None = None, limit: int | None = None, progress: bool = False,
+    stop_s: float | None = None, limit: int | None = None, options: ReadOptions | None = None,
+    progress: bool = False,
 ) -> ConversionReport:
     """Convert a TUM folder to a bag, or a bag to a TUM folder.
 
@@ -69,12 +73,13 @@ def convert(
         start_s: leave out what lies earlier, in seconds after the first pair.
         stop_s: leave out what lies this long after the first pair, or later.
         limit: write at most this many pairs.
+        options: topics of a bag by name, and how its images are paired.
         progress: show a progress bar on stderr.
 
     Raises:
         DataError: the source is not usable, or `out` exists or cannot be written.
     """
-    reader = open_source(source)
+    reader = open_source(source, options=options)
     if not isinstance(reader, PairSource):
         raise DataError(f"{source} cannot be converted")
     start, stop = _range(reader, start_s, stop_s, limit)

@@ -14,9 +14,10 @@ from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.errors import CalibrationError, DataError
 from ace_slam_ros.io import encode_jpeg, encode_png, open_source, write_tum_folder
-from ace_slam_ros.io.bag import TYPES
-from ace_slam_ros.io.bag_topics import CAMERA_INFO, COLOR_TOPIC, DEPTH_TOPIC, IMAGE, INFO_TOPIC
-from ace_slam_ros.io.bag_writer import BagWriter
+from ace_slam_ros.io.bags.file import TYPES
+from ace_slam_ros.io.bags.streams import CAMERA_INFO, IMAGE
+from ace_slam_ros.io.bags.topics import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
+from ace_slam_ros.io.bags.writer import BagWriter
 from ace_slam_ros.io.convert import convert
 from ace_slam_ros.io.tum import TumWriter
 
@@ -185,7 +186,7 @@ def rewrite(bag, out, edit):
 @pytest.mark.parametrize(("dropped", "match"), [
     (DEPTH_TOPIC, r"no depth image topic: .*align_depth.*topics found: /camera/color/camera_info"),
     (INFO_TOPIC, "no camera_info for /camera/color/image_raw: record /camera/color/camera_info"),
-    (COLOR_TOPIC, r"no color image topic; topics found: .*\(Image\)"),
+    (COLOR_TOPIC, r"no color image topic; topics found: .*\(Image 16UC1 24x16\)"),
 ])
 def test_bags_without_a_topic(tmp_path, bag, dropped, match):
     refused(rewrite(bag, tmp_path / "other", lambda topic, _: topic != dropped), match)

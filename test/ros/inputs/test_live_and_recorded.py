@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.errors import DataError
-from ace_slam_ros.io.bag import TYPES
+from ace_slam_ros.io.bags.file import TYPES
 from ace_slam_ros.io.images import encode_png
 from ace_slam_ros.io.open_source import open_source
 from ace_slam_ros.io.tum import write_tum_folder

@@ -8,9 +8,11 @@ import numpy as np
 from helpers.recordings import CAMERA, COUNT, frames, write_bag
 
 from ace_slam_ros.core.data.trajectory import Trajectory
+from ace_slam_ros.io.source import ReadOptions
 from ace_slam_ros.ros.config import NodeConfig
+from ace_slam_ros.ros.playback.player import _arguments, options_of
 from ace_slam_ros.ros.playback.playlist import open_playlist
-from ace_slam_ros.ros.up import for_source
+from ace_slam_ros.ros.up import for_source, player_command
 
 
 def test_playlist_tells_the_transports(bag: Path, folder: Path) -> None:
@@ -23,6 +25,13 @@ def test_playlist_tells_the_transports(bag: Path, folder: Path) -> None:
     assert [item.time_ns for item in items] == sorted(item.time_ns for item in items)
     assert {item.topic for item in items} == {
         "rgb/image/compressed", "depth/image/compressedDepth", "rgb/camera_info", "groundtruth"}
+
+
+def test_the_player_reads_a_recording_as_it_was_told(folder: Path) -> None:
+    options = ReadOptions("/c", "/d", "/i", slop_s=0.25)
+    args = _arguments(player_command(folder, options=options)[3:])
+    assert options_of(args) == options
+    assert options_of(_arguments([str(folder)])) == ReadOptions()
 
 
 def test_what_was_recorded_without_images_is_not_waited_for(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
-"""rosbag2 reader (mcap, sqlite3): indexes stamps first, then streams image pairs."""
+"""Bags as sequences: indexes stamps first, then streams image pairs."""
 
 from __future__ import annotations
 
-import struct
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,27 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.data.trajectory import Trajectory
-from ..core.errors import CalibrationError, DataError
-from ..core.geometry.se3 import pose_from_quaternion
-from .bag_topics import COMPRESSED, Topics, choose_topics, no_depth_message
-from .calibration import camera_from_message, info_of_stream
-from .depth import decode_compressed_depth, depth_array
-from .images import check_complete, decode_image
-from .pairs import PairReader, PairSource
+from ...core.data.trajectory import Trajectory
+from ...core.errors import CalibrationError, DataError
+from ...core.geometry.se3 import pose_from_quaternion
+from ..calibration import camera_from_message, info_of_stream
+from ..depth import decode_compressed_depth, depth_array
+from ..images import check_complete, decode_image
+from ..pairs import PairReader, PairSource
+from ..source import ReadOptions
+from .file import BagFile, decode, header_stamp_ns, open_bag
+from .streams import CAMERA_INFO, COMPRESSED, POSE, survey
+from .topics import TopicNames, Topics, choose_topics, no_depth_message
 
 if TYPE_CHECKING:
-    from ..core.data.camera import Camera
-    from ..core.geometry.arrays import Float64Array, UInt8Image
+    from ...core.data.camera import Camera
+    from ...core.geometry.arrays import Float64Array, UInt8Image
 
-try:
-    from rosbags.interfaces import Connection
-    from rosbags.rosbag2 import Reader
-    from rosbags.typesys import Stores, get_typestore
-except ImportError as missing:  # rosdep does not know it
-    raise DataError(f"bags need the package rosbags: pip install rosbags ({missing})") from missing
-
-TYPES = get_typestore(Stores.ROS2_JAZZY)
+log = logging.getLogger(__name__)
 
 #: Bags hold depth in millimeters or meters.
 _DEPTH_SCALE = 1000.0
@@ -53,41 +48,41 @@ class _Index:
 
 
 class BagSource(PairSource):
-    """A rosbag2 folder, or a single .mcap or .db3 file.
+    """A bag: a folder with `metadata.yaml`, or a single file.
 
     Args:
         path: the bag.
         require_depth: deliver only frames with usable depth.
-        slop_ns: largest stamp gap of a pair.
-        color_topic: Image or CompressedImage; None = by name.
-        depth_topic: the same for depth.
-        info_topic: CameraInfo of the color stream; None = the color topic's sibling.
-        groundtruth_topic: PoseStamped of the camera's optical frame.
+        options: topics by name, the slop of pairs.
+        groundtruth_topic: PoseStamped of the camera's optical frame; None = by name.
+
+    Attributes: those of `PairSource`, and
+        types: topic -> message type;
+        topics: the chosen ones.
 
     Raises:
-        DataError: the bag is damaged or empty, or color, depth or camera_info are missing.
+        DataError: the bag is damaged or empty, color, depth or camera_info are missing, or it
+            cannot be told which of several cameras is meant.
         CalibrationError: camera_info holds no usable calibration.
     """
 
     def __init__(
-        self, path: Path, *, require_depth: bool = True, slop_ns: int = 20_000_000,
-        color_topic: str | None = None, depth_topic: str | None = None,
-        info_topic: str | None = None, groundtruth_topic: str | None = None,
+        self, path: Path, *, require_depth: bool = True, options: ReadOptions | None = None,
+        groundtruth_topic: str | None = None,
     ) -> None:
         super().__init__(path, require_depth)
         self.depth_scale = _DEPTH_SCALE
-        wanted = {
-            "color": color_topic, "depth": depth_topic, "info": info_topic,
-            "groundtruth": groundtruth_topic,
-        }
-        with _open(path) as reader:
-            self.types = {c.topic: c.msgtype for c in reader.connections if c.msgcount}
-            self.topics = self._choose(wanted)
-            index = self._scan(reader)
+        options = options or ReadOptions()
+        wanted = TopicNames(options.color, options.depth, options.info, groundtruth_topic)
+        with open_bag(path) as bag:
+            self.types = bag.types
+            self.topics = self._choose(bag, wanted, options.slop_ns)
+            index = self._scan(bag)
+        self.choice = self.topics.to_dict()
         self.raw_camera = self._camera(index.info)
         self.camera = self.raw_camera.without_distortion()
         self.groundtruth = _trajectory(index.poses)
-        self._pair(index, slop_ns)
+        self._pair(index, options.slop_ns)
 
     @property
     def recorded_ns(self) -> tuple[int, int]:
@@ -95,23 +90,27 @@ class BagSource(PairSource):
         times = [key[1] for key in (*self._color, *self._depth) if key is not None]
         return min(times), max(times)
 
-    def _choose(self, wanted: dict[str, str | None]) -> Topics:
+    def _choose(self, bag: BagFile, wanted: TopicNames, slop_ns: int) -> Topics:
         if not self.types:
             raise DataError(f"{self.path} holds no messages: record the camera's topics again")
+        streams = survey(bag)
         try:
-            topics = choose_topics(self.types, wanted)
+            topics = choose_topics(streams, wanted, slop_ns)
         except DataError as error:
             raise DataError(f"{self.path}: {error}") from error
         if self.require_depth and topics.depth is None:
-            raise DataError(f"{self.path}: {no_depth_message(self.types)}")
+            raise DataError(f"{self.path}: {no_depth_message(streams)}")
+        log.info("%s: %s", self.path.name, topics)
+        for doubt in topics.doubts:
+            log.warning("%s: %s", self.path.name, doubt)
         return topics
 
-    def _scan(self, reader: Reader) -> _Index:
+    def _scan(self, bag: BagFile) -> _Index:
         """Read the bag once and keep stamps, the first calibration and the poses."""
         index = _Index([], [], None, [])
         info: bytes | None = None
         topics = self.topics
-        for topic, time_ns, raw in _messages(self.path, reader, [
+        for topic, time_ns, raw in bag.messages([
             topics.color, topics.depth, topics.info, topics.groundtruth
         ]):
             if topic == topics.color:
@@ -127,7 +126,7 @@ class BagSource(PairSource):
     def _camera(self, raw: bytes | None) -> Camera:
         if raw is None:
             raise DataError(f"{self.path}: no message on {self.topics.info}")
-        info = _decode(raw, "sensor_msgs/msg/CameraInfo")
+        info = decode(raw, CAMERA_INFO)
         try:
             return camera_from_message(info_of_stream(info, self.topics.color))
         except CalibrationError as error:
@@ -156,9 +155,9 @@ class BagSource(PairSource):
         times = [key[1] for _, key in missing]
         waiting: dict[int, dict[str, bytes]] = {}
         current = start
-        with _open(self.path) as reader:
-            for topic, time_ns, raw in _messages(
-                self.path, reader, [self.topics.color, self.topics.depth],
+        with open_bag(self.path) as bag:
+            for topic, time_ns, raw in bag.messages(
+                [self.topics.color, self.topics.depth],
                 max(min(times) - 1, 0), max(times) + 1,  # rosbags 0.11.0 left out the start itself
             ):
                 role = "color" if topic == self.topics.color else "depth"
@@ -182,7 +181,7 @@ class BagSource(PairSource):
 
     def _read_color(self, raw: bytes) -> tuple[bytes | UInt8Image, str]:
         kind = self.types[self.topics.color]
-        message = _decode(raw, kind)
+        message = decode(raw, kind)
         if kind == COMPRESSED:
             data = message.data.tobytes()
             check_complete(data)
@@ -194,63 +193,13 @@ class BagSource(PairSource):
 
     def _read_depth(self, raw: bytes) -> npt.NDArray[Any]:
         kind = self.types[self.topics.depth or ""]
-        message = _decode(raw, kind)
+        message = decode(raw, kind)
         if kind == COMPRESSED:
             return decode_compressed_depth(message.data, message.format)[0]
         return depth_array(
             message.data, message.encoding, message.width, message.height, message.step,
             message.is_bigendian,
         )
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Reader]:
-    reader = None
-    try:
-        reader = Reader(path)
-        reader.open()
-    except Exception as error:  # damaged files surface as many types from the parsers below
-        raise _damaged(path, error) from error
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
-def _messages(
-    path: Path, reader: Reader, topics: list[str | None], start_ns: int | None = None,
-    stop_ns: int | None = None,
-) -> Iterator[tuple[str, int, bytes]]:
-    """Yield (topic, time of recording ns, CDR bytes) in order of recording."""
-    connections: list[Connection] = [c for c in reader.connections if c.topic in topics]
-    try:
-        for connection, time_ns, raw in reader.messages(connections, start_ns, stop_ns):
-            yield connection.topic, time_ns, raw
-    except Exception as error:  # as in `_open`
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(
-        f"{path} is not a readable rosbag2 ({reason}): if recording was cut off, repair it with "
-        "`ros2 bag reindex` or `mcap recover`"
-    )
-
-
-def _decode(raw: bytes, kind: str) -> Any:
-    try:
-        return TYPES.deserialize_cdr(raw, kind)
-    except Exception as error:  # a damaged message can break the generated parser anywhere
-        raise DataError(f"damaged {kind} message: {error}") from error
-
-
-def header_stamp_ns(raw: bytes, time_ns: int) -> int:
-    """Stamp of the std_msgs/Header that leads a serialized message; `time_ns` if it has none."""
-    if len(raw) < 12:
-        return time_ns
-    seconds, rest = struct.unpack_from("<iI" if raw[1] else ">iI", raw, 4)
-    return int(seconds) * 1_000_000_000 + int(rest) or time_ns
 
 
 def _increasing(keys: list[Key]) -> list[Key]:
@@ -264,7 +213,7 @@ def _increasing(keys: list[Key]) -> list[Key]:
 def _trajectory(messages: list[bytes]) -> Trajectory | None:
     poses: dict[int, Float64Array] = {}
     for raw in messages:
-        message = _decode(raw, "geometry_msgs/msg/PoseStamped")
+        message = decode(raw, POSE)
         stamp = message.header.stamp
         p, q = message.pose.position, message.pose.orientation
         values = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])

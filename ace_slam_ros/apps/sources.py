@@ -1,0 +1,77 @@
+"""SOURCE on the command line: how it is read, told by options and by parameters of the nodes."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ..core.config.files import load_config
+from ..core.config.sections import SlamConfig
+from ..core.errors import ConfigError
+from ..io.source import ReadOptions
+from ..ros.config import OF_RECORDINGS, OF_TOPICS, NodeConfig
+
+if TYPE_CHECKING:
+    from ..io.source import Source
+
+ROLES = ("color", "depth", "info")
+
+
+def named_topics(args: argparse.Namespace) -> ReadOptions:
+    """Return how a source is read by a command that only names topics."""
+    return ReadOptions(args.color, args.depth, args.info)
+
+
+def as_nodes_read(named: ReadOptions, config: NodeConfig) -> ReadOptions:
+    """Return how a source is read whose images are paired as the nodes pair theirs."""
+    return dataclasses.replace(named, slop_s=config.ros.slop_s)
+
+
+def offline_config(args: argparse.Namespace) -> tuple[SlamConfig, ReadOptions]:
+    """Return the parameters of a command without nodes, and how its source is read.
+
+    A file of parameters may hold those of the nodes, because one file serves all commands.
+
+    Raises:
+        ConfigError: a parameter is unknown or refused, or set for nothing.
+    """
+    _refuse_unused(args.assignments, "without nodes", OF_RECORDINGS)
+    config = load_config(args.config, NodeConfig).with_overrides(args.assignments)
+    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(SlamConfig)}
+    return SlamConfig(**fields), as_nodes_read(named_topics(args), config)
+
+
+def check_up_options(args: argparse.Namespace) -> None:
+    """Refuse options of `ace-slam up` that would change nothing.
+
+    Raises:
+        ConfigError: one is set.
+    """
+    if args.bag is None:
+        given = [f"--{role}" for role in ROLES if getattr(args, role)]
+        given += ["--clock"] * args.clock + ["--rate"] * (args.rate is not None)
+        if given:
+            raise ConfigError(f"{', '.join(given)}: only with --bag, which plays a recording")
+        return
+    for name in OF_TOPICS:
+        if any(text.partition("=")[0].strip() == name for text in args.assignments):
+            raise ConfigError(f"{name}: --bag decides it, by what was recorded: leave it out")
+
+
+def _refuse_unused(assignments: list[str], where: str, used: tuple[str, ...]) -> None:
+    for text in assignments:
+        name = text.partition("=")[0].strip()
+        if name.startswith("ros.") and name not in used:
+            raise ConfigError(
+                f"{name} changes nothing {where}: leave it out (of ros.*, recordings take "
+                f"{', '.join(used)})")
+
+
+def source_lines(source: Source) -> list[str]:
+    """Return lines that tell what was chosen in a source."""
+    choice = source.choice
+    if not choice:
+        return []
+    topics = ", ".join(f"{role} {choice[role]}" for role in ROLES if role in choice)
+    return [f"  topics    {topics} ({choice['reason']})"]
