@@ -133,12 +133,13 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "out", type=Path, metavar="OUT", help="folder to make: a rosbag2 when SOURCE is "
         "a TUM folder, a TUM folder when it is a rosbag2")
-    convert.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
     convert.add_argument(
-        "--transport", default="raw", choices=("raw", "compressed"), help="of images in the bag")
+        "--storage", choices=("mcap", "sqlite3"), help="of the bag (default: mcap)")
     convert.add_argument(
-        "--depth-encoding", default="auto", choices=("auto", "16UC1", "32FC1"),
-        help="of the bag; auto: millimeters where that is exact, else meters")
+        "--transport", choices=("raw", "compressed"), help="of images in the bag (default: raw)")
+    convert.add_argument(
+        "--depth-encoding", choices=("auto", "16UC1", "32FC1"),
+        help="of the bag (default: auto, millimeters where that is exact, else meters)")
     convert.add_argument("--start", type=float, metavar="S", help="leave out what comes earlier")
     convert.add_argument("--stop", type=float, metavar="S", help="leave out what comes later")
     _add_topics(convert)
@@ -226,9 +227,10 @@ def _run(args: argparse.Namespace) -> int:
     from .apps.sources import offline_config, source_lines
     from .io.open_source import open_source
 
-    config, options = offline_config(args)
     if args.rate is not None and not args.realtime:
         raise AceSlamError("--rate needs --realtime: frames that are waited for have no rate")
+    pace = "--realtime" if args.realtime else "--every-frame"
+    config, options = offline_config(args, f"run {pace}")
     source = open_source(args.source, options=options)
     say(*source_lines(source))
     out = prepare_out_folder(args.out)
@@ -254,7 +256,7 @@ def _relocalize(args: argparse.Namespace) -> int:
     from .apps.sources import offline_config, source_lines
     from .io.open_source import open_source
 
-    config, options = offline_config(args)
+    config, options = offline_config(args, "relocalize")
     source = open_source(args.source, require_depth=not args.rgb_only, options=options)
     say(*source_lines(source))
     out = prepare_out_folder(args.out)

@@ -92,8 +92,12 @@ def test_unknown_parameter_suggests_the_near_one(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["run", "x", "--set", "ros.map_frame=m"], "ros.map_frame changes nothing without nodes"),
+    (["run", "x", "--set", "ros.map_frame=m"],
+     "ros.map_frame changes nothing in `ace-slam run --every-frame`"),
+    (["run", "x", "--realtime", "--set", "mapper.autosave_s=1"], "in `ace-slam run --realtime`"),
+    (["run", "x", "--set", "tracker.frame_deadline_ms=9"], "frame_deadline_ms changes nothing"),
     (["relocalize", "m", "x", "--set", "ros.map_dir=m"], "ros.map_dir changes nothing"),
+    (["relocalize", "m", "x", "--set", "tracker.refine=false"], "in `ace-slam relocalize`"),
     (["up", "--clock", "--rate", "2", "--color", "/c"], "--color, --clock, --rate: only with"),
     (["up", "--bag", "x", "--set", "ros.color_transport=raw"], "--bag decides it"),
 ])
@@ -111,7 +115,7 @@ def test_the_slop_of_the_nodes_is_that_of_recordings(tmp_path: Path) -> None:
     for arguments in (["--config", str(file)], ["--set", "ros.slop_s=0.3"]):
         args = cli._parser().parse_args(
             ["run", "x", "--out", "y", "--depth", "/d", *arguments])
-        config, options = offline_config(args)
+        config, options = offline_config(args, "run --realtime")
         assert config == SlamConfig() and type(config) is SlamConfig
         assert options == ReadOptions(depth="/d", slop_s=0.3)
 

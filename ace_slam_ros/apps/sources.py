@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from ..io.source import Source
 
 ROLES = ("color", "depth", "info")
+#: Parameters, or sections, that change nothing where no node runs, by what runs instead.
+_OF_NODES = ("mapper.autosave_s", "relocalizer.queue")
+_UNUSED = {
+    "run --every-frame": (
+        *_OF_NODES, "relocalizer.min_confidence_rgb", "tracker.frame_budget_ms",
+        "tracker.frame_deadline_ms", "mapper.budget_ms"),
+    "run --realtime": (*_OF_NODES, "relocalizer.min_confidence_rgb"),
+    "relocalize": (*_OF_NODES, "mode", "tracker.", "keyframe.", "mapper."),
+}
 
 
 def named_topics(args: argparse.Namespace) -> ReadOptions:
@@ -28,15 +37,19 @@ def as_nodes_read(named: ReadOptions, config: NodeConfig) -> ReadOptions:
     return dataclasses.replace(named, slop_s=config.ros.slop_s)
 
 
-def offline_config(args: argparse.Namespace) -> tuple[SlamConfig, ReadOptions]:
+def offline_config(args: argparse.Namespace, what: str) -> tuple[SlamConfig, ReadOptions]:
     """Return the parameters of a command without nodes, and how its source is read.
+
+    Args:
+        args: the command line.
+        what: which command, a key of `_UNUSED`.
 
     A file of parameters may hold those of the nodes, because one file serves all commands.
 
     Raises:
         ConfigError: a parameter is unknown or refused, or set for nothing.
     """
-    _refuse_unused(args.assignments, "without nodes", OF_RECORDINGS)
+    _refuse_unused(args.assignments, what)
     config = load_config(args.config, NodeConfig).with_overrides(args.assignments)
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(SlamConfig)}
     return SlamConfig(**fields), as_nodes_read(named_topics(args), config)
@@ -59,13 +72,13 @@ def check_up_options(args: argparse.Namespace) -> None:
             raise ConfigError(f"{name}: --bag decides it, by what was recorded: leave it out")
 
 
-def _refuse_unused(assignments: list[str], where: str, used: tuple[str, ...]) -> None:
+def _refuse_unused(assignments: list[str], what: str) -> None:
+    """Refuse what is set on the command line and changes nothing there."""
     for text in assignments:
         name = text.partition("=")[0].strip()
-        if name.startswith("ros.") and name not in used:
-            raise ConfigError(
-                f"{name} changes nothing {where}: leave it out (of ros.*, recordings take "
-                f"{', '.join(used)})")
+        of_nodes = name.startswith("ros.") and name not in OF_RECORDINGS
+        if of_nodes or name.startswith(_UNUSED[what]):
+            raise ConfigError(f"{name} changes nothing in `ace-slam {what}`: leave it out")
 
 
 def source_lines(source: Source) -> list[str]:

@@ -53,8 +53,9 @@ class ConversionReport:
 
 
 def convert(
-    source: Path, out: Path, *, storage: Storage = "mcap", transport: Transport = "raw",
-    depth_encoding: DepthEncoding | Literal["auto"] = "auto", start_s: float | None = None,
+    source: Path, out: Path, *, storage: Storage | None = None,
+    transport: Transport | None = None,
+    depth_encoding: DepthEncoding | Literal["auto"] | None = None, start_s: float | None = None,
     stop_s: float | None = None, limit: int | None = None, options: ReadOptions | None = None,
     progress: bool = False,
 ) -> ConversionReport:
@@ -66,9 +67,9 @@ def convert(
     Args:
         source: TUM folder or rosbag2.
         out: folder to make; must not exist.
-        storage: of a bag: mcap or sqlite3.
-        transport: of a bag: raw or compressed.
-        depth_encoding: of a bag; auto = 16UC1 where that is exact or the transport is
+        storage: of the bag: mcap (default) or sqlite3.
+        transport: of the bag: raw (default) or compressed.
+        depth_encoding: of the bag; auto (default) = 16UC1 where that is exact or the transport is
             compressed, else 32FC1.
         start_s: leave out what lies earlier, in seconds after the first pair.
         stop_s: leave out what lies this long after the first pair, or later.
@@ -77,11 +78,15 @@ def convert(
         progress: show a progress bar on stderr.
 
     Raises:
-        DataError: the source is not usable, or `out` exists or cannot be written.
+        DataError: the source is not usable, what is said of a bag is said of a folder, or `out`
+            exists or cannot be written.
     """
     reader = open_source(source, options=options)
     if not isinstance(reader, PairSource):
         raise DataError(f"{source} cannot be converted")
+    if isinstance(reader, BagSource) and (storage or transport or depth_encoding):
+        raise DataError(f"{source} is a bag and becomes a TUM folder: leave out --storage, "
+                        "--transport and --depth-encoding, which are of bags")
     start, stop = _range(reader, start_s, stop_s, limit)
     groundtruth = reader.groundtruth
     if groundtruth is not None and (start, stop) != (0, len(reader)):
@@ -98,15 +103,12 @@ def convert(
     if isinstance(reader, BagSource):
         made = _to_tum(reader, out, frames, first, groundtruth)
     else:
-        encoding: DepthEncoding = "16UC1"
-        if depth_encoding != "auto":
-            encoding = depth_encoding
-        elif transport == "raw" and reader.depth_scale != _MILLIMETERS:
-            encoding = "32FC1"
+        if depth_encoding is None or depth_encoding == "auto":
+            meters = transport != "compressed" and reader.depth_scale != _MILLIMETERS
+            depth_encoding = "32FC1" if meters else "16UC1"
         writer = BagWriter(
-            out, reader.raw_camera, groundtruth, storage=storage, transport=transport,
-            depth_encoding=encoding,
-        )
+            out, reader.raw_camera, groundtruth, storage=storage or "mcap",
+            transport=transport or "raw", depth_encoding=depth_encoding)
         made = _to_bag(writer, frames)
     return ConversionReport(
         out=Path(out), skipped=reader.skips.counts, groundtruth_poses=poses, **made)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from helpers.recordings import CAMERA, COUNT, frames, write_bag
 
+from ace_slam_ros.apps.sources import as_nodes_read
 from ace_slam_ros.core.data.trajectory import Trajectory
+from ace_slam_ros.core.errors import DataError
+from ace_slam_ros.io.bags.writer import BagWriter
 from ace_slam_ros.io.source import ReadOptions
 from ace_slam_ros.ros.config import NodeConfig
 from ace_slam_ros.ros.playback.player import _arguments, options_of
@@ -32,6 +36,17 @@ def test_the_player_reads_a_recording_as_it_was_told(folder: Path) -> None:
     args = _arguments(player_command(folder, options=options)[3:])
     assert options_of(args) == options
     assert options_of(_arguments([str(folder)])) == ReadOptions()
+
+
+def test_the_slop_of_the_nodes_counts_when_a_bag_is_played(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "loose", CAMERA) as writer:
+        for frame in frames(3):
+            writer.add(frame.stamp_ns, frame.image, frame.depth_m,
+                       depth_stamp_ns=frame.stamp_ns + 24_000_000)
+    with pytest.raises(DataError, match="within 20 ms"):
+        open_playlist(tmp_path / "loose")
+    wide = as_nodes_read(ReadOptions(), NodeConfig().with_values({"ros.slop_s": 0.0245}))
+    assert open_playlist(tmp_path / "loose", options=wide).pairs == 3
 
 
 def test_what_was_recorded_without_images_is_not_waited_for(tmp_path: Path) -> None:
