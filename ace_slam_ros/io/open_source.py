@@ -1,4 +1,4 @@
-"""Opens a recorded sequence with the reader its files need: TUM folder or rosbag2."""
+"""Opens a recorded sequence with the reader its files need: TUM folder or bag."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import DataError
+from .bags.layout import is_bag
 
 if TYPE_CHECKING:
     from .source import ReadOptions, Source
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 def open_source(
     path: Path, *, require_depth: bool = True, options: ReadOptions | None = None
 ) -> Source:
-    """Open a TUM folder (`rgb.txt`) or a rosbag2 (folder with `metadata.yaml`, .mcap, .db3).
+    """Open a TUM folder (`rgb.txt`) or a bag (folder; .mcap, .db3; .bag of ROS 1).
 
     Args:
         path: the folder or bag file.
@@ -34,27 +35,15 @@ def open_source(
 
 def _open_source(path: Path, require_depth: bool, options: ReadOptions | None) -> Source:
     if not path.exists():
-        raise DataError(f"{path} does not exist: give a TUM folder or a rosbag2")
+        raise DataError(f"{path} does not exist: give a TUM folder or a bag")
     if (path / "rgb.txt").is_file():
         from .tum import TumSource
 
         return TumSource(path, require_depth=require_depth, options=options)
-    is_bag_file = path.is_file() and path.suffix in (".mcap", ".db3")
-    if is_bag_file or (path / "metadata.yaml").is_file():
+    if is_bag(path):
         from .bags.source import BagSource
 
         return BagSource(path, require_depth=require_depth, options=options)
-    if path.is_dir():
-        bags = sorted([*path.glob("*.mcap"), *path.glob("*.db3")])
-        if len(bags) == 1:
-            from .bags.source import BagSource
-
-            return BagSource(bags[0], require_depth=require_depth, options=options)
-        if bags:
-            raise DataError(
-                f"{path} holds {len(bags)} bag files but no metadata.yaml: give one of the files, "
-                "or run `ros2 bag reindex` on the folder"
-            )
     raise DataError(
-        f"{path} is neither a TUM folder (rgb.txt) nor a rosbag2 (metadata.yaml, .mcap, .db3)"
+        f"{path} is neither a TUM folder (rgb.txt) nor a bag (metadata.yaml, .mcap, .db3, .bag)"
     )

@@ -14,8 +14,7 @@ from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.errors import CalibrationError, DataError
 from ace_slam_ros.io import encode_jpeg, encode_png, open_source, write_tum_folder
-from ace_slam_ros.io.bags.file import TYPES
-from ace_slam_ros.io.bags.streams import CAMERA_INFO, IMAGE
+from ace_slam_ros.io.bags.file import CAMERA_INFO, IMAGE, TYPES
 from ace_slam_ros.io.bags.topics import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
 from ace_slam_ros.io.bags.writer import BagWriter
 from ace_slam_ros.io.convert import convert
@@ -55,10 +54,10 @@ def image_files(folder, kind):
 
 
 def test_nothing_there(tmp_path):
-    refused(tmp_path / "missing", "does not exist: give a TUM folder or a rosbag2")
+    refused(tmp_path / "missing", "does not exist: give a TUM folder or a bag")
     refused(tmp_path / ("x" * 300), "cannot read")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "neither a TUM folder .* nor a rosbag2")
+    refused(tmp_path / "empty", "neither a TUM folder .* nor a bag")
     (tmp_path / "file.txt").write_text("hello")
     refused(tmp_path / "file.txt", "neither a TUM folder")
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .streams import IMAGE, Stream
+from .file import IMAGE
+
+if TYPE_CHECKING:
+    from .streams import Stream
 
 _GRAY = ("mono8", "mono16", "8uc1")
 #: Calibrations agree to so many pixels: drivers round them.

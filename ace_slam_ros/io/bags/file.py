@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import heapq
+import shutil
 import struct
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ...core.errors import DataError
+from .layout import bag_files
 
 try:
+    from rosbags.rosbag1 import Reader as Reader1
     from rosbags.rosbag2 import Reader
+    from rosbags.serde import SerdeError
     from rosbags.typesys import Stores, get_typestore
+
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
 except ImportError as missing:  # rosdep does not know it
     raise DataError(f"bags need the package rosbags: pip install rosbags ({missing})") from missing
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+POSE = "geometry_msgs/msg/PoseStamped"
+
+_ZSTD = b"\x28\xb5\x2f\xfd"
+#: Types of ROS 1 that have another name in ROS 2, and the same fields.
+_RENAMED = {"tf/msg/tfMessage": "tf2_msgs/msg/TFMessage"}
 
 
 class BagFile:
@@ -35,7 +54,7 @@ class BagFile:
         self.types: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
         for connection in (c for reader in readers for c in reader.connections if c.msgcount):
-            self.types[connection.topic] = connection.msgtype
+            self.types[connection.topic] = _RENAMED.get(connection.msgtype, connection.msgtype)
             self.counts[connection.topic] += connection.msgcount
 
     def messages(
@@ -55,30 +74,66 @@ class BagFile:
         for reader in self._readers:
             if chosen := [c for c in reader.connections if c.topic in topics]:
                 parts.append(reader.messages(chosen, start_ns, stop_ns))
+        is_ros1 = isinstance(self._readers[0], Reader1)
         try:
             for connection, time_ns, raw in heapq.merge(*parts, key=itemgetter(1)):
-                yield connection.topic, time_ns, bytes(raw)
+                kind = self.types[connection.topic]
+                yield connection.topic, time_ns, _plain(raw, kind, is_ros1)
         except Exception as error:  # damaged files surface as many types from the parsers below
             raise _damaged(self.path, error) from error
 
 
 @contextmanager
 def open_bag(path: Path) -> Iterator[BagFile]:
-    """Open a bag.
+    """Open a bag: a folder, or one file of ROS 2 (.mcap, .db3, those as .zstd) or ROS 1 (.bag).
 
     Raises:
         DataError: the bag is damaged.
     """
     with ExitStack() as stack:
         try:
-            readers = [stack.enter_context(Reader(path))]
+            whole = (path / "metadata.yaml").is_file()
+            files = [path] if whole or path.is_file() else bag_files(path)
+            readers = [stack.enter_context(_reader(file, stack)) for file in files]
+        except DataError:
+            raise
         except Exception as error:  # as above
             raise _damaged(path, error) from error
         yield BagFile(path, readers)
 
 
+def _reader(path: Path, stack: ExitStack) -> Any:
+    """Return the reader of one file or folder; what it unpacks lives as long as `stack`."""
+    if path.suffix == ".bag":
+        return Reader1(path)
+    if path.suffix != ".zstd":
+        return Reader(path)
+    # Only files that metadata.yaml lists are unpacked by the library itself.
+    unpacked = Path(stack.enter_context(TemporaryDirectory(prefix="ace_slam_"))) / path.stem
+    with zstd.open(path, "rb") as packed, unpacked.open("wb") as plain:
+        shutil.copyfileobj(packed, plain)
+    return Reader(unpacked)
+
+
+def _plain(raw: bytes, kind: str, is_ros1: bool) -> bytes:
+    """Return a message as CDR: unpacked, and converted from ROS 1."""
+    if is_ros1:
+        try:
+            return bytes(TYPES.ros1_to_cdr(raw, kind))
+        except SerdeError:
+            if kind != IMAGE:
+                raise
+            # librealsense appends the depth unit, which the message's definition does not know.
+            return bytes(TYPES.ros1_to_cdr(raw[:-4], kind))
+    # Messages packed one by one are only told by metadata.yaml; CDR never begins like this.
+    return zstd.decompress(raw) if raw[:4] == _ZSTD else bytes(raw)
+
+
 def _damaged(path: Path, error: Exception) -> DataError:
     reason = " ".join(str(error).split()) or type(error).__name__
+    if path.suffix == ".bag":
+        return DataError(f"{path} is not a readable ROS 1 bag ({reason}): if recording was cut "
+                         "off, repair it with `rosbag reindex`")
     return DataError(
         f"{path} is not a readable rosbag2 ({reason}): if recording was cut off, repair it with "
         "`ros2 bag reindex` or `mcap recover`"

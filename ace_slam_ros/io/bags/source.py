@@ -20,8 +20,16 @@ from ..depth import decode_compressed_depth, depth_array
 from ..images import check_complete, decode_image
 from ..pairs import PairReader, PairSource
 from ..source import ReadOptions
-from .file import BagFile, decode, header_stamp_ns, open_bag
-from .streams import CAMERA_INFO, COMPRESSED, POSE, survey
+from .file import (
+    CAMERA_INFO,
+    COMPRESSED,
+    POSE,
+    BagFile,
+    decode,
+    header_stamp_ns,
+    open_bag,
+)
+from .streams import survey
 from .topics import TopicNames, Topics, choose_topics, no_depth_message
 
 if TYPE_CHECKING:

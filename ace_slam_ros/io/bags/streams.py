@@ -11,15 +11,10 @@ from ...core.errors import DataError
 from ..calibration import info_of_stream
 from ..depth import decode_compressed_depth
 from ..images import decode_compressed_image
-from .file import decode, header_stamp_ns
+from .file import CAMERA_INFO, COMPRESSED, IMAGE, POSE, decode, header_stamp_ns
 
 if TYPE_CHECKING:
     from .file import BagFile
-
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED = "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-POSE = "geometry_msgs/msg/PoseStamped"
 
 _SUFFIXES = ("/compressed", "/compressedDepth")
 #: So many stamps of each image topic, or those of so long, tell whether two topics go together.

@@ -13,7 +13,8 @@ from typing import Literal
 
 from ...core.errors import DataError
 from .camera_topics import CameraTopics
-from .streams import CAMERA_INFO, IMAGE, POSE, Stream, base_topic
+from .file import CAMERA_INFO, IMAGE, POSE
+from .streams import Stream, base_topic
 
 #: Topics that `BagWriter` writes; compressed transports append their suffix.
 COLOR_TOPIC = "/camera/color/image_raw"

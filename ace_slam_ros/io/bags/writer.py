@@ -18,8 +18,7 @@ from ...core.geometry.se3 import quaternion_from_pose
 from ...core.runtime.staged_folder import staged_folder
 from ..depth import depth_to_stored, encode_compressed_depth
 from ..images import check_complete, decode_compressed_image, encode_jpeg
-from .file import TYPES
-from .streams import CAMERA_INFO, COMPRESSED, IMAGE, POSE
+from .file import CAMERA_INFO, COMPRESSED, IMAGE, POSE, TYPES
 from .topics import COLOR_TOPIC, DEPTH_TOPIC, GROUNDTRUTH_TOPIC, INFO_TOPIC
 
 if TYPE_CHECKING:

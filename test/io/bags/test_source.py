@@ -19,9 +19,8 @@ from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.io import open_source, write_tum_folder
-from ace_slam_ros.io.bags.file import TYPES
+from ace_slam_ros.io.bags.file import CAMERA_INFO, TYPES
 from ace_slam_ros.io.bags.source import BagSource
-from ace_slam_ros.io.bags.streams import CAMERA_INFO
 from ace_slam_ros.io.bags.topics import COLOR_TOPIC, DEPTH_TOPIC
 from ace_slam_ros.io.source import ReadOptions
 

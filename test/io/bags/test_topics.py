@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ace_slam_ros.core.errors import DataError
-from ace_slam_ros.io.bags.streams import CAMERA_INFO, COMPRESSED, IMAGE, POSE, Stream
+from ace_slam_ros.io.bags.file import CAMERA_INFO, COMPRESSED, IMAGE, POSE
+from ace_slam_ros.io.bags.streams import Stream
 from ace_slam_ros.io.bags.topics import TopicNames, choose_topics
 
 STAMPS = tuple(range(0, 10 * 33_000_000, 33_000_000))
