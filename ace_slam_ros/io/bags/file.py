@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import shutil
 import struct
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,13 +19,11 @@ from .layout import bag_files
 try:
     from rosbags.rosbag1 import Reader as Reader1
     from rosbags.rosbag2 import Reader
+
+    # The name that zstd has in this Python is known there.
+    from rosbags.rosbag2.reader import zstd  # type: ignore[attr-defined]
     from rosbags.serde import SerdeError
     from rosbags.typesys import Stores, get_typestore
-
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
 except ImportError as missing:  # rosdep does not know it
     raise DataError(f"bags need the package rosbags: pip install rosbags ({missing})") from missing
 

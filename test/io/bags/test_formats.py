@@ -1,7 +1,6 @@
 """Bags as people have them: ROS 1, without metadata, split, packed by zstd."""
 
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -9,16 +8,12 @@ from helpers.recordings import write_bag
 from helpers.sequences import CAMERA, assert_same_frames, make_frames, make_truth, steps
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
+from rosbags.rosbag2.reader import zstd
 from rosbags.typesys import Stores, get_typestore
 
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.io import open_source
 from ace_slam_ros.io.bags.file import TYPES, open_bag
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 FRAMES = list(make_frames(steps(6)))
 ROS1 = get_typestore(Stores.ROS1_NOETIC)

@@ -64,8 +64,15 @@ class Case:
     depth: np.ndarray = field(default_factory=lambda: DEPTH_MM)
     straight: bool = True  # the image arrives as it was sent
     roi: tuple = (0, 0, 0, 0)
+    stored: tuple[str, np.ndarray] | None = None  # encoding and rows of the image
 
     def color_message(self):
+        if self.stored:
+            encoding, rows = self.stored
+            message = image_to_msg(IMAGE, STAMP_NS, "cam")
+            message.encoding, message.step = encoding, rows.strides[0]
+            message.data = byte_array(rows)
+            return message
         if not self.topic.endswith("/compressed"):
             return image_to_msg(IMAGE, STAMP_NS, "cam")
         message = CompressedImage(format="rgb8; png compressed bgr8",
@@ -93,7 +100,18 @@ class Case:
 
 
 RECT = "/camera/color/image_rect"
+WORDS = rng.integers(0, 4096, (48, 64, 3)).astype(np.uint16)
+ENCODINGS = {
+    "nv12": np.concatenate([IMAGE[..., 0], IMAGE[:24, :, 1]]), "yuv422": IMAGE[..., :2].copy(),
+    "yuyv": IMAGE[..., 1:].copy(), "bayer_gbrg8": IMAGE[..., 0].copy(), "bgra8": np.dstack(
+        [IMAGE, IMAGE[..., :1]]), "rgb16": WORDS, "mono16": WORDS[..., 0].copy(),
+    "bayer_rggb16": WORDS[..., 1].copy(),
+}
 CASES = [
+    *(Case(f"an image of encoding {name}", PINHOLE, stored=(name, rows), straight=False)
+      for name, rows in ENCODINGS.items()),
+    Case("an image of encoding 8SC3", "'8SC3' is not supported", stored=("8SC3", IMAGE),
+         straight=False),
     Case("a pinhole", PINHOLE),
     Case("a lens is straightened", PINHOLE, camera=LENS, straight=False),
     Case("P of a raw topic is not its camera", PINHOLE, camera=LENS, p=P, straight=False),
@@ -115,6 +133,7 @@ CASES = [
          depth=np.full_like(DEPTH_M, np.nan)),
     Case("depth of another size", "register depth to color", depth=DEPTH_MM[:24]),
 ]
+PLAIN = next(case for case in CASES if case.name == "a pinhole")
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
 
 
@@ -243,7 +262,7 @@ def test_color_alone_does_not_mind_the_unit_of_depth(tmp_path):
 
 
 def test_the_advice_for_a_tum_folder_names_its_file(tmp_path):
-    frame = open_source(write(CASES[0], tmp_path / "bag"))[0]
+    frame = open_source(write(PLAIN, tmp_path / "bag"))[0]
     write_tum_folder(tmp_path / "tum", [frame], None, PINHOLE, depth_scale=5000.0)
     file = tmp_path / "tum" / "camera.yaml"
     file.write_text(file.read_text().replace("5000.0", "5.0"))
