@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,9 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "--depth-encoding", choices=("auto", "16UC1", "32FC1"),
         help="of the bag (default: auto, millimeters where that is exact, else meters)")
+    convert.add_argument(
+        "--stamps", choices=("header", "arrival"), default="header",
+        help="of a bag's images; arrival: times of recording, where headers hold no good ones")
     convert.add_argument("--start", type=float, metavar="S", help="leave out what comes earlier")
     convert.add_argument("--stop", type=float, metavar="S", help="leave out what comes later")
     _add_topics(convert)
@@ -285,7 +289,7 @@ def _convert(args: argparse.Namespace) -> int:
     report = convert(
         args.source, args.out, storage=args.storage, transport=args.transport,
         depth_encoding=args.depth_encoding, start_s=args.start, stop_s=args.stop,
-        options=named_topics(args), progress=_watched())
+        options=replace(named_topics(args), stamps=args.stamps), progress=_watched())
     skipped = "".join(f", skipped {n} x {reason}" for reason, n in report.skipped.items())
     exact = "exact" if report.depth_exact else "rounded"
     say(f"{report.out}: {report.kind}, {report.frames} pairs{skipped}, depth "

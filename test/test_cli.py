@@ -111,13 +111,15 @@ def test_what_would_change_nothing_is_refused(
 
 def test_the_slop_of_the_nodes_is_that_of_recordings(tmp_path: Path) -> None:
     file = tmp_path / "nodes.yaml"
-    file.write_text("/**:\n  ros__parameters:\n    ros: {slop_s: 0.3, map_frame: m}\n")
-    for arguments in (["--config", str(file)], ["--set", "ros.slop_s=0.3"]):
+    file.write_text("/**:\n  ros__parameters:\n"
+                    "    ros: {slop_s: 0.3, stamps: arrival, map_frame: m}\n")
+    for arguments in (["--config", str(file)],
+                      ["--set", "ros.slop_s=0.3", "--set", "ros.stamps=arrival"]):
         args = cli._parser().parse_args(
             ["run", "x", "--out", "y", "--depth", "/d", *arguments])
         config, options = offline_config(args, "run --realtime")
         assert config == SlamConfig() and type(config) is SlamConfig
-        assert options == ReadOptions(depth="/d", slop_s=0.3)
+        assert options == ReadOptions(depth="/d", slop_s=0.3, stamps="arrival")
 
 
 def test_a_rate_needs_real_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,8 +33,9 @@ def named_topics(args: argparse.Namespace) -> ReadOptions:
 
 
 def as_nodes_read(named: ReadOptions, config: NodeConfig) -> ReadOptions:
-    """Return how a source is read whose images are paired as the nodes pair theirs."""
-    return dataclasses.replace(named, slop_s=config.ros.slop_s)
+    """Return how a source is read whose images are stamped and paired as by the nodes."""
+    return dataclasses.replace(
+        named, slop_s=config.ros.slop_s, stamps=config.ros.stamps)
 
 
 def offline_config(args: argparse.Namespace, what: str) -> tuple[SlamConfig, ReadOptions]:

@@ -31,12 +31,14 @@ class ReadOptions:
     Attributes:
         color, depth, info: topics of a bag by name; None = chosen by what the bag holds.
         slop_s: largest stamp gap of an image pair.
+        stamps: what frames are stamped with, `header` or `arrival`, the time of recording.
     """
 
     color: str | None = None
     depth: str | None = None
     info: str | None = None
     slop_s: float = SLOP_S
+    stamps: str = "header"
 
     @property
     def slop_ns(self) -> int:

@@ -80,6 +80,9 @@ class TumSource(PairSource):
         if options.names_topics:
             raise DataError(
                 f"{path} is a TUM folder, which has no topics: leave out --color, --depth, --info")
+        if options.stamps != "header":
+            raise DataError(
+                f"{path} is a TUM folder, which has no times of arrival: leave out ros.stamps")
         slop_ns = options.slop_ns
         self.raw_camera, self.depth_scale = read_camera_yaml(path / "camera.yaml")
         self.camera = self.raw_camera.without_distortion()

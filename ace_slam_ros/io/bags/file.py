@@ -150,8 +150,8 @@ def decode(raw: bytes, kind: str) -> Any:
 
 
 def header_stamp_ns(raw: bytes, time_ns: int) -> int:
-    """Stamp of the std_msgs/Header that leads a serialized message; `time_ns` if it has none."""
+    """Stamp of the std_msgs/Header that leads a serialized message; `time_ns` if it is cut off."""
     if len(raw) < 12:
         return time_ns
     seconds, rest = struct.unpack_from("<iI" if raw[1] else ">iI", raw, 4)
-    return int(seconds) * 1_000_000_000 + int(rest) or time_ns
+    return int(seconds) * 1_000_000_000 + int(rest)

@@ -20,6 +20,7 @@ from ..depth import decode_compressed_depth, depth_array
 from ..images import check_complete, decode_image
 from ..pairs import PairReader, PairSource
 from ..source import ReadOptions
+from ..stamps import ADVICE, stamp_fault
 from .file import (
     CAMERA_INFO,
     COMPRESSED,
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 
 #: Bags hold depth in millimeters or meters.
 _DEPTH_SCALE = 1000.0
+
+#: A simulation begins at zero, and its second image comes within this.
+_SOON_NS = 1_000_000_000
 
 #: (stamp of the header, time of recording), both ns: finds a message again.
 Key = tuple[int, int]
@@ -81,6 +85,7 @@ class BagSource(PairSource):
         super().__init__(path, require_depth)
         self.depth_scale = _DEPTH_SCALE
         options = options or ReadOptions()
+        self._by_arrival = options.stamps == "arrival"
         wanted = TopicNames(options.color, options.depth, options.info, groundtruth_topic)
         with open_bag(path) as bag:
             self.types = bag.types
@@ -122,14 +127,17 @@ class BagSource(PairSource):
             topics.color, topics.depth, topics.info, topics.groundtruth
         ]):
             if topic == topics.color:
-                index.color.append((header_stamp_ns(raw, time_ns), time_ns))
+                index.color.append(self._key(raw, time_ns))
             elif topic == topics.depth:
-                index.depth.append((header_stamp_ns(raw, time_ns), time_ns))
+                index.depth.append(self._key(raw, time_ns))
             elif topic == topics.groundtruth:
                 index.poses.append(raw)
             elif info is None:
                 info = raw
         return _Index(index.color, index.depth, info, index.poses)
+
+    def _key(self, raw: bytes, time_ns: int) -> Key:
+        return (time_ns if self._by_arrival else header_stamp_ns(raw, time_ns)), time_ns
 
     def _camera(self, raw: bytes | None) -> Camera:
         if raw is None:
@@ -141,7 +149,8 @@ class BagSource(PairSource):
             raise CalibrationError(f"{self.path}: {self.topics.info}: {error}") from error
 
     def _pair(self, index: _Index, slop_ns: int) -> None:
-        color, depth = _increasing(index.color), _increasing(index.depth)
+        color = self._increasing(self.topics.color, index.color)
+        depth = self._increasing(self.topics.depth or "", index.depth)
         color_ns = np.array([key[0] for key in color], np.int64)
         depth_ns = np.array([key[0] for key in depth], np.int64)
         within = f"within {slop_ns / 1e6:g} ms"
@@ -152,6 +161,26 @@ class BagSource(PairSource):
             f"{self.topics.depth} lie {within}")
         self._color = [color[i] for i, _ in pairs]
         self._depth = [None if j is None else depth[j] for _, j in pairs]
+
+    def _increasing(self, topic: str, keys: list[Key]) -> list[Key]:
+        """Sort by stamp; of a repeated stamp the first recorded counts.
+
+        Raises:
+            DataError: the stamps cannot be used.
+        """
+        stamps_ns = [key[0] for key in keys]
+        if fault := stamp_fault(stamps_ns):
+            raise DataError(f"{self.path}: {topic}: {fault}: {ADVICE}")
+        unique: dict[int, Key] = {}
+        for key in keys:
+            unique.setdefault(key[0], key)
+        if 0 in unique and len(unique) > 1 and sorted(unique)[1] > _SOON_NS:
+            del unique[0]  # not stamped, while all others are
+        if len(keys) > len(unique):
+            log.warning("%s: %s: %d of %d messages are left out: their stamp is zero or that of "
+                        "an earlier one", self.path.name, topic, len(keys) - len(unique),
+                        len(keys))
+        return [unique[stamp] for stamp in sorted(unique)]
 
     def _readers(self, start: int, stop: int) -> Iterator[PairReader]:
         """Read the bag forwards; messages wait in memory only until their partner arrives."""
@@ -169,7 +198,7 @@ class BagSource(PairSource):
                 max(min(times) - 1, 0), max(times) + 1,  # rosbags 0.11.0 left out the start itself
             ):
                 role = "color" if topic == self.topics.color else "depth"
-                found = missing.pop((role, (header_stamp_ns(raw, time_ns), time_ns)), None)
+                found = missing.pop((role, self._key(raw, time_ns)), None)
                 if found is None:
                     continue
                 waiting.setdefault(found, {})[role] = raw
@@ -208,14 +237,6 @@ class BagSource(PairSource):
             message.data, message.encoding, message.width, message.height, message.step,
             message.is_bigendian,
         )
-
-
-def _increasing(keys: list[Key]) -> list[Key]:
-    """Sort by stamp; of a repeated stamp the first recorded counts."""
-    unique: dict[int, Key] = {}
-    for key in keys:
-        unique.setdefault(key[0], key)
-    return [unique[stamp] for stamp in sorted(unique)]
 
 
 def _trajectory(messages: list[bytes]) -> Trajectory | None:

@@ -221,6 +221,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{role}", metavar="TOPIC", help=f"{role} topic of a bag")
     parser.add_argument("--slop-s", type=float, default=SLOP_S, metavar="S",
                         help="largest stamp gap of an image pair")
+    parser.add_argument("--stamps", choices=("header", "arrival"), default="header",
+                        help="by which images are paired")
     parser.add_argument("--parent-pid", type=int, default=0, help="end when this process does")
     args, ros = parser.parse_known_args(argv)
     if ros and ros[0] != "--ros-args":  # launch appends those; everything else is a mistake

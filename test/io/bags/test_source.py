@@ -1,5 +1,6 @@
 """Bags: read in any order, late depth, loops, and depth beyond the slop."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -76,11 +77,32 @@ def test_bag_with_late_depth_loops_and_reversed_recording(tmp_path, small_bag, s
     assert_same_frames(open_source(backwards), frames)
 
 
-def test_bag_without_stamps_uses_the_time_of_recording(tmp_path, small_bag):
+def stamped(raw, stamp_ns):
+    """Return a message with another stamp in its header."""
+    return bytes(raw[:4]) + struct.pack("<iI", *divmod(stamp_ns, SECOND)) + bytes(raw[12:])
+
+
+@pytest.mark.parametrize(("stamp_ns", "words"), [
+    (0, "/camera/color/image_raw: stamps are zero: let the driver"),
+    (5, "stamps do not grow: all of 6 messages carry the same one: .* ros.stamps=arrival"),
+])
+def test_stamps_that_say_nothing_are_refused_or_not_used(tmp_path, small_bag, stamp_ns, words):
     path, frames = small_bag
-    bare = rewrite(path, tmp_path / "bare", lambda topic, t, raw: [
-        (t, bytes(raw[:4]) + bytes(8) + bytes(raw[12:]))])
-    assert_same_frames(open_source(bare), frames)
+    bare = rewrite(path, tmp_path / "bare", lambda topic, t, raw: [(t, stamped(raw, stamp_ns))])
+    with pytest.raises(DataError, match=words):
+        open_source(bare)
+    by_arrival = ReadOptions(stamps="arrival")
+    assert_same_frames(open_source(bare, options=by_arrival), frames)
+    assert_same_frames([open_source(bare, options=by_arrival)[3]], [frames[3]])
+
+
+def test_a_message_that_is_not_stamped_is_left_out(tmp_path, small_bag, caplog):
+    path, frames = small_bag
+    first = frames[0].stamp_ns
+    gap = rewrite(path, tmp_path / "gap", lambda topic, t, raw: [
+        (t, stamped(raw, 0) if t == first else raw)])
+    assert_same_frames(open_source(gap), frames[1:])
+    assert "/camera/color/image_raw: 1 of 6 messages are left out" in caplog.text
 
 
 def test_rectified_topics_use_the_projection_matrix(tmp_path, small_bag):
@@ -145,9 +167,7 @@ def test_depth_beyond_the_slop_is_no_pair(tmp_path, small_bag):
     path, frames = small_bag
     with pytest.raises(DataError, match="within 20 ms"):
         open_source(rewrite(path, tmp_path / "shifted", lambda topic, t, raw: [
-            (t, raw[:4] + TYPES.serialize_cdr(TYPES.types["builtin_interfaces/msg/Time"](
-                sec=1, nanosec=0), "builtin_interfaces/msg/Time")[4:] + raw[12:])
-        ] if topic == DEPTH_TOPIC else [(t, raw)]))
+            (t, stamped(raw, t + 10 * SECOND) if topic == DEPTH_TOPIC else raw)]))
     assert len(BagSource(path, options=ReadOptions(slop_s=0.0))) == len(frames)
 
 
