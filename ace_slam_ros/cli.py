@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .arguments import SOURCE_HELP, add_out, add_topics, add_view, positive
 from .core.errors import AceSlamError
 from .core.runtime.library_threads import calm_library_threads
 
 calm_library_threads()  # before a subcommand imports numpy
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-
-_SOURCE_HELP = "TUM-layout folder (rgb.txt, depth.txt, camera.yaml) or rosbag2 (folder or file)"
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -95,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     """Declare the subcommands that need no ROS."""
     run = add("run", _run, "map and track a recorded sequence, without ROS", configured)
-    run.add_argument("source", type=Path, metavar="SOURCE", help=_SOURCE_HELP)
+    run.add_argument("source", type=Path, metavar="SOURCE", help=SOURCE_HELP)
     pace = run.add_mutually_exclusive_group()
     pace.add_argument(
         "--realtime", action="store_true",
@@ -104,20 +102,20 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
         "--every-frame", action="store_true",
         help="wait for every frame; reproducible bit for bit (default)")
     run.add_argument(
-        "--rate", type=_positive, metavar="R", help="with --realtime: play R times as fast")
+        "--rate", type=positive, metavar="R", help="with --realtime: play R times as fast")
     run.add_argument("--map", type=Path, metavar="DIR", help="start from this saved map")
-    run.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for results")
-    _add_view(run)
-    _add_topics(run)
+    add_out(run)
+    add_view(run)
+    add_topics(run)
 
     query = add(
         "relocalize", _relocalize, "localize every frame of a sequence in a saved map, no prior",
         configured)
     query.add_argument("map", type=Path, metavar="MAP", help="folder written by `ace-slam run`")
-    query.add_argument("source", type=Path, metavar="SOURCE", help=_SOURCE_HELP)
+    query.add_argument("source", type=Path, metavar="SOURCE", help=SOURCE_HELP)
     query.add_argument("--rgb-only", action="store_true", help="ignore the depth of the queries")
-    query.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for results")
-    _add_topics(query)
+    add_out(query)
+    add_topics(query)
 
     synth = add("synth", _synth, "render an RGB-D sequence with exact ground truth")
     synth.add_argument("out", type=Path, metavar="OUT", help="TUM-layout folder to write")
@@ -130,7 +128,7 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     synth.add_argument("--frames", type=int, metavar="N", help="default: the world's full length")
 
     convert = add("convert", _convert, "convert a TUM folder to a rosbag2, or back")
-    convert.add_argument("source", type=Path, metavar="SOURCE", help=_SOURCE_HELP)
+    convert.add_argument("source", type=Path, metavar="SOURCE", help=SOURCE_HELP)
     convert.add_argument(
         "out", type=Path, metavar="OUT", help="folder to make: a rosbag2 when SOURCE is "
         "a TUM folder, a TUM folder when it is a rosbag2")
@@ -146,31 +144,15 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
         help="of a bag's images; arrival: times of recording, where headers hold no good ones")
     convert.add_argument("--start", type=float, metavar="S", help="leave out what comes earlier")
     convert.add_argument("--stop", type=float, metavar="S", help="leave out what comes later")
-    _add_topics(convert)
-
-
-def _add_view(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--view", nargs="?", const="", metavar="FILE.rrd",
-        help="show image, predicted coordinates, trajectory, map and state in a window, or record "
-        "them to a file (--view=FILE.rrd); needs rerun-sdk")
-
-
-def _add_topics(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that name topics of a bag."""
-    group = parser.add_argument_group(
-        "topics of a bag", "chosen by what they hold, unless they are named")
-    for role, what in (("color", "color images"), ("depth", "depth images"),
-                       ("info", "camera_info of the color images")):
-        group.add_argument(f"--{role}", metavar="TOPIC", help=f"topic with the {what}")
+    add_topics(convert)
 
 
 def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
     """Declare the subcommands that start ROS nodes."""
     up = add("up", _up, "start the three ROS nodes without `ros2 launch`", configured)
     up.add_argument(
-        "--bag", type=Path, metavar="SOURCE", help=f"play this and end: {_SOURCE_HELP}")
-    up.add_argument("--rate", type=_positive, help="speed of --bag (default: 1)")
+        "--bag", type=Path, metavar="SOURCE", help=f"play this and end: {SOURCE_HELP}")
+    up.add_argument("--rate", type=positive, help="speed of --bag (default: 1)")
     up.add_argument("--clock", action="store_true", help="--bag publishes /clock")
     up.add_argument("--namespace", default="", metavar="NS", help="of all nodes and topics")
     up.add_argument("--mode", choices=("mapping", "localization"), help="default: the parameter's")
@@ -178,16 +160,16 @@ def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
     up.add_argument(
         "--respawn", action=argparse.BooleanOptionalAction, default=True,
         help="restart a node that ends")
-    _add_view(up)
-    _add_topics(up)
+    add_view(up)
+    add_topics(up)
 
     demo = add("demo", _demo, "replay a sequence into the three live nodes and check the result")
     demo.add_argument(
         "source", type=Path, nargs="?", metavar="SOURCE",
-        help=f"{_SOURCE_HELP}; default: a synthetic room, rendered on first use")
+        help=f"{SOURCE_HELP}; default: a synthetic room, rendered on first use")
     demo.add_argument("--out", type=Path, metavar="DIR", default=Path("out/demo"))
     demo.add_argument("--seed", type=int, default=0, help="of the places to relocalize at")
-    _add_topics(demo)
+    add_topics(demo)
 
 
 def _add_doctor(add: Any, configured: argparse.ArgumentParser) -> None:
@@ -201,7 +183,7 @@ def _add_doctor(add: Any, configured: argparse.ArgumentParser) -> None:
         doctor.add_argument(
             f"--{stream}", metavar="TOPIC", help=f"the camera's topic (default: {topic})")
     doctor.add_argument(
-        "--seconds", type=_positive, default=3.0, help="to send and to listen (default: 3)")
+        "--seconds", type=positive, default=3.0, help="to send and to listen (default: 3)")
     doctor.add_argument(
         "--loopback", action=argparse.BooleanOptionalAction, default=True,
         help="measure how many images of another process arrive")
@@ -209,13 +191,6 @@ def _add_doctor(add: Any, configured: argparse.ArgumentParser) -> None:
         "--live", action=argparse.BooleanOptionalAction, default=None,
         help="look at camera and nodes (default: when there are any)")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
 
 
 def _node_config(args: argparse.Namespace) -> Any:
@@ -228,6 +203,7 @@ def _node_config(args: argparse.Namespace) -> Any:
 
 def _run(args: argparse.Namespace) -> int:
     from .apps.reporting import prepare_out_folder, run_rows, say, table
+    from .apps.results import free_folder, next_lines, results_line
     from .apps.sources import offline_config, source_lines
     from .io.open_source import open_source
 
@@ -236,15 +212,17 @@ def _run(args: argparse.Namespace) -> int:
     pace = "--realtime" if args.realtime else "--every-frame"
     config, options = offline_config(args, f"run {pace}")
     source = open_source(args.source, options=options)
-    say(*source_lines(source))
-    out = prepare_out_folder(args.out)
     _check_view(args)
+    out = prepare_out_folder(args.out or free_folder(source.name))
+    say(*source_lines(source), results_line(out))
     from .apps.run import run_sequence  # after the cheap checks: it imports torch
 
     summary = run_sequence(
         source, config, out, realtime=args.realtime, rate=args.rate or 1.0, map_dir=args.map,
         progress=_watched(), view=args.view)
-    say(table(run_rows(summary.to_dict())), f"  results in {out}")
+    mapped = not config.localization_only
+    say(table(run_rows(summary.to_dict())), f"  results in {out}",
+        *next_lines(out / "map" if mapped else args.map, args.source, mapped=mapped))
     return DONE
 
 
@@ -257,18 +235,20 @@ def _check_view(args: argparse.Namespace) -> None:
 
 def _relocalize(args: argparse.Namespace) -> int:
     from .apps.reporting import prepare_out_folder, relocalize_rows, say, table
+    from .apps.results import free_folder, next_lines, results_line
     from .apps.sources import offline_config, source_lines
     from .io.open_source import open_source
 
     config, options = offline_config(args, "relocalize")
     source = open_source(args.source, require_depth=not args.rgb_only, options=options)
-    say(*source_lines(source))
-    out = prepare_out_folder(args.out)
+    out = prepare_out_folder(args.out or free_folder(f"{source.name}_relocalized"))
+    say(*source_lines(source), results_line(out))
     from .apps.relocalize import relocalize_sequence
 
     summary = relocalize_sequence(
         args.map, source, config, out, rgb_only=args.rgb_only, progress=_watched())
-    say(table(relocalize_rows(summary.to_dict())), f"  results in {out}")
+    say(table(relocalize_rows(summary.to_dict())), f"  results in {out}",
+        *next_lines(args.map, args.source, mapped=False))
     return DONE
 
 
@@ -298,6 +278,8 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
+    from .apps.reporting import say
+    from .apps.results import next_lines
     from .apps.sources import as_nodes_read, check_up_options, named_topics
     from .core.config.files import load_ros_own
     from .ros.up import run_up
@@ -310,11 +292,15 @@ def _up(args: argparse.Namespace) -> int:
     if args.map:
         values["ros.map_dir"] = str(args.map.expanduser().resolve())
     config = _node_config(args).with_values(values)
-    return run_up(
+    code = run_up(
         config, namespace=args.namespace, bag=args.bag,
         options=as_nodes_read(named_topics(args), config),
         rate=args.rate or 1.0, clock=args.clock, respawn=args.respawn,
         log_level=args.log_level or "info", view=args.view, ros_own=load_ros_own(args.config))
+    saved = Path(config.ros.map_dir) if config.ros.map_dir else None
+    if saved is not None and (saved / "manifest.json").is_file():
+        say(*next_lines(saved, args.bag, mapped=not config.localization_only))
+    return code
 
 
 def _demo(args: argparse.Namespace) -> int:

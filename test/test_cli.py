@@ -58,7 +58,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [
-    [], ["fly"], ["run"], ["run", "x"], ["run", "x", "--out", "y", "--realtime", "--every-frame"],
+    [], ["fly"], ["run"], ["relocalize", "x"],
+    ["run", "x", "--out", "y", "--realtime", "--every-frame"],
     ["synth", "x", "--world", "moon"], ["synth", "x", "--motion", "wild"],
     ["up", "--rate", "fast"], ["up", "--rate", "0"], ["dump-config", "--log-level", "x"],
 ])
