@@ -7,14 +7,15 @@ import shutil
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.errors import DataError
-from .layout import bag_files
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
 
 try:
     from rosbags.rosbag1 import Reader as Reader1
@@ -77,39 +78,7 @@ class BagFile:
                 kind = self.types[connection.topic]
                 yield connection.topic, time_ns, _plain(raw, kind, is_ros1)
         except Exception as error:  # damaged files surface as many types from the parsers below
-            raise _damaged(self.path, error) from error
-
-
-@contextmanager
-def open_bag(path: Path) -> Iterator[BagFile]:
-    """Open a bag: a folder, or one file of ROS 2 (.mcap, .db3, those as .zstd) or ROS 1 (.bag).
-
-    Raises:
-        DataError: the bag is damaged.
-    """
-    with ExitStack() as stack:
-        try:
-            whole = (path / "metadata.yaml").is_file()
-            files = [path] if whole or path.is_file() else bag_files(path)
-            readers = [stack.enter_context(_reader(file, stack)) for file in files]
-        except DataError:
-            raise
-        except Exception as error:  # as above
-            raise _damaged(path, error) from error
-        yield BagFile(path, readers)
-
-
-def _reader(path: Path, stack: ExitStack) -> Any:
-    """Return the reader of one file or folder; what it unpacks lives as long as `stack`."""
-    if path.suffix == ".bag":
-        return Reader1(path)
-    if path.suffix != ".zstd":
-        return Reader(path)
-    # Only files that metadata.yaml lists are unpacked by the library itself.
-    unpacked = Path(stack.enter_context(TemporaryDirectory(prefix="ace_slam_"))) / path.stem
-    with zstd.open(path, "rb") as packed, unpacked.open("wb") as plain:
-        shutil.copyfileobj(packed, plain)
-    return Reader(unpacked)
+            raise damaged(self.path, error) from error
 
 
 def _plain(raw: bytes, kind: str, is_ros1: bool) -> bytes:
@@ -126,7 +95,21 @@ def _plain(raw: bytes, kind: str, is_ros1: bool) -> bytes:
     return zstd.decompress(raw) if raw[:4] == _ZSTD else bytes(raw)
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def open_reader(path: Path, stack: ExitStack) -> Any:
+    """Return the reader of one file or folder; what it unpacks lives as long as `stack`."""
+    if path.suffix == ".bag":
+        return Reader1(path)
+    if path.suffix != ".zstd":
+        return Reader(path)
+    # Only files that metadata.yaml lists are unpacked by the library itself.
+    unpacked = Path(stack.enter_context(TemporaryDirectory(prefix="ace_slam_"))) / path.stem
+    with zstd.open(path, "rb") as packed, unpacked.open("wb") as plain:
+        shutil.copyfileobj(packed, plain)
+    return Reader(unpacked)
+
+
+def damaged(path: Path, error: Exception) -> DataError:
+    """Return the error that says that a bag cannot be read, why, and how it is repaired."""
     reason = " ".join(str(error).split()) or type(error).__name__
     if path.suffix == ".bag":
         return DataError(f"{path} is not a readable ROS 1 bag ({reason}): if recording was cut "

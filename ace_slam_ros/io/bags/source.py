@@ -25,11 +25,10 @@ from .file import (
     CAMERA_INFO,
     COMPRESSED,
     POSE,
-    BagFile,
     decode,
     header_stamp_ns,
-    open_bag,
 )
+from .opening import AnyBag, open_bag
 from .streams import survey
 from .topics import TopicNames, Topics, choose_topics, no_depth_message
 
@@ -103,7 +102,7 @@ class BagSource(PairSource):
         times = [key[1] for key in (*self._color, *self._depth) if key is not None]
         return min(times), max(times)
 
-    def _choose(self, bag: BagFile, wanted: TopicNames, slop_ns: int) -> Topics:
+    def _choose(self, bag: AnyBag, wanted: TopicNames, slop_ns: int) -> Topics:
         if not self.types:
             raise DataError(f"{self.path} holds no messages: record the camera's topics again")
         streams = survey(bag)
@@ -118,7 +117,7 @@ class BagSource(PairSource):
             log.warning("%s: %s", self.path.name, doubt)
         return topics
 
-    def _scan(self, bag: BagFile) -> _Index:
+    def _scan(self, bag: AnyBag) -> _Index:
         """Read the bag once and keep stamps, the first calibration and the poses."""
         index = _Index([], [], None, [])
         info: bytes | None = None

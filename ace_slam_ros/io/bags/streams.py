@@ -14,7 +14,7 @@ from ..images import decode_compressed_image
 from .file import CAMERA_INFO, COMPRESSED, IMAGE, POSE, decode, header_stamp_ns
 
 if TYPE_CHECKING:
-    from .file import BagFile
+    from .opening import AnyBag
 
 _SUFFIXES = ("/compressed", "/compressedDepth")
 #: So many stamps of each image topic, or those of so long, tell whether two topics go together.
@@ -69,7 +69,7 @@ def base_topic(topic: str) -> str:
     return topic
 
 
-def survey(bag: BagFile) -> dict[str, Stream]:
+def survey(bag: AnyBag) -> dict[str, Stream]:
     """List the topics, and look at the first messages of those that could matter.
 
     Raises:
@@ -90,7 +90,7 @@ def survey(bag: BagFile) -> dict[str, Stream]:
     return {t: replace(s, stamps_ns=tuple(stamps.get(t, ()))) for t, s in found.items()}
 
 
-def _stamps(bag: BagFile, topics: Collection[str], start_ns: int) -> dict[str, list[int]]:
+def _stamps(bag: AnyBag, topics: Collection[str], start_ns: int) -> dict[str, list[int]]:
     stamps: dict[str, list[int]] = {topic: [] for topic in topics}
     for topic, time_ns, raw in bag.messages(topics, start_ns, start_ns + _LOOK_NS):
         stamps[topic].append(header_stamp_ns(raw, time_ns))

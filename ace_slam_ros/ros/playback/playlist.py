@@ -12,7 +12,8 @@ import numpy.typing as npt
 from sensor_msgs.msg import CompressedImage
 
 from ...core.errors import DataError
-from ...io.bags.file import CAMERA_INFO, COMPRESSED, IMAGE, TYPES, open_bag
+from ...io.bags.file import CAMERA_INFO, COMPRESSED, IMAGE, TYPES
+from ...io.bags.opening import open_bag
 from ...io.bags.source import BagSource
 from ...io.calibration import info_of_stream, is_rectified
 from ...io.open_source import open_source

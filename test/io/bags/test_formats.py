@@ -13,7 +13,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.io import open_source
-from ace_slam_ros.io.bags.file import TYPES, open_bag
+from ace_slam_ros.io.bags.file import TYPES
+from ace_slam_ros.io.bags.opening import open_bag
 
 FRAMES = list(make_frames(steps(6)))
 ROS1 = get_typestore(Stores.ROS1_NOETIC)
