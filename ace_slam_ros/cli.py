@@ -127,11 +127,12 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     synth.add_argument("--seed", type=int, default=0, help="same seed, same pictures")
     synth.add_argument("--frames", type=int, metavar="N", help="default: the world's full length")
 
-    convert = add("convert", _convert, "convert a TUM folder to a rosbag2, or back")
+    convert = add(
+        "convert", _convert, "convert a TUM folder to a rosbag2, or a bag to a TUM folder")
     convert.add_argument("source", type=Path, metavar="SOURCE", help=SOURCE_HELP)
     convert.add_argument(
         "out", type=Path, metavar="OUT", help="folder to make: a rosbag2 when SOURCE is "
-        "a TUM folder, a TUM folder when it is a rosbag2")
+        "a TUM folder, a TUM folder when it is a bag")
     convert.add_argument(
         "--storage", choices=("mcap", "sqlite3"), help="of the bag (default: mcap)")
     convert.add_argument(

@@ -70,7 +70,7 @@ def generate_launch_description() -> LaunchDescription:
             "rviz", default_value="false", choices=["true", "false"],
             description="open RViz with config/slam.rviz"),
         DeclareLaunchArgument(
-            "bag", default_value="", description="rosbag2 or TUM folder to play; ends with it"),
+            "bag", default_value="", description="bag or TUM folder to play; ends with it"),
         DeclareLaunchArgument("bag_rate", default_value="1.0", description="speed of the bag"),
         DeclareLaunchArgument(
             "bag_loop", default_value="1", description="times to play the bag; 0 = for ever"),

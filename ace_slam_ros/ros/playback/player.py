@@ -1,4 +1,4 @@
-"""Replays a rosbag2 or TUM folder with its timing, for the nodes of this package.
+"""Replays a bag or TUM folder with its timing, for the nodes of this package.
 
 `python -m ace_slam_ros.ros.playback.player SOURCE [--rate 1] [--clock] [--loop N]
 [--namespace NS]`.
@@ -203,7 +203,7 @@ def _clock_publisher(node: Any) -> Any:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="player", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("source", type=Path, help="rosbag2 or TUM folder")
+    parser.add_argument("source", type=Path, help="bag or TUM folder")
     parser.add_argument("--rate", type=float, default=1.0, help="2 plays twice as fast")
     parser.add_argument("--clock", action="store_true", help="publish /clock")
     parser.add_argument("--loop", type=int, default=1, metavar="N", help="times to play; 0 = ever")

@@ -112,14 +112,20 @@ class BagPlaylist:
         self.types = {ours: types[theirs] for theirs, ours in self._names.items()}
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield the messages in order of recording."""
+        """Yield the messages in order of recording; of an earlier camera_info the last one."""
+        early: bytes | None = None
         with open_bag(self._path) as bag:
             for topic, recorded_ns, raw in bag.messages(self._names):
-                time_ns = self._played_ns(topic, recorded_ns)
-                if time_ns is None:
-                    continue
                 if topic == self._info and is_rectified(self._color):
                     raw = self._info_of_stream(raw)
+                time_ns = self._played_ns(topic, recorded_ns)
+                if time_ns is None:
+                    if topic == self._info and recorded_ns < self._window_ns[0]:
+                        early = raw
+                    continue
+                if early is not None:
+                    yield Item(time_ns, INFO, early)
+                    early = None
                 yield Item(time_ns, self._names[topic], raw)
 
     def _played_ns(self, topic: str, time_ns: int) -> int | None:
