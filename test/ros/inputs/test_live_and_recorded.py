@@ -24,6 +24,7 @@ from ace_slam_ros.io.open_source import open_source
 from ace_slam_ros.io.tum import write_tum_folder
 from ace_slam_ros.ros.config import RosConfig
 from ace_slam_ros.ros.inputs.camera_topics import ImageInputs
+from ace_slam_ros.ros.inputs.on_demand import OnDemandImages
 from ace_slam_ros.ros.messages.conversions import (
     byte_array,
     camera_to_msg,
@@ -193,17 +194,24 @@ def recorded(case, tmp_path):
     return open_source(write(case, tmp_path / "bag"))[0]
 
 
-def live(case, tmp_path):
-    listener = Listener("/live", RosConfig(color_transport=transport(case)), [
-        ("rgb/image", case.topic.removesuffix("/compressed")),
-        ("depth/image", "/camera/depth/image"),
-        ("rgb/camera_info", "/camera/color/camera_info")])
+def remapped(case):
+    return [("rgb/image", case.topic.removesuffix("/compressed")),
+            ("depth/image", "/camera/depth/image"),
+            ("rgb/camera_info", "/camera/color/camera_info")]
+
+
+def publishers(case, node):
+    """Return (publisher, message) of each topic of a camera."""
     kinds = {"Image": Image, "CompressedImage": CompressedImage, "CameraInfo": CameraInfo}
-    publishers = [
-        (listener.node.create_publisher(kinds[kind], topic, sensor_qos(5)),
-         without_k(case, message)) for topic, (kind, message) in case.messages().items()]
+    return [(node.create_publisher(kinds[kind], topic, sensor_qos(5)), without_k(case, message))
+            for topic, (kind, message) in case.messages().items()]
+
+
+def live(case, tmp_path):
+    listener = Listener("/live", RosConfig(color_transport=transport(case)), remapped(case))
+    sent = publishers(case, listener.node)
     try:
-        return listener.frame(lambda: [p.publish(m) for p, m in publishers])
+        return listener.frame(lambda: [p.publish(m) for p, m in sent])
     finally:
         listener.close()
 
@@ -238,6 +246,25 @@ def test_the_same_frame_or_the_same_refusal(case, path, tmp_path):
         reference = recorded(case, tmp_path / "reference")
         assert np.array_equal(frame.image, reference.image)
         assert np.array_equal(frame.depth_m, reference.depth_m)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if RECT in case.topic and isinstance(case.expected, Camera)],
+    ids=lambda case: case.name)
+def test_the_newest_frame_of_the_relocalizer_follows_the_same_rules(case):
+    """It subscribes only while somebody asks, to the topics of the tracker."""
+    config = RosConfig(color_transport=transport(case))
+    listener = Listener("/asked", config, remapped(case))
+    listener.inputs.close()
+    images = OnDemandImages(listener.node, config)
+    images.next_pair().add_done_callback(lambda done: listener.pairs.append(done.result()))
+    sent = publishers(case, listener.node)
+    try:
+        frame = listener.frame(lambda: [p.publish(m) for p, m in sent])
+        assert frame.camera == case.expected and np.array_equal(frame.image, IMAGE)
+    finally:
+        images.close()
+        listener.close()
 
 
 @pytest.mark.parametrize(
