@@ -215,7 +215,7 @@ def _run(args: argparse.Namespace) -> int:
     source = open_source(args.source, options=options)
     _check_view(args)
     out = prepare_out_folder(args.out or free_folder(source.name))
-    say(*source_lines(source), results_line(out))
+    say(*source_lines(source.choice), results_line(out))
     from .apps.run import run_sequence  # after the cheap checks: it imports torch
 
     summary = run_sequence(
@@ -243,7 +243,7 @@ def _relocalize(args: argparse.Namespace) -> int:
     config, options = offline_config(args, "relocalize")
     source = open_source(args.source, require_depth=not args.rgb_only, options=options)
     out = prepare_out_folder(args.out or free_folder(f"{source.name}_relocalized"))
-    say(*source_lines(source), results_line(out))
+    say(*source_lines(source.choice), results_line(out))
     from .apps.relocalize import relocalize_sequence
 
     summary = relocalize_sequence(
@@ -264,7 +264,7 @@ def _synth(args: argparse.Namespace) -> int:
 
 def _convert(args: argparse.Namespace) -> int:
     from .apps.reporting import say
-    from .apps.sources import named_topics
+    from .apps.sources import named_topics, source_lines
     from .io.convert import convert
 
     report = convert(
@@ -273,7 +273,8 @@ def _convert(args: argparse.Namespace) -> int:
         options=replace(named_topics(args), stamps=args.stamps), progress=_watched())
     skipped = "".join(f", skipped {n} x {reason}" for reason, n in report.skipped.items())
     exact = "exact" if report.depth_exact else "rounded"
-    say(f"{report.out}: {report.kind}, {report.frames} pairs{skipped}, depth "
+    say(*source_lines(report.choice),
+        f"{report.out}: {report.kind}, {report.frames} pairs{skipped}, depth "
         f"{report.depth_encoding} ({exact}), {report.groundtruth_poses} ground-truth poses")
     return DONE
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import TYPE_CHECKING
 
 from ..core.config.files import load_config
 from ..core.config.sections import SlamConfig
 from ..core.errors import ConfigError
 from ..io.source import ReadOptions
 from ..ros.config import OF_RECORDINGS, OF_TOPICS, NodeConfig
-
-if TYPE_CHECKING:
-    from ..io.source import Source
 
 ROLES = ("color", "depth", "info")
 #: Parameters, or sections, that change nothing where no node runs, by what runs instead.
@@ -82,10 +78,12 @@ def _refuse_unused(assignments: list[str], what: str) -> None:
             raise ConfigError(f"{name} changes nothing in `ace-slam {what}`: leave it out")
 
 
-def source_lines(source: Source) -> list[str]:
-    """Return lines that tell what was chosen in a source."""
-    choice = source.choice
-    if not choice:
-        return []
+def choice_text(choice: dict[str, str]) -> str:
+    """Tell which topics of a bag were chosen, and why, in one line."""
     topics = ", ".join(f"{role} {choice[role]}" for role in ROLES if role in choice)
-    return [f"  topics    {topics} ({choice['reason']})"]
+    return f"{topics} ({choice['reason']})"
+
+
+def source_lines(choice: dict[str, str]) -> list[str]:
+    """Return the line of a report that tells what was chosen in a source, if anything was."""
+    return [f"  topics    {choice_text(choice)}"] if choice else []

@@ -70,7 +70,7 @@ def run_demo(
     limits = ROOM_LIMITS
     if source is not None:
         limits = TRUTH_LIMITS if opened.groundtruth is not None else PLAIN_LIMITS
-    say(f"  source    {path}", f"            {_describe(opened)}", *source_lines(opened),
+    say(f"  source    {path}", f"            {_describe(opened)}", *source_lines(opened.choice),
         f"  results   {out}")
     from .live_run import LiveFailure, LiveRun  # loads rclpy, after the environment is set
 

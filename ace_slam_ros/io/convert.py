@@ -40,6 +40,7 @@ class ConversionReport:
         depth_encoding: how `out` holds depth: "16UC1", "32FC1", or "PNG at N units/m".
         depth_exact: False when depth was rounded to coarser units or out of their range.
         color_passed_through: True when every JPEG or PNG was copied byte for byte.
+        choice: which topics of a bag were chosen, by role, and why; else empty.
     """
 
     out: Path
@@ -50,6 +51,7 @@ class ConversionReport:
     depth_encoding: str
     depth_exact: bool
     color_passed_through: bool
+    choice: dict[str, str]
 
 
 def convert(
@@ -81,12 +83,7 @@ def convert(
         DataError: the source is not usable, what is said of a bag is said of a folder, or `out`
             exists or cannot be written.
     """
-    reader = open_source(source, options=options)
-    if not isinstance(reader, PairSource):
-        raise DataError(f"{source} cannot be converted")
-    if isinstance(reader, BagSource) and (storage or transport or depth_encoding):
-        raise DataError(f"{source} is a bag and becomes a TUM folder: leave out --storage, "
-                        "--transport and --depth-encoding, which are of bags")
+    reader = _opened(source, options, bool(storage or transport or depth_encoding))
     start, stop = _range(reader, start_s, stop_s, limit)
     groundtruth = reader.groundtruth
     if groundtruth is not None and (start, stop) != (0, len(reader)):
@@ -111,7 +108,19 @@ def convert(
             transport=transport or "raw", depth_encoding=depth_encoding)
         made = _to_bag(writer, frames)
     return ConversionReport(
-        out=Path(out), skipped=reader.skips.counts, groundtruth_poses=poses, **made)
+        out=Path(out), skipped=reader.skips.counts, groundtruth_poses=poses,
+        choice=reader.choice, **made)
+
+
+def _opened(source: Path, options: ReadOptions | None, tells_of_bag: bool) -> PairSource:
+    """Open what is to be converted; refuse what is said of a bag when none is made."""
+    reader = open_source(source, options=options)
+    if not isinstance(reader, PairSource):
+        raise DataError(f"{source} cannot be converted")
+    if tells_of_bag and isinstance(reader, BagSource):
+        raise DataError(f"{source} is a bag and becomes a TUM folder: leave out --storage, "
+                        "--transport and --depth-encoding, which are of bags")
+    return reader
 
 
 def _to_bag(writer: BagWriter, frames: Iterator[RawFrame]) -> dict[str, Any]:

@@ -38,11 +38,12 @@ def for_source(
     config: NodeConfig, source: Path, options: ReadOptions | None = None
 ) -> NodeConfig:
     """Return `config` with the transports in which the player sends `source`."""
+    from ..apps.sources import choice_text
     from .playback.playlist import open_playlist
 
     playlist = open_playlist(source, options=options)
     if playlist.choice:
-        print_line("up", f"topics: {playlist.choice}")
+        print_line("up", f"topics: {choice_text(playlist.choice)}")
     return config.with_values({
         "ros.color_transport": playlist.color_transport,
         "ros.depth_transport": playlist.depth_transport,

@@ -74,14 +74,10 @@ class CameraTopics:
 
     @cached_property
     def shared(self) -> tuple[str, ...]:
-        """Leading namespaces that color and depth, or color and its calibration, share."""
-        parts = self.color.base.split("/")[1:-1]
+        """Leading namespaces that color and depth share; of color alone those of its camera."""
         if self.depth is None:
-            return tuple(parts[:-1])
-        other = self.depth.base.split("/")[1:-1]
-        count = next((i for i, (a, b) in enumerate(zip(parts, other, strict=False)) if a != b),
-                     min(len(parts), len(other)))
-        return tuple(parts[:count])
+            return tuple(self.color.base.split("/")[1:-2])
+        return shared_namespaces(self.color.base, self.depth.base)
 
     @cached_property
     def fit(self) -> tuple[int, ...]:
@@ -132,3 +128,11 @@ class CameraTopics:
             found.append(f"{self.depth_info.topic} is another camera than {self.info.topic}: "
                          "depth must be registered to color")
         return tuple(found)
+
+
+def shared_namespaces(one: str, other: str) -> tuple[str, ...]:
+    """Return the leading namespaces that two topics share."""
+    a, b = (topic.split("/")[1:-1] for topic in (one, other))
+    count = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y),
+                 min(len(a), len(b)))
+    return tuple(a[:count])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...core.errors import DataError
-from .camera_topics import CameraTopics
+from .camera_topics import CameraTopics, shared_namespaces
 from .file import CAMERA_INFO, IMAGE, POSE
 from .streams import Stream, base_topic
 
@@ -99,7 +99,8 @@ def choose_topics(
             f"no camera_info for {best.color.topic}: record "
             f"{_info_names(best.color.topic)[0]} too, or name it (--info); {listing(streams)}")
     truths = [s for s in streams.values() if s.kind == POSE and _is_truth(s.topic)]
-    truth = max(truths, key=lambda s: (s.count, s.topic), default=None)
+    truth = max(truths, default=None, key=lambda s: (
+        len(shared_namespaces(s.topic, best.color.topic)), s.count, s.topic))
     return Topics(
         best.color.topic, None if best.depth is None else best.depth.topic, best.info.topic,
         wanted.groundtruth or (None if truth is None else truth.topic), best.reason(),

@@ -168,7 +168,11 @@ def test_named_topics_are_taken_or_refused():
         choose([s for s in realsense() if s.topic != REALSENSE[2] and "aligned" not in s.topic])
 
 
-def test_the_truth_with_the_most_poses_counts():
-    truths = [Stream("/ground_truth/pose", POSE, 3000), Stream("/groundtruth", POSE, 2)]
-    found = choose_topics({s.topic: s for s in [*realsense(), *truths]})
-    assert found.groundtruth == "/ground_truth/pose"
+@pytest.mark.parametrize(("truths", "expected"), [
+    ({"/ground_truth/pose": 3000, "/groundtruth": 2}, "/ground_truth/pose"),
+    ({"/ground_truth/pose": 3000, "/camera/groundtruth": 2}, "/camera/groundtruth"),
+    ({"/robot/pose": 3000}, None),
+])
+def test_the_truth_of_the_camera_or_with_the_most_poses(truths, expected):
+    streams = [*realsense(), *(Stream(topic, POSE, count) for topic, count in truths.items())]
+    assert choose_topics({s.topic: s for s in streams}).groundtruth == expected
