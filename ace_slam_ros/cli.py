@@ -281,7 +281,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 def _up(args: argparse.Namespace) -> int:
     from .apps.reporting import say
-    from .apps.results import next_lines
+    from .apps.results import lines_after_up
     from .apps.sources import as_nodes_read, check_up_options, named_topics
     from .core.config.files import load_ros_own
     from .ros.up import run_up
@@ -299,9 +299,7 @@ def _up(args: argparse.Namespace) -> int:
         options=as_nodes_read(named_topics(args), config),
         rate=args.rate or 1.0, clock=args.clock, respawn=args.respawn,
         log_level=args.log_level or "info", view=args.view, ros_own=load_ros_own(args.config))
-    saved = Path(config.ros.map_dir) if config.ros.map_dir else None
-    if saved is not None and (saved / "manifest.json").is_file():
-        say(*next_lines(saved, args.bag, mapped=not config.localization_only))
+    say(*lines_after_up(config.ros.map_dir, args.bag, mapped=not config.localization_only))
     return code
 
 

@@ -53,6 +53,20 @@ def next_lines(map_dir: Path, source: Path | None, *, mapped: bool) -> list[str]
             "            live, in this map    " + live]
 
 
+def lines_after_up(map_dir: str, source: Path | None, *, mapped: bool) -> list[str]:
+    """Return what is said when the nodes have ended: what comes next, or how to keep a map.
+
+    Args:
+        map_dir: the parameter `ros.map_dir`.
+        source: the recording that was played, None = a live camera.
+        mapped: the nodes made a map, else they were localized in one.
+    """
+    if map_dir and (Path(map_dir) / "manifest.json").is_file():
+        return next_lines(Path(map_dir), source, mapped=mapped)
+    kept = shlex.quote(str(RESULTS / "NAME" / "map"))
+    return [f"  no map was saved: --map {kept} --set ros.save_on_exit=true keeps the next one"]
+
+
 def _shown(path: Path) -> str:
     """Return a path as one types it: relative where that is shorter, quoted where it must be."""
     path = path.expanduser().resolve()

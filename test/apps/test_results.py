@@ -6,7 +6,7 @@ import pytest
 
 from ace_slam_ros import cli
 from ace_slam_ros.apps import results
-from ace_slam_ros.apps.results import free_folder, next_lines, results_line
+from ace_slam_ros.apps.results import free_folder, lines_after_up, next_lines, results_line
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +49,13 @@ def test_the_commands_that_come_next_can_be_typed(here):
             if hasattr(args, "source"):
                 assert str(args.source) == ("RECORDING" if source is None else "a.mcap")
     assert "relocalize" in next_lines(made, None, mapped=True)[1]
+
+
+def test_the_end_of_live_nodes_tells_the_same_or_how_to_keep_a_map(here):
+    made = here / "kept"
+    for folder in ("", str(made)):
+        line, = lines_after_up(folder, None, mapped=True)
+        assert "no map was saved: --map out/NAME/map --set ros.save_on_exit=true" in line
+    made.mkdir()
+    (made / "manifest.json").touch()
+    assert lines_after_up(str(made), None, mapped=True) == next_lines(made, None, mapped=True)
