@@ -12,13 +12,14 @@ from ..io.source import ReadOptions
 from ..ros.config import OF_RECORDINGS, OF_TOPICS, NodeConfig
 
 ROLES = ("color", "depth", "info")
-#: Parameters, or sections, that change nothing where no node runs, by what runs instead.
+#: How the names of parameters begin that change nothing where no node runs, by what runs instead.
 _OF_NODES = ("mapper.autosave_s", "relocalizer.queue")
+_OF_QUERIES = ("relocalizer.min_confidence_rgb", "relocalizer.pose_sigma_")
 _UNUSED = {
     "run --every-frame": (
-        *_OF_NODES, "relocalizer.min_confidence_rgb", "tracker.frame_budget_ms",
-        "tracker.frame_deadline_ms", "mapper.budget_ms"),
-    "run --realtime": (*_OF_NODES, "relocalizer.min_confidence_rgb"),
+        *_OF_NODES, *_OF_QUERIES, "tracker.frame_budget_ms", "tracker.frame_deadline_ms",
+        "mapper.budget_ms"),
+    "run --realtime": (*_OF_NODES, *_OF_QUERIES),
     "relocalize": (*_OF_NODES, "mode", "tracker.", "keyframe.", "mapper."),
 }
 

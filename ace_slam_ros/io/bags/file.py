@@ -72,11 +72,11 @@ class BagFile:
         for reader in self._readers:
             if chosen := [c for c in reader.connections if c.topic in topics]:
                 parts.append(reader.messages(chosen, start_ns, stop_ns))
-        is_ros1 = isinstance(self._readers[0], Reader1)
         try:
             for connection, time_ns, raw in heapq.merge(*parts, key=itemgetter(1)):
                 kind = self.types[connection.topic]
-                yield connection.topic, time_ns, _plain(raw, kind, is_ros1)
+                yield connection.topic, time_ns, _plain(
+                    raw, kind, isinstance(connection.owner, Reader1))
         except Exception as error:  # damaged files surface as many types from the parsers below
             raise damaged(self.path, error) from error
 

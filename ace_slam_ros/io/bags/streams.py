@@ -103,7 +103,7 @@ def _described(stream: Stream, raw: bytes) -> Stream:
     """Return a stream with what a message of it says; a damaged message says nothing."""
     try:
         message = decode(raw, stream.kind)
-        stream = replace(stream, frame_id=message.header.frame_id)
+        stream = replace(stream, frame_id=message.header.frame_id.strip("/"))
         if stream.kind == IMAGE:
             return replace(
                 stream, encoding=message.encoding, size=(message.width, message.height))
