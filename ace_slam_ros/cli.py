@@ -11,19 +11,18 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .arguments import SOURCE_HELP, add_out, add_topics, add_view, positive
 from .core.errors import AceSlamError
 from .core.runtime.library_threads import calm_library_threads
 
 calm_library_threads()  # before a subcommand imports numpy
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-
-_SOURCE_HELP = "TUM-layout folder (rgb.txt, depth.txt, camera.yaml) or rosbag2 (folder or file)"
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -94,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     """Declare the subcommands that need no ROS."""
     run = add("run", _run, "map and track a recorded sequence, without ROS", configured)
-    run.add_argument("source", type=Path, metavar="SOURCE", help=_SOURCE_HELP)
+    run.add_argument("source", type=Path, metavar="SOURCE", help=SOURCE_HELP)
     pace = run.add_mutually_exclusive_group()
     pace.add_argument(
         "--realtime", action="store_true",
@@ -103,18 +102,20 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
         "--every-frame", action="store_true",
         help="wait for every frame; reproducible bit for bit (default)")
     run.add_argument(
-        "--rate", type=_positive, metavar="R", help="with --realtime: play R times as fast")
+        "--rate", type=positive, metavar="R", help="with --realtime: play R times as fast")
     run.add_argument("--map", type=Path, metavar="DIR", help="start from this saved map")
-    run.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for results")
-    _add_view(run)
+    add_out(run)
+    add_view(run)
+    add_topics(run)
 
     query = add(
         "relocalize", _relocalize, "localize every frame of a sequence in a saved map, no prior",
         configured)
     query.add_argument("map", type=Path, metavar="MAP", help="folder written by `ace-slam run`")
-    query.add_argument("source", type=Path, metavar="SOURCE", help=_SOURCE_HELP)
+    query.add_argument("source", type=Path, metavar="SOURCE", help=SOURCE_HELP)
     query.add_argument("--rgb-only", action="store_true", help="ignore the depth of the queries")
-    query.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for results")
+    add_out(query)
+    add_topics(query)
 
     synth = add("synth", _synth, "render an RGB-D sequence with exact ground truth")
     synth.add_argument("out", type=Path, metavar="OUT", help="TUM-layout folder to write")
@@ -126,34 +127,33 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     synth.add_argument("--seed", type=int, default=0, help="same seed, same pictures")
     synth.add_argument("--frames", type=int, metavar="N", help="default: the world's full length")
 
-    convert = add("convert", _convert, "convert a TUM folder to a rosbag2, or back")
-    convert.add_argument("source", type=Path, metavar="SOURCE", help=_SOURCE_HELP)
+    convert = add(
+        "convert", _convert, "convert a TUM folder to a rosbag2, or a bag to a TUM folder")
+    convert.add_argument("source", type=Path, metavar="SOURCE", help=SOURCE_HELP)
     convert.add_argument(
         "out", type=Path, metavar="OUT", help="folder to make: a rosbag2 when SOURCE is "
-        "a TUM folder, a TUM folder when it is a rosbag2")
-    convert.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
+        "a TUM folder, a TUM folder when it is a bag")
     convert.add_argument(
-        "--transport", default="raw", choices=("raw", "compressed"), help="of images in the bag")
+        "--storage", choices=("mcap", "sqlite3"), help="of the bag (default: mcap)")
     convert.add_argument(
-        "--depth-encoding", default="auto", choices=("auto", "16UC1", "32FC1"),
-        help="of the bag; auto: millimeters where that is exact, else meters")
+        "--transport", choices=("raw", "compressed"), help="of images in the bag (default: raw)")
+    convert.add_argument(
+        "--depth-encoding", choices=("auto", "16UC1", "32FC1"),
+        help="of the bag (default: auto, millimeters where that is exact, else meters)")
+    convert.add_argument(
+        "--stamps", choices=("header", "arrival"), default="header",
+        help="of a bag's images; arrival: times of recording, where headers hold no good ones")
     convert.add_argument("--start", type=float, metavar="S", help="leave out what comes earlier")
     convert.add_argument("--stop", type=float, metavar="S", help="leave out what comes later")
-
-
-def _add_view(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--view", nargs="?", const="", metavar="FILE.rrd",
-        help="show image, predicted coordinates, trajectory, map and state in a window, or record "
-        "them to a file (--view=FILE.rrd); needs rerun-sdk")
+    add_topics(convert)
 
 
 def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
     """Declare the subcommands that start ROS nodes."""
     up = add("up", _up, "start the three ROS nodes without `ros2 launch`", configured)
     up.add_argument(
-        "--bag", type=Path, metavar="SOURCE", help=f"play this and end: {_SOURCE_HELP}")
-    up.add_argument("--rate", type=_positive, default=1.0, help="speed of --bag (default: 1)")
+        "--bag", type=Path, metavar="SOURCE", help=f"play this and end: {SOURCE_HELP}")
+    up.add_argument("--rate", type=positive, help="speed of --bag (default: 1)")
     up.add_argument("--clock", action="store_true", help="--bag publishes /clock")
     up.add_argument("--namespace", default="", metavar="NS", help="of all nodes and topics")
     up.add_argument("--mode", choices=("mapping", "localization"), help="default: the parameter's")
@@ -161,15 +161,16 @@ def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
     up.add_argument(
         "--respawn", action=argparse.BooleanOptionalAction, default=True,
         help="restart a node that ends")
-
-    _add_view(up)
+    add_view(up)
+    add_topics(up)
 
     demo = add("demo", _demo, "replay a sequence into the three live nodes and check the result")
     demo.add_argument(
         "source", type=Path, nargs="?", metavar="SOURCE",
-        help=f"{_SOURCE_HELP}; default: a synthetic room, rendered on first use")
+        help=f"{SOURCE_HELP}; default: a synthetic room, rendered on first use")
     demo.add_argument("--out", type=Path, metavar="DIR", default=Path("out/demo"))
     demo.add_argument("--seed", type=int, default=0, help="of the places to relocalize at")
+    add_topics(demo)
 
 
 def _add_doctor(add: Any, configured: argparse.ArgumentParser) -> None:
@@ -183,7 +184,7 @@ def _add_doctor(add: Any, configured: argparse.ArgumentParser) -> None:
         doctor.add_argument(
             f"--{stream}", metavar="TOPIC", help=f"the camera's topic (default: {topic})")
     doctor.add_argument(
-        "--seconds", type=_positive, default=3.0, help="to send and to listen (default: 3)")
+        "--seconds", type=positive, default=3.0, help="to send and to listen (default: 3)")
     doctor.add_argument(
         "--loopback", action=argparse.BooleanOptionalAction, default=True,
         help="measure how many images of another process arrive")
@@ -191,21 +192,6 @@ def _add_doctor(add: Any, configured: argparse.ArgumentParser) -> None:
         "--live", action=argparse.BooleanOptionalAction, default=None,
         help="look at camera and nodes (default: when there are any)")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
-
-
-def _config(args: argparse.Namespace) -> Any:
-    """Return the parameters of a command without ROS."""
-    from .core.config.files import load_config
-    from .core.config.sections import SlamConfig
-
-    return load_config(args.config, SlamConfig).with_overrides(args.assignments)
 
 
 def _node_config(args: argparse.Namespace) -> Any:
@@ -218,20 +204,26 @@ def _node_config(args: argparse.Namespace) -> Any:
 
 def _run(args: argparse.Namespace) -> int:
     from .apps.reporting import prepare_out_folder, run_rows, say, table
+    from .apps.results import free_folder, next_lines, results_line
+    from .apps.sources import offline_config, source_lines
     from .io.open_source import open_source
 
-    config = _config(args)
     if args.rate is not None and not args.realtime:
         raise AceSlamError("--rate needs --realtime: frames that are waited for have no rate")
-    source = open_source(args.source)
-    out = prepare_out_folder(args.out)
+    pace = "--realtime" if args.realtime else "--every-frame"
+    config, options = offline_config(args, f"run {pace}")
+    source = open_source(args.source, options=options)
     _check_view(args)
+    out = prepare_out_folder(args.out or free_folder(source.name))
+    say(*source_lines(source.choice), results_line(out))
     from .apps.run import run_sequence  # after the cheap checks: it imports torch
 
     summary = run_sequence(
         source, config, out, realtime=args.realtime, rate=args.rate or 1.0, map_dir=args.map,
         progress=_watched(), view=args.view)
-    say(table(run_rows(summary.to_dict())), f"  results in {out}")
+    mapped = not config.localization_only
+    say(table(run_rows(summary.to_dict())), f"  results in {out}",
+        *next_lines(out / "map" if mapped else args.map, args.source, mapped=mapped))
     return DONE
 
 
@@ -244,16 +236,20 @@ def _check_view(args: argparse.Namespace) -> None:
 
 def _relocalize(args: argparse.Namespace) -> int:
     from .apps.reporting import prepare_out_folder, relocalize_rows, say, table
+    from .apps.results import free_folder, next_lines, results_line
+    from .apps.sources import offline_config, source_lines
     from .io.open_source import open_source
 
-    config = _config(args)
-    source = open_source(args.source, require_depth=not args.rgb_only)
-    out = prepare_out_folder(args.out)
+    config, options = offline_config(args, "relocalize")
+    source = open_source(args.source, require_depth=not args.rgb_only, options=options)
+    out = prepare_out_folder(args.out or free_folder(f"{source.name}_relocalized"))
+    say(*source_lines(source.choice), results_line(out))
     from .apps.relocalize import relocalize_sequence
 
     summary = relocalize_sequence(
         args.map, source, config, out, rgb_only=args.rgb_only, progress=_watched())
-    say(table(relocalize_rows(summary.to_dict())), f"  results in {out}")
+    say(table(relocalize_rows(summary.to_dict())), f"  results in {out}",
+        *next_lines(args.map, args.source, mapped=False))
     return DONE
 
 
@@ -268,39 +264,52 @@ def _synth(args: argparse.Namespace) -> int:
 
 def _convert(args: argparse.Namespace) -> int:
     from .apps.reporting import say
+    from .apps.sources import named_topics, source_lines
     from .io.convert import convert
 
     report = convert(
         args.source, args.out, storage=args.storage, transport=args.transport,
         depth_encoding=args.depth_encoding, start_s=args.start, stop_s=args.stop,
-        progress=_watched())
+        options=replace(named_topics(args), stamps=args.stamps), progress=_watched())
     skipped = "".join(f", skipped {n} x {reason}" for reason, n in report.skipped.items())
     exact = "exact" if report.depth_exact else "rounded"
-    say(f"{report.out}: {report.kind}, {report.frames} pairs{skipped}, depth "
+    say(*source_lines(report.choice),
+        f"{report.out}: {report.kind}, {report.frames} pairs{skipped}, depth "
         f"{report.depth_encoding} ({exact}), {report.groundtruth_poses} ground-truth poses")
     return DONE
 
 
 def _up(args: argparse.Namespace) -> int:
+    from .apps.reporting import say
+    from .apps.results import lines_after_up
+    from .apps.sources import as_nodes_read, check_up_options, named_topics
     from .core.config.files import load_ros_own
     from .ros.up import run_up
 
+    check_up_options(args)
     _check_view(args)
     values: dict[str, Any] = {}
     if args.mode:
         values["mode"] = args.mode
     if args.map:
         values["ros.map_dir"] = str(args.map.expanduser().resolve())
-    return run_up(
-        _node_config(args).with_values(values), namespace=args.namespace, bag=args.bag,
-        rate=args.rate, clock=args.clock, respawn=args.respawn, log_level=args.log_level or "info",
-        view=args.view, ros_own=load_ros_own(args.config))
+    config = _node_config(args).with_values(values)
+    code = run_up(
+        config, namespace=args.namespace, bag=args.bag,
+        options=as_nodes_read(named_topics(args), config),
+        rate=args.rate or 1.0, clock=args.clock, respawn=args.respawn,
+        log_level=args.log_level or "info", view=args.view, ros_own=load_ros_own(args.config))
+    say(*lines_after_up(config.ros.map_dir, args.bag, mapped=not config.localization_only))
+    return code
 
 
 def _demo(args: argparse.Namespace) -> int:
+    from .apps.sources import named_topics
     from .demo.command import run_demo
 
-    return run_demo(args.source, args.out, seed=args.seed, log_level=args.log_level or "info")
+    return run_demo(
+        args.source, args.out, seed=args.seed, log_level=args.log_level or "info",
+        options=named_topics(args))
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -70,10 +70,17 @@ def generate_launch_description() -> LaunchDescription:
             "rviz", default_value="false", choices=["true", "false"],
             description="open RViz with config/slam.rviz"),
         DeclareLaunchArgument(
-            "bag", default_value="", description="rosbag2 or TUM folder to play; ends with it"),
+            "bag", default_value="", description="bag or TUM folder to play; ends with it"),
         DeclareLaunchArgument("bag_rate", default_value="1.0", description="speed of the bag"),
         DeclareLaunchArgument(
             "bag_loop", default_value="1", description="times to play the bag; 0 = for ever"),
+        DeclareLaunchArgument(
+            "bag_color", default_value="",
+            description="topic of the bag's color images; empty = chosen by what it holds"),
+        DeclareLaunchArgument(
+            "bag_depth", default_value="", description="the same of its depth images"),
+        DeclareLaunchArgument(
+            "bag_info", default_value="", description="the same of the color images' camera_info"),
         DeclareLaunchArgument(
             "camera", default_value="none", choices=["none", "realsense"],
             description="realsense: start realsense2_camera and listen to its topics"),
@@ -120,7 +127,7 @@ def _start(context) -> list:
     if get("save_on_exit"):
         overrides["ros.save_on_exit"] = get("save_on_exit") == "true"
     if get("bag"):
-        overrides.update(_transports(get("bag")))
+        overrides.update(_transports(get))
     topics = _remappings() if get("camera") == "realsense" else []
     nodes = [
         Node(
@@ -155,11 +162,23 @@ def _end_with_the_bag(event, context) -> Shutdown:
     return Shutdown(reason="the bag has ended")
 
 
-def _transports(bag: str) -> dict:
-    """Return the image transports in which the player will send `bag`."""
-    from ace_slam_ros.ros.playback.playlist import open_playlist  # slow: only with a bag
+def _read_options(get):
+    """Return how the bag is read: the nodes' own way of pairing, and topics that are named."""
+    from ace_slam_ros.apps.sources import as_nodes_read  # slow: only with a bag
+    from ace_slam_ros.core.config.files import load_config
+    from ace_slam_ros.io.source import ReadOptions
+    from ace_slam_ros.ros.config import NodeConfig
 
-    playlist = open_playlist(Path(bag).expanduser())
+    named = ReadOptions(
+        get("bag_color") or None, get("bag_depth") or None, get("bag_info") or None)
+    return as_nodes_read(named, load_config(Path(get("params_file")), NodeConfig))
+
+
+def _transports(get) -> dict:
+    """Return the image transports in which the player will send the bag."""
+    from ace_slam_ros.ros.playback.playlist import open_playlist
+
+    playlist = open_playlist(Path(get("bag")).expanduser(), options=_read_options(get))
     return {
         "ros.color_transport": playlist.color_transport,
         "ros.depth_transport": playlist.depth_transport,
@@ -196,8 +215,11 @@ def _realsense() -> IncludeLaunchDescription:
 
 
 def _player(get) -> Node:
+    from ace_slam_ros.ros.up import option_arguments
+
     arguments = [get("bag"), "--rate", get("bag_rate"), "--loop", get("bag_loop"),
-                 "--namespace", get("namespace"), "--parent-pid", str(os.getpid())]
+                 "--namespace", get("namespace"), "--parent-pid", str(os.getpid()),
+                 *option_arguments(_read_options(get))]
     if get("use_sim_time") == "true":
         arguments.append("--clock")
     return Node(

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from ace_slam_ros import __version__, cli
+from ace_slam_ros.apps.sources import offline_config
 from ace_slam_ros.core.config.files import load_config
 from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.io.source import ReadOptions
 
 COMMANDS = ("run", "relocalize", "synth", "convert", "up", "demo", "dump-config")
 
@@ -56,7 +58,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [
-    [], ["fly"], ["run"], ["run", "x"], ["run", "x", "--out", "y", "--realtime", "--every-frame"],
+    [], ["fly"], ["run"], ["relocalize", "x"],
+    ["run", "x", "--out", "y", "--realtime", "--every-frame"],
     ["synth", "x", "--world", "moon"], ["synth", "x", "--motion", "wild"],
     ["up", "--rate", "fast"], ["up", "--rate", "0"], ["dump-config", "--log-level", "x"],
 ])
@@ -87,6 +90,37 @@ def test_convert_of_a_missing_source_is_one_line(
 def test_unknown_parameter_suggests_the_near_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["dump-config", "--set", "tracker.refin=true"]) == cli.BAD_INPUT
     assert "did you mean 'tracker.refine'?" in _one_line(capsys)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["run", "x", "--set", "ros.map_frame=m"],
+     "ros.map_frame changes nothing in `ace-slam run --every-frame`"),
+    (["run", "x", "--realtime", "--set", "mapper.autosave_s=1"], "in `ace-slam run --realtime`"),
+    (["run", "x", "--set", "tracker.frame_deadline_ms=9"], "frame_deadline_ms changes nothing"),
+    (["relocalize", "m", "x", "--set", "ros.map_dir=m"], "ros.map_dir changes nothing"),
+    (["relocalize", "m", "x", "--set", "tracker.refine=false"], "in `ace-slam relocalize`"),
+    (["up", "--clock", "--rate", "2", "--color", "/c"], "--color, --clock, --rate: only with"),
+    (["up", "--bag", "x", "--set", "ros.color_transport=raw"], "--bag decides it"),
+])
+def test_what_would_change_nothing_is_refused(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = [] if arguments[0] == "up" else ["--out", str(tmp_path / "out")]
+    assert cli.main([*arguments, *out]) == cli.BAD_INPUT
+    assert words in _one_line(capsys)
+
+
+def test_the_slop_of_the_nodes_is_that_of_recordings(tmp_path: Path) -> None:
+    file = tmp_path / "nodes.yaml"
+    file.write_text("/**:\n  ros__parameters:\n"
+                    "    ros: {slop_s: 0.3, stamps: arrival, map_frame: m}\n")
+    for arguments in (["--config", str(file)],
+                      ["--set", "ros.slop_s=0.3", "--set", "ros.stamps=arrival"]):
+        args = cli._parser().parse_args(
+            ["run", "x", "--out", "y", "--depth", "/d", *arguments])
+        config, options = offline_config(args, "run --realtime")
+        assert config == SlamConfig() and type(config) is SlamConfig
+        assert options == ReadOptions(depth="/d", slop_s=0.3, stamps="arrival")
 
 
 def test_a_rate_needs_real_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

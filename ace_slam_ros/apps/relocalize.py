@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -14,7 +16,7 @@ from ..core.data.trajectory import Trajectory, write_tum
 from ..core.encoders.loading import load_encoder
 from ..core.errors import DataError
 from ..core.geometry.se3 import pose_error
-from ..core.localization.relocalizer import Relocalizer
+from ..core.localization.relocalizer import Relocalization, Relocalizer
 from ..core.maps.map_folder import load_map
 from ..core.runtime.device import choose_device, set_threads
 from ..core.runtime.memory import peak_rss_mb
@@ -69,11 +71,27 @@ def relocalize_sequence(
     summary = RelocalizeSummary(
         source=str(source.path), map=str(map_dir), mode="rgb" if rgb_only else "rgbd",
         latency_ms=Latency.of([a.latency_ms for a in answers]), **scores,
-        extra={"answered": len(estimate), "groundtruth_frame": frame_name,
+        extra={"asked": len(answers), "answered": len(estimate), "refused": refusals(answers),
+               "groundtruth_frame": frame_name,
                "rejected": source.skips.total, "peak_rss_mb": peak_rss_mb(),
-               "device": str(encoder.device), "version": __version__})
+               "device": str(encoder.device), "version": __version__,
+               "topics": source.choice})
     summary.write(out / "summary.json")
     return summary
+
+
+def refusals(answers: Sequence[Relocalization]) -> dict[str, dict[str, Any]]:
+    """Return why queries were not answered: reason -> their number, and what the first was told.
+
+    The commonest reason comes first.
+    """
+    refused = [answer for answer in answers if not answer.success]
+    first: dict[str, str] = {}
+    for answer in refused:
+        first.setdefault(answer.reason.name, answer.message)
+    counts = Counter(answer.reason.name for answer in refused)
+    return {reason: {"count": count, "first": first[reason]}
+            for reason, count in counts.most_common()}
 
 
 def _query_errors(

@@ -94,9 +94,18 @@ def run_rows(summary: dict[str, Any]) -> list[Row]:
 def relocalize_rows(summary: dict[str, Any]) -> list[Row]:
     """Return the table of relocalizations; `summary` is what their `summary.json` holds."""
     latency = summary["latency_ms"]
-    rows: list[Row] = [("queries", summary["queries"], "", summary["mode"])]
+    asked, answered = summary["asked"], summary["answered"]
+    rows: list[Row] = [("queries", asked, "", summary["mode"]),
+                       ("answered", answered, "", percent(answered, asked))]
+    rows += [("not answered", refusal["count"], "",
+              f"{reason.lower().replace('_', ' ')}: {refusal['first']}")
+             for reason, refusal in summary["refused"].items()]
+    if summary["rejected"]:
+        rows.append(("unusable", summary["rejected"], "", "frames that were not asked about"))
     if summary["median_trans_m"] is None:
-        rows.append(("error", None, "", "no answer, or no ground truth in the source"))
+        why = "no ground truth in the source" if summary["groundtruth_frame"] == "none" else (
+            "no answer to compare")
+        rows.append(("error", None, "", why))
     else:
         rows += [
             ("within 5 cm, 5 deg", round(100.0 * summary["recall_5cm_5deg"], 1), "%", ""),

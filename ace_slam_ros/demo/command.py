@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import __version__
 from ..apps.reporting import complain, prepare_out_folder, say, table
+from ..apps.sources import source_lines
 from ..core.config.fields import flatten
 from ..core.data.trajectory import write_tum
 from ..core.runtime.device import choose_device
@@ -26,7 +27,7 @@ from ..ros.up import require_ros
 from .report import ANSWER_HEADER, Limits, answer_rows, checks, result_rows
 
 if TYPE_CHECKING:
-    from ..io.source import Source
+    from ..io.source import ReadOptions, Source
     from .live_run import LiveResult
 
 ROOM_LIMITS = Limits(ate_m=0.025, relocalizations=9)
@@ -34,7 +35,10 @@ TRUTH_LIMITS = Limits(ate_m=0.05)
 PLAIN_LIMITS = Limits(tracked_share=0.9)
 
 
-def run_demo(source: Path | None, out: Path, *, seed: int = 0, log_level: str = "info") -> int:
+def run_demo(
+    source: Path | None, out: Path, *, seed: int = 0, log_level: str = "info",
+    options: ReadOptions | None = None,
+) -> int:
     """Run the demonstration; results lie in `out` afterwards.
 
     Args:
@@ -42,6 +46,7 @@ def run_demo(source: Path | None, out: Path, *, seed: int = 0, log_level: str = 
         out: folder for trajectory.png, map/, summary.json, trajectories and logs/.
         seed: of the choice of places to relocalize at.
         log_level: of the nodes' log files.
+        options: topics of a bag by name.
 
     Returns:
         0 when all checks pass; 1 when one does not, or a node fails.
@@ -61,16 +66,17 @@ def run_demo(source: Path | None, out: Path, *, seed: int = 0, log_level: str = 
         path = room_bag(cache_folder())
     else:
         path = source.expanduser().resolve()
-    opened = open_source(path)
+    opened = open_source(path, options=options)
     limits = ROOM_LIMITS
     if source is not None:
         limits = TRUTH_LIMITS if opened.groundtruth is not None else PLAIN_LIMITS
-    say(f"  source    {path}", f"            {_describe(opened)}", f"  results   {out}")
+    say(f"  source    {path}", f"            {_describe(opened)}", *source_lines(opened.choice),
+        f"  results   {out}")
     from .live_run import LiveFailure, LiveRun  # loads rclpy, after the environment is set
 
     try:
         with stop_event() as stop:
-            result = LiveRun(opened, out, stop, log_level, seed).run()
+            result = LiveRun(opened, out, stop, log_level, seed, options).run()
     except LiveFailure as error:
         complain([f"{error} (logs in {out / 'logs'})"])
         return 1
@@ -115,7 +121,7 @@ def _summarize(source: Source, result: LiveResult) -> RunSummary:
                 "relocalizer": max((a.weights_version for a in result.answers), default=0)},
             "tracker_cpu_ms": result.tracker_cpu_ms, "node_cpu_s": result.cpu_s,
             "node_rss_mb": result.memory_mb, "node_pss_mb": result.pss_mb,
-            "player": result.player,
+            "player": result.player, "topics": source.choice,
         })
 
 

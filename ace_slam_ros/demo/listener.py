@@ -14,7 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from ..core.data.trajectory import Trajectory
 from ..core.errors import AceSlamError, DataError
-from ..io.bag import header_stamp_ns
+from ..io.bags.file import header_stamp_ns
 from ..msg import Keyframe, SlamStatus
 from ..ros.messages.conversions import camera_to_msg, image_to_msg, stamp_to_ns
 from ..ros.messages.poses import pose_from_msg

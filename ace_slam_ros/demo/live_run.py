@@ -30,7 +30,7 @@ from .report import Answer, Reference, choose_places
 if TYPE_CHECKING:
     from ..core.data.trajectory import Trajectory
     from ..core.geometry.arrays import Float64Array
-    from ..io.source import Source
+    from ..io.source import ReadOptions, Source
     from ..msg import SlamStatus
     from ..srv import SaveMap
 
@@ -117,12 +117,15 @@ class LiveRun:
         stop: ends everything when set.
         log_level: of the nodes.
         seed: of the choice of places to relocalize at.
+        options: topics of a bag by name.
     """
 
     def __init__(
-        self, source: Source, out: Path, stop: threading.Event, log_level: str, seed: int
+        self, source: Source, out: Path, stop: threading.Event, log_level: str, seed: int,
+        options: ReadOptions | None = None,
     ) -> None:
-        playlist = open_playlist(source.path, "compressed")
+        playlist = open_playlist(source.path, "compressed", options)
+        self.options = options
         self.source, self.out, self.stop = source, out, stop
         self.log_level, self.seed = log_level, seed
         self.duration_s = playlist.duration_s
@@ -197,7 +200,8 @@ class LiveRun:
     def _play(self, group: NodeGroup, collector: Collector) -> dict[str, Any]:
         """Play the source in real time behind a progress bar; return the player's report."""
         report = self.out / "logs" / "player.json"
-        command = player_command(self.source.path, namespace=self.namespace, report=report)
+        command = player_command(
+            self.source.path, namespace=self.namespace, report=report, options=self.options)
         player = group.run("player", [*command, "--transport", "compressed"])
         total = len(self.source)
         spoken_s = time.monotonic()

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from .. import synth
-from ..io.bag_writer import BagWriter
+from ..io.bags.writer import BagWriter
 from ..io.depth import depth_to_stored
 from ..io.images import encode_jpeg
 from ..synth.worlds import World, make_world

@@ -9,10 +9,12 @@ import numpy as np
 from ..core.errors import AceSlamError
 from ..io.calibration import camera_from_message
 from ..io.depth import unit_problem
+from ..io.stamps import ADVICE, stamp_fault
 from ..ros.messages.conversions import depth_from_msg, image_from_msg
 from .findings import Finding, good, note, problem
 from .topic_listener import COLOR, DEPTH, INFO, Endpoint, Heard, LiveSystem
 
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _CLOCK_GAP_NS = 10_000_000_000
 _FUTURE_NS = 100_000_000
 _LEAST_RATE_HZ, _GOOD_RATE_HZ = 5.0, 12.0
@@ -112,8 +114,9 @@ def stamps(heard: Heard, system: LiveSystem) -> list[Finding]:
     found = []
     stamps_ns = np.array(heard.stamps_ns)
     arrivals_ns = np.array(heard.arrivals_ns)
-    if not stamps_ns.any():
-        return [problem(heard.topic, "stamps are zero", "let the driver stamp its messages")]
+    fault = stamp_fault(heard.stamps_ns)
+    if fault and (heard.wanted != CAMERA_INFO or not stamps_ns.any()):  # once is enough for that
+        return [problem(heard.topic, fault, ADVICE)]
     steps_ns = np.diff(stamps_ns)
     if (steps_ns < 0).any():
         found.append(problem(

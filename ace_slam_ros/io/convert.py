@@ -6,20 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.data.trajectory import Trajectory
 from ..core.errors import DataError
-from .bag import BagSource
-from .bag_writer import BagWriter, DepthEncoding, Storage, Transport
+from .bags.source import BagSource
+from .bags.writer import BagWriter, DepthEncoding, Storage, Transport
 from .calibration import TUM_DEPTH_SCALE
 from .depth import depth_to_stored
 from .open_source import open_source
 from .pairs import PairSource, RawFrame
 from .tum import TumWriter
+
+if TYPE_CHECKING:
+    from .source import ReadOptions
 
 _MILLIMETERS = 1000.0
 
@@ -37,6 +40,7 @@ class ConversionReport:
         depth_encoding: how `out` holds depth: "16UC1", "32FC1", or "PNG at N units/m".
         depth_exact: False when depth was rounded to coarser units or out of their range.
         color_passed_through: True when every JPEG or PNG was copied byte for byte.
+        choice: which topics of a bag were chosen, by role, and why; else empty.
     """
 
     out: Path
@@ -47,12 +51,15 @@ class ConversionReport:
     depth_encoding: str
     depth_exact: bool
     color_passed_through: bool
+    choice: dict[str, str]
 
 
 def convert(
-    source: Path, out: Path, *, storage: Storage = "mcap", transport: Transport = "raw",
-    depth_encoding: DepthEncoding | Literal["auto"] = "auto", start_s: float | None = None,
-    stop_s: float | None = None, limit: int | None = None, progress: bool = False,
+    source: Path, out: Path, *, storage: Storage | None = None,
+    transport: Transport | None = None,
+    depth_encoding: DepthEncoding | Literal["auto"] | None = None, start_s: float | None = None,
+    stop_s: float | None = None, limit: int | None = None, options: ReadOptions | None = None,
+    progress: bool = False,
 ) -> ConversionReport:
     """Convert a TUM folder to a bag, or a bag to a TUM folder.
 
@@ -62,21 +69,21 @@ def convert(
     Args:
         source: TUM folder or rosbag2.
         out: folder to make; must not exist.
-        storage: of a bag: mcap or sqlite3.
-        transport: of a bag: raw or compressed.
-        depth_encoding: of a bag; auto = 16UC1 where that is exact or the transport is
+        storage: of the bag: mcap (default) or sqlite3.
+        transport: of the bag: raw (default) or compressed.
+        depth_encoding: of the bag; auto (default) = 16UC1 where that is exact or the transport is
             compressed, else 32FC1.
         start_s: leave out what lies earlier, in seconds after the first pair.
         stop_s: leave out what lies this long after the first pair, or later.
         limit: write at most this many pairs.
+        options: topics of a bag by name, and how its images are paired.
         progress: show a progress bar on stderr.
 
     Raises:
-        DataError: the source is not usable, or `out` exists or cannot be written.
+        DataError: the source is not usable, what is said of a bag is said of a folder, or `out`
+            exists or cannot be written.
     """
-    reader = open_source(source)
-    if not isinstance(reader, PairSource):
-        raise DataError(f"{source} cannot be converted")
+    reader = _opened(source, options, bool(storage or transport or depth_encoding))
     start, stop = _range(reader, start_s, stop_s, limit)
     groundtruth = reader.groundtruth
     if groundtruth is not None and (start, stop) != (0, len(reader)):
@@ -93,18 +100,27 @@ def convert(
     if isinstance(reader, BagSource):
         made = _to_tum(reader, out, frames, first, groundtruth)
     else:
-        encoding: DepthEncoding = "16UC1"
-        if depth_encoding != "auto":
-            encoding = depth_encoding
-        elif transport == "raw" and reader.depth_scale != _MILLIMETERS:
-            encoding = "32FC1"
+        if depth_encoding is None or depth_encoding == "auto":
+            meters = transport != "compressed" and reader.depth_scale != _MILLIMETERS
+            depth_encoding = "32FC1" if meters else "16UC1"
         writer = BagWriter(
-            out, reader.raw_camera, groundtruth, storage=storage, transport=transport,
-            depth_encoding=encoding,
-        )
+            out, reader.raw_camera, groundtruth, storage=storage or "mcap",
+            transport=transport or "raw", depth_encoding=depth_encoding)
         made = _to_bag(writer, frames)
     return ConversionReport(
-        out=Path(out), skipped=reader.skips.counts, groundtruth_poses=poses, **made)
+        out=Path(out), skipped=reader.skips.counts, groundtruth_poses=poses,
+        choice=reader.choice, **made)
+
+
+def _opened(source: Path, options: ReadOptions | None, tells_of_bag: bool) -> PairSource:
+    """Open what is to be converted; refuse what is said of a bag when none is made."""
+    reader = open_source(source, options=options)
+    if not isinstance(reader, PairSource):
+        raise DataError(f"{source} cannot be converted")
+    if tells_of_bag and isinstance(reader, BagSource):
+        raise DataError(f"{source} is a bag and becomes a TUM folder: leave out --storage, "
+                        "--transport and --depth-encoding, which are of bags")
+    return reader
 
 
 def _to_bag(writer: BagWriter, frames: Iterator[RawFrame]) -> dict[str, Any]:

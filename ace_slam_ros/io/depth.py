@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..core.errors import DataError
 from .images import Buffer, byte_view, decode_file, encode_png, image_array
+from .rvl import decode_rvl
 
 if TYPE_CHECKING:
     from ..core.geometry.arrays import Float32Image
@@ -162,7 +163,7 @@ def decode_compressed_depth(data: Buffer, format: str = "") -> tuple[npt.NDArray
     """Decode a `compressedDepth` message, or a 16-bit PNG sent through `compressed`.
 
     Args:
-        data: 12 bytes of quantization header and a PNG; or a bare PNG.
+        data: 12 bytes of quantization header and a PNG or RVL; or a bare PNG.
         format: the message's format, such as "16UC1; compressedDepth png".
 
     Returns:
@@ -170,23 +171,19 @@ def decode_compressed_depth(data: Buffer, format: str = "") -> tuple[npt.NDArray
         marks missing values. `decode_depth` turns both into meters.
 
     Raises:
-        DataError: truncated or damaged, RVL compression, or no depth encoding.
+        DataError: truncated or damaged, or no depth encoding.
 
     Source: wire format of image_transport_plugins/compressed_depth_image_transport.
     """
     encoding = format.split(";")[0].strip() or "16UC1"
     if "compresseddepth" not in format.lower():
         return decode_depth_png(data), "16UC1"
-    if "rvl" in format.lower():
-        raise DataError(
-            "compressedDepth with RVL compression is not supported: set the publisher's "
-            "compressedDepth format parameter to png"
-        )
     view = byte_view(data)
     if len(view) <= _HEADER.size:
         raise DataError(f"compressedDepth message of {len(view)} bytes is truncated")
     _, quant_a, quant_b = _HEADER.unpack(view[:_HEADER.size])
-    stored = decode_depth_png(view[_HEADER.size:])
+    decode = decode_rvl if "rvl" in format.lower() else decode_depth_png
+    stored = decode(view[_HEADER.size:])
     if encoding.upper() in ("16UC1", "MONO16"):
         return stored, "16UC1"
     if encoding.upper() != "32FC1":

@@ -24,7 +24,13 @@ _LAYOUT: dict[str, tuple[str, int]] = {
     "8uc3": ("u1", 3), "8uc4": ("u1", 4), "mono8": ("u1", 1), "8uc1": ("u1", 1),
     "mono16": ("u2", 1), "16uc1": ("u2", 1), "32fc1": ("f4", 1),
     "yuv422": ("u1", 2), "uyvy": ("u1", 2), "yuv422_yuy2": ("u1", 2), "yuyv": ("u1", 2),
+    "nv12": ("u1", 1), "nv21": ("u1", 1),
+    "rgb16": ("u2", 3), "bgr16": ("u2", 3), "rgba16": ("u2", 4), "bgra16": ("u2", 4),
+    **{f"bayer_{p}{bits}": (f"u{bits // 8}", 1) for p in ("rggb", "bggr", "gbrg", "grbg")
+       for bits in (8, 16)},
 }
+#: Encodings whose color follows the brightness in half as many rows again.
+_HALF_COLOR = ("nv12", "nv21")
 #: encoding -> OpenCV conversion to RGB; None = already RGB or gray.
 _TO_RGB: dict[str, int | None] = {
     "rgb8": None, "mono8": None, "8uc1": None,
@@ -32,6 +38,13 @@ _TO_RGB: dict[str, int | None] = {
     "rgba8": cv2.COLOR_RGBA2RGB, "bgra8": cv2.COLOR_BGRA2RGB, "8uc4": cv2.COLOR_BGRA2RGB,
     "yuv422": cv2.COLOR_YUV2RGB_UYVY, "uyvy": cv2.COLOR_YUV2RGB_UYVY,
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2, "yuyv": cv2.COLOR_YUV2RGB_YUY2,
+    "nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21,
+    "mono16": None, "rgb16": None, "bgr16": cv2.COLOR_BGR2RGB, "rgba16": cv2.COLOR_RGBA2RGB,
+    "bgra16": cv2.COLOR_BGRA2RGB,
+    # OpenCV names a pattern by its second row and column.
+    **{f"bayer_{ours}{bits}": code for bits in (8, 16) for ours, code in (
+        ("rggb", cv2.COLOR_BayerBG2RGB), ("bggr", cv2.COLOR_BayerRG2RGB),
+        ("gbrg", cv2.COLOR_BayerGR2RGB), ("grbg", cv2.COLOR_BayerGB2RGB))},
 }
 #: encoding -> OpenCV conversion to gray, where color goes first over RGB with the same result.
 _TO_GRAY: dict[str, int] = {
@@ -41,7 +54,8 @@ _TO_GRAY: dict[str, int] = {
 #: Color encodings `decode_image` understands, in ROS spelling.
 COLOR_ENCODINGS = (
     "rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "8UC1", "8UC3", "8UC4", "yuv422",
-    "uyvy", "yuv422_yuy2", "yuyv",
+    "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21", "rgb16", "bgr16", "rgba16", "bgra16",
+    *(name for name in _LAYOUT if name.startswith("bayer_")),
 )
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -62,7 +76,8 @@ def image_array(
         is_bigendian: byte order of elements of more than one byte.
 
     Returns:
-        uint8, uint16 or float32; a view of `data` where byte order and padding allow.
+        uint8, uint16 or float32; a view of `data` where byte order and padding allow. Of nv12 and
+        nv21 (3/2 H, W): brightness, then color.
 
     Raises:
         DataError: the encoding is unknown, or `data` is shorter than the size says.
@@ -73,6 +88,8 @@ def image_array(
             f"image encoding '{encoding}' is not supported: publish one of "
             f"{', '.join(COLOR_ENCODINGS)} for color, 16UC1 or 32FC1 for depth"
         )
+    if encoding.lower() in _HALF_COLOR:
+        height += height // 2
     kind, channels = layout
     flat = data.reshape(-1).view(np.uint8) if isinstance(data, np.ndarray) else np.frombuffer(
         data, np.uint8)
@@ -104,29 +121,44 @@ def decode_image(
         gray: the caller needs no color; (H, W) is returned where that spares a conversion.
 
     Returns:
-        (H, W, 3) uint8 RGB, or (H, W) uint8 gray for the mono encodings (mono16 keeps its upper
-        byte).
+        (H, W, 3) uint8 RGB, or (H, W) uint8 gray for the mono encodings. Of 16 bits the upper 8
+        that are used count, see `eight_bits`.
 
     Raises:
         DataError: the encoding is no color encoding, or `data` is too short.
     """
     key = encoding.lower()
-    if key not in _TO_RGB and key != "mono16":
+    if key not in _TO_RGB:
         raise DataError(
             f"color image encoding '{encoding}' is not supported: publish one of "
             f"{', '.join(COLOR_ENCODINGS)}"
         )
     pixels = image_array(data, encoding, width, height, step, is_bigendian)
-    if key == "mono16":
-        return (pixels >> 8).astype(np.uint8)
+    if pixels.dtype == np.uint16:
+        pixels = eight_bits(pixels)
     if gray and key in _TO_GRAY:
         return np.asarray(cv2.cvtColor(pixels, _TO_GRAY[key]), np.uint8)
     code = _TO_RGB[key]
     if code is None:
         return pixels
-    if pixels.shape[2:] == (2,) and width % 2:
+    if (pixels.shape[2:] == (2,) or key in _HALF_COLOR) and width % 2:
         raise DataError(f"{encoding} image of odd width {width}: two pixels share their color")
+    if key in _HALF_COLOR and height % 2:
+        raise DataError(f"{encoding} image of odd height {height}: two rows share their color")
+    if key.startswith("bayer_") and min(width, height) < 3:
+        raise DataError(f"{encoding} image of {width}x{height} is too small for its pattern")
     return np.asarray(cv2.cvtColor(pixels, code), np.uint8)
+
+
+def eight_bits(pixels: npt.NDArray[np.uint16]) -> UInt8Image:
+    """Return the upper 8 of the bits that a picture uses: 8, 10, 12, 14 or 16.
+
+    Cameras of fewer bits fill the lower ones, whatever the encoding is called; light that
+    saturates tells how many. A view keeps its brightness while its brightest pixel does.
+    """
+    used = int(pixels.max(initial=0)).bit_length()
+    shift = max(used + used % 2 - 8, 0)
+    return (pixels >> shift).astype(np.uint8)
 
 
 def byte_view(data: Buffer) -> memoryview:
@@ -201,14 +233,16 @@ def decode_compressed_image(data: Buffer, format: str = "") -> UInt8Image:
         format: the message's format, such as "jpeg" or "rgb8; jpeg compressed bgr8".
 
     Returns:
-        (H, W, 3) uint8 RGB or (H, W) uint8 gray; 16-bit gray keeps its upper byte.
+        (H, W, 3) uint8 RGB or (H, W) uint8 gray; of 16 bits see `eight_bits`.
 
     Raises:
         DataError: the bytes are truncated, damaged or of another format.
     """
     if "compressedDepth" in format:
         raise DataError("a compressedDepth message came as color: check the color topic")
-    pixels = decode_file(data, cv2.IMREAD_ANYCOLOR)
+    pixels = decode_file(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    if pixels.dtype == np.uint16:
+        pixels = eight_bits(pixels)
     if pixels.ndim == 2:
         return np.asarray(pixels, np.uint8)
     if "compressed rgb" in format:  # the publisher did not swap channels before compressing

@@ -1,4 +1,4 @@
-"""Opens a recorded sequence with the reader its files need: TUM folder or rosbag2."""
+"""Opens a recorded sequence with the reader its files need: TUM folder or bag."""
 
 from __future__ import annotations
 
@@ -6,52 +6,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import DataError
+from .bags.layout import is_bag
 
 if TYPE_CHECKING:
-    from .source import Source
+    from .source import ReadOptions, Source
 
 
-def open_source(path: Path, *, require_depth: bool = True) -> Source:
-    """Open a TUM folder (`rgb.txt`) or a rosbag2 (folder with `metadata.yaml`, .mcap, .db3).
+def open_source(
+    path: Path, *, require_depth: bool = True, options: ReadOptions | None = None
+) -> Source:
+    """Open a TUM folder (`rgb.txt`) or a bag (folder; .mcap, .db3; .bag of ROS 1).
 
     Args:
         path: the folder or bag file.
         require_depth: leave out frames without usable depth, and refuse a sequence without any;
             False delivers them with `depth_m` None.
+        options: topics of a bag by name, and how its images are paired.
 
     Raises:
         DataError: nothing usable lies there; the message says what to do.
     """
     path = Path(path)
     try:
-        return _open_source(path, require_depth)
+        return _open_source(path, require_depth, options)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _open_source(path: Path, require_depth: bool) -> Source:
+def _open_source(path: Path, require_depth: bool, options: ReadOptions | None) -> Source:
     if not path.exists():
-        raise DataError(f"{path} does not exist: give a TUM folder or a rosbag2")
+        raise DataError(f"{path} does not exist: give a TUM folder or a bag")
     if (path / "rgb.txt").is_file():
         from .tum import TumSource
 
-        return TumSource(path, require_depth=require_depth)
-    is_bag_file = path.is_file() and path.suffix in (".mcap", ".db3")
-    if is_bag_file or (path / "metadata.yaml").is_file():
-        from .bag import BagSource
+        return TumSource(path, require_depth=require_depth, options=options)
+    if is_bag(path):
+        from .bags.source import BagSource
 
-        return BagSource(path, require_depth=require_depth)
-    if path.is_dir():
-        bags = sorted([*path.glob("*.mcap"), *path.glob("*.db3")])
-        if len(bags) == 1:
-            from .bag import BagSource
-
-            return BagSource(bags[0], require_depth=require_depth)
-        if bags:
-            raise DataError(
-                f"{path} holds {len(bags)} bag files but no metadata.yaml: give one of the files, "
-                "or run `ros2 bag reindex` on the folder"
-            )
+        return BagSource(path, require_depth=require_depth, options=options)
     raise DataError(
-        f"{path} is neither a TUM folder (rgb.txt) nor a rosbag2 (metadata.yaml, .mcap, .db3)"
+        f"{path} is neither a TUM folder (rgb.txt) nor a bag (metadata.yaml, .mcap, .db3, .bag)"
     )

@@ -159,6 +159,7 @@ class PairSource(ABC):
         self.name = path.resolve().stem if path.is_file() else path.resolve().name
         self.require_depth = require_depth
         self.skips = SkipLog()
+        self.choice: dict[str, str] = {}
 
     @abstractmethod
     def _readers(self, start: int, stop: int) -> Iterator[PairReader]:

@@ -20,6 +20,37 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+#: Largest stamp gap of an image pair, unless told otherwise.
+SLOP_S = 0.02
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a recording is read.
+
+    Attributes:
+        color, depth, info: topics of a bag by name; None = chosen by what the bag holds.
+        slop_s: largest stamp gap of an image pair.
+        stamps: what frames are stamped with, `header` or `arrival`, the time of recording.
+    """
+
+    color: str | None = None
+    depth: str | None = None
+    info: str | None = None
+    slop_s: float = SLOP_S
+    stamps: str = "header"
+
+    @property
+    def slop_ns(self) -> int:
+        """The slop in nanoseconds."""
+        return round(self.slop_s * 1e9)
+
+    @property
+    def names_topics(self) -> bool:
+        """Tell whether a topic is given by name."""
+        return any((self.color, self.depth, self.info))
+
+
 @dataclass
 class SkipLog:
     """Frames left out: how many for which reason, logged once per reason.
@@ -65,6 +96,7 @@ class Source(Protocol):
         groundtruth: camera poses (optical frame) in the ground-truth frame, or None.
         stamps_ns: (N,) int64 stamps of the synchronized pairs, increasing.
         skips: frames left out so far.
+        choice: what was chosen among the topics of a bag, by role, and why; else empty.
     """
 
     name: str
@@ -74,6 +106,7 @@ class Source(Protocol):
     groundtruth: Trajectory | None
     stamps_ns: npt.NDArray[np.int64]
     skips: SkipLog
+    choice: dict[str, str]
 
     def __len__(self) -> int:
         """Return the number of synchronized pairs, usable or not."""

@@ -20,6 +20,7 @@ from .calibration import TUM_DEPTH_SCALE, read_camera_yaml, write_camera_yaml
 from .depth import decode_depth_png, depth_to_stored
 from .images import check_complete, encode_jpeg, encode_png
 from .pairs import PairReader, PairSource
+from .source import ReadOptions
 
 if TYPE_CHECKING:
     from ..core.data.camera import Camera
@@ -64,17 +65,25 @@ class TumSource(PairSource):
     Args:
         path: the folder.
         require_depth: deliver only frames with usable depth.
-        slop_ns: largest stamp gap of a pair.
+        options: the slop of pairs; a folder has no topics.
 
     Raises:
-        DataError: a listing is missing, malformed or empty, or nothing can be paired.
+        DataError: a topic is named, a listing is missing, malformed or empty, or nothing pairs.
         CalibrationError: `camera.yaml` is missing or wrong.
     """
 
     def __init__(
-        self, path: Path, *, require_depth: bool = True, slop_ns: int = 20_000_000
+        self, path: Path, *, require_depth: bool = True, options: ReadOptions | None = None
     ) -> None:
         super().__init__(path, require_depth)
+        options = options or ReadOptions()
+        if options.names_topics:
+            raise DataError(
+                f"{path} is a TUM folder, which has no topics: leave out --color, --depth, --info")
+        if options.stamps != "header":
+            raise DataError(
+                f"{path} is a TUM folder, which has no times of arrival: leave out ros.stamps")
+        slop_ns = options.slop_ns
         self.raw_camera, self.depth_scale = read_camera_yaml(path / "camera.yaml")
         self.camera = self.raw_camera.without_distortion()
         self.unit_advice = (

@@ -6,6 +6,12 @@ from dataclasses import dataclass, field
 
 from ..core.config.fields import Checked, param
 from ..core.config.sections import SlamConfig
+from ..io.source import SLOP_S
+
+#: Parameters of the nodes that count for recordings too.
+OF_RECORDINGS = ("ros.slop_s", "ros.stamps")
+#: What a recording decides by itself when it is played.
+OF_TOPICS = ("ros.color_transport", "ros.depth_transport")
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,10 @@ class RosConfig(Checked, section="ros"):
         "as pose of base_frame (for AMCL and for the tracker)")
     color_transport: str = param("raw", "color transport", choices=("raw", "compressed"))
     depth_transport: str = param("raw", "depth transport", choices=("raw", "compressedDepth"))
-    slop_s: float = param(0.02, "largest stamp gap of an image pair", "s", 0.0, 1.0)
+    slop_s: float = param(SLOP_S, "largest stamp gap of an image pair", "s", 0.0, 1.0)
+    stamps: str = param(
+        "header", "what images are stamped with: header, or arrival (for drivers whose stamps are "
+        "zero or do not grow)", choices=("header", "arrival"))
     map_dir: str = param("", "map folder to load at start and to save to; empty = none")
     save_on_exit: bool = param(False, "save the map to map_dir when the mapper shuts down")
     parent_pid: int = param(0, "exit when this process is gone; 0 = do not watch", "", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import AceSlamError
+from ..io.source import ReadOptions
 from .process.node_group import NodeGroup, print_line, with_namespace
 from .process.signals import stop_event
 
@@ -32,11 +34,16 @@ def require_ros() -> None:
             "source install/setup.bash")
 
 
-def for_source(config: NodeConfig, source: Path) -> NodeConfig:
+def for_source(
+    config: NodeConfig, source: Path, options: ReadOptions | None = None
+) -> NodeConfig:
     """Return `config` with the transports in which the player sends `source`."""
+    from ..apps.sources import choice_text
     from .playback.playlist import open_playlist
 
-    playlist = open_playlist(source)
+    playlist = open_playlist(source, options=options)
+    if playlist.choice:
+        print_line("up", f"topics: {choice_text(playlist.choice)}")
     return config.with_values({
         "ros.color_transport": playlist.color_transport,
         "ros.depth_transport": playlist.depth_transport,
@@ -45,26 +52,34 @@ def for_source(config: NodeConfig, source: Path) -> NodeConfig:
 
 def player_command(
     source: Path, *, namespace: str = "", rate: float = 1.0, clock: bool = False,
-    report: Path | None = None,
+    report: Path | None = None, options: ReadOptions | None = None,
 ) -> list[str]:
     """Return the command that plays `source` for the nodes below `namespace`."""
     command = [sys.executable, "-m", "ace_slam_ros.ros.playback.player", str(source),
                "--rate", str(rate)]
     command += ["--namespace", namespace, "--parent-pid", str(os.getpid())]
     command += ["--clock"] if clock else []
+    command += option_arguments(options or ReadOptions())
     return command + (["--report", str(report)] if report else [])
 
 
+def option_arguments(options: ReadOptions) -> list[str]:
+    """Return the arguments that make the player read a recording in the same way."""
+    return [f"--{item.name.replace('_', '-')}={value}" for item in dataclasses.fields(options)
+            if (value := getattr(options, item.name)) is not None]
+
+
 def run_up(
-    config: NodeConfig, *, namespace: str = "", bag: Path | None = None, rate: float = 1.0,
-    clock: bool = False, respawn: bool = True, log_level: str = "info", view: str | None = None,
+    config: NodeConfig, *, namespace: str = "", bag: Path | None = None,
+    options: ReadOptions | None = None, rate: float = 1.0, clock: bool = False,
+    respawn: bool = True, log_level: str = "info", view: str | None = None,
     ros_own: dict[str, Any] | None = None,
 ) -> int:
     """Run the nodes until the bag has ended, a signal comes, or a node keeps failing.
 
     `view` shows them, see `viewer.rerun_view.open_view`; the nodes go on when its window is
     closed.
-    `ros_own` see `NodeGroup`.
+    `options` say how the bag is read; `ros_own` see `NodeGroup`.
 
     Returns:
         Exit code: 0, or that of the player.
@@ -75,7 +90,7 @@ def run_up(
     require_ros()
     if bag is not None:
         bag = bag.expanduser().resolve()
-        config = for_source(config, bag)
+        config = for_source(config, bag, options)
     group = NodeGroup(
         config, namespace=namespace, respawn=respawn, log_level=log_level,
         use_sim_time=clock and bag is not None, ros_own=ros_own)
@@ -86,8 +101,8 @@ def run_up(
 
             group.run("view", viewer_command(view, group.params, with_namespace(namespace)))
         if bag is not None:
-            player = group.run(
-                "player", player_command(bag, namespace=namespace, rate=rate, clock=clock))
+            player = group.run("player", player_command(
+                bag, namespace=namespace, rate=rate, clock=clock, options=options))
         while not stop.wait(0.1):
             group.check()
             if player is not None and player.poll() is not None:

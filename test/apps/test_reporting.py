@@ -63,10 +63,18 @@ def test_relocalize_table() -> None:
     summary = {
         "queries": 4, "mode": "rgbd", "recall_5cm_5deg": 0.5, "recall_10cm_5deg": 0.75,
         "median_trans_m": 0.04, "median_rot_deg": 1.234, "false_accepts": 1,
-        "latency_ms": {"p50": 20.0, "p95": 30.0},
+        "latency_ms": {"p50": 20.0, "p95": 30.0}, "asked": 5, "answered": 4, "rejected": 2,
+        "refused": {"LOW_CONFIDENCE": {"count": 1, "first": "3 % of the features agree"}},
+        "groundtruth_frame": "map",
     }
     rows = [row[:3] for row in relocalize_rows(summary)]
     assert ("within 5 cm, 5 deg", 50.0, "%") in rows
     assert ("median error", 1.23, "deg") in rows
-    summary["median_trans_m"] = None
+    told = [("queries", 5, "", "rgbd"), ("answered", 4, "", "80.0 %"),
+            ("not answered", 1, "", "low confidence: 3 % of the features agree"),
+            ("unusable", 2, "", "frames that were not asked about")]
+    assert relocalize_rows(summary)[:4] == told
+    summary |= {"median_trans_m": None, "groundtruth_frame": "none"}
+    rows = relocalize_rows(summary)
+    assert rows[:5] == [*told, ("error", None, "", "no ground truth in the source")]
     assert all(row[0] != "median error" for row in relocalize_rows(summary))

@@ -35,7 +35,7 @@ def _limited(folder, count, start=0):
 
     class Limited:
         name, path, camera, raw_camera = source.name, source.path, source.camera, source.raw_camera
-        groundtruth, skips = source.groundtruth, source.skips
+        groundtruth, skips, choice = source.groundtruth, source.skips, source.choice
         stamps_ns = source.stamps_ns[start:start + count]
 
         def __len__(self):
@@ -65,6 +65,8 @@ def test_run_and_relocalize_write_what_they_promise(room, tmp_path):
     assert found.queries == 12 and found.recall_5cm_5deg > 0.9 and found.false_accepts == 0
     rgb = relocalize_sequence(run / "map", _limited(room, 6, 30), CONFIG, query, rgb_only=True,
                               progress=False)
+    assert found.extra["asked"] == found.extra["answered"] + sum(
+        refusal["count"] for refusal in found.extra["refused"].values()) == 12
     assert rgb.mode == "rgb" and rgb.recall_10cm_5deg >= 0.5
 
 

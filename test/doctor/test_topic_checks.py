@@ -37,6 +37,8 @@ def test_lost_images_and_slow_streams():
 
 def test_stamps_of_simulated_time_zero_and_future():
     assert "zero" in stamps(heard([0, 0, 0], [1, 2, 3]), NOBODY)[0].text
+    same = stamps(heard([5, 5, 5], [1, 2, 3]), NOBODY)[0]
+    assert "do not grow" in same.text and "ros.stamps=arrival" in same.fix
     now = [t + 3600 * SECOND for t in THIRTIETH]
     assert stamps(heard(THIRTIETH, now), NOBODY)[0].level == PROBLEM
     simulated = LiveSystem({}, {}, [], True, THIRTIETH[-1])

@@ -12,7 +12,7 @@ import numpy as np
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.data.trajectory import Trajectory
-from ace_slam_ros.io.bag_writer import BagWriter
+from ace_slam_ros.io.bags.writer import BagWriter
 
 CAMERA = Camera(160, 120, 130.0, 130.0, 79.5, 59.5)
 COUNT = 20

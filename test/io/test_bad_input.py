@@ -14,9 +14,9 @@ from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.errors import CalibrationError, DataError
 from ace_slam_ros.io import encode_jpeg, encode_png, open_source, write_tum_folder
-from ace_slam_ros.io.bag import TYPES
-from ace_slam_ros.io.bag_topics import CAMERA_INFO, COLOR_TOPIC, DEPTH_TOPIC, IMAGE, INFO_TOPIC
-from ace_slam_ros.io.bag_writer import BagWriter
+from ace_slam_ros.io.bags.file import CAMERA_INFO, IMAGE, TYPES
+from ace_slam_ros.io.bags.topics import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
+from ace_slam_ros.io.bags.writer import BagWriter
 from ace_slam_ros.io.convert import convert
 from ace_slam_ros.io.tum import TumWriter
 
@@ -54,10 +54,10 @@ def image_files(folder, kind):
 
 
 def test_nothing_there(tmp_path):
-    refused(tmp_path / "missing", "does not exist: give a TUM folder or a rosbag2")
+    refused(tmp_path / "missing", "does not exist: give a TUM folder or a bag")
     refused(tmp_path / ("x" * 300), "cannot read")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "neither a TUM folder .* nor a rosbag2")
+    refused(tmp_path / "empty", "neither a TUM folder .* nor a bag")
     (tmp_path / "file.txt").write_text("hello")
     refused(tmp_path / "file.txt", "neither a TUM folder")
 
@@ -185,7 +185,7 @@ def rewrite(bag, out, edit):
 @pytest.mark.parametrize(("dropped", "match"), [
     (DEPTH_TOPIC, r"no depth image topic: .*align_depth.*topics found: /camera/color/camera_info"),
     (INFO_TOPIC, "no camera_info for /camera/color/image_raw: record /camera/color/camera_info"),
-    (COLOR_TOPIC, r"no color image topic; topics found: .*\(Image\)"),
+    (COLOR_TOPIC, r"no color image topic; topics found: .*\(Image 16UC1 24x16\)"),
 ])
 def test_bags_without_a_topic(tmp_path, bag, dropped, match):
     refused(rewrite(bag, tmp_path / "other", lambda topic, _: topic != dropped), match)

@@ -73,3 +73,5 @@ def test_conversion_limits(tmp_path):
     with pytest.raises(DataError, match="lasts 0.9 s"):
         convert(tmp_path / "a", tmp_path / "c", start_s=3.0)
     assert not (tmp_path / "c").exists()
+    with pytest.raises(DataError, match="leave out --storage"):
+        convert(tmp_path / "b", tmp_path / "c", storage="mcap")

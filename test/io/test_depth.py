@@ -76,7 +76,7 @@ def test_compressed_depth_errors():
     good, format = encode_compressed_depth(np.ones((4, 4), np.uint16), "16UC1")
     for data, text, fix in (
         (good[:9], format, "truncated"), (good[:-20], format, "truncated"),
-        (good, "16UC1; compressedDepth rvl", "png"), (good, "8UC1; compressedDepth", "16UC1"),
+        (good, "16UC1; compressedDepth rvl", "damaged"), (good, "8UC1; compressedDepth", "16UC1"),
         (good[:12] + encode_png(np.ones((4, 4), np.uint8)), format, "16-bit"),
     ):
         with pytest.raises(DataError, match=fix):

@@ -17,6 +17,7 @@ from ace_slam_ros.io import (
     encode_jpeg,
     encode_png,
 )
+from ace_slam_ros.io.images import eight_bits
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 paddings = st.integers(0, 7)
@@ -64,11 +65,50 @@ def test_wide_elements_honor_byte_order(size, padding, seed, big):
     depth_m = decode_depth_image(data, "16UC1", width, height, step, big)
     np.testing.assert_allclose(depth_m, units / 1000.0, rtol=1e-6)
     np.testing.assert_array_equal(
-        decode_image(data, "mono16", width, height, step, big), units >> 8)
+        decode_image(data, "mono16", width, height, step, big), eight_bits(units))
     meters = rng.uniform(0.1, 9.0, (height, width)).astype(np.float32)
     data = pad_rows(meters.astype(f"{order}f4"), padding)
     depth_m = decode_depth_image(data, "32FC1", width, height, width * 4 + padding, big)
     np.testing.assert_array_equal(depth_m, meters)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_sixteen_bits_count_as_many_as_the_camera_fills(bits):
+    values = np.array([[0, 1, 2**(bits - 1), 2**bits - 1]], np.uint16)
+    expected = np.array([[0, 1 >> (bits - 8), 128, 255]], np.uint8)
+    np.testing.assert_array_equal(decode_image(values.tobytes(), "mono16", 4, 1), expected)
+    rgb = np.stack([values, values // 2, values // 4], axis=2)
+    for encoding, stored in (("rgb16", rgb), ("bgr16", rgb[..., ::-1])):
+        found = decode_image(np.ascontiguousarray(stored).tobytes(), encoding, 4, 1)
+        np.testing.assert_array_equal(found[..., 0], expected)
+        np.testing.assert_array_equal(found[..., 2], expected // 4)
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_bayer_patterns(pattern, bits):
+    color = {"r": 200, "g": 100, "b": 50}
+    tile = np.array([color[letter] for letter in pattern]).reshape(2, 2)
+    mosaic = np.tile(tile, (4, 5)).astype(np.uint8)
+    data = mosaic if bits == 8 else mosaic.astype(np.uint16) << 8
+    found = decode_image(data.tobytes(), f"bayer_{pattern}{bits}", 10, 8)
+    np.testing.assert_array_equal(found[2:-2, 2:-2], np.full((4, 6, 3), [200, 100, 50]))
+    with pytest.raises(DataError, match="too small"):
+        decode_image(data.tobytes(), f"bayer_{pattern}{bits}", 2, 2)
+
+
+@pytest.mark.parametrize(("encoding", "order"), [("nv12", "UV"), ("nv21", "VU")])
+def test_half_color(encoding, order):
+    red = {"U": 90, "V": 240}
+    rows = np.full((6, 4), 81, np.uint8)
+    rows[4:] = np.tile([red[letter] for letter in order], 2)
+    for padding in (0, 3):
+        found = decode_image(pad_rows(rows, padding), encoding, 4, 4, 4 + padding)
+        assert found.shape == (4, 4, 3)
+        assert np.abs(found.astype(int) - [255, 0, 0]).max() <= 3
+    for width, height, words in ((3, 4, "odd width"), (4, 3, "odd height"), (4, 8, "truncated")):
+        with pytest.raises(DataError, match=words):
+            decode_image(rows.tobytes(), encoding, width, height)
 
 
 @pytest.mark.parametrize(("encoding", "order"), [
@@ -81,8 +121,8 @@ def test_yuv422_byte_order(encoding, order):
 
 
 def test_raw_image_errors_name_the_fix():
-    with pytest.raises(DataError, match="bayer_rggb8.*rgb8"):
-        decode_image(bytes(4), "bayer_rggb8", 2, 2)
+    with pytest.raises(DataError, match="'yuv444' is not supported: .*rgb8.*bayer_rggb8"):
+        decode_image(bytes(4), "yuv444", 2, 2)
     with pytest.raises(DataError, match="truncated"):
         decode_image(bytes(11), "rgb8", 2, 2)
     with pytest.raises(DataError, match="step 5"):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ace_slam_ros.core.data.trajectory import stamp_to_text
 from ace_slam_ros.io import write_tum_folder
+from ace_slam_ros.io.source import ReadOptions
 from ace_slam_ros.io.tum import TumSource, read_listing
 
 stamp_lists = st.lists(
@@ -25,7 +26,7 @@ def test_tum_folder_round_trip_at_any_stamp(tmp_path_factory, stamps):
     truth = make_truth(stamps)
     frames = list(make_frames(stamps))
     assert write_tum_folder(out, iter(frames), truth, CAMERA, jpeg_quality=0) == len(stamps)
-    source = TumSource(out, slop_ns=0)
+    source = TumSource(out, options=ReadOptions(slop_s=0.0))
     assert_same_frames(source, frames)
     assert source.camera == CAMERA
     np.testing.assert_array_equal(source.groundtruth.stamps_ns, stamps)

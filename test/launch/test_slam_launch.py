@@ -21,6 +21,7 @@ from ace_slam_ros.ros.config import NodeConfig
 FILE = ROOT / "launch" / "slam.launch.py"
 ARGUMENTS = {
     "namespace", "params_file", "use_sim_time", "mode", "map", "rviz", "bag", "bag_rate",
+    "bag_color", "bag_depth", "bag_info",
     "bag_loop", "save_on_exit", "camera", "log_level", "respawn", "autostart",
 }
 

@@ -62,6 +62,8 @@ class ImageInputs:
         def receiver(name: str) -> Callable[[Any], None]:
             def take(msg: Any) -> None:
                 self.incompatible.pop(name, None)  # somebody who fits publishes now
+                if config.stamps == "arrival":
+                    msg.header.stamp = node.get_clock().now().to_msg()
                 receive[name](msg)
             return take
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ...io.stamps import ADVICE, stamp_fault
 from ..messages.compat import MESSAGE_FILTERS
 from ..messages.conversions import stamp_to_ns
 
@@ -234,6 +235,11 @@ class Synchronizer:
             return ""
         if now_ns - self._created_ns < patience_s * _NS:
             return ""  # the driver may be starting as well
+        for name in ("color", "depth"):
+            stream = self.streams[name]
+            fault = stamp_fault(stream.stamps_ns)
+            if fault and stream.silent_s(now_ns) <= patience_s:
+                return f"{topics[name]}: {fault}: {ADVICE}"
         silent = [n for n, s in self.streams.items() if s.silent_s(now_ns) > patience_s]
         if "info" in silent and self._info is not None:
             silent.remove("info")  # once is enough

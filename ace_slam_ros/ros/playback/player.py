@@ -1,4 +1,4 @@
-"""Replays a rosbag2 or TUM folder with its timing, for the nodes of this package.
+"""Replays a bag or TUM folder with its timing, for the nodes of this package.
 
 `python -m ace_slam_ros.ros.playback.player SOURCE [--rate 1] [--clock] [--loop N]
 [--namespace NS]`.
@@ -9,6 +9,7 @@ costs next to nothing while it competes with the nodes for the processor.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import json
 import logging
@@ -28,6 +29,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from ...core.errors import AceSlamError
+from ...io.source import SLOP_S, ReadOptions
 from ..process.run_node import leave
 from ..process.signals import stop_event
 from ..qos import reliable_qos, sensor_qos
@@ -201,7 +203,7 @@ def _clock_publisher(node: Any) -> Any:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="player", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("source", type=Path, help="rosbag2 or TUM folder")
+    parser.add_argument("source", type=Path, help="bag or TUM folder")
     parser.add_argument("--rate", type=float, default=1.0, help="2 plays twice as fast")
     parser.add_argument("--clock", action="store_true", help="publish /clock")
     parser.add_argument("--loop", type=int, default=1, metavar="N", help="times to play; 0 = ever")
@@ -215,6 +217,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--subscribers", type=int, default=1, metavar="N",
                         help="wait until so many listen to each image topic")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as json")
+    for role in ("color", "depth", "info"):
+        parser.add_argument(f"--{role}", metavar="TOPIC", help=f"{role} topic of a bag")
+    parser.add_argument("--slop-s", type=float, default=SLOP_S, metavar="S",
+                        help="largest stamp gap of an image pair")
+    parser.add_argument("--stamps", choices=("header", "arrival"), default="header",
+                        help="by which images are paired")
     parser.add_argument("--parent-pid", type=int, default=0, help="end when this process does")
     args, ros = parser.parse_known_args(argv)
     if ros and ros[0] != "--ros-args":  # launch appends those; everything else is a mistake
@@ -225,8 +233,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def options_of(args: argparse.Namespace) -> ReadOptions:
+    """Return how the source is read."""
+    return ReadOptions(**{f.name: getattr(args, f.name) for f in dataclasses.fields(ReadOptions)})
+
+
 def _play(args: argparse.Namespace, stop: threading.Event) -> None:
-    playlist = open_playlist(args.source.expanduser(), args.transport)
+    playlist = open_playlist(args.source.expanduser(), args.transport, options_of(args))
     node = rclpy.create_node("player", namespace=args.namespace.strip("/"))
     player = Player(node, playlist, rate=args.rate, clock=args.clock, stop=stop)
     if args.wait > 0.0:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CompressedImage
 
 from ...core.errors import DataError
-from ...io.bag import TYPES, BagSource
-from ...io.bag_topics import CAMERA_INFO, COMPRESSED, IMAGE
+from ...io.bags.file import CAMERA_INFO, COMPRESSED, IMAGE, TYPES
+from ...io.bags.opening import open_bag
+from ...io.bags.source import BagSource
 from ...io.calibration import info_of_stream, is_rectified
 from ...io.open_source import open_source
 from ...io.tum import TumSource
@@ -22,6 +22,7 @@ from ..messages.conversions import byte_array, camera_to_msg, image_to_msg, make
 
 if TYPE_CHECKING:
     from ...io.pairs import RawFrame
+    from ...io.source import ReadOptions
 
 COLOR, DEPTH, INFO, GROUNDTRUTH = "rgb/image", "depth/image", "rgb/camera_info", "groundtruth"
 _TF = "tf2_msgs/msg/TFMessage"
@@ -48,6 +49,7 @@ class Playlist(Protocol):
             `ros.depth_transport` name them.
         pairs: synchronized image pairs in it.
         duration_s: from the first to the last pair.
+        choice: which topics of a bag are played, by role; empty for a folder.
     """
 
     types: dict[str, str]
@@ -55,22 +57,26 @@ class Playlist(Protocol):
     depth_transport: str
     pairs: int
     duration_s: float
+    choice: dict[str, str]
 
     def __iter__(self) -> Iterator[Item]:
         """Yield the messages in order of time; may be repeated."""
 
 
-def open_playlist(path: Path, color_transport: str = "raw") -> Playlist:
+def open_playlist(
+    path: Path, color_transport: str = "raw", options: ReadOptions | None = None
+) -> Playlist:
     """Open a TUM folder or a rosbag2 for playing.
 
     Args:
         path: the sequence.
         color_transport: of a TUM folder, raw or compressed; a bag is sent as it was recorded.
+        options: topics of a bag by name, and how its images are paired.
 
     Raises:
         DataError: nothing that can be played lies there.
     """
-    source = open_source(path)
+    source = open_source(path, options=options)
     if isinstance(source, BagSource):
         return BagPlaylist(source)
     if isinstance(source, TumSource):
@@ -86,7 +92,7 @@ class BagPlaylist:
     """
 
     def __init__(self, source: BagSource) -> None:
-        self._path = source.path
+        self._path, self.choice = source.path, source.choice
         self.pairs, self.duration_s = len(source), _duration_s(source.stamps_ns)
         topics, types = source.topics, source.types
         assert topics.depth is not None  # `open_source` refuses a bag without depth
@@ -106,17 +112,21 @@ class BagPlaylist:
         self.types = {ours: types[theirs] for theirs, ours in self._names.items()}
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield the messages in order of recording."""
-        with Reader(self._path) as reader:
-            chosen = [c for c in reader.connections if c.topic in self._names]
-            for connection, recorded_ns, raw in reader.messages(chosen):
-                time_ns = self._played_ns(connection.topic, recorded_ns)
+        """Yield the messages in order of recording; of an earlier camera_info the last one."""
+        early: bytes | None = None
+        with open_bag(self._path) as bag:
+            for topic, recorded_ns, raw in bag.messages(self._names):
+                if topic == self._info and is_rectified(self._color):
+                    raw = self._info_of_stream(raw)
+                time_ns = self._played_ns(topic, recorded_ns)
                 if time_ns is None:
+                    if topic == self._info and recorded_ns < self._window_ns[0]:
+                        early = raw
                     continue
-                data = bytes(raw)
-                if connection.topic == self._info and is_rectified(self._color):
-                    data = self._info_of_stream(data)
-                yield Item(time_ns, self._names[connection.topic], data)
+                if early is not None:
+                    yield Item(time_ns, INFO, early)
+                    early = None
+                yield Item(time_ns, self._names[topic], raw)
 
     def _played_ns(self, topic: str, time_ns: int) -> int | None:
         """When a message is to be played; None = never. What is static holds at any time."""
@@ -134,7 +144,7 @@ class TumPlaylist:
     """A TUM folder as messages: color decoded (raw) or as its files, depth in meters."""
 
     def __init__(self, source: TumSource, color_transport: str) -> None:
-        self._source = source
+        self._source, self.choice = source, source.choice
         self.pairs, self.duration_s = len(source), _duration_s(source.stamps_ns)
         self.color_transport, self.depth_transport = color_transport, "raw"
         self.types = {

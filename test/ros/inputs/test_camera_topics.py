@@ -2,7 +2,7 @@
 
 import pytest
 from rclpy.qos import ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ace_slam_ros.core.config.files import load_config, load_ros_own
 from ace_slam_ros.core.errors import ConfigError
@@ -109,6 +109,23 @@ def test_compressed_transports_change_topic_and_type(graph):
     assert inputs.topics["color"] == "/inputs/rgb/image/compressed"
     assert inputs.topics["depth"] == "/inputs/depth/image/compressedDepth"
     assert [s.msg_type for s in inputs._subscriptions[:2]] == [CompressedImage] * 2
+
+
+def test_images_without_stamps_are_stamped_on_arrival(graph):
+    make, executor = graph
+    pairs = []
+    ImageInputs(make("tracker"), RosConfig(stamps="arrival", slop_s=1.0), pairs.append)
+    camera = make("camera")
+    publishers = {kind: camera.create_publisher(kind[1], kind[0], sensor_qos()) for kind in (
+        ("rgb/image", Image), ("depth/image", Image), ("rgb/camera_info", CameraInfo))}
+    for _ in range(400):
+        for (_, kind), publisher in publishers.items():
+            publisher.publish(kind())
+        executor.spin_once(timeout_sec=0.05)
+        if len(pairs) > 2:
+            break
+    stamps = [pair.stamp_ns for pair in pairs]
+    assert len(stamps) > 2 and stamps[0] > 10**18 and stamps == sorted(set(stamps))
 
 
 def test_stamps_far_from_the_clock_are_told(graph):

@@ -18,12 +18,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.errors import DataError
-from ace_slam_ros.io.bag import TYPES
+from ace_slam_ros.io.bags.file import TYPES
 from ace_slam_ros.io.images import encode_png
 from ace_slam_ros.io.open_source import open_source
 from ace_slam_ros.io.tum import write_tum_folder
 from ace_slam_ros.ros.config import RosConfig
 from ace_slam_ros.ros.inputs.camera_topics import ImageInputs
+from ace_slam_ros.ros.inputs.on_demand import OnDemandImages
 from ace_slam_ros.ros.messages.conversions import (
     byte_array,
     camera_to_msg,
@@ -64,8 +65,15 @@ class Case:
     depth: np.ndarray = field(default_factory=lambda: DEPTH_MM)
     straight: bool = True  # the image arrives as it was sent
     roi: tuple = (0, 0, 0, 0)
+    stored: tuple[str, np.ndarray] | None = None  # encoding and rows of the image
 
     def color_message(self):
+        if self.stored:
+            encoding, rows = self.stored
+            message = image_to_msg(IMAGE, STAMP_NS, "cam")
+            message.encoding, message.step = encoding, rows.strides[0]
+            message.data = byte_array(rows)
+            return message
         if not self.topic.endswith("/compressed"):
             return image_to_msg(IMAGE, STAMP_NS, "cam")
         message = CompressedImage(format="rgb8; png compressed bgr8",
@@ -93,7 +101,18 @@ class Case:
 
 
 RECT = "/camera/color/image_rect"
+WORDS = rng.integers(0, 4096, (48, 64, 3)).astype(np.uint16)
+ENCODINGS = {
+    "nv12": np.concatenate([IMAGE[..., 0], IMAGE[:24, :, 1]]), "yuv422": IMAGE[..., :2].copy(),
+    "yuyv": IMAGE[..., 1:].copy(), "bayer_gbrg8": IMAGE[..., 0].copy(), "bgra8": np.dstack(
+        [IMAGE, IMAGE[..., :1]]), "rgb16": WORDS, "mono16": WORDS[..., 0].copy(),
+    "bayer_rggb16": WORDS[..., 1].copy(),
+}
 CASES = [
+    *(Case(f"an image of encoding {name}", PINHOLE, stored=(name, rows), straight=False)
+      for name, rows in ENCODINGS.items()),
+    Case("an image of encoding 8SC3", "'8SC3' is not supported", stored=("8SC3", IMAGE),
+         straight=False),
     Case("a pinhole", PINHOLE),
     Case("a lens is straightened", PINHOLE, camera=LENS, straight=False),
     Case("P of a raw topic is not its camera", PINHOLE, camera=LENS, p=P, straight=False),
@@ -115,6 +134,7 @@ CASES = [
          depth=np.full_like(DEPTH_M, np.nan)),
     Case("depth of another size", "register depth to color", depth=DEPTH_MM[:24]),
 ]
+PLAIN = next(case for case in CASES if case.name == "a pinhole")
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
 
 
@@ -174,17 +194,24 @@ def recorded(case, tmp_path):
     return open_source(write(case, tmp_path / "bag"))[0]
 
 
-def live(case, tmp_path):
-    listener = Listener("/live", RosConfig(color_transport=transport(case)), [
-        ("rgb/image", case.topic.removesuffix("/compressed")),
-        ("depth/image", "/camera/depth/image"),
-        ("rgb/camera_info", "/camera/color/camera_info")])
+def remapped(case):
+    return [("rgb/image", case.topic.removesuffix("/compressed")),
+            ("depth/image", "/camera/depth/image"),
+            ("rgb/camera_info", "/camera/color/camera_info")]
+
+
+def publishers(case, node):
+    """Return (publisher, message) of each topic of a camera."""
     kinds = {"Image": Image, "CompressedImage": CompressedImage, "CameraInfo": CameraInfo}
-    publishers = [
-        (listener.node.create_publisher(kinds[kind], topic, sensor_qos(5)),
-         without_k(case, message)) for topic, (kind, message) in case.messages().items()]
+    return [(node.create_publisher(kinds[kind], topic, sensor_qos(5)), without_k(case, message))
+            for topic, (kind, message) in case.messages().items()]
+
+
+def live(case, tmp_path):
+    listener = Listener("/live", RosConfig(color_transport=transport(case)), remapped(case))
+    sent = publishers(case, listener.node)
     try:
-        return listener.frame(lambda: [p.publish(m) for p, m in publishers])
+        return listener.frame(lambda: [p.publish(m) for p, m in sent])
     finally:
         listener.close()
 
@@ -222,6 +249,25 @@ def test_the_same_frame_or_the_same_refusal(case, path, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "case", [case for case in CASES if RECT in case.topic and isinstance(case.expected, Camera)],
+    ids=lambda case: case.name)
+def test_the_newest_frame_of_the_relocalizer_follows_the_same_rules(case):
+    """It subscribes only while somebody asks, to the topics of the tracker."""
+    config = RosConfig(color_transport=transport(case))
+    listener = Listener("/asked", config, remapped(case))
+    listener.inputs.close()
+    images = OnDemandImages(listener.node, config)
+    images.next_pair().add_done_callback(lambda done: listener.pairs.append(done.result()))
+    sent = publishers(case, listener.node)
+    try:
+        frame = listener.frame(lambda: [p.publish(m) for p, m in sent])
+        assert frame.camera == case.expected and np.array_equal(frame.image, IMAGE)
+    finally:
+        images.close()
+        listener.close()
+
+
+@pytest.mark.parametrize(
     "case", [case for case in CASES if RECT not in case.topic], ids=lambda case: case.name)
 def test_a_query_of_the_relocalizer_follows_the_same_rules(case):
     """It brings the camera_info of the image it sends, without a topic; depth may be missing."""
@@ -243,7 +289,7 @@ def test_color_alone_does_not_mind_the_unit_of_depth(tmp_path):
 
 
 def test_the_advice_for_a_tum_folder_names_its_file(tmp_path):
-    frame = open_source(write(CASES[0], tmp_path / "bag"))[0]
+    frame = open_source(write(PLAIN, tmp_path / "bag"))[0]
     write_tum_folder(tmp_path / "tum", [frame], None, PINHOLE, depth_scale=5000.0)
     file = tmp_path / "tum" / "camera.yaml"
     file.write_text(file.read_text().replace("5000.0", "5.0"))

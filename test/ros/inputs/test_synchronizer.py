@@ -178,6 +178,23 @@ def test_a_pair_before_its_camera_info_waits_for_it():
     assert streams.pairs == [(10**9 + 33 * MS, 10**9 + 33 * MS)]
 
 
+@pytest.mark.parametrize(("stamp_ns", "words"), [
+    (0, "/rgb/image: stamps are zero: let the driver"),
+    (5 * 10**9, "/rgb/image: stamps do not grow: all of 10 messages carry the same one"),
+])
+def test_stamps_that_say_nothing_are_told(monkeypatch, stamp_ns, words):
+    clock = [0]
+    monkeypatch.setattr("ace_slam_ros.ros.inputs.synchronizer.time.monotonic_ns", lambda: clock[0])
+    streams = Streams(NearestMatcher)
+    for _ in range(200):
+        clock[0] += 33 * MS
+        streams.color(stamp_ns)
+        streams.depth(stamp_ns)
+    assert len(streams.pairs) == 1
+    text = streams.sync.explain(TOPICS)
+    assert text.startswith(words) and text.endswith("ros.stamps=arrival")
+
+
 def test_explains_silence(monkeypatch):
     clock = [0]
     monkeypatch.setattr("ace_slam_ros.ros.inputs.synchronizer.time.monotonic_ns", lambda: clock[0])

@@ -12,27 +12,18 @@ import numpy.typing as npt
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from ..core.data.trajectory import Trajectory, stamp_to_text
-from ..core.errors import DataError
-from ..core.geometry.se3 import quaternion_from_pose
-from ..core.runtime.staged_folder import staged_folder
-from .bag import TYPES
-from .bag_topics import (
-    CAMERA_INFO,
-    COLOR_TOPIC,
-    COMPRESSED,
-    DEPTH_TOPIC,
-    GROUNDTRUTH_TOPIC,
-    IMAGE,
-    INFO_TOPIC,
-    POSE,
-)
-from .depth import depth_to_stored, encode_compressed_depth
-from .images import check_complete, decode_compressed_image, encode_jpeg
+from ...core.data.trajectory import Trajectory, stamp_to_text
+from ...core.errors import DataError
+from ...core.geometry.se3 import quaternion_from_pose
+from ...core.runtime.staged_folder import staged_folder
+from ..depth import depth_to_stored, encode_compressed_depth
+from ..images import check_complete, decode_compressed_image, encode_jpeg
+from .file import CAMERA_INFO, COMPRESSED, IMAGE, POSE, TYPES
+from .topics import COLOR_TOPIC, DEPTH_TOPIC, GROUNDTRUTH_TOPIC, INFO_TOPIC
 
 if TYPE_CHECKING:
-    from ..core.data.camera import Camera
-    from ..core.geometry.arrays import UInt8Image
+    from ...core.data.camera import Camera
+    from ...core.geometry.arrays import UInt8Image
 
 Storage = Literal["mcap", "sqlite3"]
 Transport = Literal["raw", "compressed"]

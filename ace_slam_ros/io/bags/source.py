@@ -1,10 +1,9 @@
-"""rosbag2 reader (mcap, sqlite3): indexes stamps first, then streams image pairs."""
+"""Bags as sequences: indexes stamps first, then streams image pairs."""
 
 from __future__ import annotations
 
-import struct
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,30 +12,37 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.data.trajectory import Trajectory
-from ..core.errors import CalibrationError, DataError
-from ..core.geometry.se3 import pose_from_quaternion
-from .bag_topics import COMPRESSED, Topics, choose_topics, no_depth_message
-from .calibration import camera_from_message, info_of_stream
-from .depth import decode_compressed_depth, depth_array
-from .images import check_complete, decode_image
-from .pairs import PairReader, PairSource
+from ...core.data.trajectory import Trajectory
+from ...core.errors import CalibrationError, DataError
+from ...core.geometry.se3 import pose_from_quaternion
+from ..calibration import camera_from_message, info_of_stream
+from ..depth import decode_compressed_depth, depth_array
+from ..images import check_complete, decode_image
+from ..pairs import PairReader, PairSource
+from ..source import ReadOptions
+from ..stamps import ADVICE, stamp_fault
+from .file import (
+    CAMERA_INFO,
+    COMPRESSED,
+    POSE,
+    decode,
+    header_stamp_ns,
+)
+from .opening import AnyBag, open_bag
+from .streams import survey
+from .topics import TopicNames, Topics, choose_topics, no_depth_message
 
 if TYPE_CHECKING:
-    from ..core.data.camera import Camera
-    from ..core.geometry.arrays import Float64Array, UInt8Image
+    from ...core.data.camera import Camera
+    from ...core.geometry.arrays import Float64Array, UInt8Image
 
-try:
-    from rosbags.interfaces import Connection
-    from rosbags.rosbag2 import Reader
-    from rosbags.typesys import Stores, get_typestore
-except ImportError as missing:  # rosdep does not know it
-    raise DataError(f"bags need the package rosbags: pip install rosbags ({missing})") from missing
-
-TYPES = get_typestore(Stores.ROS2_JAZZY)
+log = logging.getLogger(__name__)
 
 #: Bags hold depth in millimeters or meters.
 _DEPTH_SCALE = 1000.0
+
+#: A simulation begins at zero, and its second image comes within this.
+_SOON_NS = 1_000_000_000
 
 #: (stamp of the header, time of recording), both ns: finds a message again.
 Key = tuple[int, int]
@@ -53,41 +59,42 @@ class _Index:
 
 
 class BagSource(PairSource):
-    """A rosbag2 folder, or a single .mcap or .db3 file.
+    """A bag: a folder with `metadata.yaml`, or a single file.
 
     Args:
         path: the bag.
         require_depth: deliver only frames with usable depth.
-        slop_ns: largest stamp gap of a pair.
-        color_topic: Image or CompressedImage; None = by name.
-        depth_topic: the same for depth.
-        info_topic: CameraInfo of the color stream; None = the color topic's sibling.
-        groundtruth_topic: PoseStamped of the camera's optical frame.
+        options: topics by name, the slop of pairs.
+        groundtruth_topic: PoseStamped of the camera's optical frame; None = by name.
+
+    Attributes: those of `PairSource`, and
+        types: topic -> message type;
+        topics: the chosen ones.
 
     Raises:
-        DataError: the bag is damaged or empty, or color, depth or camera_info are missing.
+        DataError: the bag is damaged or empty, color, depth or camera_info are missing, or it
+            cannot be told which of several cameras is meant.
         CalibrationError: camera_info holds no usable calibration.
     """
 
     def __init__(
-        self, path: Path, *, require_depth: bool = True, slop_ns: int = 20_000_000,
-        color_topic: str | None = None, depth_topic: str | None = None,
-        info_topic: str | None = None, groundtruth_topic: str | None = None,
+        self, path: Path, *, require_depth: bool = True, options: ReadOptions | None = None,
+        groundtruth_topic: str | None = None,
     ) -> None:
         super().__init__(path, require_depth)
         self.depth_scale = _DEPTH_SCALE
-        wanted = {
-            "color": color_topic, "depth": depth_topic, "info": info_topic,
-            "groundtruth": groundtruth_topic,
-        }
-        with _open(path) as reader:
-            self.types = {c.topic: c.msgtype for c in reader.connections if c.msgcount}
-            self.topics = self._choose(wanted)
-            index = self._scan(reader)
+        options = options or ReadOptions()
+        self._by_arrival = options.stamps == "arrival"
+        wanted = TopicNames(options.color, options.depth, options.info, groundtruth_topic)
+        with open_bag(path) as bag:
+            self.types = bag.types
+            self.topics = self._choose(bag, wanted, options.slop_ns)
+            index = self._scan(bag)
+        self.choice = self.topics.to_dict()
         self.raw_camera = self._camera(index.info)
         self.camera = self.raw_camera.without_distortion()
         self.groundtruth = _trajectory(index.poses)
-        self._pair(index, slop_ns)
+        self._pair(index, options.slop_ns)
 
     @property
     def recorded_ns(self) -> tuple[int, int]:
@@ -95,46 +102,54 @@ class BagSource(PairSource):
         times = [key[1] for key in (*self._color, *self._depth) if key is not None]
         return min(times), max(times)
 
-    def _choose(self, wanted: dict[str, str | None]) -> Topics:
+    def _choose(self, bag: AnyBag, wanted: TopicNames, slop_ns: int) -> Topics:
         if not self.types:
             raise DataError(f"{self.path} holds no messages: record the camera's topics again")
+        streams = survey(bag)
         try:
-            topics = choose_topics(self.types, wanted)
+            topics = choose_topics(streams, wanted, slop_ns)
         except DataError as error:
             raise DataError(f"{self.path}: {error}") from error
         if self.require_depth and topics.depth is None:
-            raise DataError(f"{self.path}: {no_depth_message(self.types)}")
+            raise DataError(f"{self.path}: {no_depth_message(streams)}")
+        log.info("%s: %s", self.path.name, topics)
+        for doubt in topics.doubts:
+            log.warning("%s: %s", self.path.name, doubt)
         return topics
 
-    def _scan(self, reader: Reader) -> _Index:
+    def _scan(self, bag: AnyBag) -> _Index:
         """Read the bag once and keep stamps, the first calibration and the poses."""
         index = _Index([], [], None, [])
         info: bytes | None = None
         topics = self.topics
-        for topic, time_ns, raw in _messages(self.path, reader, [
+        for topic, time_ns, raw in bag.messages([
             topics.color, topics.depth, topics.info, topics.groundtruth
         ]):
             if topic == topics.color:
-                index.color.append((header_stamp_ns(raw, time_ns), time_ns))
+                index.color.append(self._key(raw, time_ns))
             elif topic == topics.depth:
-                index.depth.append((header_stamp_ns(raw, time_ns), time_ns))
+                index.depth.append(self._key(raw, time_ns))
             elif topic == topics.groundtruth:
                 index.poses.append(raw)
             elif info is None:
                 info = raw
         return _Index(index.color, index.depth, info, index.poses)
 
+    def _key(self, raw: bytes, time_ns: int) -> Key:
+        return (time_ns if self._by_arrival else header_stamp_ns(raw, time_ns)), time_ns
+
     def _camera(self, raw: bytes | None) -> Camera:
         if raw is None:
             raise DataError(f"{self.path}: no message on {self.topics.info}")
-        info = _decode(raw, "sensor_msgs/msg/CameraInfo")
+        info = decode(raw, CAMERA_INFO)
         try:
             return camera_from_message(info_of_stream(info, self.topics.color))
         except CalibrationError as error:
             raise CalibrationError(f"{self.path}: {self.topics.info}: {error}") from error
 
     def _pair(self, index: _Index, slop_ns: int) -> None:
-        color, depth = _increasing(index.color), _increasing(index.depth)
+        color = self._increasing(self.topics.color, index.color)
+        depth = self._increasing(self.topics.depth or "", index.depth)
         color_ns = np.array([key[0] for key in color], np.int64)
         depth_ns = np.array([key[0] for key in depth], np.int64)
         within = f"within {slop_ns / 1e6:g} ms"
@@ -146,6 +161,26 @@ class BagSource(PairSource):
         self._color = [color[i] for i, _ in pairs]
         self._depth = [None if j is None else depth[j] for _, j in pairs]
 
+    def _increasing(self, topic: str, keys: list[Key]) -> list[Key]:
+        """Sort by stamp; of a repeated stamp the first recorded counts.
+
+        Raises:
+            DataError: the stamps cannot be used.
+        """
+        stamps_ns = [key[0] for key in keys]
+        if fault := stamp_fault(stamps_ns):
+            raise DataError(f"{self.path}: {topic}: {fault}: {ADVICE}")
+        unique: dict[int, Key] = {}
+        for key in keys:
+            unique.setdefault(key[0], key)
+        if 0 in unique and len(unique) > 1 and sorted(unique)[1] > _SOON_NS:
+            del unique[0]  # not stamped, while all others are
+        if len(keys) > len(unique):
+            log.warning("%s: %s: %d of %d messages are left out: their stamp is zero or that of "
+                        "an earlier one", self.path.name, topic, len(keys) - len(unique),
+                        len(keys))
+        return [unique[stamp] for stamp in sorted(unique)]
+
     def _readers(self, start: int, stop: int) -> Iterator[PairReader]:
         """Read the bag forwards; messages wait in memory only until their partner arrives."""
         missing = {("color", self._color[i]): i for i in range(start, stop)}
@@ -156,13 +191,13 @@ class BagSource(PairSource):
         times = [key[1] for _, key in missing]
         waiting: dict[int, dict[str, bytes]] = {}
         current = start
-        with _open(self.path) as reader:
-            for topic, time_ns, raw in _messages(
-                self.path, reader, [self.topics.color, self.topics.depth],
+        with open_bag(self.path) as bag:
+            for topic, time_ns, raw in bag.messages(
+                [self.topics.color, self.topics.depth],
                 max(min(times) - 1, 0), max(times) + 1,  # rosbags 0.11.0 left out the start itself
             ):
                 role = "color" if topic == self.topics.color else "depth"
-                found = missing.pop((role, (header_stamp_ns(raw, time_ns), time_ns)), None)
+                found = missing.pop((role, self._key(raw, time_ns)), None)
                 if found is None:
                     continue
                 waiting.setdefault(found, {})[role] = raw
@@ -182,7 +217,7 @@ class BagSource(PairSource):
 
     def _read_color(self, raw: bytes) -> tuple[bytes | UInt8Image, str]:
         kind = self.types[self.topics.color]
-        message = _decode(raw, kind)
+        message = decode(raw, kind)
         if kind == COMPRESSED:
             data = message.data.tobytes()
             check_complete(data)
@@ -194,7 +229,7 @@ class BagSource(PairSource):
 
     def _read_depth(self, raw: bytes) -> npt.NDArray[Any]:
         kind = self.types[self.topics.depth or ""]
-        message = _decode(raw, kind)
+        message = decode(raw, kind)
         if kind == COMPRESSED:
             return decode_compressed_depth(message.data, message.format)[0]
         return depth_array(
@@ -203,68 +238,10 @@ class BagSource(PairSource):
         )
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[Reader]:
-    reader = None
-    try:
-        reader = Reader(path)
-        reader.open()
-    except Exception as error:  # damaged files surface as many types from the parsers below
-        raise _damaged(path, error) from error
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
-def _messages(
-    path: Path, reader: Reader, topics: list[str | None], start_ns: int | None = None,
-    stop_ns: int | None = None,
-) -> Iterator[tuple[str, int, bytes]]:
-    """Yield (topic, time of recording ns, CDR bytes) in order of recording."""
-    connections: list[Connection] = [c for c in reader.connections if c.topic in topics]
-    try:
-        for connection, time_ns, raw in reader.messages(connections, start_ns, stop_ns):
-            yield connection.topic, time_ns, raw
-    except Exception as error:  # as in `_open`
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(
-        f"{path} is not a readable rosbag2 ({reason}): if recording was cut off, repair it with "
-        "`ros2 bag reindex` or `mcap recover`"
-    )
-
-
-def _decode(raw: bytes, kind: str) -> Any:
-    try:
-        return TYPES.deserialize_cdr(raw, kind)
-    except Exception as error:  # a damaged message can break the generated parser anywhere
-        raise DataError(f"damaged {kind} message: {error}") from error
-
-
-def header_stamp_ns(raw: bytes, time_ns: int) -> int:
-    """Stamp of the std_msgs/Header that leads a serialized message; `time_ns` if it has none."""
-    if len(raw) < 12:
-        return time_ns
-    seconds, rest = struct.unpack_from("<iI" if raw[1] else ">iI", raw, 4)
-    return int(seconds) * 1_000_000_000 + int(rest) or time_ns
-
-
-def _increasing(keys: list[Key]) -> list[Key]:
-    """Sort by stamp; of a repeated stamp the first recorded counts."""
-    unique: dict[int, Key] = {}
-    for key in keys:
-        unique.setdefault(key[0], key)
-    return [unique[stamp] for stamp in sorted(unique)]
-
-
 def _trajectory(messages: list[bytes]) -> Trajectory | None:
     poses: dict[int, Float64Array] = {}
     for raw in messages:
-        message = _decode(raw, "geometry_msgs/msg/PoseStamped")
+        message = decode(raw, POSE)
         stamp = message.header.stamp
         p, q = message.pose.position, message.pose.orientation
         values = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])

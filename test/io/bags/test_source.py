@@ -1,5 +1,6 @@
 """Bags: read in any order, late depth, loops, and depth beyond the slop."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,10 @@ from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.io import open_source, write_tum_folder
-from ace_slam_ros.io.bag import TYPES, BagSource
-from ace_slam_ros.io.bag_topics import (
-    CAMERA_INFO,
-    COLOR_TOPIC,
-    DEPTH_TOPIC,
-)
+from ace_slam_ros.io.bags.file import CAMERA_INFO, TYPES
+from ace_slam_ros.io.bags.source import BagSource
+from ace_slam_ros.io.bags.topics import COLOR_TOPIC, DEPTH_TOPIC
+from ace_slam_ros.io.source import ReadOptions
 
 
 def rewrite(bag: Path, out: Path, edit, storage=StoragePlugin.MCAP):
@@ -78,11 +77,32 @@ def test_bag_with_late_depth_loops_and_reversed_recording(tmp_path, small_bag, s
     assert_same_frames(open_source(backwards), frames)
 
 
-def test_bag_without_stamps_uses_the_time_of_recording(tmp_path, small_bag):
+def stamped(raw, stamp_ns):
+    """Return a message with another stamp in its header."""
+    return bytes(raw[:4]) + struct.pack("<iI", *divmod(stamp_ns, SECOND)) + bytes(raw[12:])
+
+
+@pytest.mark.parametrize(("stamp_ns", "words"), [
+    (0, "/camera/color/image_raw: stamps are zero: let the driver"),
+    (5, "stamps do not grow: all of 6 messages carry the same one: .* ros.stamps=arrival"),
+])
+def test_stamps_that_say_nothing_are_refused_or_not_used(tmp_path, small_bag, stamp_ns, words):
     path, frames = small_bag
-    bare = rewrite(path, tmp_path / "bare", lambda topic, t, raw: [
-        (t, bytes(raw[:4]) + bytes(8) + bytes(raw[12:]))])
-    assert_same_frames(open_source(bare), frames)
+    bare = rewrite(path, tmp_path / "bare", lambda topic, t, raw: [(t, stamped(raw, stamp_ns))])
+    with pytest.raises(DataError, match=words):
+        open_source(bare)
+    by_arrival = ReadOptions(stamps="arrival")
+    assert_same_frames(open_source(bare, options=by_arrival), frames)
+    assert_same_frames([open_source(bare, options=by_arrival)[3]], [frames[3]])
+
+
+def test_a_message_that_is_not_stamped_is_left_out(tmp_path, small_bag, caplog):
+    path, frames = small_bag
+    first = frames[0].stamp_ns
+    gap = rewrite(path, tmp_path / "gap", lambda topic, t, raw: [
+        (t, stamped(raw, 0) if t == first else raw)])
+    assert_same_frames(open_source(gap), frames[1:])
+    assert "/camera/color/image_raw: 1 of 6 messages are left out" in caplog.text
 
 
 def test_rectified_topics_use_the_projection_matrix(tmp_path, small_bag):
@@ -106,14 +126,49 @@ def test_rectified_topics_use_the_projection_matrix(tmp_path, small_bag):
     np.testing.assert_array_equal(source[1].image, frames[1].image)
 
 
+@pytest.fixture
+def two_cameras(tmp_path):
+    """A bag of two cameras: /front of noise, /back of other noise and another lens."""
+    back = Camera(24, 16, 25.0, 25.0, 11.5, 7.5)
+    one, two = (list(make_frames(steps(6), seed=seed)) for seed in (0, 1))
+    cameras = {"front": (one, CAMERA), "back": (two, back)}
+    with Writer(tmp_path / "two", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        for name, (frames, camera) in cameras.items():
+            write_bag(tmp_path / name, frames, None, camera, depth_encoding="32FC1",
+                      frame_id=f"{name}_optical")
+            with Reader(tmp_path / name) as reader:
+                made = {c.topic: writer.add_connection(
+                    c.topic.replace("/camera", f"/{name}"), c.msgtype, typestore=TYPES)
+                    for c in reader.connections}
+                for connection, time_ns, raw in reader.messages():
+                    writer.write(made[connection.topic], time_ns, raw)
+    return tmp_path / "two", cameras
+
+
+def test_two_cameras_in_one_bag(two_cameras):
+    path, cameras = two_cameras
+    with pytest.raises(DataError, match="2 cameras fit equally well, choose one: --color /back"):
+        open_source(path)
+    for name, (frames, camera) in cameras.items():
+        source = open_source(path, options=ReadOptions(depth=f"/{name}/depth/image_raw"))
+        assert_same_frames(source, frames)
+        assert source.camera == camera
+        assert source.choice["color"] == f"/{name}/color/image_raw"
+        assert source.choice["reason"] == "same size, frame; 100 % of the first stamps pair"
+
+
+def test_a_folder_has_no_topics(tmp_path):
+    write_tum_folder(tmp_path / "tum", make_frames(steps(2)), None, CAMERA)
+    with pytest.raises(DataError, match="leave out --color"):
+        open_source(tmp_path / "tum", options=ReadOptions(color="/rgb"))
+
+
 def test_depth_beyond_the_slop_is_no_pair(tmp_path, small_bag):
     path, frames = small_bag
     with pytest.raises(DataError, match="within 20 ms"):
         open_source(rewrite(path, tmp_path / "shifted", lambda topic, t, raw: [
-            (t, raw[:4] + TYPES.serialize_cdr(TYPES.types["builtin_interfaces/msg/Time"](
-                sec=1, nanosec=0), "builtin_interfaces/msg/Time")[4:] + raw[12:])
-        ] if topic == DEPTH_TOPIC else [(t, raw)]))
-    assert len(BagSource(path, slop_ns=0)) == len(frames)
+            (t, stamped(raw, t + 10 * SECOND) if topic == DEPTH_TOPIC else raw)]))
+    assert len(BagSource(path, options=ReadOptions(slop_s=0.0))) == len(frames)
 
 
 def test_sequences_without_depth_serve_color(tmp_path, small_bag):

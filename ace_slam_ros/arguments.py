@@ -1,0 +1,42 @@
+"""Arguments that commands of `ace-slam` share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+#: What a recording may be.
+SOURCE_HELP = (
+    "TUM-layout folder (rgb.txt, depth.txt, camera.yaml) or bag (folder; .mcap, .db3, .bag)")
+
+
+def add_view(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that shows what happens."""
+    parser.add_argument(
+        "--view", nargs="?", const="", metavar="FILE.rrd",
+        help="show image, predicted coordinates, trajectory, map and state in a window, or record "
+        "them to a file (--view=FILE.rrd); needs rerun-sdk")
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that names the folder for results."""
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="folder for results (default: out/NAME, with a number where there are some already)")
+
+
+def add_topics(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that name topics of a bag."""
+    group = parser.add_argument_group(
+        "topics of a bag", "chosen by what they hold, unless they are named")
+    for role, what in (("color", "color images"), ("depth", "depth images"),
+                       ("info", "camera_info of the color images")):
+        group.add_argument(f"--{role}", metavar="TOPIC", help=f"topic with the {what}")
+
+
+def positive(text: str) -> float:
+    """Return a positive number that was typed."""
+    value = float(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
