@@ -9,12 +9,11 @@ import numpy as np
 from ..core.errors import AceSlamError
 from ..io.calibration import camera_from_message
 from ..io.depth import unit_problem
+from ..ros.inputs.camera_topics import CLOCK_GAP_NS, FUTURE_NS
 from ..ros.messages.conversions import depth_from_msg, image_from_msg
 from .findings import Finding, good, note, problem
 from .topic_listener import COLOR, DEPTH, INFO, Endpoint, Heard, LiveSystem
 
-_CLOCK_GAP_NS = 10_000_000_000
-_FUTURE_NS = 100_000_000
 _LEAST_RATE_HZ, _GOOD_RATE_HZ = 5.0, 12.0
 _LOST_SHARE = 0.02
 PROFILE = "start the driver with FASTRTPS_DEFAULT_PROFILES_FILE=config/fastdds.xml"
@@ -123,13 +122,13 @@ def stamps(heard: Heard, system: LiveSystem) -> list[Finding]:
     elif (steps_ns == 0).any():
         found.append(note(heard.topic, f"{int((steps_ns == 0).sum())} messages repeat a stamp"))
     gap_ns = int(np.median(arrivals_ns - stamps_ns))
-    if abs(gap_ns) > _CLOCK_GAP_NS:
-        simulated = system.clock_ns and abs(system.clock_ns - stamps_ns[-1]) < _CLOCK_GAP_NS
+    if abs(gap_ns) > CLOCK_GAP_NS:
+        simulated = system.clock_ns and abs(system.clock_ns - stamps_ns[-1]) < CLOCK_GAP_NS
         if not simulated:
             found.append(problem(
                 heard.topic, f"stamps are {gap_ns * 1e-9:.0f} s from this machine's clock",
                 "synchronize the clocks (chrony); play bags with --clock and use_sim_time:=true"))
-    elif gap_ns < -_FUTURE_NS:
+    elif gap_ns < -FUTURE_NS:
         found.append(problem(
             heard.topic, f"stamps lie {-gap_ns * 1e-9:.2f} s in the future: the camera's clock is "
             "ahead", "synchronize the clocks (chrony), or let the driver use system time"))

@@ -26,7 +26,8 @@ except ImportError:  # its name in ROS 2 Humble
 
 
 _QOS_EXAMPLE = "{reliability: reliable, history: keep_last, depth: 5}"
-_CLOCK_GAP_NS = 10_000_000_000
+CLOCK_GAP_NS = 10_000_000_000
+FUTURE_NS = 100_000_000
 
 
 class ImageInputs:
@@ -124,9 +125,12 @@ class ImageInputs:
     def clock_problem(self, now_ns: int) -> str:
         """Say that stamps and the node's clock differ; empty when they do not."""
         newest = self.synchronizer.streams["color"].last_stamp_ns
-        if newest and abs(now_ns - newest) > _CLOCK_GAP_NS:
+        if newest and abs(now_ns - newest) > CLOCK_GAP_NS:
             return ("image stamps are more than 10 s from the clock: synchronize the clocks, or "
                     "play bags with --clock and set use_sim_time")
+        if newest and newest - now_ns > FUTURE_NS:
+            return (f"image stamps lie {(newest - now_ns) * 1e-9:.2f} s in the future: the "
+                    "camera's clock is ahead; synchronize the clocks")
         return ""
 
     def values(self, now_ns: int) -> dict[str, Any]:

@@ -188,7 +188,8 @@ class TrackerNode(SlamNode):
         result = result.with_work(work)
         self._last = result
         state = self._status.state_in_map(result.state, result)
-        self._say(pair, state, result.reason, result, latency_ms)
+        reason = "; ".join(filter(None, (result.reason, self._output.tf.odometry.problem())))
+        self._say(pair, state, reason, result, latency_ms)
         for keyframe in result.keyframes:
             self._keyframes.publish(keyframe_to_msg(
                 keyframe, result.map_id, self.encoder.hash, self.config.ros.map_frame))
@@ -200,7 +201,7 @@ class TrackerNode(SlamNode):
             self._prior = None
         return TrackingHints(
             T_map_cam_prior=None if prior is None else prior @ self._T_base_cam,
-            T_odom_cam=self._output.camera_in_odometry(pair.stamp_ns, self._T_base_cam),
+            T_odom_cam=self._output.tf.camera_in_odometry(pair.stamp_ns, self._T_base_cam),
             T_map_cam_first=self._T_base_cam)
 
     def _act(self, tracker: Tracker) -> None:
@@ -245,7 +246,7 @@ class TrackerNode(SlamNode):
         report.error(silence := self._inputs.problem())
         if silence:
             self.get_logger().warning(silence, throttle_duration_sec=5.0)
-        for text in (*self._inputs.incompatible.values(), self._output.problem()):
+        for text in (*self._inputs.incompatible.values(), self._output.tf.problem()):
             report.error(text)
         report.warn(self._trouble)
         report.warn(self._status.problem())

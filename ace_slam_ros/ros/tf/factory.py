@@ -26,6 +26,10 @@ class NoTransforms:
         """Know nothing."""
         return None
 
+    def newest_ns(self, target: str, source: str) -> int | None:
+        """Know nothing."""
+        return None
+
     def send(self, transforms: Sequence[StampedTransform]) -> None:
         """Send nothing."""
 

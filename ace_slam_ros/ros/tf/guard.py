@@ -42,6 +42,10 @@ class TfGuard:
     transform back, says so, and goes on once the other has been silent for `GIVE_WAY_S`.
 
     `heard` is called in the executor's thread, `sent` and `blocks` in any.
+
+    Attributes:
+        base_has_odometry: the odometry frame is above the base, whatever lies between them (often
+            `base_footprint`), and nothing of ours goes to the base.
     """
 
     GIVE_WAY_S = 5.0
@@ -52,6 +56,7 @@ class TfGuard:
         self._own: deque[tuple[Any, ...]] = deque(maxlen=_REMEMBERED)
         self._foreign: dict[str, Foreign] = {}
         self._told: set[tuple[str, str]] = set()
+        self.base_has_odometry = False
 
     def sent(self, messages: Iterable[Any]) -> None:
         """Remember what this node is about to send."""
@@ -76,7 +81,8 @@ class TfGuard:
     def _current(self) -> list[Foreign]:
         now_s = time.monotonic()
         return [f for f in list(self._foreign.values())
-                if f.static or now_s - f.heard_s < self.GIVE_WAY_S]
+                if (f.static or now_s - f.heard_s < self.GIVE_WAY_S)
+                and not (self.base_has_odometry and f.child == self._config.base_frame)]
 
     def blocks(self, child: str) -> bool:
         """Tell whether somebody else gives `child` its parent, so that this node must not."""

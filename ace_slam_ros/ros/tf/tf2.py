@@ -9,6 +9,7 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from ..messages.compat import TF2_ROS
+from ..messages.conversions import stamp_to_ns
 from ..messages.poses import transform_from_msg
 
 if TYPE_CHECKING:
@@ -49,9 +50,17 @@ class Tf2Transforms:
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array | None:
         """Return T_target_source at a stamp, None when unknown."""
+        found = self._look_up(target, source, stamp_ns)
+        return None if found is None else transform_from_msg(found.transform)
+
+    def newest_ns(self, target: str, source: str) -> int | None:
+        """Return the newest stamp at which two frames are connected, 0 = always, None = never."""
+        found = self._look_up(target, source, 0)  # tf2's way to ask for the newest
+        return None if found is None else stamp_to_ns(found.header.stamp)
+
+    def _look_up(self, target: str, source: str, stamp_ns: int) -> Any:
         try:
-            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
-            return transform_from_msg(found.transform)
+            return self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
         except self._tf2.TransformException:
             return None  # its way to say that the frames are not connected then
         except Exception as error:

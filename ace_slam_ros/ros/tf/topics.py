@@ -59,6 +59,10 @@ class TopicTransforms:
         """Return T_target_source at a stamp, None when unknown."""
         return self._tree.lookup(target, source, stamp_ns)
 
+    def newest_ns(self, target: str, source: str) -> int | None:
+        """Return the newest stamp at which two frames are connected, 0 = always, None = never."""
+        return self._tree.newest_ns(target, source)
+
     def send(self, transforms: Sequence[StampedTransform]) -> None:
         """Broadcast."""
         messages = [t.to_msg() for t in transforms]

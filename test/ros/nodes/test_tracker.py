@@ -83,7 +83,7 @@ def test_a_failing_core_costs_the_frame_only(tracker, monkeypatch):
             status = show()
             assert status.rejected == count
             assert "unexpected ZeroDivisionError" in status.reason
-            assert node._output._previous is None and node._output._T_map_odom is None
+            assert node._output._previous is None and node._output.tf.odometry.T_map_odom is None
     assert sum("Traceback" in line for line in lines) == 1, "once per reason, whatever the number"
     found = show()
     assert found.state == SlamStatus.TRACKING and found.rejected == 3 and not found.reason
@@ -116,12 +116,12 @@ def test_an_unjoined_submap_gives_odometry_alone(tracker, monkeypatch):
         patch.setattr(Tracker, "work", lambda self, deadline_s: WorkResult(
             (), PoseEstimate(np.eye(4), np.eye(6), np.ones(9, bool), 1.0, 1.0, submap=2),
             1.0, 9, 0.0, {}))
-        node._output._T_map_odom = np.eye(4)
+        node._output.tf.odometry.T_map_odom = np.eye(4)
         for _ in range(2):
             status = show()
             assert status.state == SlamStatus.LOST and not status.raw_valid
             assert status.submap == 2 and "submap 2: place unknown" in status.reason
-            assert node._output._T_map_odom is None
+            assert node._output.tf.odometry.T_map_odom is None
         patch.setattr(Tracker, "track", lambda self, frame, hints: replace(
             elsewhere(self, frame, hints), T_map_cam=None))
         assert show().state == SlamStatus.LOST, "a frame without pose leaves it where it is"
@@ -144,13 +144,24 @@ def test_a_time_jump_clears_transforms_and_output(tracker):
     show()
     cleared = []
     node._transforms.clear = lambda: cleared.append(True)
-    node._output._T_map_odom = np.eye(4)
+    node._output.tf.odometry.T_map_odom = np.eye(4)
     assert node._output._previous is not None
     node._time_jump()
-    assert cleared and node._output._previous is None and node._output._T_map_odom is None
-    node._output._T_map_odom = np.eye(4)  # by the frame that was worked on meanwhile
+    assert cleared and node._output._previous is None
+    assert node._output.tf.odometry.T_map_odom is None
+    node._output.tf.odometry.T_map_odom = np.eye(4)  # by the frame that was worked on meanwhile
     show()
-    assert node._output._T_map_odom is None
+    assert node._output.tf.odometry.T_map_odom is None
+
+
+def test_odometry_of_another_clock_is_a_reason_in_the_status(tracker):
+    node, show, _ = tracker
+    node._transforms.newest_ns = lambda *frames: 10**18
+    for _ in range(20):
+        status = show()
+    assert status.state == SlamStatus.TRACKING
+    assert "TF odom -> base_link is 9" in status.reason and "synchronize" in status.reason
+    assert "s ahead of the images" in node.report().problems[0][1]
 
 
 def test_late_odometry_ends_map_to_base(tracker):
@@ -160,13 +171,14 @@ def test_late_odometry_ends_map_to_base(tracker):
     sent, T_odom_base = [], make_pose(np.eye(3), np.array([1.0, 2.0, 0.0]))
     node._transforms.send = lambda transforms: sent.extend(t.child for t in transforms)
     show()
-    node._output.repeat_tf()
+    node._output.tf.repeat()
     assert set(sent) == {"base_link"}
     sent.clear()
     node._transforms.lookup = lambda target, source, stamp_ns: (
         T_odom_base if (target, source) == ("odom", "base_link") else None)
+    node._transforms.newest_ns = lambda *frames: 10**12
     show()
-    node._output.repeat_tf()
+    node._output.tf.repeat()
     assert set(sent) == {"odom"}
     node._transforms.lookup = lambda target, source, stamp_ns: None
     show()
