@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from ...core.errors import ConfigError
 from ...io.calibration import info_of_stream
 from ..qos import sensor_qos
+from .publishers import GIVES_INFO, FirstPublishers, publication_number
 from .synchronizer import ImagePair, Synchronizer
 
 if TYPE_CHECKING:
@@ -59,12 +60,21 @@ class ImageInputs:
             "info": lambda m: self.synchronizer.add_info(info_of_stream(m, color)),
         }
         self.incompatible: dict[str, str] = {}
+        self._publishers = FirstPublishers(self.topics, node.count_publishers)
+        self._told = ""
 
-        def receiver(name: str) -> Callable[[Any], None]:
-            def take(msg: Any) -> None:
+        def receiver(name: str) -> Callable[..., None]:
+            def take(msg: Any, number: int | None = None) -> None:
                 self.incompatible.pop(name, None)  # somebody who fits publishes now
-                receive[name](msg)
-            return take
+                if self._publishers.admits(name, msg, number):
+                    receive[name](msg)
+                elif not self._told:
+                    self._node.get_logger().error(self.several())
+
+            def take_numbered(msg: Any, info: dict[str, Any]) -> None:
+                take(msg, publication_number(info))
+
+            return take_numbered if GIVES_INFO else lambda msg: take(msg)
 
         self._subscriptions: list[Any] = []
         overrides = self._take_overrides()
@@ -118,9 +128,15 @@ class ImageInputs:
             self.incompatible[name] = text
         return remember
 
+    def several(self) -> str:
+        """Say that another camera publishes on the same topics; empty when none does."""
+        self._told = self._publishers.problem(self._node)
+        return self._told
+
     def problem(self, patience_s: float = 5.0) -> str:
         """Say why no pairs arrive; empty when they do, or when silence has not lasted so long."""
-        return self.synchronizer.explain(self.topics, patience_s)
+        silence = self.synchronizer.explain(self.topics, patience_s)
+        return silence and (self.several() or silence)
 
     def clock_problem(self, now_ns: int) -> str:
         """Say that stamps and the node's clock differ; empty when they do not."""

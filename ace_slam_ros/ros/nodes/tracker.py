@@ -246,7 +246,8 @@ class TrackerNode(SlamNode):
         report.error(silence := self._inputs.problem())
         if silence:
             self.get_logger().warning(silence, throttle_duration_sec=5.0)
-        for text in (*self._inputs.incompatible.values(), self._output.tf.problem()):
+        for text in (self._inputs.several(), *self._inputs.incompatible.values(),
+                     self._output.tf.problem()):
             report.error(text)
         report.warn(self._trouble)
         report.warn(self._status.problem())
