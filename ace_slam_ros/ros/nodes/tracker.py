@@ -188,7 +188,10 @@ class TrackerNode(SlamNode):
         result = result.with_work(work)
         self._last = result
         state = self._status.state_in_map(result.state, result)
-        reason = "; ".join(filter(None, (result.reason, self._output.tf.odometry.problem())))
+        if waiting := self._link.waiting():
+            self.log_once(waiting, waiting)
+        also = "" if state == TrackerState.TRACKING else waiting
+        reason = "; ".join(filter(None, (result.reason, also, self._output.tf.odometry.problem())))
         self._say(pair, state, reason, result, latency_ms)
         for keyframe in result.keyframes:
             self._keyframes.publish(keyframe_to_msg(

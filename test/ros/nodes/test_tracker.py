@@ -15,7 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from ace_slam_ros.core.data.poses import PoseEstimate
 from ace_slam_ros.core.data.submaps import explain_submap
 from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, make_pose
-from ace_slam_ros.core.tracking.result import WorkResult
+from ace_slam_ros.core.tracking.result import StageClock, WorkResult
 from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.inputs.extrinsic import PlaceSource
@@ -95,7 +95,21 @@ def test_nothing_but_unusable_frames_is_lost(tracker, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Tracker, "track", lambda self, frame, hints: 1 // 0)
         states = [show().state for _ in range(8)]
+        reason = show().reason
     assert states[0] == SlamStatus.TRACKING and states[-1] == SlamStatus.LOST
+    assert "ZeroDivisionError" in reason
+
+
+def test_who_is_lost_says_that_the_mapper_is_not_there_yet(tracker, monkeypatch):
+    node, show, _ = tracker
+    told = []
+    monkeypatch.setattr(node, "log_once", lambda key, text: told.append(text))
+    show()
+    monkeypatch.setattr(Tracker, "track", lambda self, frame, hints: Tracker._missing(
+        self, frame, hints, None, None, StageClock()))
+    found = [show() for _ in range(9)][-1]
+    assert found.state == SlamStatus.LOST and "waiting for the mapper" in found.reason
+    assert "waiting for the mapper" in told[0]
 
 
 def test_an_unjoined_submap_gives_odometry_alone(tracker, monkeypatch):
