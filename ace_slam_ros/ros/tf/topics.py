@@ -19,6 +19,23 @@ if TYPE_CHECKING:
     from ...core.geometry.arrays import Float64Array
 
 
+class TransformSender:
+    """Publishes on /tf; fails where tf2_msgs is missing or broken."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._message = importlib.import_module("tf2_msgs.msg").TFMessage
+        self._publisher = node.create_publisher(self._message, "/tf", reliable_qos(100))
+
+    def send(self, messages: Sequence[Any]) -> None:
+        """Publish transform messages."""
+        self._publisher.publish(self._message(transforms=messages))
+
+    def close(self) -> None:
+        """Drop the publisher."""
+        self._node.destroy_publisher(self._publisher)
+
+
 class TopicTransforms:
     """/tf and /tf_static by hand, for machines with tf2_msgs but without tf2_ros."""
 
@@ -27,10 +44,9 @@ class TopicTransforms:
     def __init__(self, node: Node) -> None:
         self.watcher: Watcher | None = None
         TFMessage = importlib.import_module("tf2_msgs.msg").TFMessage
-        self._message = TFMessage
         self._node = node
         self._tree = TransformTree()
-        self._publisher = node.create_publisher(TFMessage, "/tf", reliable_qos(100))
+        self._sender = TransformSender(node)
         static_qos = latched_qos()
         static_qos.depth = 100
         self._subscriptions = [
@@ -68,7 +84,7 @@ class TopicTransforms:
         messages = [t.to_msg() for t in transforms]
         if self.watcher is not None:
             self.watcher.sent(messages)
-        self._publisher.publish(self._message(transforms=messages))
+        self._sender.send(messages)
 
     def clear(self) -> None:
         """Forget moving transforms; static ones stay."""
@@ -78,4 +94,4 @@ class TopicTransforms:
         """Drop subscriptions and publisher."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
-        self._node.destroy_publisher(self._publisher)
+        self._sender.close()

@@ -47,6 +47,7 @@ def tracker(monkeypatch, request):
 
     def show():
         stamp_ns, before = next(stamps), len(heard)
+        node._inputs.synchronizer.last_pair_ns = time.monotonic_ns()  # or it would seem silent
         color, depth_mm = wall.look(np.eye(4))
         node._slot.put(ImagePair(
             stamp_ns, image_to_msg(color, stamp_ns, FRAME),
@@ -98,6 +99,30 @@ def test_nothing_but_unusable_frames_is_lost(tracker, monkeypatch):
         reason = show().reason
     assert states[0] == SlamStatus.TRACKING and states[-1] == SlamStatus.LOST
     assert "ZeroDivisionError" in reason
+
+
+def test_a_silent_camera_is_a_status_every_second(tracker):
+    node, show, _ = tracker
+
+    def look():
+        said = []
+        publish = node._status.publish
+        node._status.publish = lambda stamp, state, map_id, reason, _: said.append((state, reason))
+        node._silence.look()
+        node._status.publish = publish
+        return said
+
+    assert look() == []
+    node._inputs.synchronizer._created_ns -= 10**10
+    assert [s for s, _ in look()] == [SlamStatus.INIT]
+    show()
+    assert look() == []
+    node._output.tf.odometry.T_map_odom = np.eye(4)
+    node._inputs.synchronizer.last_pair_ns -= 3 * 10**9
+    (state, reason), = look()
+    assert state == SlamStatus.LOST and "no data on /steps/rgb/image" in reason
+    assert node._output.tf.odometry.T_map_odom is None, "nobody knows where the robot is"
+    assert reason in [text for _, text in node.report().problems]
 
 
 def test_who_is_lost_says_that_the_mapper_is_not_there_yet(tracker, monkeypatch):
@@ -229,12 +254,12 @@ def test_a_guess_waits_until_there_is_a_map_and_a_reset_drops_it(tracker, monkey
         hints.append(given), track(self, frame, given))[1])
     guess = PoseWithCovarianceStamped()
     guess.header.frame_id, guess.pose.pose.orientation.w = "map", 1.0
-    node._initialpose(guess)
+    node._prior.receive(guess)
     for _ in range(3):  # the first frame begins the map, the second one can use the guess
         show()
     assert [h.T_map_cam_prior is not None for h in hints] == [True, True, False]
     assert np.allclose(hints[1].T_map_cam_prior, node._T_base_cam)
-    node._initialpose(guess)
+    node._prior.receive(guess)
     node._actions.append(node._start_map)
     show()
     assert hints[-1].T_map_cam_prior is None
