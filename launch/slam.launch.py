@@ -127,7 +127,7 @@ def _start(context) -> list:
             package=PACKAGE, executable=f"{name}_node", name=name, namespace=get("namespace"),
             parameters=[ParameterFile(get("params_file")), overrides], remappings=topics,
             arguments=["--ros-args", "--log-level", get("log_level")], output="screen",
-            respawn=get("respawn") == "true", respawn_delay=0.5, on_exit=_refuse_hopeless)
+            respawn=get("respawn") == "true", respawn_delay=0.1, on_exit=_refuse_hopeless)
         for name in NODES]
     if get("camera") == "realsense":
         nodes.append(_realsense())

@@ -219,4 +219,6 @@ class SlamNode(ManagedNode):
                           **self._usage.values(device)}
         name = f"{self.get_fully_qualified_name().lstrip('/')}"
         self._diagnostics.publish(report.to_msg(name, self.get_clock().now().to_msg()))
+        if self.state_label == "active":
+            self._events.take_over(self)  # those of subscriptions made anew as well
         self._events.look()
