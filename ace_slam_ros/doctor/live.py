@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ..io.calibration import info_of_stream
-from ..ros.outputs.diagnostics import OK
+from ..ros.outputs.diagnostics import ERROR, OK
 from ..ros.tf.factory import make_transforms
 from .findings import Finding, good, note, problem
 from .image_loss import check_delivery
@@ -124,6 +124,8 @@ def node_findings(system: LiveSystem, namespace: str) -> list[Finding]:
     for name, (level, message) in sorted(system.diagnostics.items()):
         if level == OK:
             found.append(good(name, message))
+        elif level < ERROR:
+            found.append(note(name, message))
         else:
             found.append(problem(name, message, "see the sentence above; /diagnostics has more"))
     silent = [n for n in running if not any(d.endswith(n) for d in system.diagnostics)]

@@ -16,6 +16,9 @@ from .topic_listener import COLOR, DEPTH, INFO, Endpoint, Heard, LiveSystem
 
 _LEAST_RATE_HZ, _GOOD_RATE_HZ = 5.0, 12.0
 _LOST_SHARE = 0.02
+_SIMULATED = "play them in simulated time, use_sim_time:=true (launch) or --clock (ace-slam up)"
+#: Node names of ours and of `ros2 bag play`.
+_PLAYERS = ("player", "rosbag2_player")
 PROFILE = "start the driver with FASTRTPS_DEFAULT_PROFILES_FILE=config/fastdds.xml"
 REALSENSE = (
     "camera:=realsense, or realsense2_camera with align_depth.enable:=true enable_sync:=true")
@@ -114,11 +117,15 @@ def stamps(heard: Heard, system: LiveSystem) -> list[Finding]:
     if not stamps_ns.any():
         return [problem(heard.topic, "stamps are zero", "let the driver stamp its messages")]
     steps_ns = np.diff(stamps_ns)
+    if player := played(heard):
+        return [] if system.clock_ns else [note(
+            heard.topic, f"{player} plays what was recorded: stamps are those of then, and go "
+            "back with every pass", _SIMULATED)]
     if (steps_ns < 0).any():
         found.append(problem(
             heard.topic, f"stamps go back, {int((steps_ns < 0).sum())} times, by up to "
             f"{-steps_ns.min() * 1e-9:.2f} s",
-            "one publisher per topic; a looped bag: play it with --clock and use_sim_time"))
+            f"one publisher per topic; a looped bag: {_SIMULATED}"))
     elif (steps_ns == 0).any():
         found.append(note(heard.topic, f"{int((steps_ns == 0).sum())} messages repeat a stamp"))
     gap_ns = int(np.median(arrivals_ns - stamps_ns))
@@ -127,12 +134,17 @@ def stamps(heard: Heard, system: LiveSystem) -> list[Finding]:
         if not simulated:
             found.append(problem(
                 heard.topic, f"stamps are {gap_ns * 1e-9:.0f} s from this machine's clock",
-                "synchronize the clocks (chrony); play bags with --clock and use_sim_time:=true"))
+                f"synchronize the clocks (chrony); bags: {_SIMULATED}"))
     elif gap_ns < -FUTURE_NS:
         found.append(problem(
             heard.topic, f"stamps lie {-gap_ns * 1e-9:.2f} s in the future: the camera's clock is "
             "ahead", "synchronize the clocks (chrony), or let the driver use system time"))
     return found
+
+
+def played(heard: Heard) -> str:
+    """Return the node that plays a recording on a topic, empty where a camera publishes."""
+    return next((e.node for e in heard.publishers if e.node.rsplit("/", 1)[-1] in _PLAYERS), "")
 
 
 def rate(heard: Heard) -> list[Finding]:

@@ -22,6 +22,7 @@ FILE = ROOT / "launch" / "slam.launch.py"
 ARGUMENTS = {
     "namespace", "params_file", "use_sim_time", "mode", "map", "rviz", "bag", "bag_rate",
     "bag_loop", "save_on_exit", "camera", "log_level", "respawn", "autostart",
+    "map_frame", "odom_frame", "base_frame",
 }
 
 

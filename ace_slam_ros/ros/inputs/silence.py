@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from rclpy.clock import Clock, ClockType
 
+from ...core.errors import one_line
+
 if TYPE_CHECKING:
     from rclpy.node import Node
 
@@ -43,7 +45,7 @@ class SilenceWatch:
     def look(self) -> None:
         """Look whether pairs come."""
         self._inputs.renew_unheard()
-        self.reason = self._inputs.problem(QUIET_S)
+        self.reason = one_line(self._inputs.problem(QUIET_S))
         self._tell(time.monotonic())
         if self.reason:
             self._on_silence(self.reason)

@@ -17,7 +17,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 
 from ...core.encoders.loading import load_encoder
-from ...core.errors import AceSlamError
+from ...core.errors import AceSlamError, one_line
 from ...core.runtime.device import choose_device, set_threads
 from ...core.runtime.memory import give_back_freed_memory
 from ...weights_ipc.layout import segment_name
@@ -182,7 +182,7 @@ class SlamNode(ManagedNode):
     def log_once(self, key: str, text: str) -> None:
         """Warn once per key; keys that differ in numbers alone are the same."""
         if self._is_new(_NUMBER.sub("#", key)):
-            self.get_logger().warning(text)
+            self.get_logger().warning(one_line(text))
 
     def guarded_service(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a service handler so that an error becomes an unsuccessful answer.
@@ -196,7 +196,7 @@ class SlamNode(ManagedNode):
             try:
                 found = handler(request, response)
                 done = await found if inspect.isawaitable(found) else found
-                self.get_logger().info(f"{name}: {done.message}")
+                self.get_logger().info(f"{name}: {one_line(done.message)}")
                 return done
             except AceSlamError as error:
                 response.message = str(error)

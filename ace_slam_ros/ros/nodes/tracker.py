@@ -104,7 +104,8 @@ class TrackerNode(SlamNode):
         self._status.publish(self.get_clock().now().nanoseconds, state, map_id, reason, None)
 
     def _time_jump(self) -> None:
-        self.get_logger().warning("stamps went back (a bag loop?): queues and motion are cleared")
+        self.log_once("jump", "stamps went back (a bag loop?): queues and motion are cleared "
+                      "(further ones are counted as time_jumps)")
         self._slot.clear()
         self._transforms.clear()
         self._output.interrupt()
@@ -112,7 +113,9 @@ class TrackerNode(SlamNode):
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._actions.append(self._start_map)
-        response.success, response.message = True, "a new map starts with the next frame"
+        response.success, response.message = True, (
+            "the camera is sought in the whole map from the next frame on, the map stays"
+            if self.config.localization_only else "a new map starts with the next frame")
         return response
 
     def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

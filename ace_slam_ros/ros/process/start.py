@@ -34,6 +34,9 @@ def start(name: str, arguments: list[str] | None = None) -> NoReturn:
     module, kind = NODES[name]
 
     def load() -> Any:
+        from ..parameters import check_parameters
+
+        check_parameters(name)
         return getattr(import_module(f"..nodes.{module}", __package__), kind)
 
     reuse_image_memory()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
 
+from ...core.errors import one_line
+
 if TYPE_CHECKING:
     from ..config import RosConfig
 
@@ -101,13 +103,21 @@ class TfGuard:
             f"{i.node_namespace.rstrip('/')}/{i.node_name}"
             for i in self._node.get_publishers_info_by_topic(topic)} - {own})
         who = " or ".join(names) or f"another publisher of {topic}"
-        text = (f"TF {foreign.parent} -> {foreign.child} comes from {who}: this "
+        text = (f"TF {one_line(foreign.parent)} -> {foreign.child} comes from {who}: this "
                 f"node sends none for {foreign.child}, so that the robot does not jump between "
                 "two poses")
         if foreign.child == self._config.base_frame and foreign.parent != self._config.map_frame:
-            return (f"{text}; if '{foreign.parent}' is the frame of the robot's odometry, set "
-                    "ros.odom_frame to it")
-        return f"{text}; stop the other one, or set ros.publish_tf: false"
+            return (f"{text}; if '{one_line(foreign.parent)}' is the frame of the robot's "
+                    "odometry, set ros.odom_frame to it")
+        return (f"{text}; stop the other one, or set ros.publish_tf: false; for two robots on one "
+                f"/tf give each frames of its own, such as {self._own_frames()}")
+
+    def _own_frames(self) -> str:
+        """Propose launch arguments that tell this robot from others."""
+        robot = self._node.get_namespace().strip("/") or "robot1"
+        frames = {"map": self._config.map_frame, "odom": self._config.odom_frame or "odom",
+                  "base": self._config.base_frame}
+        return " ".join(f"{k}_frame:={robot}/{v.split('/')[-1]}" for k, v in frames.items())
 
     def clear(self) -> None:
         """Forget who was heard, after a clock jump or on a new start."""

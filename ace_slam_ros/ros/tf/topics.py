@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
 
-from ...core.errors import DataError
+from ...core.errors import DataError, one_line
 from ..messages.conversions import stamp_to_ns
 from ..messages.poses import transform_from_msg
 from ..qos import latched_qos, reliable_qos
@@ -64,7 +64,8 @@ class TopicTransforms:
                 T_44 = transform_from_msg(item.transform)
             except DataError as error:
                 self._node.get_logger().warning(
-                    f"TF {item.header.frame_id} -> {item.child_frame_id} ignored: {error}",
+                    one_line(f"TF {item.header.frame_id} -> {item.child_frame_id} ignored: "
+                             f"{error}"),
                     throttle_duration_sec=10.0)
                 continue
             self._tree.add(StampedTransform(

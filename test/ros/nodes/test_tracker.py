@@ -11,16 +11,19 @@ from helpers.node_processes import FRAME, PATIENCE_S
 from helpers.wall import CAMERA, Wall
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
+from std_srvs.srv import Trigger
 
+from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.poses import PoseEstimate
 from ace_slam_ros.core.data.submaps import explain_submap
+from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, make_pose
 from ace_slam_ros.core.tracking.result import StageClock, WorkResult
 from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.inputs.extrinsic import PlaceSource
 from ace_slam_ros.ros.inputs.synchronizer import ImagePair
-from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
+from ace_slam_ros.ros.messages.conversions import camera_to_msg, frame_from_msgs, image_to_msg
 from ace_slam_ros.ros.nodes import base as node_base
 from ace_slam_ros.ros.nodes.tracker import TrackerNode
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
@@ -176,6 +179,32 @@ def test_an_unjoined_submap_gives_odometry_alone(tracker, monkeypatch):
     speeds = [abs(o.twist.twist.linear.x) for o in odometry]
     assert max(speeds) < 1.0, "the step between two frames is no motion"
     assert [p.header.stamp for p in poses] == [odometry[0].header.stamp, odometry[4].header.stamp]
+
+
+@pytest.mark.parametrize(("tracker", "said"), [
+    ([], "a new map starts"), (["mode:=localization"], "the map stays")], indirect=["tracker"])
+def test_reset_says_what_happens(tracker, said):
+    node, _, _ = tracker
+    assert said in node._reset(None, Trigger.Response()).message
+
+
+def test_a_few_pixels_are_rejected_with_the_reason(tracker):
+    node, show, _ = tracker
+    show()
+    tiny = np.zeros((4, 4), np.uint16)
+    camera = Camera(4, 4, 3.0, 3.0, 2.0, 2.0)
+    with pytest.raises(DataError, match="4x4 pixels, 16 on each side are the least"):
+        frame_from_msgs(image_to_msg(tiny.astype(np.uint8), 1, FRAME), image_to_msg(
+            tiny + 1000, 1, FRAME), camera_to_msg(camera, 1, FRAME))
+
+
+def test_a_looped_bag_is_told_once(tracker, monkeypatch):
+    node, _, _ = tracker
+    warned = []
+    monkeypatch.setattr(node.get_logger(), "warning", warned.append)
+    for _ in range(3):
+        node._time_jump()
+    assert len(warned) == 1 and "time_jumps" in warned[0]
 
 
 def test_a_time_jump_clears_transforms_and_output(tracker):

@@ -52,6 +52,21 @@ def test_a_node_that_loads_ends_when_told(tmp_path, number):
     assert node.returncode == 0 and said == f"stopped while it was loading: {number.name}\n"
 
 
+def test_refused_parameters_are_told_before_anything_is_loaded(tmp_path):
+    (tmp_path / "cv2.py").write_text("import time; time.sleep(600)")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(
+        [str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+        "ROS_LOG_DIR": str(tmp_path / "log")}
+    (tmp_path / "bad.yaml").write_text(
+        "/**:\n  ros__parameters:\n    ros: {slop_s: .nan}\n    features: {mode: cubist}\n")
+    found = subprocess.run(
+        [*STARTER, "mapper", "--ros-args", "--params-file", str(tmp_path / "bad.yaml")],
+        env=environment, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 2 and "Traceback" not in found.stderr
+    assert "ros.slop_s=nan is no finite number" in found.stderr
+    assert "features.mode='cubist'" in found.stderr
+
+
 def test_an_unknown_node_is_refused():
     found = subprocess.run([*STARTER, "trakcer"], capture_output=True, text=True)
     assert found.returncode == 1 and "tracker, mapper, relocalizer" in found.stderr

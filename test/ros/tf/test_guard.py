@@ -97,6 +97,7 @@ def test_another_map_to_odom_is_given_way_to_and_named(robot):
     robot.spin_until(robot.output.tf.problem)
     text = robot.output.tf.problem()
     assert "TF map -> odom comes from /guard/amcl" in text and "ros.publish_tf" in text
+    assert "map_frame:=guard/map odom_frame:=guard/odom base_frame:=guard/base_link" in text
     assert robot.track(SECOND) == [], "two broadcasters would make the robot jump"
     guard = robot.output.tf.guard
     guard.GIVE_WAY_S = 0.0  # it has been silent for long enough
