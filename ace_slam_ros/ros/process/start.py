@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 from typing import Any, NoReturn
 
+from ...core.runtime.lean_torch import load_torch_lean
 from ...core.runtime.memory import reuse_image_memory
 from .environment import prepare_node_environment
 from .signals import end_at_once
@@ -40,6 +41,7 @@ def start(name: str, arguments: list[str] | None = None) -> NoReturn:
         return getattr(import_module(f"..nodes.{module}", __package__), kind)
 
     reuse_image_memory()
+    load_torch_lean()
     prepare_node_environment()
     leave(run_node(load, [sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]))
 
