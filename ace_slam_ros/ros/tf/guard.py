@@ -75,10 +75,16 @@ class TfGuard:
         with self._lock:
             if _key(message) in self._own:
                 return
-        self._foreign[child] = Foreign(parent, child, time.monotonic(), static)
-        if (parent, child) not in self._told and self._config.publish_tf:
-            self._told.add((parent, child))
-            self._node.get_logger().error(self.problem())
+        foreign = self._foreign[child] = Foreign(parent, child, time.monotonic(), static)
+        if child == self._config.odom_frame or parent == self._config.map_frame:
+            self._tell(foreign)  # else it may be a link of the robot's odometry
+
+    def _tell(self, foreign: Foreign) -> None:
+        """Log a conflict once; from then on it is a problem while it lasts."""
+        key = foreign.parent, foreign.child
+        if key not in self._told and self._config.publish_tf:
+            self._told.add(key)
+            self._node.get_logger().error(self._explain(foreign))
 
     def _current(self) -> list[Foreign]:
         now_s = time.monotonic()
@@ -88,13 +94,17 @@ class TfGuard:
 
     def blocks(self, child: str) -> bool:
         """Tell whether somebody else gives `child` its parent, so that this node must not."""
-        return any(f.child == child for f in self._current())
+        found = [f for f in self._current() if f.child == child]
+        for foreign in found:
+            self._tell(foreign)
+        return bool(found)
 
     def problem(self) -> str:
-        """Say who broadcasts what, and what to do; empty when nobody else does."""
+        """Say who broadcasts what this node would, and what to do; empty when nobody does."""
         if not self._config.publish_tf:
             return ""
-        return "; ".join(self._explain(f) for f in self._current())
+        return "; ".join(
+            self._explain(f) for f in self._current() if (f.parent, f.child) in self._told)
 
     def _explain(self, foreign: Foreign) -> str:
         topic = "/tf_static" if foreign.static else "/tf"
