@@ -48,7 +48,7 @@ class TrackerNode(SlamNode):
 
     def warm_up(self) -> None:
         """Track a few made-up pictures."""
-        warm_up(self.config, self.encoder)
+        warm_up(self.config, self.encoder, maps=False)
 
     def setup(self) -> None:
         """Make publishers, services and the link to the weights."""
