@@ -173,6 +173,21 @@ class Buffer:
             turn, position = R * turn, R.apply(position) + t
             yield frame, turn, position
 
+    def _newest(self, *frames):
+        """Return the newest time at which two frames are connected: what time 0 asks for."""
+        walks = []
+        for frame in frames:
+            stamp_ns, walk = math.inf, {}
+            while frame not in walk:
+                walk[frame] = stamp_ns
+                static, entries = self._frames.get(frame, (True, []))
+                if entries:
+                    stamp_ns = stamp_ns if static else min(stamp_ns, entries[-1][0])
+                    frame = entries[-1][1]
+            walks.append(walk)
+        common = [min(walks[0][f], s) for f, s in walks[1].items() if f in walks[0]]
+        return 0 if not common or common[0] == math.inf else common[0]
+
     def lookup_transform(self, target_frame, source_frame, time):
         if not (isinstance(target_frame, str) and isinstance(source_frame, str)):
             raise TypeError("argument must be str")
@@ -183,6 +198,8 @@ class Buffer:
             for frame in (target_frame, source_frame):
                 if frame not in self._names:
                     raise LookupException(f'"{frame}" passed to lookupTransform does not exist.')
+            if time.nanoseconds == 0:
+                time = Time(nanoseconds=self._newest(target_frame, source_frame))
             ups = {frame: (R, t) for frame, R, t in self._walk(target_frame, time.nanoseconds)}
             for frame, R, t in self._walk(source_frame, time.nanoseconds):
                 if frame in ups:

@@ -88,6 +88,13 @@ class RobotLibrary:
             self.broken, self._why_not = True, f"broken: {_one_line(error)}"
             log.warning("%s is %s; %s", self.name, self._why_not, self.without)
 
+    def give_up(self, error: Exception) -> None:
+        """Use our own code from now on: the library does its example, but not its job."""
+        with self._lock:
+            self._module, self.broken = None, True
+            self._why_not = f"broken: {_one_line(error)}"
+        log.warning("%s is %s; %s", self.name, self._why_not, self.without)
+
     def answer(self, theirs: Callable[[Any], Result], ours: Callable[[], Result]) -> Result:
         """Return `theirs(module)`; `ours()` where it is not used, or when this call fails."""
         module = self.module()

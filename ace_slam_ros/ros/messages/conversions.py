@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ...core.geometry.arrays import Float32Image, UInt8Image
 
 _NS = 1_000_000_000
+#: Of an image: smaller ones show nothing that can be followed or recognized.
+_LEAST_SIDE = 16
 
 
 def stamp_to_ns(stamp: TimeMsg) -> int:
@@ -100,6 +102,10 @@ def frame_from_msgs(
     stamp_ns = stamp_to_ns(color.header.stamp)
     depth_m = None if depth is None else depth_from_msg(depth)
     image = image_from_msg(color, gray=gray)
+    if min(image.shape[:2]) < _LEAST_SIDE:
+        raise DataError(
+            f"the image has {image.shape[1]}x{image.shape[0]} pixels, {_LEAST_SIDE} on each side "
+            "are the least: set the driver's resolution")
     frame = Frame(stamp_ns, image, depth_m, camera)
     encoding = getattr(depth, "encoding", "compressed depth")
     depth_m = usable_depth(depth_m, encoding, required=require_depth)
