@@ -23,9 +23,10 @@ from ...io.depth import (
     decode_depth_image,
     usable_depth,
 )
-from ...io.images import decode_compressed_image, decode_image
+from ...io.images import COLOR_ENCODINGS, decode_compressed_image, decode_image
 from ...io.pairs import rectify
 from ...msg import Keyframe as KeyframeMsg
+from .compat import CV_BRIDGE
 from .poses import pose_from_msg, pose_to_msg
 
 if TYPE_CHECKING:
@@ -68,8 +69,28 @@ def image_from_msg(msg: Image | CompressedImage, *, gray: bool = False) -> UInt8
     data = np.frombuffer(msg.data, np.uint8)
     if isinstance(msg, CompressedImage):
         return decode_compressed_image(data, msg.format)
-    return decode_image(
-        data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian, gray=gray)
+    try:
+        return decode_image(
+            data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian, gray=gray)
+    except DataError:
+        found = _other_encoding(msg)
+        if found is None:
+            raise
+        return found
+
+
+def _other_encoding(msg: Image) -> UInt8Image | None:
+    """Return an image that only cv_bridge can read as (H, W, 3) RGB; None if it cannot.
+
+    It is not asked for encodings of ours: those have one rule, live and recorded.
+    """
+    if msg.encoding.lower() in {name.lower() for name in COLOR_ENCODINGS}:
+        return None
+    found = CV_BRIDGE.answer(
+        lambda library: library.CvBridge().imgmsg_to_cv2(msg, "rgb8"), lambda: None)
+    if not isinstance(found, np.ndarray) or found.shape != (msg.height, msg.width, 3):
+        return None
+    return np.asarray(found, np.uint8)
 
 
 def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
