@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import AceSlamError, ConfigError, DataError, MapError
 from ...core.heads.factory import head_capacity_bytes
+from ...core.heads.payload import with_answer
 from ...core.mapping.mapper import Mapper
-from ...core.maps.map_folder import load_map
+from ...core.maps.map_folder import back_up_larger, load_map
+from ...core.maps.map_path import resolve_map_path
 from ...msg import Keyframe as KeyframeMsg
 from ...srv import LoadMap, SaveMap
 from ...weights_ipc.writer import WeightsWriter
@@ -18,6 +21,7 @@ from ..messages.conversions import keyframe_from_msg
 from ..outputs.diagnostics import Report
 from ..outputs.map_topics import MapOutput
 from ..qos import keyframe_qos
+from ..weights.announcement import read_announcement
 from ..weights.link import Heartbeat, weights_schema
 from ..weights.map_follower import MapFollower
 from ..weights.session import CrashedMap, Session
@@ -46,8 +50,10 @@ class MapperNode(SlamNode):
             raise ConfigError("mode=localization needs ros.map_dir (map:= in launch files)")
         schema = weights_schema(self.encoder)
         self._mapper = Mapper(self.config, self.encoder)
-        self._follower = MapFollower(self._mapper.map_id)
+        self._follower = MapFollower(
+            self._mapper.map_id, partial(read_announcement, self.segment))
         self._keyframes, self._trouble = 0, ""
+        self._head = b""
         self._queue: deque[KeyframeMsg] = deque(maxlen=_QUEUE)
         self._counts = {"keyframes_received": 0, "keyframes_refused": 0, "keyframes_dropped": 0}
         period_s = 0.0 if self._localization_only else self.config.mapper.autosave_s
@@ -76,8 +82,6 @@ class MapperNode(SlamNode):
 
     def start(self) -> Callable[[], None]:
         """Subscribe to keyframes; the middleware replays the last ones, of whatever map."""
-        if self._keyframes:
-            self._follower.hold()
         self._subscription = self.create_subscription(
             KeyframeMsg, "keyframe", self._receive, keyframe_qos())
         return self._step
@@ -91,9 +95,14 @@ class MapperNode(SlamNode):
         ros = self.config.ros
         if not self._localization_only and self._keyframes:
             try:
-                self.get_logger().info(
-                    f"saved {self._save(ros.map_dir).keyframes} keyframes" if ros.save_on_exit
-                    else "what was mapped since save_map is dropped; ros.save_on_exit keeps it")
+                if ros.save_on_exit:
+                    folder = self._map_folder("")
+                    manifest, kept = self._save(folder)
+                    self.get_logger().info(
+                        f"saved {manifest.keyframes} keyframes to {folder}{kept}")
+                else:
+                    self.get_logger().info("what was mapped since save_map is dropped; "
+                                           "ros.save_on_exit keeps it")
             except AceSlamError as error:
                 self.get_logger().error(f"the map is not saved: {error}")
         for service in self._own_services:
@@ -105,7 +114,7 @@ class MapperNode(SlamNode):
     def _restore(self, crashed: CrashedMap | None) -> None:
         """Load the map of a crashed session, else the one asked for."""
         if crashed is not None:
-            self._writer.write(crashed.head)  # at once: loading learns the map anew and takes time
+            self._publish(crashed.head)  # at once: loading learns the map anew and takes time
             try:
                 self._switch_map(crashed.path, crashed.localization_only)
                 self.get_logger().info(
@@ -114,11 +123,13 @@ class MapperNode(SlamNode):
                 return
             except MapError as error:
                 self.get_logger().error(f"the last session cannot be resumed: {error}")
-        map_dir = Path(self.config.ros.map_dir).expanduser()
-        if self.config.ros.map_dir and (self._localization_only or map_dir.exists()):
+        if not self.config.ros.map_dir:
+            return
+        map_dir = self._map_folder("")
+        if self._localization_only or map_dir.exists():
             self._load(map_dir)
             self.get_logger().info(f"loaded {map_dir}: {self._keyframes} keyframes")
-        elif self.config.ros.map_dir:
+        else:
             self.get_logger().info(f"no map at {map_dir}: a new one begins, save_map writes it")
 
     def _load(self, path: Path) -> None:
@@ -132,9 +143,13 @@ class MapperNode(SlamNode):
                 "it, its z axis does not point up; then map again")
         self._keyframes = stored.manifest.keyframes
         self._queue.clear()
-        self._writer.write(
-            stored.head if self._localization_only else self._mapper.export_head())
         self._follower.move_to(stored.manifest.map_id)
+        self._publish(stored.head if self._localization_only else self._mapper.export_head())
+
+    def _publish(self, head: bytes) -> None:
+        """Let everybody use a head; it says what the tracker began, as far as this node knows."""
+        self._head = head
+        self._writer.write(with_answer(head, self._follower.answered))
 
     # Callbacks, in the executor's thread --------------------------------------------------------
 
@@ -154,11 +169,12 @@ class MapperNode(SlamNode):
         if self._localization_only:
             raise MapError("localization never writes: mode=mapping, or load_map without "
                            "localization_only, makes the map one that can be saved")
-        manifest = await self.in_worker(lambda: self._save(request.path))
-        response.success, response.path = True, str(self._map_folder(request.path))
+        folder = self._map_folder(request.path)
+        manifest, kept = await self.in_worker(lambda: self._save(folder))
+        response.success, response.path = True, str(folder)
         response.map_bytes, response.keyframe_bytes = manifest.map_bytes, manifest.keyframe_bytes
         response.keyframes = manifest.keyframes
-        response.message = f"{manifest.keyframes} keyframes written to {response.path}"
+        response.message = f"{manifest.keyframes} keyframes written to {folder}{kept}"
         return response
 
     async def _load_map(
@@ -175,11 +191,10 @@ class MapperNode(SlamNode):
     # Worker thread ------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        batch = [self._queue.popleft() for _ in range(len(self._queue))]
-        for msg in batch:
-            # Replayed keyframes may hold a map between two runs of the current one.
-            if msg.map_id in (batch[-1].map_id, self._follower.current):
-                self._add(msg)
+        for _ in range(len(self._queue)):
+            self._add(self._queue.popleft())
+        if self._follower.stays(may_follow=not self._localization_only) and self._head:
+            self._publish(self._head)
         more = self._learn(self.config.mapper.budget_ms * 1e-3)
         # Saving learns all that is left: not while there is much of it.
         if not (self._localization_only or self._mapper.backlog) and self._mapper.keyframe_count:
@@ -194,7 +209,7 @@ class MapperNode(SlamNode):
         """Learn and improve for a time, publish the head if it changed; True if more is to do."""
         if not self._localization_only and self._mapper.work(
                 budget_s, lambda: bool(self._queue)):
-            self._writer.write(self._mapper.export_head())
+            self._publish(self._mapper.export_head())
         return not self._localization_only and self._mapper.wants_work
 
     def _add(self, msg: KeyframeMsg) -> None:
@@ -205,9 +220,14 @@ class MapperNode(SlamNode):
                     f"keyframes come from encoder {msg.encoder_hash}, this node has "
                     f"{self.encoder.hash}: start all nodes with the same encoder parameters")
             keyframe = keyframe_from_msg(msg)
-            if self._follower.accepts(msg.map_id):
+            if self._follower.accepts(msg.map_id, is_empty=not self._keyframes):
                 self._mapper.add_keyframe(keyframe, msg.map_id)
                 self._keyframes = self._mapper.keyframe_count + self._mapper.backlog
+            elif self._follower.is_strange(msg.map_id):
+                raise DataError(
+                    f"the tracker of this system was never in map {msg.map_id[:80]!r}: somebody "
+                    "else publishes keyframes here; give every system a namespace or "
+                    "ROS_DOMAIN_ID of its own")
             self._trouble = ""
         except AceSlamError as error:
             self._counts["keyframes_refused"] += 1
@@ -231,13 +251,16 @@ class MapperNode(SlamNode):
         chosen = path or self.config.ros.map_dir
         if not chosen:
             raise MapError("no folder given: fill in path, or set ros.map_dir")
-        return Path(chosen).expanduser().resolve()
+        return resolve_map_path(chosen)
 
-    def _save(self, path: str) -> MapManifest:
+    def _save(self, folder: Path) -> tuple[MapManifest, str]:
+        """Write the map; return its manifest, and where a larger map that was there is kept."""
         self._learn(float("inf"))  # `Mapper.save` would learn as well, and publish nothing
         if not self._mapper.keyframe_count:
             raise MapError("the map is empty: move the camera until keyframes arrive, then save")
-        return self._mapper.save(self._map_folder(path), frame_id=self.config.ros.map_frame)
+        kept = back_up_larger(folder, self._mapper.map_id, self._mapper.keyframe_count)
+        manifest = self._mapper.save(folder, frame_id=self.config.ros.map_frame)
+        return manifest, "" if kept is None else f"; the larger map that was there is now {kept}"
 
     def report(self) -> Report:
         """Describe the map and its sources."""

@@ -33,6 +33,7 @@ from ..outputs.pose_topics import PoseOutput
 from ..outputs.status_topic import StatusOutput
 from ..qos import keyframe_qos, reliable_qos
 from ..tf.factory import make_transforms
+from ..weights.announcement import Announcer
 from ..weights.link import WeightsLink, weights_schema
 from .base import SlamNode
 
@@ -65,6 +66,7 @@ class TrackerNode(SlamNode):
         self._link = WeightsLink(
             self.segment, weights_schema(self.encoder),
             lambda text: self.log_once(text, f"weights ignored: {text}"))
+        self._announcer = Announcer(self.segment)
         self._transforms = make_transforms(self)
         self._extrinsic = Extrinsic(self, self.config.ros, self._transforms)
         self._output = PoseOutput(self, self.config.ros, self._transforms)
@@ -92,7 +94,7 @@ class TrackerNode(SlamNode):
         for service in self._entities:
             self.destroy_service(service)
         self.destroy_publisher(self._keyframes)
-        for part in (self._status, self._output, self._transforms, self._link):
+        for part in (self._status, self._output, self._transforms, self._link, self._announcer):
             part.close()
         self._tracker = None
 
@@ -173,6 +175,7 @@ class TrackerNode(SlamNode):
         self._T_base_cam = T_base_cam
         if self._tracker is None:
             self._tracker = Tracker(self.config, self.encoder)
+            self._update_head(self._tracker)  # a reset leaves the mapper's map, if there is one
             self._act(self._tracker)
         return self._tracker
 
@@ -182,6 +185,7 @@ class TrackerNode(SlamNode):
         self._trouble = ""
         self._update_head(tracker)
         result = tracker.track(frame, self._hints(tracker, pair))
+        self._announcer.say(tracker.map_id, tracker.begun)  # before a keyframe of it goes out
         self._output.show(result, self._T_base_cam)
         latency_ms = (time.monotonic_ns() - pair.arrival_ns) * 1e-6
         work = tracker.work(self.config.tracker.deadline_s(pair.arrival_ns * 1e-9))
@@ -221,6 +225,7 @@ class TrackerNode(SlamNode):
     def _update_head(self, tracker: Tracker) -> None:
         before, revision = tracker.map_id, tracker.map_revision
         self._link.take(tracker.set_head)
+        self._announcer.say(tracker.map_id, tracker.begun)
         if tracker.map_id != before:
             self._output.new_map()
         elif tracker.map_revision != revision:
@@ -242,6 +247,7 @@ class TrackerNode(SlamNode):
                         | self._output.values() | {"extrinsic": self._extrinsic.source})
         if self._tracker is not None:
             report.values |= self._tracker.gave_up
+        self._announcer.keep()
         report.error(silence := self._inputs.problem())
         if silence:
             self.get_logger().warning(silence, throttle_duration_sec=5.0)

@@ -1,0 +1,150 @@
+"""Real nodes that are lied to, and told things in any order: they end in a working system."""
+
+import os
+import random
+import time
+
+import pytest
+from helpers.node_processes import live_system
+from helpers.wall import wander
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from std_srvs.srv import SetBool, Trigger
+
+from ace_slam_ros.core.maps.map_folder import load_map
+from ace_slam_ros.msg import Keyframe as KeyframeMsg
+from ace_slam_ros.msg import SlamStatus
+from ace_slam_ros.ros.qos import keyframe_qos
+from ace_slam_ros.srv import LoadMap, SaveMap
+
+pytestmark = pytest.mark.live
+POSES = wander(72)[:24]
+#: Orders given in a row; ACE_SLAM_ORDERS=2000 tries long ones.
+ORDERS = int(os.environ.get("ACE_SLAM_ORDERS", "14"))
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    """One system for the whole module; the tests below run in order and build on each other."""
+    folder = tmp_path_factory.mktemp("trust")
+    with live_system("/trust", folder, mapper__autosave_s=0.5) as found:
+        for name in ("tracker", "mapper"):
+            found.probe.clients[f"{name}/change_state"] = found.probe.node.create_client(
+                ChangeState, f"{name}/change_state")
+        yield found
+        for name, node in found.nodes.items():
+            print(f"--- {name}\n{node.log.read_text()}")
+
+
+def walk(system, count=12):
+    return [system.show(T) for T in POSES[:count]][-1]
+
+
+def save(system, name):
+    """Save; a mapper that was told of a new map before it has a keyframe of it has none."""
+    return system.probe.call("save_map", SaveMap.Request(path=str(system.folder / name)))
+
+
+def test_a_forged_keyframe_changes_nothing(system):
+    status = walk(system)
+    deadline = time.monotonic() + 30.0
+    while not (saved := save(system, "map")).success or saved.keyframes < 3:
+        assert time.monotonic() < deadline, saved.message
+        status = walk(system)
+    publisher = system.probe.node.create_publisher(KeyframeMsg, "keyframe", keyframe_qos())
+    real = []
+    system.probe.node.create_subscription(KeyframeMsg, "keyframe", real.append, keyframe_qos())
+    system.probe.spin_until(
+        lambda: real and publisher.get_subscription_count() >= 2, "the keyframes")
+    for forged_id in ("", "forged\n[ERROR] a line"):
+        real[0].map_id = forged_id
+        publisher.publish(real[0])
+    system.nodes["mapper"].wait_for("was never in map ''")
+    again = save(system, "map")
+    assert again.success and again.keyframes >= saved.keyframes
+    assert load_map(system.folder / "map").manifest.map_id == status.map_id
+    assert system.show(POSES[11]).map_id == status.map_id
+
+
+def test_a_smaller_new_map_keeps_the_larger_one(system):
+    before = load_map(system.folder / "map").manifest
+    assert system.probe.call("reset", Trigger.Request()).success
+    new = system.show(POSES[0])
+    assert new.map_id != before.map_id
+    deadline = time.monotonic() + 30.0
+    while True:
+        saved = save(system, "map")
+        if load_map(system.folder / "map").manifest.map_id == new.map_id:
+            break
+        assert time.monotonic() < deadline, saved.message
+        system.show(POSES[0])
+    kept = system.folder / "map.backup-1"
+    assert saved.keyframes < before.keyframes and str(kept) in saved.message
+    assert load_map(kept).manifest.map_id == before.map_id
+
+
+def test_the_map_just_left_can_be_loaded_at_once(system):
+    loaded = system.probe.call(
+        "load_map", LoadMap.Request(path=str(system.folder / "map.backup-1")))
+    assert loaded.success, loaded.message
+    tracks_in(system, loaded.map_id)
+    for pause_s in (0.0, 0.3):
+        assert system.probe.call("reset", Trigger.Request()).success
+        system.show(POSES[3])
+        time.sleep(pause_s)
+        assert system.probe.call(
+            "load_map", LoadMap.Request(path=str(system.folder / "map.backup-1"))).success
+        tracks_in(system, loaded.map_id)
+
+
+def tracks_in(system, map_id=None, patience_s=20.0):
+    """Wait until frames have a pose, in a map that the mapper learns."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        status = walk(system, 6)
+        in_map = map_id in (None, status.map_id)
+        if status.state == SlamStatus.TRACKING and status.weights_version and in_map:
+            return status
+    raise AssertionError(f"{status.state} in {status.map_id}: {status.reason}")
+
+
+def give_order(system, order, rng):
+    """Give one order, which may be refused but must be answered."""
+    call = system.probe.call
+    if order == "reset":
+        return call("reset", Trigger.Request())
+    if order == "load":
+        name = rng.choice(["map", "map.backup-1"])
+        return call("load_map", LoadMap.Request(path=str(system.folder / name)))
+    if order == "save":
+        return save(system, "scratch")
+    if order in ("pause", "run"):
+        return call("pause", SetBool.Request(data=order == "pause"))
+    if order == "frame":
+        return system.show(rng.choice(POSES))
+    node, number = order
+    return call(f"{node}/change_state", ChangeState.Request(transition=Transition(id=number)))
+
+
+def test_any_orders_end_in_a_working_system(system):
+    rng = random.Random(int(os.environ.get("ACE_SLAM_SEED", "5")))
+    off, on = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE
+    down = set()
+    given = []
+    for _ in range(ORDERS):
+        orders = ["reset", "load", "save", "pause", "run"]
+        orders += [(node, on if node in down else off) for node in ("tracker", "mapper")]
+        orders += [] if "tracker" in down else ["frame", "frame"]
+        order = rng.choice(orders)
+        given.append(order)
+        give_order(system, order, rng)
+        if isinstance(order, tuple):
+            down ^= {order[0]}
+    for node in down:
+        give_order(system, (node, on), rng)
+    give_order(system, "run", rng)
+    try:
+        tracks_in(system)
+    except AssertionError as error:
+        raise AssertionError(f"after {given}") from error
+    assert save(system, "scratch").success
