@@ -58,16 +58,20 @@ def test_nodes_run_come_back_and_leave_nothing() -> None:
     assert ends == {"tracker", "mapper", "relocalizer"}
 
 
-def test_up_plays_a_bag_and_ends_with_it(bag: Path) -> None:
+def test_up_plays_a_bag_when_all_are_ready_and_ends_with_it(bag: Path, tmp_path: Path) -> None:
+    """A bag of a second was over before the mapper had loaded: exit code 0 and no map."""
     namespace = f"up_{os.getpid()}"
     done = subprocess.run(
         [sys.executable, "-m", "ace_slam_ros", "up", "--bag", str(bag), "--rate", "2",
-         "--namespace", namespace],
+         "--namespace", namespace, "--set", f"ros.map_dir={tmp_path / 'map'}",
+         "--set", "ros.save_on_exit=true"],
         capture_output=True, text=True, timeout=PATIENCE_S * 2)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "tracker | [WARN] TF does not know base_link -> " in done.stdout
     assert "mapper | [INFO] encoder tiny: weights" in done.stdout  # the core's log is the node's
     assert f"played {4 * COUNT} messages" in done.stdout
+    assert "player | waiting for " in done.stdout
+    assert (tmp_path / "map" / "manifest.json").exists(), done.stdout
     assert _processes(namespace) == []
 
 

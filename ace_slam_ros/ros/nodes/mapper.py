@@ -20,6 +20,7 @@ from ...weights_ipc.writer import WeightsWriter
 from ..messages.conversions import keyframe_from_msg
 from ..outputs.diagnostics import Report
 from ..outputs.map_topics import MapOutput
+from ..process.unsaved import lost_while_loading
 from ..qos import keyframe_qos
 from ..weights.announcement import read_announcement
 from ..weights.link import Heartbeat, weights_schema
@@ -41,6 +42,8 @@ class MapperNode(SlamNode):
 
     def __init__(self) -> None:
         super().__init__("mapper")
+        ros = self.config.ros
+        self.lost = lost_while_loading(ros.save_on_exit, self.config.mode, ros.map_dir)
 
     def setup(self) -> None:
         """Take the segment, restore a map, make publishers and services."""
@@ -84,6 +87,7 @@ class MapperNode(SlamNode):
         """Subscribe to keyframes; the middleware replays the last ones, of whatever map."""
         self._subscription = self.create_subscription(
             KeyframeMsg, "keyframe", self._receive, keyframe_qos())
+        self.lost = ""
         return self._step
 
     def pause_work(self) -> None:
@@ -93,6 +97,8 @@ class MapperNode(SlamNode):
     def teardown(self) -> None:
         """Save when asked to, and release the segment."""
         ros = self.config.ros
+        if not self._localization_only and ros.save_on_exit and not self._keyframes:
+            self.get_logger().warning(f"no keyframes came: nothing is saved to {ros.map_dir}")
         if not self._localization_only and self._keyframes:
             try:
                 if ros.save_on_exit:
@@ -104,7 +110,7 @@ class MapperNode(SlamNode):
                     self.get_logger().info("what was mapped since save_map is dropped; "
                                            "ros.save_on_exit keeps it")
             except AceSlamError as error:
-                self.get_logger().error(f"the map is not saved: {error}")
+                self.lost = f"the map is not saved: {error}"
         for service in self._own_services:
             self.destroy_service(service)
         self._output.close()
@@ -191,8 +197,7 @@ class MapperNode(SlamNode):
     # Worker thread ------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        for _ in range(len(self._queue)):
-            self._add(self._queue.popleft())
+        self._take_keyframes()
         if self._follower.stays(may_follow=not self._localization_only) and self._head:
             self._publish(self._head)
         more = self._learn(self.config.mapper.budget_ms * 1e-3)
@@ -204,6 +209,10 @@ class MapperNode(SlamNode):
             self._output.show(self._mapper, self._writer.version)
         if not (self._queue or more):
             self.worker.wait(_IDLE_S)
+
+    def _take_keyframes(self) -> None:
+        for _ in range(len(self._queue)):
+            self._add(self._queue.popleft())
 
     def _learn(self, budget_s: float) -> bool:
         """Learn and improve for a time, publish the head if it changed; True if more is to do."""
@@ -255,6 +264,7 @@ class MapperNode(SlamNode):
 
     def _save(self, folder: Path) -> tuple[MapManifest, str]:
         """Write the map; return its manifest, and where a larger map that was there is kept."""
+        self._take_keyframes()
         self._learn(float("inf"))  # `Mapper.save` would learn as well, and publish nothing
         if not self._mapper.keyframe_count:
             raise MapError("the map is empty: move the camera until keyframes arrive, then save")

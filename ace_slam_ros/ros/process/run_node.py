@@ -18,6 +18,7 @@ from ...core.errors import AceSlamError
 from .core_logging import core_log_in
 from .fastdds import remove_dead_segments
 from .signals import StopSignals
+from .unsaved import lost_by_early_stop
 
 #: A clean shutdown that takes longer than this hangs; launch sends SIGKILL after ten seconds.
 _EXIT_DEADLINE_S = 9.0
@@ -51,13 +52,18 @@ class StopRequest:
             self._executor.create_task(lambda: None)  # ends its wait; wake() alone does not
 
 
-def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = None) -> int:
-    """Run a node until it is told to stop; return the exit code (0 done, 2 it cannot start).
+def run_node(
+    load: Callable[[], Callable[[], Any]], argv: list[str] | None = None, name: str = ""
+) -> int:
+    """Run a node until it is told to stop; return the exit code.
+
+    0 done; 1 what it was to save at its end is not saved; 2 it cannot start.
 
     Args:
         load: imports and returns what creates the node. It is called when this process is known
             in the graph, because discovery takes as long as torch takes to load.
         argv: command line, default `sys.argv`.
+        name: of the node, unless the command line renames it.
     """
     stop = StopRequest()
     signals = StopSignals(stop.ask)
@@ -71,7 +77,7 @@ def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = Non
     try:
         make = load()
         if stop.asked:
-            return 0
+            return _end(name, lost_by_early_stop(name))
         node = make()
         herald.destroy_node()
         if freed_mb >= 1.0:
@@ -97,12 +103,12 @@ def _live(node: Any, stop: StopRequest) -> int:
                     node.autostart()
                 _spin(executor, stop.future, node)
                 node.get_logger().info(f"stopping: {stop.reason}")
-                return 0
             except (ImportError, AceSlamError) as error:
                 return _refuse(node.get_logger().name, error)
             finally:
                 with contextlib.suppress(ExternalShutdownException):
                     node.close()
+        return _end(node.get_logger().name, node.lost)
     finally:
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
@@ -113,6 +119,13 @@ def _refuse(logger: str, error: Exception) -> int:
     hint = ": `ace-slam doctor` says what to install" if isinstance(error, ImportError) else ""
     rclpy.logging.get_logger(logger).fatal(f"{error}{hint}")
     return 2
+
+
+def _end(logger: str, lost: str) -> int:
+    """Log what should have been saved and is not; return the exit code."""
+    if lost:
+        rclpy.logging.get_logger(logger).error(lost)
+    return 1 if lost else 0
 
 
 def _make_herald() -> Any:
