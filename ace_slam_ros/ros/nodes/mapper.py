@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.errors import AceSlamError, ConfigError, DataError, MapError
+from ...core.errors import AceSlamError, ConfigError, DataError, MapError, SegmentError
 from ...core.heads.factory import head_capacity_bytes
 from ...core.heads.payload import with_answer
 from ...core.mapping.mapper import Mapper
@@ -155,7 +155,10 @@ class MapperNode(SlamNode):
     def _publish(self, head: bytes) -> None:
         """Let everybody use a head; it says what the tracker began, as far as this node knows."""
         self._head = head
-        self._writer.write(with_answer(head, self._follower.answered))
+        try:
+            self._writer.write(with_answer(head, self._follower.answered))
+        except SegmentError as error:  # the heartbeat goes on trying
+            self.log_once("segment", f"the weights do not reach the other nodes: {error}")
 
     # Callbacks, in the executor's thread --------------------------------------------------------
 
@@ -280,6 +283,7 @@ class MapperNode(SlamNode):
             "weights_version": self._writer.version,
             "mode": "localization" if self._localization_only else "mapping"})
         report.error(self._trouble)
+        report.error(self._heartbeat.problem)
         report.warn(self._session.problem)
         if not self._keyframes:
             report.warn("no keyframes yet: is the tracker running and seeing the camera?")

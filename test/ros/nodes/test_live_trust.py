@@ -126,6 +126,22 @@ def give_order(system, order, rng):
     return call(f"{node}/change_state", ChangeState.Request(transition=Transition(id=number)))
 
 
+def test_a_segment_that_somebody_damages_comes_back(system):
+    """Cut off, it ended the mapper; a pipe hung the tracker, a folder made it reject frames."""
+    path = system.segment
+    for damage in (lambda: os.truncate(path, 0), lambda: (path.unlink(), os.mkfifo(path)),
+                   lambda: (path.unlink(), path.mkdir())):
+        before = system.show(POSES[2])
+        damage()
+        deadline = time.monotonic() + 30.0
+        status = before
+        while status.weights_version <= before.weights_version:
+            assert time.monotonic() < deadline, "no new weights"
+            status = system.show(POSES[2])
+            assert (status.state, status.rejected) == (SlamStatus.TRACKING, before.rejected)
+        assert path.is_file() and system.nodes["mapper"].process.poll() is None
+
+
 def test_any_orders_end_in_a_working_system(system):
     rng = random.Random(int(os.environ.get("ACE_SLAM_SEED", "5")))
     off, on = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE
