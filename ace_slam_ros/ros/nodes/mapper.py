@@ -18,6 +18,7 @@ from ...msg import Keyframe as KeyframeMsg
 from ...srv import LoadMap, SaveMap
 from ...weights_ipc.writer import WeightsWriter
 from ..messages.conversions import keyframe_from_msg
+from ..messages.limits import MOST_FEATURES
 from ..outputs.diagnostics import Report
 from ..outputs.map_topics import MapOutput
 from ..process.unsaved import lost_while_loading
@@ -227,11 +228,12 @@ class MapperNode(SlamNode):
     def _add(self, msg: KeyframeMsg) -> None:
         """Hand one keyframe to the core unless it is of a map that was left."""
         try:
-            if msg.encoder_hash != self.encoder.hash:
+            if (msg.encoder_hash, msg.dimension) != (self.encoder.hash, self.encoder.dimension):
                 raise DataError(
-                    f"keyframes come from encoder {msg.encoder_hash}, this node has "
-                    f"{self.encoder.hash}: start all nodes with the same encoder parameters")
-            keyframe = keyframe_from_msg(msg)
+                    f"keyframes come from encoder {msg.encoder_hash[:80]!r} (dimension "
+                    f"{msg.dimension}), this node has {self.encoder.hash}: start all nodes with "
+                    "the same encoder parameters")
+            keyframe = keyframe_from_msg(msg, max(MOST_FEATURES, self.config.features.count))
             if self._follower.accepts(msg.map_id, is_empty=not self._keyframes):
                 self._mapper.add_keyframe(keyframe, msg.map_id)
                 self._keyframes = self._mapper.keyframe_count + self._mapper.backlog
