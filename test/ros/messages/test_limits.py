@@ -58,9 +58,9 @@ def test_compressed_images_are_refused_before_they_are_decoded(suffix, monkeypat
 
 
 def test_compressed_depth_and_too_many_bytes(monkeypatch):
-    payload = encode_compressed_depth(DEPTH)
+    payload, kind = encode_compressed_depth(DEPTH, "16UC1")
     assert limits.encoded_size(payload) == (32, 24)
-    depth = compressed(payload, "16UC1; compressedDepth png")
+    depth = compressed(payload, kind)
     assert frame_from_msgs(COLOR, depth, INFO).depth_m is not None
     monkeypatch.setattr(limits, "LARGEST_COMPRESSED", len(payload) - 1)
     with pytest.raises(DataError, match="depth image has .* bytes, more than"):
