@@ -22,7 +22,7 @@ from ..messages.limits import MOST_FEATURES
 from ..outputs.diagnostics import Report
 from ..outputs.map_topics import MapOutput
 from ..process.unsaved import lost_while_loading
-from ..qos import keyframe_qos
+from ..qos import keyframe_qos, service_qos
 from ..weights.announcement import read_announcement
 from ..weights.link import Heartbeat, weights_schema
 from ..weights.map_follower import MapFollower
@@ -75,7 +75,7 @@ class MapperNode(SlamNode):
         self._output = MapOutput(self, ros.map_frame)
         self._own_services = [
             self.create_service(kind, name, self.guarded_service(handler),
-                                callback_group=self.reentrant)
+                                qos_profile=service_qos(), callback_group=self.reentrant)
             for kind, name, handler in (
                 (SaveMap, "save_map", self._save_map), (LoadMap, "load_map", self._load_map))
         ]

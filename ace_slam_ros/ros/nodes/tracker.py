@@ -31,7 +31,7 @@ from ..messages.poses import pose_from_msg
 from ..outputs.diagnostics import Report
 from ..outputs.pose_topics import PoseOutput
 from ..outputs.status_topic import StatusOutput
-from ..qos import keyframe_qos, reliable_qos
+from ..qos import keyframe_qos, reliable_qos, service_qos
 from ..tf.factory import make_transforms
 from ..weights.announcement import Announcer
 from ..weights.link import WeightsLink, weights_schema
@@ -72,8 +72,10 @@ class TrackerNode(SlamNode):
         self._output = PoseOutput(self, self.config.ros, self._transforms)
         self._keyframes = self.create_publisher(KeyframeMsg, "keyframe", keyframe_qos())
         self._entities: list[Any] = [
-            self.create_service(Trigger, "reset", self.guarded_service(self._reset)),
-            self.create_service(SetBool, "pause", self.guarded_service(self._pause))]
+            self.create_service(kind, name, self.guarded_service(handler),
+                                qos_profile=service_qos())
+            for kind, name, handler in (
+                (Trigger, "reset", self._reset), (SetBool, "pause", self._pause))]
 
     def start(self) -> Callable[[], None]:
         """Subscribe."""

@@ -14,13 +14,13 @@ from std_srvs.srv import SetBool, Trigger
 from ace_slam_ros.core.maps.map_folder import load_map
 from ace_slam_ros.msg import Keyframe as KeyframeMsg
 from ace_slam_ros.msg import SlamStatus
-from ace_slam_ros.ros.qos import keyframe_qos
-from ace_slam_ros.srv import LoadMap, SaveMap
+from ace_slam_ros.ros.qos import keyframe_qos, service_qos
+from ace_slam_ros.srv import LoadMap, Relocalize, SaveMap
 
 pytestmark = pytest.mark.live
 POSES = wander(72)[:24]
 #: Orders given in a row; ACE_SLAM_ORDERS=2000 tries long ones.
-ORDERS = int(os.environ.get("ACE_SLAM_ORDERS", "14"))
+ORDERS = int(os.environ.get("ACE_SLAM_ORDERS", "30"))
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,23 @@ def tracks_in(system, map_id=None, patience_s=20.0):
         if status.state == SlamStatus.TRACKING and status.weights_version and in_map:
             return status
     raise AssertionError(f"{status.state} in {status.map_id}: {status.reason}")
+
+
+def test_two_hundred_calls_at_once_are_all_answered(system):
+    """ROS keeps ten calls and ten answers by default: 174 were never answered."""
+    client = system.probe.node.create_client(Relocalize, "relocalize", qos_profile=service_qos())
+    system.probe.spin_until(client.service_is_ready, "relocalize")
+    answers = [client.call_async(Relocalize.Request()) for _ in range(200)]
+    while not all(a.done() for a in answers):
+        system.stamp_ns += 33_000_000
+        system.probe.publish(system.stamp_ns, *system.wall.look(POSES[2]))
+        end = time.monotonic() + 0.2
+        while time.monotonic() < end:
+            system.probe.executor.spin_once(timeout_sec=0.05)
+    found = [a.result() for a in answers]
+    busy = [a for a in found if a.reason == Relocalize.Response.BUSY]
+    assert 100 < len(busy) < 200 and "relocalizer.queue" in busy[0].message
+    assert all(a.success for a in found if a.reason != Relocalize.Response.BUSY)
 
 
 def give_order(system, order, rng):
