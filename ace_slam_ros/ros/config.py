@@ -28,6 +28,8 @@ class RosConfig(Checked, section="ros"):
     depth_transport: str = param("raw", "depth transport", choices=("raw", "compressedDepth"))
     slop_s: float = param(0.02, "largest stamp gap of an image pair", "s", 0.0, 1.0)
     map_dir: str = param("", "map folder to load at start and to save to; empty = none")
+    map_root: str = param(
+        "", "maps are loaded from and saved to folders below this one alone; empty = anywhere")
     save_on_exit: bool = param(False, "save the map to map_dir when the mapper shuts down")
     parent_pid: int = param(0, "exit when this process is gone; 0 = do not watch", "", 0)
     autostart: bool = param(

@@ -265,7 +265,7 @@ class MapperNode(SlamNode):
         chosen = path or self.config.ros.map_dir
         if not chosen:
             raise MapError("no folder given: fill in path, or set ros.map_dir")
-        return resolve_map_path(chosen)
+        return resolve_map_path(chosen, self.config.ros.map_root)
 
     def _save(self, folder: Path) -> tuple[MapManifest, str]:
         """Write the map; return its manifest, and where a larger map that was there is kept."""

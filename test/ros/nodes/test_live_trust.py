@@ -3,9 +3,11 @@
 import os
 import random
 import time
+from xml.etree import ElementTree
 
 import pytest
 from helpers.node_processes import live_system
+from helpers.paths import ROOT
 from helpers.wall import wander
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -15,6 +17,7 @@ from ace_slam_ros.core.maps.map_folder import load_map
 from ace_slam_ros.msg import Keyframe as KeyframeMsg
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.qos import keyframe_qos, service_qos
+from ace_slam_ros.ros.weights.announcement import announcement_path
 from ace_slam_ros.srv import LoadMap, Relocalize, SaveMap
 
 pytestmark = pytest.mark.live
@@ -27,7 +30,7 @@ ORDERS = int(os.environ.get("ACE_SLAM_ORDERS", "30"))
 def system(tmp_path_factory):
     """One system for the whole module; the tests below run in order and build on each other."""
     folder = tmp_path_factory.mktemp("trust")
-    with live_system("/trust", folder, mapper__autosave_s=0.5) as found:
+    with live_system("/trust", folder, mapper__autosave_s=0.5, ros__map_root=folder) as found:
         for name in ("tracker", "mapper"):
             found.probe.clients[f"{name}/change_state"] = found.probe.node.create_client(
                 ChangeState, f"{name}/change_state")
@@ -64,6 +67,16 @@ def test_a_forged_keyframe_changes_nothing(system):
     assert again.success and again.keyframes >= saved.keyframes
     assert load_map(system.folder / "map").manifest.map_id == status.map_id
     assert system.show(POSES[11]).map_id == status.map_id
+
+
+def test_maps_stay_below_their_root(system):
+    (system.folder / "out").symlink_to("/tmp")
+    for path in ("/tmp/elsewhere", f"{system.folder}/../up", f"{system.folder}/out/elsewhere",
+                 "/", "~nobody-of-that-name/map"):
+        for name, kind in (("save_map", SaveMap), ("load_map", LoadMap)):
+            answer = system.probe.call(name, kind.Request(path=path))
+            assert not answer.success
+            assert "ros.map_root" in answer.message or "give the path" in answer.message
 
 
 def test_a_smaller_new_map_keeps_the_larger_one(system):
@@ -123,6 +136,33 @@ def test_two_hundred_calls_at_once_are_all_answered(system):
     busy = [a for a in found if a.reason == Relocalize.Response.BUSY]
     assert 100 < len(busy) < 200 and "relocalizer.queue" in busy[0].message
     assert all(a.success for a in found if a.reason != Relocalize.Response.BUSY)
+
+
+def test_the_policy_allows_what_the_nodes_do(system):
+    """Compare the SROS2 policy with the graph."""
+    root = ElementTree.parse(ROOT / "config" / "sros2_policy.xml").getroot()
+    asker = system.probe.node
+    for name in system.nodes:
+        profile = root.find(f".//profile[@node='{name}']")
+        for kind, right, found in (
+            ("topic", "publish", asker.get_publisher_names_and_types_by_node),
+            ("topic", "subscribe", asker.get_subscriber_names_and_types_by_node),
+            ("service", "reply", asker.get_service_names_and_types_by_node),
+        ):
+            allowed = {n.text.replace("~/", f"{name}/") for n in profile.findall(
+                f"{kind}s[@{right}='ALLOW']/{kind}")}
+            used = {n.removeprefix("/trust/") for n, _ in found(name, "/trust")}
+            assert used and used <= allowed, used - allowed
+
+
+def test_session_files_are_for_nobody_else(system):
+    folder = system.folder / "state" / "ace_slam_ros" / system.segment.name
+    system.probe.spin_until((folder / "session" / "manifest.json").exists, "the session")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for path in folder.rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+    for path in (system.segment, announcement_path(system.segment.name)):
+        assert path.stat().st_mode & 0o777 == 0o600
 
 
 def give_order(system, order, rng):
