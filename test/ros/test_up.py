@@ -86,3 +86,19 @@ def test_nodes_end_when_up_is_killed() -> None:
         up.kill()
         up.wait()
     wait_until(lambda: not _processes(f"__ns:=/{namespace}"), "the nodes' end")
+
+
+def test_a_stop_while_loading_is_no_clean_end_of_a_run_that_was_to_save(tmp_path: Path) -> None:
+    namespace = f"early_{os.getpid()}"
+    up = subprocess.Popen(
+        [sys.executable, "-m", "ace_slam_ros", "up", "--namespace", namespace,
+         "--set", f"ros.map_dir={tmp_path / 'map'}", "--set", "ros.save_on_exit=true"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_until(lambda: len(_processes(f"__ns:=/{namespace}")) == 3, "three nodes")
+        up.send_signal(signal.SIGINT)
+        said = up.communicate(timeout=PATIENCE_S)[0]
+    finally:
+        up.kill()
+    assert up.returncode == 1, said
+    assert "up | the map was not saved" in said and not (tmp_path / "map").exists()
