@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -84,6 +84,17 @@ class Frame:
                 cv2.resize(self.depth_m, size, interpolation=cv2.INTER_NEAREST), np.float32)
             self._cache.half = Frame(self.stamp_ns, half_size(self.gray), depth_m, camera)
         return self._cache.half
+
+    def reduced(self, most_pixels: int) -> Frame:
+        """Return the frame halved until it has at most so many pixels, itself when it has."""
+        if self.camera.width * self.camera.height <= most_pixels:
+            return self
+        half = self.half
+        if self.mask is not None:
+            size = (half.camera.width, half.camera.height)
+            half = replace(half, mask=np.asarray(
+                cv2.resize(self.mask, size, interpolation=cv2.INTER_NEAREST), np.uint8))
+        return half.reduced(most_pixels)
 
     @property
     def pyramid(self) -> ImagePyramid:
