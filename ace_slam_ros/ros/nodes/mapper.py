@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.errors import AceSlamError, ConfigError, DataError, MapError, SegmentError
+from ...core.errors import AceSlamError, ConfigError, MapError, SegmentError
 from ...core.heads.factory import head_capacity_bytes
 from ...core.heads.payload import with_answer
 from ...core.mapping.mapper import Mapper
@@ -17,8 +16,7 @@ from ...core.maps.map_path import resolve_map_path
 from ...msg import Keyframe as KeyframeMsg
 from ...srv import LoadMap, SaveMap
 from ...weights_ipc.writer import WeightsWriter
-from ..messages.conversions import keyframe_from_msg
-from ..messages.limits import MOST_FEATURES
+from ..inputs.keyframe_inbox import KeyframeInbox
 from ..outputs.diagnostics import Report
 from ..outputs.map_topics import MapOutput
 from ..process.unsaved import lost_while_loading
@@ -30,9 +28,9 @@ from ..weights.session import CrashedMap, Session
 from .base import SlamNode
 
 if TYPE_CHECKING:
+    from ...core.data.keyframe import Keyframe
     from ...core.maps.manifest import MapManifest
 
-_QUEUE = 100
 _IDLE_S = 0.2
 
 
@@ -56,10 +54,9 @@ class MapperNode(SlamNode):
         self._mapper = Mapper(self.config, self.encoder)
         self._follower = MapFollower(
             self._mapper.map_id, partial(read_announcement, self.segment))
-        self._keyframes, self._trouble = 0, ""
-        self._head = b""
-        self._queue: deque[KeyframeMsg] = deque(maxlen=_QUEUE)
-        self._counts = {"keyframes_received": 0, "keyframes_refused": 0, "keyframes_dropped": 0}
+        self._keyframes, self._head = 0, b""
+        self._inbox = KeyframeInbox(
+            self.encoder, self._follower, self.config.features.count, self.log_once)
         period_s = 0.0 if self._localization_only else self.config.mapper.autosave_s
         started_with = f"{self.config.mode} {ros.map_dir}"
         self._session = Session(self.segment, schema, period_s, started_with)
@@ -98,6 +95,7 @@ class MapperNode(SlamNode):
     def teardown(self) -> None:
         """Save when asked to, and release the segment."""
         ros = self.config.ros
+        self._take_keyframes()  # those that came while the worker stopped
         if not self._localization_only and ros.save_on_exit and not self._keyframes:
             self.get_logger().warning(f"no keyframes came: nothing is saved to {ros.map_dir}")
         if not self._localization_only and self._keyframes:
@@ -105,6 +103,7 @@ class MapperNode(SlamNode):
                 if ros.save_on_exit:
                     folder = self._map_folder("")
                     manifest, kept = self._save(folder)
+                    self.lost = ""
                     self.get_logger().info(
                         f"saved {manifest.keyframes} keyframes to {folder}{kept}")
                 else:
@@ -149,7 +148,7 @@ class MapperNode(SlamNode):
                 f"{path} has map format {stored.manifest.format_version}: if `ace-slam run` made "
                 "it, its z axis does not point up; then map again")
         self._keyframes = stored.manifest.keyframes
-        self._queue.clear()
+        self._inbox.clear()
         self._follower.move_to(stored.manifest.map_id)
         self._publish(stored.head if self._localization_only else self._mapper.export_head())
 
@@ -164,13 +163,9 @@ class MapperNode(SlamNode):
     # Callbacks, in the executor's thread --------------------------------------------------------
 
     def _receive(self, msg: KeyframeMsg) -> None:
-        self._counts["keyframes_received"] += 1
+        self._inbox.counts["keyframes_received"] += 1
         if not self._localization_only:
-            if len(self._queue) == _QUEUE:
-                self._counts["keyframes_dropped"] += 1
-                self.log_once("queue", f"{_QUEUE} keyframes wait: older ones are dropped (now "
-                                       "counted only); saving or loading takes long, or no CPU")
-            self._queue.append(msg)
+            self._inbox.put(msg)
             self.worker.notify()
 
     async def _save_map(
@@ -211,42 +206,22 @@ class MapperNode(SlamNode):
                 (self._mapper.map_id, self._writer.version), self._mapper.save)
         if self._mapper.keyframe_count:
             self._output.show(self._mapper, self._writer.version)
-        if not (self._queue or more):
+        if not (self._inbox or more):
             self.worker.wait(_IDLE_S)
 
     def _take_keyframes(self) -> None:
-        for _ in range(len(self._queue)):
-            self._add(self._queue.popleft())
+        self._inbox.empty_into(self._add, has_map=lambda: self._keyframes > 0)
+
+    def _add(self, keyframe: Keyframe, map_id: str) -> None:
+        self._mapper.add_keyframe(keyframe, map_id)
+        self._keyframes = self._mapper.keyframe_count + self._mapper.backlog
 
     def _learn(self, budget_s: float) -> bool:
         """Learn and improve for a time, publish the head if it changed; True if more is to do."""
         if not self._localization_only and self._mapper.work(
-                budget_s, lambda: bool(self._queue)):
+                budget_s, lambda: bool(self._inbox)):
             self._publish(self._mapper.export_head())
         return not self._localization_only and self._mapper.wants_work
-
-    def _add(self, msg: KeyframeMsg) -> None:
-        """Hand one keyframe to the core unless it is of a map that was left."""
-        try:
-            if (msg.encoder_hash, msg.dimension) != (self.encoder.hash, self.encoder.dimension):
-                raise DataError(
-                    f"keyframes come from encoder {msg.encoder_hash[:80]!r} (dimension "
-                    f"{msg.dimension}), this node has {self.encoder.hash}: start all nodes with "
-                    "the same encoder parameters")
-            keyframe = keyframe_from_msg(msg, max(MOST_FEATURES, self.config.features.count))
-            if self._follower.accepts(msg.map_id, is_empty=not self._keyframes):
-                self._mapper.add_keyframe(keyframe, msg.map_id)
-                self._keyframes = self._mapper.keyframe_count + self._mapper.backlog
-            elif self._follower.is_strange(msg.map_id):
-                raise DataError(
-                    f"the tracker of this system was never in map {msg.map_id[:80]!r}: somebody "
-                    "else publishes keyframes here; give every system a namespace or "
-                    "ROS_DOMAIN_ID of its own")
-            self._trouble = ""
-        except AceSlamError as error:
-            self._counts["keyframes_refused"] += 1
-            self._trouble = str(error)
-            self.log_once(type(error).__name__, f"keyframe refused: {error} (now counted only)")
 
     def _open(self, path: Path, localization_only: bool) -> None:
         self._switch_map(path, localization_only)
@@ -279,12 +254,12 @@ class MapperNode(SlamNode):
 
     def report(self) -> Report:
         """Describe the map and its sources."""
-        report = Report(values=self._counts | {
+        report = Report(values=self._inbox.counts | {
             "map_id": self._follower.current, "keyframes": self._keyframes,
-            "backlog": self._mapper.backlog + len(self._queue),
+            "backlog": self._mapper.backlog + len(self._inbox),
             "weights_version": self._writer.version,
             "mode": "localization" if self._localization_only else "mapping"})
-        report.error(self._trouble)
+        report.error(self._inbox.problem)
         report.error(self._heartbeat.problem)
         report.warn(self._session.problem)
         if not self._keyframes:
