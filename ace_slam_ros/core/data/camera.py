@@ -25,6 +25,8 @@ _MODELS = {
 _COEFFICIENTS = {
     "plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,),
 }
+#: Cameras whose maps are kept: ten bytes a pixel each.
+_MAPS = 2
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Camera:
         )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=_MAPS)
 def rectification_maps(
     camera: Camera,
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint16]]:
@@ -134,7 +136,7 @@ def rectification_maps(
     return np.asarray(map1), np.asarray(map2)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=_MAPS)
 def nearest_map(camera: Camera) -> npt.NDArray[np.int16]:
     """Map for `cv2.remap(image, map, None, INTER_NEAREST)` that undistorts without mixing pixels.
 
