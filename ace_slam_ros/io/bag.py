@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,9 @@ from ..core.data.trajectory import Trajectory
 from ..core.errors import CalibrationError, DataError
 from ..core.geometry.se3 import pose_from_quaternion
 from .bag_topics import COMPRESSED, Topics, choose_topics, no_depth_message
-from .calibration import camera_from_message, info_of_stream
+from .calibration import camera_from_message, has_size, info_of_stream
 from .depth import decode_compressed_depth, depth_array
-from .images import check_complete, decode_image
+from .images import check_complete, decode_compressed_image, decode_image
 from .pairs import PairReader, PairSource
 
 if TYPE_CHECKING:
@@ -129,9 +130,20 @@ class BagSource(PairSource):
             raise DataError(f"{self.path}: no message on {self.topics.info}")
         info = _decode(raw, "sensor_msgs/msg/CameraInfo")
         try:
-            return camera_from_message(info_of_stream(info, self.topics.color))
+            size = None if has_size(info) else self._first_size()
+            return camera_from_message(info_of_stream(info, self.topics.color), size)
         except CalibrationError as error:
             raise CalibrationError(f"{self.path}: {self.topics.info}: {error}") from error
+
+    def _first_size(self) -> tuple[int, int] | None:
+        """Width and height of the first color image; None when it cannot be read."""
+        with _open(self.path) as reader, contextlib.suppress(DataError):
+            for _, _, raw in _messages(self.path, reader, [self.topics.color]):
+                color, color_format = self._read_color(raw)
+                if isinstance(color, bytes):
+                    color = decode_compressed_image(color, color_format)
+                return color.shape[1], color.shape[0]
+        return None
 
     def _pair(self, index: _Index, slop_ns: int) -> None:
         color, depth = _increasing(index.color), _increasing(index.depth)

@@ -117,17 +117,18 @@ def frame_from_msgs(
         DataError: a message cannot be decoded, sizes disagree, no pixel has depth, or its unit is
             wrong.
     """
-    camera = camera_from_message(info)
+    image = image_from_msg(color, gray=gray)
+    camera = camera_from_message(info, (image.shape[1], image.shape[0]))
     stamp_ns = stamp_to_ns(color.header.stamp)
     depth_m = None if depth is None else depth_from_msg(depth)
-    image = image_from_msg(color, gray=gray)
-    frame = Frame(stamp_ns, image, depth_m, camera)
+    straight = camera.without_distortion()
+    frame = Frame(stamp_ns, image, depth_m, straight)
     encoding = getattr(depth, "encoding", "compressed depth")
     depth_m = usable_depth(depth_m, encoding, required=require_depth)
     if not camera.is_distorted and depth_m is frame.depth_m:
         return frame
     image, depth_m = rectify(camera, frame.gray if gray else image, depth_m)
-    return Frame(stamp_ns, image, depth_m, camera.without_distortion())
+    return Frame(stamp_ns, image, depth_m, straight)
 
 
 def image_to_msg(image: npt.NDArray[Any], stamp_ns: int, frame_id: str) -> Image:

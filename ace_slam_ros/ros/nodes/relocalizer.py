@@ -13,6 +13,7 @@ from geometry_msgs.msg import PoseWithCovariance, PoseWithCovarianceStamped
 from ...core.errors import AceSlamError, DataError
 from ...core.geometry.se3 import invert_pose
 from ...core.localization.relocalizer import PoseHint, Relocalization, Relocalizer
+from ...io.calibration import has_calibration
 from ...srv import Relocalize
 from ..inputs.extrinsic import Extrinsic
 from ..inputs.on_demand import NoImagesError, OnDemandImages
@@ -143,7 +144,7 @@ class RelocalizerNode(SlamNode):
         if self.state_label != "active":
             return None  # the worker that is not there refuses
         image, known = request.image, self._images.info
-        has_info = request.camera_info.width > 0 or (
+        has_info = has_calibration(request.camera_info) or (
             known is not None and (known.width, known.height) == (image.width, image.height))
         if image.width > 0 and has_info:
             return None
@@ -168,14 +169,15 @@ class RelocalizerNode(SlamNode):
             stamp_ns = pair.stamp_ns
             found = self._locate_newest(pair, confidence, hint)
         else:
-            info = request.camera_info if request.camera_info.width else self._images.info
+            info = (request.camera_info if has_calibration(request.camera_info)
+                    else self._images.info)
             frame = frame_from_msgs(
                 request.image, request.depth if request.depth.width else None, info,
                 require_depth=False, gray=True)
             stamp_ns = frame.stamp_ns
             found = self._relocalizer.locate(frame, confidence or None, hint)
         response.success, response.reason = bool(found.success), int(found.reason)
-        borrowed = request.image.width > 0 and request.camera_info.width == 0
+        borrowed = request.image.width > 0 and not has_calibration(request.camera_info)
         response.message = "; ".join(filter(None, (found.message, _BORROWED if borrowed else "")))
         response.inlier_ratio = float(found.inlier_ratio)
         response.inlier_count = int(found.inlier_count)

@@ -64,6 +64,7 @@ class Case:
     depth: np.ndarray = field(default_factory=lambda: DEPTH_MM)
     straight: bool = True  # the image arrives as it was sent
     roi: tuple = (0, 0, 0, 0)
+    info: dict = field(default_factory=dict)  # fields as a driver writes them
 
     def color_message(self):
         if not self.topic.endswith("/compressed"):
@@ -81,6 +82,8 @@ class Case:
         roi.x_offset, roi.y_offset, roi.width, roi.height = self.roi
         if self.roi[2]:
             message.width, message.height = 2 * self.roi[2], 2 * self.roi[3]
+        for name, value in self.info.items():
+            setattr(message, name, value)
         return message
 
     def messages(self):
@@ -92,8 +95,28 @@ class Case:
             "/camera/color/camera_info": ("CameraInfo", self.info_message())}
 
 
+#: Coefficients of a real lens; more than five are the rational model under any name.
+D5, D8 = [-0.3, 0.1, 0.001, 0.002, 0.01], [0.5, -2.6, 0.001, -0.0003, 1.5, 0.4, -2.4, 1.4]
+K_OTHER = [600.0, 0.0, 320.0, 0.0, 600.0, 240.0, 0.0, 0.0, 1.0]
 RECT = "/camera/color/image_rect"
+
+
+def drivers(model, d, **others):
+    return {"distortion_model": model, "d": d, **others}
+
+
 CASES = [
+    Case("plumb_bob with 8 coefficients", PINHOLE, straight=False, info=drivers("plumb_bob", D8)),
+    Case("rational_polynomial with 5", PINHOLE, straight=False,
+         info=drivers("rational_polynomial", D5)),
+    Case("an unknown model of zeros", PINHOLE, info=drivers("inverse_brown_conrady", [0.0] * 5)),
+    Case("an unknown model", "unknown distortion model 'magic'.*send rectified images",
+         info=drivers("magic", D5)),
+    Case("a camera of no size", PINHOLE, info={"width": 0, "height": 0}),
+    Case("a camera of no size, compressed", PINHOLE, topic="/camera/color/image_raw/compressed",
+         info={"width": 0, "height": 0}),
+    Case("a camera of no size and another resolution", "K seems to be of another resolution",
+         info={"width": 0, "height": 0, "k": K_OTHER}),
     Case("a pinhole", PINHOLE),
     Case("a lens is straightened", PINHOLE, camera=LENS, straight=False),
     Case("P of a raw topic is not its camera", PINHOLE, camera=LENS, p=P, straight=False),
