@@ -52,6 +52,13 @@ def holes(depth_m):
     return found
 
 
+def far(depth, value):
+    """Depth in the lowest tenth of the picture alone."""
+    found = np.full_like(depth, value)
+    found[-5:] = depth[-5:]
+    return found
+
+
 @dataclass(frozen=True)
 class Case:
     """What a driver sends, and the camera of the frame or the words of the refusal."""
@@ -133,6 +140,10 @@ CASES = [
     Case("float depth in millimeters", "look like millimeters; 16UC1 holds",
          depth=DEPTH_M * np.float32(1000.0)),
     Case("integer depth in meters", "look like meters; 16UC1 holds", depth=DEPTH_MM // 1000 + 1),
+    Case("a far plane on most of the picture", PINHOLE, depth=far(DEPTH_M, 100.0)),
+    Case("65535 on most of the picture", PINHOLE, depth=far(DEPTH_MM, 65535)),
+    Case("nothing but a far plane", "nothing but the far plane",
+         depth=np.full_like(DEPTH_M, 100.0)),
     Case("no depth at all", "holds no measurement", depth=np.zeros_like(DEPTH_MM)),
     Case("depth that is NaN everywhere", "holds no measurement",
          depth=np.full_like(DEPTH_M, np.nan)),
@@ -234,7 +245,7 @@ def test_the_same_frame_or_the_same_refusal(case, path, tmp_path):
     assert frame.stamp_ns == STAMP_NS and frame.camera == case.expected
     assert np.array_equal(frame.image, IMAGE) == case.straight
     if case.straight:
-        good = np.isfinite(case.depth) & (case.depth > 0)
+        good = np.isfinite(case.depth) & (case.depth > 0) & (case.depth != 65535)
         meters = case.depth / 1000 if case.depth.dtype == np.uint16 else case.depth
         assert np.array_equal(frame.depth_m > 0, good)
         assert np.allclose(frame.depth_m[good], meters[good], atol=1e-6)
