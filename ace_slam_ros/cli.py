@@ -223,7 +223,7 @@ def _run(args: argparse.Namespace) -> int:
     config = _config(args)
     if args.rate is not None and not args.realtime:
         raise AceSlamError("--rate needs --realtime: frames that are waited for have no rate")
-    source = open_source(args.source)
+    source = open_source(args.source, depth_unit_m=config.sensor.depth_unit_m)
     out = prepare_out_folder(args.out)
     _check_view(args)
     from .apps.run import run_sequence  # after the cheap checks: it imports torch
@@ -247,7 +247,8 @@ def _relocalize(args: argparse.Namespace) -> int:
     from .io.open_source import open_source
 
     config = _config(args)
-    source = open_source(args.source, require_depth=not args.rgb_only)
+    source = open_source(args.source, require_depth=not args.rgb_only,
+                         depth_unit_m=config.sensor.depth_unit_m)
     out = prepare_out_folder(args.out)
     from .apps.relocalize import relocalize_sequence
 

@@ -71,7 +71,8 @@ def relocalize_sequence(
         latency_ms=Latency.of([a.latency_ms for a in answers]), **scores,
         extra={"answered": len(estimate), "groundtruth_frame": frame_name,
                "rejected": source.skips.total, "peak_rss_mb": peak_rss_mb(),
-               "device": str(encoder.device), "version": __version__})
+               "device": str(encoder.device), "version": __version__,
+               **source.summary()})
     summary.write(out / "summary.json")
     return summary
 

@@ -146,7 +146,7 @@ def _write_results(
                "cpu_ms_per_frame": recorder.cpu_ms_per_frame,
                "longest_lost_s": recorder.longest_lost_s, "submaps": recorder.submaps,
                "stages_ms": recorder.median_stages(), "skips": source.skips.counts,
-               "unjoined": recorder.unjoined})
+               "unjoined": recorder.unjoined, **source.summary()})
     summary.write(out / "summary.json")
     return summary
 

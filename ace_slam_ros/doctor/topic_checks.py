@@ -22,7 +22,9 @@ REALSENSE = (
     "camera:=realsense, or realsense2_camera with align_depth.enable:=true enable_sync:=true")
 
 
-def stream_findings(stream: str, heard: Heard, system: LiveSystem) -> list[Finding]:
+def stream_findings(
+    stream: str, heard: Heard, system: LiveSystem, depth_unit_m: float = 0.0
+) -> list[Finding]:
     """Judge one topic by itself; the first fault that explains all others stands alone."""
     topic = heard.topic
     blocking = unpublished(stream, heard, system) or wrong_type(heard) or silent(heard)
@@ -38,7 +40,7 @@ def stream_findings(stream: str, heard: Heard, system: LiveSystem) -> list[Findi
     if "" in heard.frames:
         found.append(problem(topic, "messages have no frame_id",
                              "set the driver's frame_id, or ros.camera_extrinsic"))
-    found += content(stream, heard)
+    found += content(stream, heard, depth_unit_m)
     if not found:
         found = [good(topic, f"{heard.rate_hz:.1f} Hz, frame '{next(iter(heard.frames))}', "
                              f"{describe(heard.last)}")]
@@ -168,7 +170,7 @@ def missing_by_stamp(stamps_ns: list[int]) -> int:
     return int(sum(round(s / usual_ns) - 1 for s in positive if s < 20 * usual_ns))
 
 
-def content(stream: str, heard: Heard) -> list[Finding]:
+def content(stream: str, heard: Heard, depth_unit_m: float = 0.0) -> list[Finding]:
     """Decode the newest message: encoding, units, range, calibration."""
     try:
         if stream == INFO:
@@ -178,7 +180,7 @@ def content(stream: str, heard: Heard) -> list[Finding]:
         if stream == COLOR:
             image_from_msg(heard.last)
             return []
-        depth_m = depth_from_msg(heard.last)
+        depth_m = depth_from_msg(heard.last, depth_unit_m)
     except AceSlamError as error:
         fix = "publish rgb8, bgr8 or mono8" if stream == COLOR else (
             "publish registered depth as 16UC1 (millimeters) or 32FC1 (meters)")

@@ -19,6 +19,7 @@ from ..core.errors import CalibrationError, DataError
 from ..core.geometry.se3 import pose_from_quaternion
 from .bag_topics import COMPRESSED, Topics, choose_topics, no_depth_message
 from .calibration import camera_from_message, has_size, info_of_stream
+from .datasets.depth_unit import DepthUnit
 from .depth import decode_compressed_depth, depth_array
 from .images import check_complete, decode_compressed_image, decode_image
 from .pairs import PairReader, PairSource
@@ -36,7 +37,7 @@ except ImportError as missing:  # rosdep does not know it
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 
-#: Bags hold depth in millimeters or meters.
+#: Integer depth of bags is in millimeters, unless told otherwise.
 _DEPTH_SCALE = 1000.0
 
 #: (stamp of the header, time of recording), both ns: finds a message again.
@@ -64,6 +65,7 @@ class BagSource(PairSource):
         depth_topic: the same for depth.
         info_topic: CameraInfo of the color stream; None = the color topic's sibling.
         groundtruth_topic: PoseStamped of the camera's optical frame.
+        depth_unit_m: meters per unit of integer depth; 0 = millimeters.
 
     Raises:
         DataError: the bag is damaged or empty, or color, depth or camera_info are missing.
@@ -74,9 +76,12 @@ class BagSource(PairSource):
         self, path: Path, *, require_depth: bool = True, slop_ns: int = 20_000_000,
         color_topic: str | None = None, depth_topic: str | None = None,
         info_topic: str | None = None, groundtruth_topic: str | None = None,
+        depth_unit_m: float = 0.0,
     ) -> None:
         super().__init__(path, require_depth)
-        self.depth_scale = _DEPTH_SCALE
+        self.unit = DepthUnit(_DEPTH_SCALE, "its encoding")
+        if depth_unit_m > 0.0:
+            self._set_unit(DepthUnit(1.0 / depth_unit_m, "sensor.depth_unit_m"))
         wanted = {
             "color": color_topic, "depth": depth_topic, "info": info_topic,
             "groundtruth": groundtruth_topic,

@@ -131,8 +131,10 @@ def info_of_stream(info: Any, color_topic: str) -> Any:
     return info
 
 
-def read_camera_yaml(path: Path) -> tuple[Camera, float]:
+def read_camera_yaml(path: Path) -> tuple[Camera, float | None]:
     """Read a `camera.yaml`: (camera with distortion, stored depth units per meter).
+
+    The units are None where the file does not say.
 
     Raises:
         CalibrationError: the file is missing, not yaml, or a value is missing or impossible.
@@ -151,7 +153,7 @@ def read_camera_yaml(path: Path) -> tuple[Camera, float]:
     if not isinstance(tree, dict):
         raise CalibrationError(f"{path} holds no calibration, write e.g. {_EXAMPLE}")
     values: dict[str, float] = {}
-    for key in ("width", "height", "fx", "fy", "cx", "cy", "depth_scale"):
+    for key in ("width", "height", "fx", "fy", "cx", "cy"):
         values[key] = _number(path, tree, key)
     try:
         coefficients = tuple(float(v) for v in tree.get("d") or ())
@@ -163,14 +165,16 @@ def read_camera_yaml(path: Path) -> tuple[Camera, float]:
         raise CalibrationError(f"{path}: d must be a list of numbers ({error})") from error
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from error
-    if not (np.isfinite(values["depth_scale"]) and values["depth_scale"] > 0.0):
-        raise CalibrationError(f"{path}: depth_scale={values['depth_scale']} is not positive")
-    return camera, values["depth_scale"]
+    if tree.get("depth_scale") is None:
+        return camera, None
+    scale = _number(path, tree, "depth_scale")
+    if not (np.isfinite(scale) and scale > 0.0):
+        raise CalibrationError(f"{path}: depth_scale={scale} is not positive")
+    return camera, scale
 
 
 def _number(path: Path, tree: dict[str, Any], key: str) -> float:
-    default = TUM_DEPTH_SCALE if key == "depth_scale" else None
-    value = tree.get(key, default)
+    value = tree.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise CalibrationError(f"{path}: '{key}' must be a number, as in {_EXAMPLE}")
     if key in ("width", "height") and value != round(min(max(value, 0), 1e6)):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 DEPTH_ENCODINGS = "16UC1 or mono16 (millimeters), 32FC1 (meters)"
 
 #: What to do about a unit that is wrong in messages.
-ROS_UNITS = "16UC1 holds millimeters, 32FC1 meters: correct the publisher"
+ROS_UNITS = ("16UC1 holds millimeters, 32FC1 meters: correct the publisher, or set "
+             "sensor.depth_unit_m")
 #: Depth outside of this is no measurement: no camera of this kind sees so near or so far.
 _NEAREST_M, _FARTHEST_M = 0.05, 60.0
 #: An image whose measured pixels lie within that range to a smaller share has another unit: the
@@ -72,14 +73,20 @@ def decode_depth(
 
 def decode_depth_image(
     data: Buffer, encoding: str, width: int, height: int, step: int = 0,
-    is_bigendian: bool | int = False,
+    is_bigendian: bool | int = False, scale: float | None = None,
 ) -> Float32Image:
-    """Decode a raw depth image message to meters (H, W), 0 = missing.
+    """Decode a raw depth image message to meters (H, W), 0 = missing; scale as `decode_depth`.
 
     Raises:
         DataError: the encoding is no depth encoding, or `data` is too short.
     """
-    return decode_depth(depth_array(data, encoding, width, height, step, is_bigendian), encoding)
+    array = depth_array(data, encoding, width, height, step, is_bigendian)
+    return decode_depth(array, encoding, scale)
+
+
+def units_per_meter(depth_unit_m: float) -> float | None:
+    """Return the scale for `decode_depth` of a parameter `sensor.depth_unit_m`."""
+    return 1.0 / depth_unit_m if depth_unit_m > 0.0 else None
 
 
 def depth_array(

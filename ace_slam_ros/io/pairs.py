@@ -24,6 +24,9 @@ from .source import SkipLog
 
 if TYPE_CHECKING:
     from ..core.geometry.arrays import Float32Image, Int64Array, UInt8Image
+    from .datasets.depth_unit import DepthUnit
+
+log = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
 
@@ -140,7 +143,7 @@ class PairSource(ABC):
     """Base of the readers: subclasses index the pairs and read one; this class makes frames.
 
     Attributes: those of `Source`, and
-        depth_scale: stored units per meter of uint16 depth;
+        unit: the unit of uint16 depth;
         unit_advice: what to do about depth of another unit.
     """
 
@@ -150,7 +153,7 @@ class PairSource(ABC):
     raw_camera: Camera
     groundtruth: Trajectory | None
     stamps_ns: Int64Array
-    depth_scale: float
+    unit: DepthUnit
     unit_advice: str = ROS_UNITS
 
     def __init__(self, path: Path, require_depth: bool) -> None:
@@ -159,6 +162,31 @@ class PairSource(ABC):
         self.name = path.resolve().stem if path.is_file() else path.resolve().name
         self.require_depth = require_depth
         self.skips = SkipLog()
+        self.assumptions: dict[str, str] = {}
+
+    @property
+    def depth_scale(self) -> float:
+        """Stored units per meter of uint16 depth."""
+        return self.unit.per_meter
+
+    def assume(self, what: str, text: str) -> None:
+        """Remember what nobody told and was assumed; it is logged, and written to the summary."""
+        if what not in self.assumptions:
+            log.warning("%s: %s: %s", self.name, what, text)
+        self.assumptions[what] = text
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a summary says of a recording: how it was read, and what was assumed."""
+        return {"depth_unit": self.unit.summary(), "assumptions": dict(self.assumptions)}
+
+    def _set_unit(self, unit: DepthUnit) -> None:
+        """Take the unit of depth, and say it where it was guessed."""
+        self.unit = unit
+        if unit.guessed:
+            self.assume("unit of depth", f"{1.0 / unit.per_meter:g} m; {unit.told_by}")
+        told = "guessed" if unit.guessed else f"what {unit.told_by} says"
+        self.unit_advice = (
+            f"depth_scale {unit.per_meter:g} (stored units per meter) is {told}: correct it")
 
     @abstractmethod
     def _readers(self, start: int, stop: int) -> Iterator[PairReader]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,7 @@ class Source(Protocol):
         groundtruth: camera poses (optical frame) in the ground-truth frame, or None.
         stamps_ns: (N,) int64 stamps of the synchronized pairs, increasing.
         skips: frames left out so far.
+        assumptions: what nobody told and was assumed, what -> how.
     """
 
     name: str
@@ -74,6 +75,10 @@ class Source(Protocol):
     groundtruth: Trajectory | None
     stamps_ns: npt.NDArray[np.int64]
     skips: SkipLog
+    assumptions: dict[str, str]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what `summary.json` says of how the recording was read."""
 
     def __len__(self) -> int:
         """Return the number of synchronized pairs, usable or not."""

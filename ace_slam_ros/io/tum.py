@@ -17,6 +17,7 @@ from ..core.errors import DataError
 from ..core.geometry.arrays import Int64Array
 from ..core.runtime.staged_folder import staged_folder
 from .calibration import TUM_DEPTH_SCALE, read_camera_yaml, write_camera_yaml
+from .datasets.depth_unit import depth_unit
 from .depth import decode_depth_png, depth_to_stored
 from .images import check_complete, encode_jpeg, encode_png
 from .pairs import PairReader, PairSource
@@ -65,21 +66,20 @@ class TumSource(PairSource):
         path: the folder.
         require_depth: deliver only frames with usable depth.
         slop_ns: largest stamp gap of a pair.
+        depth_unit_m: meters per unit of depth, 0 = as `camera.yaml` says, or as fits the images.
 
     Raises:
         DataError: a listing is missing, malformed or empty, or nothing can be paired.
-        CalibrationError: `camera.yaml` is missing or wrong.
+        CalibrationError: `camera.yaml` is missing or wrong, or the unit of depth is not told.
     """
 
     def __init__(
-        self, path: Path, *, require_depth: bool = True, slop_ns: int = 20_000_000
+        self, path: Path, *, require_depth: bool = True, slop_ns: int = 20_000_000,
+        depth_unit_m: float = 0.0,
     ) -> None:
         super().__init__(path, require_depth)
-        self.raw_camera, self.depth_scale = read_camera_yaml(path / "camera.yaml")
+        self.raw_camera, stated = read_camera_yaml(path / "camera.yaml")
         self.camera = self.raw_camera.without_distortion()
-        self.unit_advice = (
-            f"camera.yaml says depth_scale {self.depth_scale:g}, stored units per meter: "
-            "correct it")
         truth = path / "groundtruth.txt"
         self.groundtruth = read_tum(truth) if truth.is_file() else None
         color_ns, color_names = read_listing(path / "rgb.txt")
@@ -93,6 +93,8 @@ class TumSource(PairSource):
         self._color_names = [color_names[i] for i, _ in pairs]
         self._depth = [
             None if j is None else (int(depth_ns[j]), depth_names[j]) for _, j in pairs]
+        self._set_unit(depth_unit(path / "camera.yaml", stated, depth_unit_m, [
+            partial(self._read_depth, depth[1]) for depth in self._depth if depth is not None]))
 
     def _depth_listing(self) -> Listing:
         path = self.path / "depth.txt"

@@ -36,7 +36,7 @@ def for_source(config: NodeConfig, source: Path) -> NodeConfig:
     """Return `config` with the transports in which the player sends `source`."""
     from .playback.playlist import open_playlist
 
-    playlist = open_playlist(source)
+    playlist = open_playlist(source, depth_unit_m=config.sensor.depth_unit_m)
     return config.with_values({
         "ros.color_transport": playlist.color_transport,
         "ros.depth_transport": playlist.depth_transport,
@@ -45,11 +45,11 @@ def for_source(config: NodeConfig, source: Path) -> NodeConfig:
 
 def player_command(
     source: Path, *, namespace: str = "", rate: float = 1.0, clock: bool = False,
-    report: Path | None = None,
+    report: Path | None = None, depth_unit_m: float = 0.0,
 ) -> list[str]:
     """Return the command that plays `source` for the nodes below `namespace`."""
     command = [sys.executable, "-m", "ace_slam_ros.ros.playback.player", str(source),
-               "--rate", str(rate)]
+               "--rate", str(rate), "--depth-unit", str(depth_unit_m)]
     command += ["--namespace", namespace, "--parent-pid", str(os.getpid())]
     command += ["--clock"] if clock else []
     return command + (["--report", str(report)] if report else [])
@@ -87,7 +87,9 @@ def run_up(
             group.run("view", viewer_command(view, group.params, with_namespace(namespace)))
         if bag is not None:
             player = group.run(
-                "player", player_command(bag, namespace=namespace, rate=rate, clock=clock))
+                "player", player_command(
+                    bag, namespace=namespace, rate=rate, clock=clock,
+                    depth_unit_m=config.sensor.depth_unit_m))
         while not stop.wait(0.1):
             group.check()
             if player is not None and player.poll() is not None:

@@ -21,6 +21,7 @@ from ...io.depth import (
     decode_compressed_depth,
     decode_depth,
     decode_depth_image,
+    units_per_meter,
     usable_depth,
 )
 from ...io.images import COLOR_ENCODINGS, decode_compressed_image, decode_image
@@ -91,24 +92,32 @@ def _other_encoding(msg: Image) -> UInt8Image | None:
     return np.asarray(found, np.uint8)
 
 
-def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
+def depth_from_msg(msg: Image | CompressedImage, depth_unit_m: float = 0.0) -> Float32Image:
     """Decode a depth message to (H, W) float32 meters, 0 = missing.
+
+    Args:
+        msg: the message.
+        depth_unit_m: meters per unit of integer depth; 0 = millimeters.
 
     Raises:
         DataError: no depth encoding, truncated or damaged data.
     """
     data = np.frombuffer(msg.data, np.uint8)
     if isinstance(msg, CompressedImage):
-        return decode_depth(*decode_compressed_depth(data, msg.format))
+        return decode_depth(
+            *decode_compressed_depth(data, msg.format), units_per_meter(depth_unit_m))
     return decode_depth_image(
-        data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
+        data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian,
+        units_per_meter(depth_unit_m))
 
 
 def frame_from_msgs(
     color: Image | CompressedImage, depth: Image | CompressedImage | None, info: CameraInfo,
-    require_depth: bool = True, gray: bool = False,
+    require_depth: bool = True, gray: bool = False, depth_unit_m: float = 0.0,
 ) -> Frame:
     """Decode and rectify one pair.
+
+    `depth_unit_m` is the parameter `sensor.depth_unit_m`.
 
     With `gray` the image may lack color, and is rectified without it: a gray level is then up to
     one off that of the rectified color image.
@@ -120,7 +129,7 @@ def frame_from_msgs(
     image = image_from_msg(color, gray=gray)
     camera = camera_from_message(info, (image.shape[1], image.shape[0]))
     stamp_ns = stamp_to_ns(color.header.stamp)
-    depth_m = None if depth is None else depth_from_msg(depth)
+    depth_m = None if depth is None else depth_from_msg(depth, depth_unit_m)
     straight = camera.without_distortion()
     frame = Frame(stamp_ns, image, depth_m, straight)
     encoding = getattr(depth, "encoding", "compressed depth")

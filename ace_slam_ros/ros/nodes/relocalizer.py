@@ -173,7 +173,8 @@ class RelocalizerNode(SlamNode):
                     else self._images.info)
             frame = frame_from_msgs(
                 request.image, request.depth if request.depth.width else None, info,
-                require_depth=False, gray=True)
+                require_depth=False, gray=True,
+                depth_unit_m=self.config.sensor.depth_unit_m)
             stamp_ns = frame.stamp_ns
             found = self._relocalizer.locate(frame, confidence or None, hint)
         response.success, response.reason = bool(found.success), int(found.reason)
@@ -197,7 +198,8 @@ class RelocalizerNode(SlamNode):
         if hint is None and self._last is not None and self._last[0] == asked:
             return self._last[1]
         frame = frame_from_msgs(
-            pair.color, pair.depth, pair.info, require_depth=False, gray=True)
+            pair.color, pair.depth, pair.info, require_depth=False, gray=True,
+                depth_unit_m=self.config.sensor.depth_unit_m)
         found = self._relocalizer.locate(frame, confidence or None, hint)
         if hint is None:
             self._last = asked, found

@@ -178,7 +178,9 @@ class TrackerNode(SlamNode):
 
     def _process(self, tracker: Tracker, pair: ImagePair) -> None:
         """Track a pair, publish its pose, then do and publish what the pose did not need."""
-        frame = frame_from_msgs(pair.color, pair.depth, pair.info, gray=True)
+        frame = frame_from_msgs(
+            pair.color, pair.depth, pair.info, gray=True,
+            depth_unit_m=self.config.sensor.depth_unit_m)
         self._trouble = ""
         self._update_head(tracker)
         result = tracker.track(frame, self._hints(tracker, pair))

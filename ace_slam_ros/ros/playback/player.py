@@ -210,6 +210,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--namespace", default="")
     parser.add_argument("--transport", choices=("raw", "compressed"), default="raw",
                         help="color of a TUM folder; a bag is sent as recorded")
+    parser.add_argument("--depth-unit", type=float, default=0.0, metavar="M",
+                        help="meters per unit of a folder's depth; 0 = as it says")
     parser.add_argument("--wait", type=float, default=60.0, metavar="S",
                         help="wait this long for subscribers; 0 = do not")
     parser.add_argument("--subscribers", type=int, default=1, metavar="N",
@@ -226,7 +228,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _play(args: argparse.Namespace, stop: threading.Event) -> None:
-    playlist = open_playlist(args.source.expanduser(), args.transport)
+    playlist = open_playlist(args.source.expanduser(), args.transport, args.depth_unit)
     node = rclpy.create_node("player", namespace=args.namespace.strip("/"))
     player = Player(node, playlist, rate=args.rate, clock=args.clock, stop=stop)
     if args.wait > 0.0:

@@ -60,17 +60,20 @@ class Playlist(Protocol):
         """Yield the messages in order of time; may be repeated."""
 
 
-def open_playlist(path: Path, color_transport: str = "raw") -> Playlist:
+def open_playlist(
+    path: Path, color_transport: str = "raw", depth_unit_m: float = 0.0
+) -> Playlist:
     """Open a TUM folder or a rosbag2 for playing.
 
     Args:
         path: the sequence.
         color_transport: of a TUM folder, raw or compressed; a bag is sent as it was recorded.
+        depth_unit_m: meters per unit of a folder's depth, 0 = as it says; a bag's nodes know.
 
     Raises:
         DataError: nothing that can be played lies there.
     """
-    source = open_source(path)
+    source = open_source(path, depth_unit_m=depth_unit_m)
     if isinstance(source, BagSource):
         return BagPlaylist(source)
     if isinstance(source, TumSource):

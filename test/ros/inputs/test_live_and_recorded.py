@@ -72,6 +72,7 @@ class Case:
     straight: bool = True  # the image arrives as it was sent
     roi: tuple = (0, 0, 0, 0)
     info: dict = field(default_factory=dict)  # fields as a driver writes them
+    unit_m: float = 0.0  # sensor.depth_unit_m
 
     def color_message(self):
         if not self.topic.endswith("/compressed"):
@@ -144,6 +145,7 @@ CASES = [
     Case("65535 on most of the picture", PINHOLE, depth=far(DEPTH_MM, 65535)),
     Case("nothing but a far plane", "nothing but the far plane",
          depth=np.full_like(DEPTH_M, 100.0)),
+    Case("depth in tenths of a millimeter", PINHOLE, depth=DEPTH_MM * 10, unit_m=0.0001),
     Case("no depth at all", "holds no measurement", depth=np.zeros_like(DEPTH_MM)),
     Case("depth that is NaN everywhere", "holds no measurement",
          depth=np.full_like(DEPTH_M, np.nan)),
@@ -205,7 +207,7 @@ def transport(case):
 
 
 def recorded(case, tmp_path):
-    return open_source(write(case, tmp_path / "bag"))[0]
+    return open_source(write(case, tmp_path / "bag"), depth_unit_m=case.unit_m)[0]
 
 
 def live(case, tmp_path):
@@ -218,7 +220,8 @@ def live(case, tmp_path):
         (listener.node.create_publisher(kinds[kind], topic, sensor_qos(5)),
          without_k(case, message)) for topic, (kind, message) in case.messages().items()]
     try:
-        return listener.frame(lambda: [p.publish(m) for p, m in publishers])
+        return listener.frame(
+            lambda: [p.publish(m) for p, m in publishers], depth_unit_m=case.unit_m)
     finally:
         listener.close()
 
@@ -229,7 +232,7 @@ def played(case, tmp_path):
     player = Player(
         listener.node, playlist, rate=1.0, clock=False, stop=threading.Event())
     try:
-        return listener.frame(lambda: player.play(playlist))
+        return listener.frame(lambda: player.play(playlist), depth_unit_m=case.unit_m)
     finally:
         listener.close()
 
@@ -246,9 +249,9 @@ def test_the_same_frame_or_the_same_refusal(case, path, tmp_path):
     assert np.array_equal(frame.image, IMAGE) == case.straight
     if case.straight:
         good = np.isfinite(case.depth) & (case.depth > 0) & (case.depth != 65535)
-        meters = case.depth / 1000 if case.depth.dtype == np.uint16 else case.depth
+        unit_m = (case.unit_m or 0.001) if case.depth.dtype == np.uint16 else 1.0
         assert np.array_equal(frame.depth_m > 0, good)
-        assert np.allclose(frame.depth_m[good], meters[good], atol=1e-6)
+        assert np.allclose(frame.depth_m[good], unit_m * case.depth[good], atol=1e-6)
     else:
         reference = recorded(case, tmp_path / "reference")
         assert np.array_equal(frame.image, reference.image)
@@ -261,12 +264,16 @@ def test_a_query_of_the_relocalizer_follows_the_same_rules(case):
     """It brings the camera_info of the image it sends, without a topic; depth may be missing."""
     color, depth, info = (without_k(case, m) for _, m in case.messages().values())
     if case.expected == "holds no measurement":
-        assert frame_from_msgs(color, depth, info, require_depth=False).depth_m is None
+        assert frame_from_msgs(
+            color, depth, info, require_depth=False, depth_unit_m=case.unit_m).depth_m is None
     elif isinstance(case.expected, str):
         with pytest.raises(DataError, match=case.expected):
-            frame_from_msgs(color, depth, info, require_depth=False)
+            frame_from_msgs(
+            color, depth, info, require_depth=False, depth_unit_m=case.unit_m)
     else:
-        assert frame_from_msgs(color, depth, info, require_depth=False).camera == case.expected
+        frame = frame_from_msgs(
+            color, depth, info, require_depth=False, depth_unit_m=case.unit_m)
+        assert frame.camera == case.expected
 
 
 def test_color_alone_does_not_mind_the_unit_of_depth(tmp_path):
@@ -281,5 +288,5 @@ def test_the_advice_for_a_tum_folder_names_its_file(tmp_path):
     write_tum_folder(tmp_path / "tum", [frame], None, PINHOLE, depth_scale=5000.0)
     file = tmp_path / "tum" / "camera.yaml"
     file.write_text(file.read_text().replace("5000.0", "5.0"))
-    with pytest.raises(DataError, match="look like millimeters; camera.yaml says depth_scale 5"):
+    with pytest.raises(DataError, match="millimeters; depth_scale 5 .* what camera.yaml says"):
         open_source(tmp_path / "tum")[0]
