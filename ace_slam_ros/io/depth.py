@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..core.data.sparse_depth import fill_sparse
 from ..core.errors import DataError
 from .images import Buffer, byte_view, decode_file, encode_png, image_array
 
@@ -124,6 +125,8 @@ def usable_depth(
 ) -> Float32Image | None:
     """Return a depth image (H, W) that can be used; None when nothing is measured.
 
+    Sparse depth is made dense, see `fill_sparse`.
+
     Args:
         depth_m: meters, 0 = missing; None without a depth image.
         encoding: as which it came, for people.
@@ -141,7 +144,7 @@ def usable_depth(
         return None
     if wrong := unit_problem(depth_m, encoding, advice):
         raise DataError(wrong)
-    return depth_m
+    return fill_sparse(depth_m)
 
 
 def unit_problem(depth_m: Float32Image, encoding: str, advice: str = ROS_UNITS) -> str:

@@ -14,7 +14,7 @@ from ace_slam_ros.io import (
     encode_compressed_depth,
     encode_png,
 )
-from ace_slam_ros.io.depth import unit_problem
+from ace_slam_ros.io.depth import unit_problem, usable_depth
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 seeds = st.integers(0, 2**32 - 1)
@@ -108,6 +108,14 @@ def picture(*shares):
 def test_far_planes_are_no_unit(depth_m, problem):
     found = unit_problem(depth_m, "32FC1")
     assert problem in found and bool(problem) == bool(found)
+
+
+def test_sparse_depth_is_made_dense_where_it_enters():
+    """The same gate for recordings and nodes."""
+    depth_m = np.full((48, 64), 2.0, np.float32)
+    assert usable_depth(depth_m, "32FC1", required=True) is depth_m
+    sparse = np.where(np.random.default_rng(1).random(depth_m.shape) < 0.1, depth_m, 0)
+    np.testing.assert_allclose(usable_depth(sparse, "32FC1", required=True)[4:-4, 4:-4], 2.0)
 
 
 def test_a_few_rows_tell_the_unit():
