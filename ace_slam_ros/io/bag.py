@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.data.trajectory import Trajectory
 from ..core.errors import CalibrationError, DataError
-from ..core.geometry.se3 import pose_from_quaternion
 from .bag_topics import COMPRESSED, Topics, choose_topics, no_depth_message
 from .calibration import camera_from_message, has_size, info_of_stream
 from .datasets.depth_unit import DepthUnit
+from .datasets.groundtruth import GroundTruth, clean
 from .depth import decode_compressed_depth, depth_array
 from .images import check_complete, decode_compressed_image, decode_image
 from .pairs import PairReader, PairSource
 
 if TYPE_CHECKING:
     from ..core.data.camera import Camera
-    from ..core.geometry.arrays import Float64Array, UInt8Image
+    from ..core.geometry.arrays import UInt8Image
 
 try:
     from rosbags.interfaces import Connection
@@ -92,7 +91,7 @@ class BagSource(PairSource):
             index = self._scan(reader)
         self.raw_camera = self._camera(index.info)
         self.camera = self.raw_camera.without_distortion()
-        self.groundtruth = _trajectory(index.poses)
+        self._set_truth(_truth(index.poses))
         self._pair(index, slop_ns)
 
     @property
@@ -278,18 +277,12 @@ def _increasing(keys: list[Key]) -> list[Key]:
     return [unique[stamp] for stamp in sorted(unique)]
 
 
-def _trajectory(messages: list[bytes]) -> Trajectory | None:
-    poses: dict[int, Float64Array] = {}
+def _truth(messages: list[bytes]) -> GroundTruth:
+    rows = []
     for raw in messages:
         message = _decode(raw, "geometry_msgs/msg/PoseStamped")
         stamp = message.header.stamp
         p, q = message.pose.position, message.pose.orientation
-        values = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
-        if np.isfinite(values).all() and np.any(values[3:]):
-            poses.setdefault(
-                stamp.sec * 1_000_000_000 + stamp.nanosec,
-                pose_from_quaternion(values[:3], values[3:]),
-            )
-    if not poses:
-        return None
-    return Trajectory.of((stamp_ns, poses[stamp_ns]) for stamp_ns in sorted(poses))
+        rows.append((stamp.sec * 1_000_000_000 + stamp.nanosec,
+                     np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])))
+    return clean(rows)

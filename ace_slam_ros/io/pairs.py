@@ -25,6 +25,7 @@ from .source import SkipLog
 if TYPE_CHECKING:
     from ..core.geometry.arrays import Float32Image, Int64Array, UInt8Image
     from .datasets.depth_unit import DepthUnit
+    from .datasets.groundtruth import GroundTruth
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ class PairSource(ABC):
     """Base of the readers: subclasses index the pairs and read one; this class makes frames.
 
     Attributes: those of `Source`, and
+        groundtruth_dropped: rows of ground truth that were left out, by reason;
         unit: the unit of uint16 depth;
         unit_advice: what to do about depth of another unit.
     """
@@ -152,6 +154,7 @@ class PairSource(ABC):
     camera: Camera
     raw_camera: Camera
     groundtruth: Trajectory | None
+    groundtruth_dropped: dict[str, int]
     stamps_ns: Int64Array
     unit: DepthUnit
     unit_advice: str = ROS_UNITS
@@ -177,7 +180,14 @@ class PairSource(ABC):
 
     def summary(self) -> dict[str, Any]:
         """Return what a summary says of a recording: how it was read, and what was assumed."""
-        return {"depth_unit": self.unit.summary(), "assumptions": dict(self.assumptions)}
+        poses = 0 if self.groundtruth is None else len(self.groundtruth)
+        return {
+            "depth_unit": self.unit.summary(), "assumptions": dict(self.assumptions),
+            "groundtruth": {"poses": poses, "dropped": dict(self.groundtruth_dropped)}}
+
+    def _set_truth(self, truth: GroundTruth) -> None:
+        """Take ground truth, and what was dropped of it."""
+        self.groundtruth, self.groundtruth_dropped = truth.trajectory, truth.dropped
 
     def _set_unit(self, unit: DepthUnit) -> None:
         """Take the unit of depth, and say it where it was guessed."""

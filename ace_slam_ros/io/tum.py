@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from ..core.data.trajectory import Trajectory, read_tum, stamp_from_text, stamp_to_text, write_tum
+from ..core.data.trajectory import Trajectory, stamp_to_text, write_tum
 from ..core.errors import DataError
 from ..core.geometry.arrays import Int64Array
 from ..core.runtime.staged_folder import staged_folder
 from .calibration import TUM_DEPTH_SCALE, read_camera_yaml, write_camera_yaml
 from .datasets.depth_unit import depth_unit
+from .datasets.groundtruth import GroundTruth, read_groundtruth
+from .datasets.text_lists import file_name, read_list
 from .depth import decode_depth_png, depth_to_stored
 from .images import check_complete, encode_jpeg, encode_png
 from .pairs import PairReader, PairSource
@@ -33,28 +35,23 @@ Listing = tuple[Int64Array, list[str]]
 def read_listing(path: Path) -> Listing:
     """Read `rgb.txt` or `depth.txt`: stamps (N,) int64 ns, increasing, and relative file names.
 
-    Comments, blank lines and any order are accepted; of a repeated stamp the first counts.
+    Rows may be in any order, separated and stamped as `read_list` understands; of a repeated
+    stamp the first counts.
 
     Raises:
         DataError: the file cannot be read or a line is not `stamp filename`.
     """
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+    listed = read_list(path)
     found: dict[int, str] = {}
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        parts = text.split(maxsplit=1)
+    for row in listed.rows:
         try:
-            stamp = stamp_from_text(parts[0])
+            stamp, name = listed.stamp_ns(row), file_name(row.rest)
         except ValueError:
-            stamp = None
-        if stamp is None or len(parts) < 2:
-            raise DataError(f"{path}:{number}: expected 'stamp filename', got '{text[:60]}'")
-        found.setdefault(stamp, parts[1])
+            name = ""
+        if not name:
+            said = f"{row.stamp} {row.rest}".strip()
+            raise DataError(f"{path}:{row.line}: expected 'stamp filename', got '{said[:60]}'")
+        found.setdefault(stamp, name)
     stamps = sorted(found)
     return np.array(stamps, np.int64), [found[stamp] for stamp in stamps]
 
@@ -81,7 +78,7 @@ class TumSource(PairSource):
         self.raw_camera, stated = read_camera_yaml(path / "camera.yaml")
         self.camera = self.raw_camera.without_distortion()
         truth = path / "groundtruth.txt"
-        self.groundtruth = read_tum(truth) if truth.is_file() else None
+        self._set_truth(read_groundtruth(truth) if truth.is_file() else GroundTruth())
         color_ns, color_names = read_listing(path / "rgb.txt")
         if len(color_ns) == 0:
             raise DataError(f"{path / 'rgb.txt'} lists no image")
