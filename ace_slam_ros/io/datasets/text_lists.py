@@ -133,8 +133,9 @@ def _is_number(text: str) -> bool:
 def _is_heading(first: str, rest: str) -> bool:
     """Tell a heading from a row whose stamp is wrong, which names a file or holds numbers."""
     fields = numbers(rest)
-    return bool(fields) and not any(_is_number(f) or re.search(r"\.\w{3,4}$", f) for f in fields) and bool(
-        re.match(r"[a-z_\[(]", first, re.IGNORECASE))
+    if not fields or not re.match(r"[a-z_\[(]", first, re.IGNORECASE):
+        return False
+    return not any(_is_number(field) or re.search(r"\.\w{3,4}$", field) for field in fields)
 
 
 def _stamp_unit(stamps: list[str], heading: str) -> int | None:

@@ -24,6 +24,7 @@ from ...core.tracking.tracker import Tracker
 from ...core.warm_up import warm_up
 from ...msg import Keyframe as KeyframeMsg
 from ...msg import SlamStatus
+from ..frame_names import frame_name
 from ..inputs.camera_topics import ImageInputs
 from ..inputs.extrinsic import Extrinsic
 from ..messages.conversions import frame_from_msgs, keyframe_to_msg
@@ -106,7 +107,7 @@ class TrackerNode(SlamNode):
         self._actions.append(self._clear_motion)
 
     def _initialpose(self, msg: PoseWithCovarianceStamped) -> None:
-        frame, expected = msg.header.frame_id, self.config.ros.map_frame
+        frame, expected = frame_name(msg.header.frame_id), self.config.ros.map_frame
         try:
             if frame not in ("", expected):
                 raise DataError(f"it is in frame '{frame}', not '{expected}'")
