@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
 
+from ..frame_names import frame_name
+
 if TYPE_CHECKING:
     from ..config import RosConfig
 
