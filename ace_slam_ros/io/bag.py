@@ -15,13 +15,22 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import CalibrationError, DataError
-from .bag_topics import COMPRESSED, Topics, choose_topics, no_depth_message
+from .bag_topics import CAMERA_INFO, COMPRESSED, Topics, choose_topics, no_depth_message
 from .calibration import camera_from_message, has_size, info_of_stream
 from .datasets.depth_unit import DepthUnit
 from .datasets.groundtruth import GroundTruth, clean
 from .depth import decode_compressed_depth, depth_array
 from .images import check_complete, decode_compressed_image, decode_image
 from .pairs import PairReader, PairSource
+from .registration import Registration, View, registration_of
+from .registration.bag import (
+    TF,
+    camera_of_depth,
+    depth_info_topic,
+    header_frame,
+    pose_between,
+    static_topics,
+)
 
 if TYPE_CHECKING:
     from ..core.data.camera import Camera
@@ -91,6 +100,7 @@ class BagSource(PairSource):
             index = self._scan(reader)
         self.raw_camera = self._camera(index.info)
         self.camera = self.raw_camera.without_distortion()
+        self._set_registration(self._registration())
         self._set_truth(_truth(index.poses))
         self._pair(index, slop_ns)
 
@@ -148,6 +158,29 @@ class BagSource(PairSource):
                     color = decode_compressed_image(color, color_format)
                 return color.shape[1], color.shape[0]
         return None
+
+    def _registration(self) -> tuple[Registration | None, str]:
+        """Judge whether depth is registered to color."""
+        color, depth = self.topics.color, self.topics.depth
+        if depth is None:
+            return None, ""
+        depth_info, static = depth_info_topic(depth, self.types), static_topics(self.types)
+        first, frames = dict[str, bytes](), list[Any]()
+        with _open(self.path) as reader:
+            for topic, _, raw in _messages(self.path, reader, [color, depth, depth_info]):
+                first.setdefault(topic, raw)
+                if len(first) == 2 + (depth_info is not None):
+                    break
+            if static:  # of no topic at all every message would come
+                frames = [_decode(raw, TF) for _, _, raw in _messages(
+                    self.path, reader, [*static])]
+        views = [View(header_frame(first.get(topic, b""))) for topic in (color, depth)]
+        camera = None
+        if depth_info is not None and depth_info in first:
+            camera = camera_of_depth(_decode(first[depth_info], CAMERA_INFO), depth, None)
+        return registration_of(
+            View(views[0].frame, self.raw_camera), View(views[1].frame, camera),
+            pose_between(frames, views[0].frame, views[1].frame))
 
     def _pair(self, index: _Index, slop_ns: int) -> None:
         color, depth = _increasing(index.color), _increasing(index.depth)

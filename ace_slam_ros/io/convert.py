@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -20,6 +21,8 @@ from .depth import depth_to_stored
 from .open_source import open_source
 from .pairs import PairSource, RawFrame
 from .tum import TumWriter
+
+log = logging.getLogger(__name__)
 
 _MILLIMETERS = 1000.0
 
@@ -77,6 +80,8 @@ def convert(
     reader = open_source(source)
     if not isinstance(reader, PairSource):
         raise DataError(f"{source} cannot be converted")
+    if reader.registration is not None:
+        log.warning("%s: depth is copied as recorded, not registered to color", source)
     start, stop = _range(reader, start_s, stop_s, limit)
     groundtruth = reader.groundtruth
     if groundtruth is not None and (start, stop) != (0, len(reader)):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..core.geometry.arrays import Float32Image, Int64Array, UInt8Image
     from .datasets.depth_unit import DepthUnit
     from .datasets.groundtruth import GroundTruth
+    from .registration import Registration
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,16 @@ def rectify(
     return straight, np.asarray(moved, np.float32)
 
 
+def rectified(
+    camera: Camera, image: UInt8Image, depth_m: Float32Image | None,
+    registration: Registration | None,
+) -> tuple[UInt8Image, Float32Image | None]:
+    """Do as `rectify`, with depth that is first moved to the color image where it must be."""
+    if registration is None or depth_m is None:
+        return rectify(camera, image, depth_m)
+    return rectify(camera, image, None)[0], registration.apply(depth_m)
+
+
 @dataclass(frozen=True)
 class PairReader:
     """How to read one pair: both functions raise DataError when the image is damaged.
@@ -166,6 +177,7 @@ class PairSource(ABC):
         self.require_depth = require_depth
         self.skips = SkipLog()
         self.assumptions: dict[str, str] = {}
+        self.registration: Registration | None = None
 
     @property
     def depth_scale(self) -> float:
@@ -184,6 +196,12 @@ class PairSource(ABC):
         return {
             "depth_unit": self.unit.summary(), "assumptions": dict(self.assumptions),
             "groundtruth": {"poses": poses, "dropped": dict(self.groundtruth_dropped)}}
+
+    def _set_registration(self, judged: tuple[Registration | None, str]) -> None:
+        """Take how depth comes into the color image, and say what is not as it should be."""
+        self.registration, said = judged
+        if said:
+            self.assume("registration of depth", said)
 
     def _set_truth(self, truth: GroundTruth) -> None:
         """Take ground truth, and what was dropped of it."""
@@ -289,7 +307,7 @@ class PairSource(ABC):
             if reader.depth is not None:
                 with _unusable("damaged depth image", label):
                     depth = reader.depth()
-                _check_size("depth image", label, depth.shape, size)
+                _check_size("depth image", label, depth.shape, self._depth_size())
         except Unusable as error:
             if self.require_depth:
                 raise
@@ -297,6 +315,13 @@ class PairSource(ABC):
             depth = None
         return RawFrame(
             stamp_ns, reader.depth_stamp_ns, color, color_format, depth, self.depth_scale)
+
+    def _depth_size(self) -> tuple[int, int]:
+        """Height and width that depth images must have."""
+        camera = self.raw_camera
+        if self.registration is not None:
+            camera = self.registration.depth_camera
+        return camera.height, camera.width
 
     def _frame(self, reader: PairReader) -> Frame:
         """Read, decode and rectify one pair."""
@@ -306,7 +331,8 @@ class PairSource(ABC):
             image = raw.image()
         _check_size(
             "color image", label, image.shape, (self.raw_camera.height, self.raw_camera.width))
-        image, depth_m = rectify(self.raw_camera, image, self._usable_depth(raw, label))
+        image, depth_m = rectified(
+            self.raw_camera, image, self._usable_depth(raw, label), self.registration)
         return Frame(raw.stamp_ns, image, depth_m, self.camera)
 
     def _usable_depth(self, raw: RawFrame, label: str) -> Float32Image | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..core.config.fields import Checked, param
 from ..core.config.sections import SlamConfig
-from .frame_names import frame_name
+from ..core.geometry.frame_names import frame_name
 
 
 @dataclass(frozen=True)

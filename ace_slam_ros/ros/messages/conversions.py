@@ -25,13 +25,14 @@ from ...io.depth import (
     usable_depth,
 )
 from ...io.images import COLOR_ENCODINGS, decode_compressed_image, decode_image
-from ...io.pairs import rectify
+from ...io.pairs import rectified
 from ...msg import Keyframe as KeyframeMsg
 from .compat import CV_BRIDGE
 from .poses import pose_from_msg, pose_to_msg
 
 if TYPE_CHECKING:
     from ...core.geometry.arrays import Float32Image, UInt8Image
+    from ...io.registration import Registration
 
 _NS = 1_000_000_000
 
@@ -114,10 +115,12 @@ def depth_from_msg(msg: Image | CompressedImage, depth_unit_m: float = 0.0) -> F
 def frame_from_msgs(
     color: Image | CompressedImage, depth: Image | CompressedImage | None, info: CameraInfo,
     require_depth: bool = True, gray: bool = False, depth_unit_m: float = 0.0,
+    registration: Registration | None = None,
 ) -> Frame:
     """Decode and rectify one pair.
 
-    `depth_unit_m` is the parameter `sensor.depth_unit_m`.
+    `depth_unit_m` is the parameter `sensor.depth_unit_m`; `registration` moves depth into the
+    color image, where it is of another camera.
 
     With `gray` the image may lack color, and is rectified without it: a gray level is then up to
     one off that of the rectified color image.
@@ -131,12 +134,12 @@ def frame_from_msgs(
     stamp_ns = stamp_to_ns(color.header.stamp)
     depth_m = None if depth is None else depth_from_msg(depth, depth_unit_m)
     straight = camera.without_distortion()
-    frame = Frame(stamp_ns, image, depth_m, straight)
+    frame = Frame(stamp_ns, image, None if registration else depth_m, straight)
     encoding = getattr(depth, "encoding", "compressed depth")
     depth_m = usable_depth(depth_m, encoding, required=require_depth)
     if not camera.is_distorted and depth_m is frame.depth_m:
         return frame
-    image, depth_m = rectify(camera, frame.gray if gray else image, depth_m)
+    image, depth_m = rectified(camera, frame.gray if gray else image, depth_m, registration)
     return Frame(stamp_ns, image, depth_m, straight)
 
 

@@ -14,6 +14,7 @@ from ...core.errors import AceSlamError, DataError
 from ...core.geometry.se3 import invert_pose
 from ...core.localization.relocalizer import PoseHint, Relocalization, Relocalizer
 from ...io.calibration import has_calibration
+from ...io.registration import ALIGN, frames_apart
 from ...srv import Relocalize
 from ..inputs.extrinsic import Extrinsic
 from ..inputs.on_demand import NoImagesError, OnDemandImages
@@ -167,6 +168,7 @@ class RelocalizerNode(SlamNode):
         self._link.take(self._relocalizer.set_head)
         if request.image.width == 0 and pair is not None:
             stamp_ns = pair.stamp_ns
+            unregistered = _unregistered(pair.color, pair.depth)
             found = self._locate_newest(pair, confidence, hint)
         else:
             info = (request.camera_info if has_calibration(request.camera_info)
@@ -176,10 +178,12 @@ class RelocalizerNode(SlamNode):
                 require_depth=False, gray=True,
                 depth_unit_m=self.config.sensor.depth_unit_m)
             stamp_ns = frame.stamp_ns
+            unregistered = _unregistered(request.image, request.depth)
             found = self._relocalizer.locate(frame, confidence or None, hint)
         response.success, response.reason = bool(found.success), int(found.reason)
         borrowed = request.image.width > 0 and not has_calibration(request.camera_info)
-        response.message = "; ".join(filter(None, (found.message, _BORROWED if borrowed else "")))
+        response.message = "; ".join(filter(None, (
+            found.message, _BORROWED if borrowed else "", unregistered)))
         response.inlier_ratio = float(found.inlier_ratio)
         response.inlier_count = int(found.inlier_count)
         response.probability, response.views = float(found.probability), int(found.views)
@@ -233,6 +237,12 @@ def _hint(prior: PoseWithCovariance) -> PoseHint | None:
         raise DataError("the covariance of prior is none: give variances on its diagonal, or all "
                         "zeros for no prior")
     return PoseHint(pose_from_msg(prior.pose), covariance_66)
+
+
+def _unregistered(color: Any, depth: Any) -> str:
+    """Say that a query's depth is of another camera: no TF is at hand here to move it."""
+    apart = frames_apart(color.header.frame_id, depth.header.frame_id)
+    return apart and f"{apart}: {ALIGN}"
 
 
 def _refuse(response: Any, reason: int, message: str) -> None:

@@ -17,6 +17,7 @@ from ...io.bag import TYPES, BagSource
 from ...io.bag_topics import CAMERA_INFO, COMPRESSED, IMAGE
 from ...io.calibration import info_of_stream, is_rectified
 from ...io.open_source import open_source
+from ...io.registration.bag import depth_info_topic
 from ...io.tum import TumSource
 from ..messages.conversions import byte_array, camera_to_msg, image_to_msg, make_header
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ...io.pairs import RawFrame
 
 COLOR, DEPTH, INFO, GROUNDTRUTH = "rgb/image", "depth/image", "rgb/camera_info", "groundtruth"
+DEPTH_INFO = "depth/camera_info"
 _TF = "tf2_msgs/msg/TFMessage"
 #: TF is played from so long before the first image: it must be known by then.
 _LEAD_NS = 1_000_000_000
@@ -103,6 +105,8 @@ class BagPlaylist:
             topics.depth: with_transport(DEPTH, self.depth_transport),
             topics.info: INFO,
         }
+        if depth_info := depth_info_topic(topics.depth, types):
+            self._names.setdefault(depth_info, DEPTH_INFO)
         if topics.groundtruth:
             self._names[topics.groundtruth] = GROUNDTRUTH
         self._names.update({topic: topic for topic, kind in types.items() if kind == _TF})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
 
-from ..frame_names import frame_name
+from ...core.geometry.frame_names import frame_name
 
 if TYPE_CHECKING:
     from ..config import RosConfig

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rclpy.node import Node
 from rclpy.time import Time
 
-from ..frame_names import frame_name
+from ...core.geometry.frame_names import frame_name
 from ..messages.compat import TF2_ROS
 from ..messages.poses import transform_from_msg
 

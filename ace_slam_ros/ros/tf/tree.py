@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...core.geometry.frame_names import frame_name
 from ...core.geometry.se3 import exp_se3, invert_pose, log_se3, make_pose
-from ..frame_names import frame_name
 from .interface import _NS, StampedTransform
 
 if TYPE_CHECKING:
