@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -21,8 +20,6 @@ from .depth import depth_to_stored
 from .open_source import open_source
 from .pairs import PairSource, RawFrame
 from .tum import TumWriter
-
-log = logging.getLogger(__name__)
 
 _MILLIMETERS = 1000.0
 
@@ -80,8 +77,6 @@ def convert(
     reader = open_source(source)
     if not isinstance(reader, PairSource):
         raise DataError(f"{source} cannot be converted")
-    if reader.registration is not None:
-        log.warning("%s: depth is copied as recorded, not registered to color", source)
     start, stop = _range(reader, start_s, stop_s, limit)
     groundtruth = reader.groundtruth
     if groundtruth is not None and (start, stop) != (0, len(reader)):
@@ -104,7 +99,7 @@ def convert(
         elif transport == "raw" and reader.depth_scale != _MILLIMETERS:
             encoding = "32FC1"
         writer = BagWriter(
-            out, reader.raw_camera, groundtruth, storage=storage, transport=transport,
+            out, reader.raw_frames_camera, groundtruth, storage=storage, transport=transport,
             depth_encoding=encoding,
         )
         made = _to_bag(writer, frames)
@@ -138,7 +133,7 @@ def _to_tum(
     integer = first.depth is not None and first.depth.dtype == np.uint16
     scale = reader.depth_scale if integer else TUM_DEPTH_SCALE
     exact = passed = True
-    with TumWriter(out, reader.raw_camera, groundtruth, scale) as writer:
+    with TumWriter(out, reader.raw_frames_camera, groundtruth, scale) as writer:
         for raw in frames:
             writer.add(
                 raw.stamp_ns, raw.color, _stored(raw, scale), raw.depth_stamp_ns, jpeg_quality=0)

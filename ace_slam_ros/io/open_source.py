@@ -1,4 +1,4 @@
-"""Opens a recorded sequence with the reader its files need: TUM folder or rosbag2."""
+"""Opens a recorded sequence with the reader its files need: folder of images or rosbag2."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import DataError
+from .datasets.layouts import LAYOUTS, layout_of
 
 if TYPE_CHECKING:
     from .source import Source
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 def open_source(
     path: Path, *, require_depth: bool = True, depth_unit_m: float = 0.0
 ) -> Source:
-    """Open a TUM folder (`rgb.txt`) or a rosbag2 (folder with `metadata.yaml`, .mcap, .db3).
+    """Open a TUM folder (`rgb.txt`), a data set, or a rosbag2 (`metadata.yaml`, .mcap, .db3).
+
+    Data sets are known by their files, see `LAYOUTS`; a `camera.yaml` makes a TUM folder of one.
 
     Args:
         path: the folder or bag file.
@@ -36,6 +39,12 @@ def open_source(
 def _open_source(path: Path, require_depth: bool, depth_unit_m: float) -> Source:
     if not path.exists():
         raise DataError(f"{path} does not exist: give a TUM folder or a rosbag2")
+    layout = None if (path / "camera.yaml").is_file() else layout_of(path)
+    if layout is not None:
+        from .datasets.folder import FolderSource
+
+        return FolderSource(path, layout.read(path), require_depth=require_depth,
+                            depth_unit_m=depth_unit_m)
     if (path / "rgb.txt").is_file():
         from .tum import TumSource
 
@@ -57,5 +66,6 @@ def _open_source(path: Path, require_depth: bool, depth_unit_m: float) -> Source
                 "or run `ros2 bag reindex` on the folder"
             )
     raise DataError(
-        f"{path} is neither a TUM folder (rgb.txt) nor a rosbag2 (metadata.yaml, .mcap, .db3)"
+        f"{path} is neither a TUM folder (rgb.txt) nor a rosbag2 (metadata.yaml, .mcap, .db3) nor "
+        f"one of {', '.join(known.name for known in LAYOUTS)}: docs/datasets.md tells their files"
     )

@@ -259,9 +259,23 @@ class PairSource(ABC):
         return self._usable(self._frame, 0, len(self))
 
     def raw_frames(self, start: int = 0, stop: int | None = None) -> Iterator[RawFrame]:
-        """Yield the readable pairs start..stop-1 as recorded; DataError when there is none."""
+        """Yield the readable pairs start..stop-1 as recorded; DataError when there is none.
+
+        Where depth is of another camera, both are as `Frame` has them, rectified and registered:
+        one camera, `raw_frames_camera`, is of both.
+        """
         stop = len(self) if stop is None else min(stop, len(self))
-        return self._usable(self._raw_frame, start, stop)
+        make = self._raw_frame if self.registration is None else self._registered_frame
+        return self._usable(make, start, stop)
+
+    @property
+    def raw_frames_camera(self) -> Camera:
+        """Camera of the images of `raw_frames`."""
+        return self.raw_camera if self.registration is None else self.camera
+
+    def _registered_frame(self, reader: PairReader) -> RawFrame:
+        frame = self._frame(reader)
+        return RawFrame(frame.stamp_ns, frame.stamp_ns, frame.image, "", frame.depth_m, 1.0)
 
     def __getitem__(self, index: int) -> Frame:
         """Return the frame of one pair; DataError when it is not usable."""

@@ -2,61 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.data.trajectory import Trajectory, stamp_to_text, write_tum
-from ..core.errors import DataError
-from ..core.geometry.arrays import Int64Array
 from ..core.runtime.staged_folder import staged_folder
 from .calibration import TUM_DEPTH_SCALE, read_camera_yaml, write_camera_yaml
-from .datasets.depth_unit import depth_unit
-from .datasets.groundtruth import GroundTruth, read_groundtruth
-from .datasets.text_lists import file_name, read_list
-from .depth import decode_depth_png, depth_to_stored
+from .datasets.folder import FolderSource
+from .datasets.tum_layouts import tum_recording
+from .depth import depth_to_stored
 from .images import check_complete, encode_jpeg, encode_png
-from .pairs import PairReader, PairSource
 
 if TYPE_CHECKING:
     from ..core.data.camera import Camera
     from ..core.data.frame import Frame
     from ..core.geometry.arrays import UInt8Image
 
-Listing = tuple[Int64Array, list[str]]
-
-
-def read_listing(path: Path) -> Listing:
-    """Read `rgb.txt` or `depth.txt`: stamps (N,) int64 ns, increasing, and relative file names.
-
-    Rows may be in any order, separated and stamped as `read_list` understands; of a repeated
-    stamp the first counts.
-
-    Raises:
-        DataError: the file cannot be read or a line is not `stamp filename`.
-    """
-    listed = read_list(path)
-    found: dict[int, str] = {}
-    for row in listed.rows:
-        try:
-            stamp, name = listed.stamp_ns(row), file_name(row.rest)
-        except ValueError:
-            name = ""
-        if not name:
-            said = f"{row.stamp} {row.rest}".strip()
-            raise DataError(f"{path}:{row.line}: expected 'stamp filename', got '{said[:60]}'")
-        found.setdefault(stamp, name)
-    stamps = sorted(found)
-    return np.array(stamps, np.int64), [found[stamp] for stamp in stamps]
-
-
-class TumSource(PairSource):
+class TumSource(FolderSource):
     """A TUM folder: `rgb.txt`, `depth.txt`, `camera.yaml`, optional `groundtruth.txt`.
 
     Args:
@@ -74,55 +42,10 @@ class TumSource(PairSource):
         self, path: Path, *, require_depth: bool = True, slop_ns: int = 20_000_000,
         depth_unit_m: float = 0.0,
     ) -> None:
-        super().__init__(path, require_depth)
-        self.raw_camera, stated = read_camera_yaml(path / "camera.yaml")
-        self.camera = self.raw_camera.without_distortion()
-        truth = path / "groundtruth.txt"
-        self._set_truth(read_groundtruth(truth) if truth.is_file() else GroundTruth())
-        color_ns, color_names = read_listing(path / "rgb.txt")
-        if len(color_ns) == 0:
-            raise DataError(f"{path / 'rgb.txt'} lists no image")
-        depth_ns, depth_names = self._depth_listing()
-        within = f"within {slop_ns / 1e6:g} ms"
-        pairs = self._choose_pairs(
-            color_ns, depth_ns, slop_ns, lambda i: f"{color_names[i]}: no depth {within}",
-            f"none of {len(color_ns)} color and {len(depth_ns)} depth stamps lie {within}")
-        self._color_names = [color_names[i] for i, _ in pairs]
-        self._depth = [
-            None if j is None else (int(depth_ns[j]), depth_names[j]) for _, j in pairs]
-        self._set_unit(depth_unit(path / "camera.yaml", stated, depth_unit_m, [
-            partial(self._read_depth, depth[1]) for depth in self._depth if depth is not None]))
-
-    def _depth_listing(self) -> Listing:
-        path = self.path / "depth.txt"
-        if path.is_file():
-            return read_listing(path)
-        if self.require_depth:
-            raise DataError(f"{path} is missing: an RGB-D sequence lists its depth images there")
-        return np.empty(0, np.int64), []
-
-    def _readers(self, start: int, stop: int) -> Iterator[PairReader]:
-        for index in range(start, stop):
-            depth = self._depth[index]
-            stamp_ns = int(self.stamps_ns[index]) if depth is None else depth[0]
-            read_depth: Callable[[], npt.NDArray[Any]] | None = None
-            if depth is not None:
-                read_depth = partial(self._read_depth, depth[1])
-            read_color = partial(self._read_color, self._color_names[index])
-            yield PairReader(index, stamp_ns, read_color, read_depth)
-
-    def _read_color(self, name: str) -> tuple[bytes | UInt8Image, str]:
-        data = self._bytes(name)
-        return data, check_complete(data)
-
-    def _read_depth(self, name: str) -> npt.NDArray[Any]:
-        return decode_depth_png(self._bytes(name))
-
-    def _bytes(self, name: str) -> bytes:
-        try:
-            return (self.path / name).read_bytes()
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read {name}: {error}") from error
+        camera, stated = read_camera_yaml(path / "camera.yaml")
+        super().__init__(
+            path, tum_recording(path, camera, path / "camera.yaml", stated, require_depth),
+            require_depth=require_depth, slop_ns=slop_ns, depth_unit_m=depth_unit_m)
 
 
 class TumWriter:

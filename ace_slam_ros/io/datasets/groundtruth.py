@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from ...core.data.trajectory import Trajectory
 from ...core.errors import DataError
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
 NOT_FINITE, NO_ROTATION = "not finite", "quaternion of zeros"
 REPEATED, MALFORMED = "repeated stamp", "not eight numbers"
+NO_MATRIX = "no rigid matrix"
 #: Quaternions shorter than this are none; others are brought to length one.
 _LEAST_QUATERNION = 1e-3
+#: Rotations printed with three digits are as far from orthonormal as this.
+_NOT_ORTHONORMAL = 0.01
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,23 @@ def clean(rows: Iterable[tuple[int, Float64Array]], dropped: Counter[str] | None
         return GroundTruth(None, dict(dropped))
     return GroundTruth(
         Trajectory.of((stamp_ns, poses[stamp_ns]) for stamp_ns in sorted(poses)), dict(dropped))
+
+
+def clean_matrices(rows: Iterable[tuple[int, Float64Array | None]]) -> GroundTruth:
+    """Do as `clean` with matrices (4, 4) or what is None."""
+    dropped, good = Counter[str](), []
+    for stamp_ns, T_44 in rows:
+        if T_44 is None:
+            dropped[NO_MATRIX] += 1
+        elif not np.isfinite(T_44).all():
+            dropped[NOT_FINITE] += 1
+        elif np.abs(T_44[:3, :3] @ T_44[:3, :3].T - np.eye(3)).max() > _NOT_ORTHONORMAL or (
+                np.linalg.det(T_44[:3, :3]) < 0.0):
+            dropped[NO_MATRIX] += 1
+        else:
+            turn = Rotation.from_matrix(T_44[:3, :3]).as_quat()
+            good.append((stamp_ns, np.concatenate([T_44[:3, 3], turn])))
+    return clean(good, dropped)
 
 
 def read_groundtruth(path: Path) -> GroundTruth:

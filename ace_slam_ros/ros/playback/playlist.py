@@ -16,9 +16,10 @@ from ...core.errors import DataError
 from ...io.bag import TYPES, BagSource
 from ...io.bag_topics import CAMERA_INFO, COMPRESSED, IMAGE
 from ...io.calibration import info_of_stream, is_rectified
+from ...io.images import encode_jpeg
 from ...io.open_source import open_source
+from ...io.pairs import PairSource
 from ...io.registration.bag import depth_info_topic
-from ...io.tum import TumSource
 from ..messages.conversions import byte_array, camera_to_msg, image_to_msg, make_header
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def open_playlist(
     source = open_source(path, depth_unit_m=depth_unit_m)
     if isinstance(source, BagSource):
         return BagPlaylist(source)
-    if isinstance(source, TumSource):
+    if isinstance(source, PairSource):
         return TumPlaylist(source, color_transport)
     raise DataError(f"{path}: only TUM folders and rosbag2 can be played")
 
@@ -140,7 +141,7 @@ class BagPlaylist:
 class TumPlaylist:
     """A TUM folder as messages: color decoded (raw) or as its files, depth in meters."""
 
-    def __init__(self, source: TumSource, color_transport: str) -> None:
+    def __init__(self, source: PairSource, color_transport: str) -> None:
         self._source = source
         self.pairs, self.duration_s = len(source), _duration_s(source.stamps_ns)
         self.color_transport, self.depth_transport = color_transport, "raw"
@@ -153,7 +154,7 @@ class TumPlaylist:
 
     def __iter__(self) -> Iterator[Item]:
         """Yield calibration, color and depth of each usable pair in order of their stamps."""
-        camera = self._source.raw_camera
+        camera = self._source.raw_frames_camera
         for raw in self._source.raw_frames():
             depth_m = raw.depth_m()
             assert depth_m is not None  # `open_source` leaves out frames without depth
@@ -169,12 +170,12 @@ class TumPlaylist:
     def _color(self, raw: RawFrame) -> Item:
         topic = with_transport(COLOR, self.color_transport)
         if self.color_transport == "compressed":
-            assert isinstance(raw.color, bytes)  # files are not decoded until asked
             header = make_header(raw.stamp_ns, _OPTICAL_FRAME)
-            data = byte_array(raw.color)
-            return Item(
-                raw.stamp_ns, topic,
-                CompressedImage(header=header, format=raw.color_format, data=data))
+            kept = isinstance(raw.color, bytes)  # files are not decoded until asked
+            data = byte_array(raw.color if isinstance(raw.color, bytes)
+                              else encode_jpeg(raw.color, 95))
+            return Item(raw.stamp_ns, topic, CompressedImage(
+                header=header, format=raw.color_format if kept else "jpeg", data=data))
         message = image_to_msg(raw.image(), raw.stamp_ns, _OPTICAL_FRAME)
         return Item(raw.stamp_ns, topic, message)
 

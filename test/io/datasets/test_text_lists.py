@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.io.datasets.groundtruth import read_groundtruth
+from ace_slam_ros.io.datasets.recording import read_listing
 from ace_slam_ros.io.datasets.text_lists import read_list
-from ace_slam_ros.io.tum import read_listing
 
 FIRST_NS = 1_305_031_102_175_304_321
 STAMPS = [FIRST_NS + i * 33_333_333 for i in range(3)]
