@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
+import yaml
 
 from ...core.data.camera import Camera
 from ...core.data.trajectory import Trajectory
@@ -163,29 +163,30 @@ _COLOR_FRAME = "d400_color_optical_frame"
 
 
 def _openloris_camera(file: Path) -> Camera:
-    node = _opencv_yaml(file).getNode(_COLOR_FRAME)
-    values = None if node.empty() else node.getNode("intrinsics").mat()
-    if values is None or values.size != 4:
-        raise CalibrationError(f"{file}: no intrinsics of {_COLOR_FRAME} (fx cx fy cy)")
-    fx, cx, fy, cy = (float(v) for v in values.reshape(4))
-    d = node.getNode("distortion_coefficients").mat()
-    width, height = (int(node.getNode(name).real()) for name in ("width", "height"))
-    return Camera(
-        width, height, fx, fy, cx, cy, () if d is None else tuple(d.reshape(-1).tolist()))
+    try:
+        camera = _opencv_yaml(file)[_COLOR_FRAME]
+        fx, cx, fy, cy = (float(v) for v in camera["intrinsics"]["data"])
+        d = camera.get("distortion_coefficients", {}).get("data", ())
+        return Camera(int(camera["width"]), int(camera["height"]), fx, fy, cx, cy,
+                      tuple(float(v) for v in d))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CalibrationError(
+            f"{file}: no intrinsics (fx cx fy cy) of {_COLOR_FRAME}: {error}") from error
 
 
 def _openloris_extrinsic(file: Path) -> Float64Array | None:
     """Return T_base_cam (4, 4) along the transforms of a file; None without a way."""
     if not file.is_file():
         return None
-    entries = _opencv_yaml(file).getNode("trans_matrix")
     steps: dict[str, dict[str, Float64Array]] = {}
-    for i in range(entries.size()):
-        entry = entries.at(i)
-        parent, child = (entry.getNode(f"{n}_frame").string() for n in ("parent", "child"))
-        T_parent_child = np.asarray(entry.getNode("matrix").mat(), np.float64)
-        steps.setdefault(parent, {})[child] = T_parent_child
-        steps.setdefault(child, {})[parent] = invert_pose(T_parent_child)
+    try:
+        for entry in _opencv_yaml(file)["trans_matrix"]:
+            parent, child = entry["parent_frame"], entry["child_frame"]
+            T_parent_child = np.array(entry["matrix"]["data"], np.float64).reshape(4, 4)
+            steps.setdefault(parent, {})[child] = T_parent_child
+            steps.setdefault(child, {})[parent] = invert_pose(T_parent_child)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CalibrationError(f"{file}: no list trans_matrix of frames: {error}") from error
     return _walk(steps, "base_link", _COLOR_FRAME)
 
 
@@ -202,9 +203,21 @@ def _walk(
     return reached.get(goal)
 
 
-def _opencv_yaml(file: Path) -> cv2.FileStorage:
+class _OpenCvLoader(yaml.SafeLoader):
+    """Reads what OpenCV calls yaml: matrices have a tag of their own."""
+
+
+def _matrix(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    return loader.construct_mapping(node, deep=True)
+
+
+_OpenCvLoader.add_constructor("tag:yaml.org,2002:opencv-matrix", _matrix)
+
+
+def _opencv_yaml(file: Path) -> Any:
     try:
-        text = file.read_text()
-        return cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
-    except (OSError, UnicodeDecodeError, cv2.error, SystemError) as error:
-        raise CalibrationError(f"cannot read {file}: {error}") from error
+        lines = file.read_text().splitlines()
+        text = "\n".join(line for line in lines if not line.startswith("%"))
+        return yaml.load(text, _OpenCvLoader)  # noqa: S506: a safe loader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CalibrationError(f"cannot read {file}: {' '.join(str(error).split())}") from error
