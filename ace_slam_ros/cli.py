@@ -22,8 +22,8 @@ calm_library_threads()  # before a subcommand imports numpy
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-_SOURCE_HELP = ("TUM-layout folder (rgb.txt, depth.txt, camera.yaml), public data set as it is, or "
-                "rosbag2 (folder or file)")
+_SOURCE_HELP = ("TUM-layout folder (rgb.txt, depth.txt, camera.yaml), public data set as it is, "
+                "or rosbag2 (folder or file)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

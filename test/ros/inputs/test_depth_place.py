@@ -18,6 +18,7 @@ from ace_slam_ros.io.open_source import open_source
 from ace_slam_ros.ros.inputs.depth_place import DepthPlace
 from ace_slam_ros.ros.inputs.synchronizer import ImagePair
 from ace_slam_ros.ros.messages.conversions import camera_to_msg, frame_from_msgs, image_to_msg
+from ace_slam_ros.ros.playback.playlist import open_playlist
 from ace_slam_ros.ros.tf.interface import StampedTransform
 from ace_slam_ros.ros.tf.tree import TransformTree
 
@@ -78,6 +79,11 @@ def recorded(case, tmp_path):
             writer.write(connection, STAMP_NS, serialize_message(message))
     source = open_source(tmp_path / "bag")
     return source[0], source.assumptions.get("registration of depth", "")
+
+
+def test_the_player_sends_the_calibration_of_depth_too(tmp_path):
+    recorded(CASES[2], tmp_path)
+    assert open_playlist(tmp_path / "bag").types["depth/camera_info"].endswith("CameraInfo")
 
 
 @pytest.fixture
