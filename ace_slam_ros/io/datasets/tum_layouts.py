@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 #: Stored units per meter of the TUM benchmark and of those that follow it; of OpenLORIS.
 _TUM_UNITS, _MILLIMETERS = 5000.0, 1000.0
-#: Source: vision.in.tum.de, RGB-D SLAM Dataset, file formats (calibration by ROS).
+#: Source: vision.in.tum.de, RGB-D SLAM Dataset, file formats (calibration by ROS), with the
+#: digits of the calibration files.
 _FREIBURG = {
-    "1": Camera(640, 480, 517.3, 516.5, 318.6, 255.3,
-                (0.2624, -0.9531, -0.0054, 0.0026, 1.1633)),
-    "2": Camera(640, 480, 520.9, 521.0, 325.1, 249.7,
-                (0.2312, -0.7849, -0.0033, -0.0001, 0.9172)),
+    "1": Camera(640, 480, 517.306408, 516.469215, 318.643040, 255.313989,
+                (0.262383, -0.953104, -0.005358, 0.002628, 1.163314)),
+    "2": Camera(640, 480, 520.908620, 521.007327, 325.141442, 249.701764,
+                (0.231222, -0.784899, -0.003257, -0.000105, 0.917205)),
     "3": Camera(640, 480, 535.4, 539.2, 320.1, 247.6),
 }
 #: Source: the page of the Bonn RGB-D Dynamic Dataset.

@@ -17,7 +17,7 @@ from ace_slam_ros.ros.playback.playlist import open_playlist
 #: name of the layout -> (folder, its writer, camera of the frames, poses that are good)
 CASES = {
     "TUM RGB-D benchmark": ("rgbd_dataset_freiburg2_desk", made.tum_like,
-                            Camera(640, 480, 520.9, 521.0, 325.1, 249.7), 3),
+                            Camera(640, 480, 520.908620, 521.007327, 325.141442, 249.701764), 3),
     "Bonn RGB-D Dynamic": ("rgbd_bonn_balloon", made.tum_like, Camera(
         640, 480, 542.822841, 542.576870, 315.593520, 237.756098), 3),
     "ETH3D SLAM": ("cables_1", made.eth3d, Camera(64, 48, 72.6, 72.5, 35.6, 18.6), 3),
