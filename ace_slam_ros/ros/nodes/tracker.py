@@ -17,6 +17,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_srvs.srv import SetBool, Trigger
 
 from ...core.errors import AceSlamError, DataError
+from ...core.geometry.frame_names import frame_name
 from ...core.runtime.newest_slot import NewestSlot
 from ...core.tracking.result import TrackerState, TrackingHints, TrackResult
 from ...core.tracking.scheduler import BETWEEN_FRAMES_S
@@ -25,6 +26,7 @@ from ...core.warm_up import warm_up
 from ...msg import Keyframe as KeyframeMsg
 from ...msg import SlamStatus
 from ..inputs.camera_topics import ImageInputs
+from ..inputs.depth_place import DepthPlace
 from ..inputs.extrinsic import Extrinsic
 from ..messages.conversions import frame_from_msgs, keyframe_to_msg
 from ..messages.poses import pose_from_msg
@@ -76,6 +78,7 @@ class TrackerNode(SlamNode):
     def start(self) -> Callable[[], None]:
         """Subscribe."""
         self._inputs = ImageInputs(self, self.config.ros, self._slot.put, self._time_jump)
+        self._place = DepthPlace(self, self._transforms)
         self._initial = self.create_subscription(
             PoseWithCovarianceStamped, "initialpose", self._initialpose, reliable_qos())
         return self._step
@@ -83,6 +86,7 @@ class TrackerNode(SlamNode):
     def pause_work(self) -> None:
         """Unsubscribe."""
         self._inputs.close()
+        self._place.close()
         self.destroy_subscription(self._initial)
         self._slot.clear()
         self._output.interrupt()
@@ -106,7 +110,7 @@ class TrackerNode(SlamNode):
         self._actions.append(self._clear_motion)
 
     def _initialpose(self, msg: PoseWithCovarianceStamped) -> None:
-        frame, expected = msg.header.frame_id, self.config.ros.map_frame
+        frame, expected = frame_name(msg.header.frame_id), self.config.ros.map_frame
         try:
             if frame not in ("", expected):
                 raise DataError(f"it is in frame '{frame}', not '{expected}'")
@@ -178,7 +182,9 @@ class TrackerNode(SlamNode):
 
     def _process(self, tracker: Tracker, pair: ImagePair) -> None:
         """Track a pair, publish its pose, then do and publish what the pose did not need."""
-        frame = frame_from_msgs(pair.color, pair.depth, pair.info, gray=True)
+        frame = frame_from_msgs(
+            pair.color, pair.depth, pair.info, gray=True,
+            depth_unit_m=self.config.sensor.depth_unit_m, registration=self._place.of(pair))
         self._trouble = ""
         self._update_head(tracker)
         result = tracker.track(frame, self._hints(tracker, pair))
@@ -248,6 +254,7 @@ class TrackerNode(SlamNode):
         for text in (*self._inputs.incompatible.values(), self._output.problem()):
             report.error(text)
         report.warn(self._trouble)
+        report.warn(self._place.said)
         report.warn(self._status.problem())
         report.warn(self._extrinsic.problem())
         self._link.add_to(report)

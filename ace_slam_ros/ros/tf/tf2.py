@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rclpy.node import Node
 from rclpy.time import Time
 
+from ...core.geometry.frame_names import frame_name
 from ..messages.compat import TF2_ROS
 from ..messages.poses import transform_from_msg
 
@@ -50,7 +51,8 @@ class Tf2Transforms:
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array | None:
         """Return T_target_source at a stamp, None when unknown."""
         try:
-            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
+            found = self._buffer.lookup_transform(
+                frame_name(target), frame_name(source), Time(nanoseconds=stamp_ns))
             return transform_from_msg(found.transform)
         except self._tf2.TransformException:
             return None  # its way to say that the frames are not connected then

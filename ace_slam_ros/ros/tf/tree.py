@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...core.geometry.frame_names import frame_name
 from ...core.geometry.se3 import exp_se3, invert_pose, log_se3, make_pose
 from .interface import _NS, StampedTransform
 
@@ -35,14 +36,15 @@ class TransformTree:
 
         A frame is what it was last said to be, static or moving.
         """
-        entry = (transform.stamp_ns, transform.parent, transform.T_parent_child)
+        entry = (transform.stamp_ns, frame_name(transform.parent), transform.T_parent_child)
+        child = frame_name(transform.child)
         with self._lock:
             if static:
-                self._moving.pop(transform.child, None)
-                self._static[transform.child] = entry[1:]
+                self._moving.pop(child, None)
+                self._static[child] = entry[1:]
                 return
-            self._static.pop(transform.child, None)
-            track = self._moving.setdefault(transform.child, [])
+            self._static.pop(child, None)
+            track = self._moving.setdefault(child, [])
             if track and transform.stamp_ns < track[-1][0] - self.KEEP_NS // 2:
                 track.clear()
             insort(track, entry, key=lambda e: e[0])
@@ -56,6 +58,7 @@ class TransformTree:
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array | None:
         """Return T_target_source, interpolated; None when the frames are not connected then."""
+        target, source = frame_name(target), frame_name(source)
         with self._lock:
             up_target, up_source = self._chain(target, stamp_ns), self._chain(source, stamp_ns)
         for frame, T_frame_source in up_source.items():

@@ -21,6 +21,7 @@ from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.io.bags.file import TYPES
 from ace_slam_ros.io.images import encode_png
 from ace_slam_ros.io.open_source import open_source
+from ace_slam_ros.io.source import ReadOptions
 from ace_slam_ros.io.tum import write_tum_folder
 from ace_slam_ros.ros.config import RosConfig
 from ace_slam_ros.ros.inputs.camera_topics import ImageInputs
@@ -53,6 +54,13 @@ def holes(depth_m):
     return found
 
 
+def far(depth, value):
+    """Depth in the lowest tenth of the picture alone."""
+    found = np.full_like(depth, value)
+    found[-5:] = depth[-5:]
+    return found
+
+
 @dataclass(frozen=True)
 class Case:
     """What a driver sends, and the camera of the frame or the words of the refusal."""
@@ -66,6 +74,8 @@ class Case:
     straight: bool = True  # the image arrives as it was sent
     roi: tuple = (0, 0, 0, 0)
     stored: tuple[str, np.ndarray] | None = None  # encoding and rows of the image
+    info: dict = field(default_factory=dict)  # fields as a driver writes them
+    unit_m: float = 0.0  # sensor.depth_unit_m
 
     def color_message(self):
         if self.stored:
@@ -89,6 +99,8 @@ class Case:
         roi.x_offset, roi.y_offset, roi.width, roi.height = self.roi
         if self.roi[2]:
             message.width, message.height = 2 * self.roi[2], 2 * self.roi[3]
+        for name, value in self.info.items():
+            setattr(message, name, value)
         return message
 
     def messages(self):
@@ -100,6 +112,9 @@ class Case:
             "/camera/color/camera_info": ("CameraInfo", self.info_message())}
 
 
+#: Coefficients of a real lens; more than five are the rational model under any name.
+D5, D8 = [-0.3, 0.1, 0.001, 0.002, 0.01], [0.5, -2.6, 0.001, -0.0003, 1.5, 0.4, -2.4, 1.4]
+K_OTHER = [600.0, 0.0, 320.0, 0.0, 600.0, 240.0, 0.0, 0.0, 1.0]
 RECT = "/camera/color/image_rect"
 WORDS = rng.integers(0, 4096, (48, 64, 3)).astype(np.uint16)
 ENCODINGS = {
@@ -108,11 +123,28 @@ ENCODINGS = {
         [IMAGE, IMAGE[..., :1]]), "rgb16": WORDS, "mono16": WORDS[..., 0].copy(),
     "bayer_rggb16": WORDS[..., 1].copy(),
 }
+
+
+def drivers(model, d, **others):
+    return {"distortion_model": model, "d": d, **others}
+
+
 CASES = [
     *(Case(f"an image of encoding {name}", PINHOLE, stored=(name, rows), straight=False)
       for name, rows in ENCODINGS.items()),
     Case("an image of encoding 8SC3", "'8SC3' is not supported", stored=("8SC3", IMAGE),
          straight=False),
+    Case("plumb_bob with 8 coefficients", PINHOLE, straight=False, info=drivers("plumb_bob", D8)),
+    Case("rational_polynomial with 5", PINHOLE, straight=False,
+         info=drivers("rational_polynomial", D5)),
+    Case("an unknown model of zeros", PINHOLE, info=drivers("inverse_brown_conrady", [0.0] * 5)),
+    Case("an unknown model", "unknown distortion model 'magic'.*send rectified images",
+         info=drivers("magic", D5)),
+    Case("a camera of no size", PINHOLE, info={"width": 0, "height": 0}),
+    Case("a camera of no size, compressed", PINHOLE, topic="/camera/color/image_raw/compressed",
+         info={"width": 0, "height": 0}),
+    Case("a camera of no size and another resolution", "K seems to be of another resolution",
+         info={"width": 0, "height": 0, "k": K_OTHER}),
     Case("a pinhole", PINHOLE),
     Case("a lens is straightened", PINHOLE, camera=LENS, straight=False),
     Case("P of a raw topic is not its camera", PINHOLE, camera=LENS, p=P, straight=False),
@@ -129,6 +161,11 @@ CASES = [
     Case("float depth in millimeters", "look like millimeters; 16UC1 holds",
          depth=DEPTH_M * np.float32(1000.0)),
     Case("integer depth in meters", "look like meters; 16UC1 holds", depth=DEPTH_MM // 1000 + 1),
+    Case("a far plane on most of the picture", PINHOLE, depth=far(DEPTH_M, 100.0)),
+    Case("65535 on most of the picture", PINHOLE, depth=far(DEPTH_MM, 65535)),
+    Case("nothing but a far plane", "nothing but the far plane",
+         depth=np.full_like(DEPTH_M, 100.0)),
+    Case("depth in tenths of a millimeter", PINHOLE, depth=DEPTH_MM * 10, unit_m=0.0001),
     Case("no depth at all", "holds no measurement", depth=np.zeros_like(DEPTH_MM)),
     Case("depth that is NaN everywhere", "holds no measurement",
          depth=np.full_like(DEPTH_M, np.nan)),
@@ -191,7 +228,8 @@ def transport(case):
 
 
 def recorded(case, tmp_path):
-    return open_source(write(case, tmp_path / "bag"))[0]
+    return open_source(write(case, tmp_path / "bag"),
+                       options=ReadOptions(depth_unit_m=case.unit_m))[0]
 
 
 def remapped(case):
@@ -211,7 +249,8 @@ def live(case, tmp_path):
     listener = Listener("/live", RosConfig(color_transport=transport(case)), remapped(case))
     sent = publishers(case, listener.node)
     try:
-        return listener.frame(lambda: [p.publish(m) for p, m in sent])
+        return listener.frame(
+            lambda: [p.publish(m) for p, m in sent], depth_unit_m=case.unit_m)
     finally:
         listener.close()
 
@@ -222,7 +261,7 @@ def played(case, tmp_path):
     player = Player(
         listener.node, playlist, rate=1.0, clock=False, stop=threading.Event())
     try:
-        return listener.frame(lambda: player.play(playlist))
+        return listener.frame(lambda: player.play(playlist), depth_unit_m=case.unit_m)
     finally:
         listener.close()
 
@@ -238,10 +277,10 @@ def test_the_same_frame_or_the_same_refusal(case, path, tmp_path):
     assert frame.stamp_ns == STAMP_NS and frame.camera == case.expected
     assert np.array_equal(frame.image, IMAGE) == case.straight
     if case.straight:
-        good = np.isfinite(case.depth) & (case.depth > 0)
-        meters = case.depth / 1000 if case.depth.dtype == np.uint16 else case.depth
+        good = np.isfinite(case.depth) & (case.depth > 0) & (case.depth != 65535)
+        unit_m = (case.unit_m or 0.001) if case.depth.dtype == np.uint16 else 1.0
         assert np.array_equal(frame.depth_m > 0, good)
-        assert np.allclose(frame.depth_m[good], meters[good], atol=1e-6)
+        assert np.allclose(frame.depth_m[good], unit_m * case.depth[good], atol=1e-6)
     else:
         reference = recorded(case, tmp_path / "reference")
         assert np.array_equal(frame.image, reference.image)
@@ -273,12 +312,16 @@ def test_a_query_of_the_relocalizer_follows_the_same_rules(case):
     """It brings the camera_info of the image it sends, without a topic; depth may be missing."""
     color, depth, info = (without_k(case, m) for _, m in case.messages().values())
     if case.expected == "holds no measurement":
-        assert frame_from_msgs(color, depth, info, require_depth=False).depth_m is None
+        assert frame_from_msgs(
+            color, depth, info, require_depth=False, depth_unit_m=case.unit_m).depth_m is None
     elif isinstance(case.expected, str):
         with pytest.raises(DataError, match=case.expected):
-            frame_from_msgs(color, depth, info, require_depth=False)
+            frame_from_msgs(
+            color, depth, info, require_depth=False, depth_unit_m=case.unit_m)
     else:
-        assert frame_from_msgs(color, depth, info, require_depth=False).camera == case.expected
+        frame = frame_from_msgs(
+            color, depth, info, require_depth=False, depth_unit_m=case.unit_m)
+        assert frame.camera == case.expected
 
 
 def test_color_alone_does_not_mind_the_unit_of_depth(tmp_path):
@@ -293,5 +336,5 @@ def test_the_advice_for_a_tum_folder_names_its_file(tmp_path):
     write_tum_folder(tmp_path / "tum", [frame], None, PINHOLE, depth_scale=5000.0)
     file = tmp_path / "tum" / "camera.yaml"
     file.write_text(file.read_text().replace("5000.0", "5.0"))
-    with pytest.raises(DataError, match="look like millimeters; camera.yaml says depth_scale 5"):
+    with pytest.raises(DataError, match="millimeters; depth_scale 5 .* what camera.yaml says"):
         open_source(tmp_path / "tum")[0]

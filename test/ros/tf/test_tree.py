@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation, Slerp
 
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose
+from ace_slam_ros.ros.config import RosConfig
 from ace_slam_ros.ros.tf.interface import StampedTransform
 from ace_slam_ros.ros.tf.tree import TransformTree
 
@@ -97,3 +98,13 @@ def test_a_loop_of_frames_ends():
     tree.add(StampedTransform("a", "b", 0, pose()), True)
     tree.add(StampedTransform("b", "a", 0, pose()), True)
     assert tree.lookup("a", "c", 0) is None
+
+
+def test_frame_ids_as_people_write_them():
+    """With and without a leading slash, as ROS 1 bridges and old drivers send them."""
+    tree, T_base_cam = TransformTree(), pose()
+    tree.add(StampedTransform("/base_link", "/cam", 5, T_base_cam), True)
+    for target, source in (("base_link", "cam"), ("/base_link", "/cam"), (" base_link", "cam ")):
+        assert np.allclose(tree.lookup(target, source, 5), T_base_cam)
+    config = RosConfig(map_frame="/map", odom_frame="", base_frame=" /base_link")
+    assert (config.map_frame, config.odom_frame, config.base_frame) == ("map", "", "base_link")
