@@ -54,7 +54,7 @@ class RecorderBag:
             if (found := _TOPIC.fullmatch(topic)) is None:
                 continue
             device, _, stream, number, what = found.groups()
-            name = stream.lower().replace("infrared", "infra") + number.replace("0", "")
+            name = stream.lower().replace("infrared", "infra") + (number if number != "0" else "")
             frame = f"{device}_{name}_optical_frame"
             if what.startswith("tf/"):
                 transforms.append((topic, frame))

@@ -4,6 +4,7 @@ All three must give the same frame or refuse for the same reason: a recording sa
 will fare.
 """
 
+import struct
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import rclpy
+from helpers.rvl import encode_rvl
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -76,6 +78,19 @@ class Case:
     stored: tuple[str, np.ndarray] | None = None  # encoding and rows of the image
     info: dict = field(default_factory=dict)  # fields as a driver writes them
     unit_m: float = 0.0  # sensor.depth_unit_m
+    rvl: bool = False
+
+    @property
+    def depth_topic(self):
+        return "/camera/depth/image" + ("/compressedDepth" if self.rvl else "")
+
+    def depth_message(self):
+        message = image_to_msg(self.depth, STAMP_NS, "cam")
+        if not self.rvl:
+            return "Image", message
+        data = struct.pack("<iff", 0, 0.0, 0.0) + encode_rvl(self.depth)
+        return "CompressedImage", CompressedImage(
+            header=message.header, format="16UC1; compressedDepth rvl", data=byte_array(data))
 
     def color_message(self):
         if self.stored:
@@ -108,7 +123,7 @@ class Case:
         kind = "CompressedImage" if self.topic.endswith("/compressed") else "Image"
         return {
             self.topic: (kind, self.color_message()),
-            "/camera/depth/image": ("Image", image_to_msg(self.depth, STAMP_NS, "cam")),
+            self.depth_topic: self.depth_message(),
             "/camera/color/camera_info": ("CameraInfo", self.info_message())}
 
 
@@ -157,6 +172,8 @@ CASES = [
          p=[0.0] * 12),
     Case("a camera without K", "K is all zero", p=P,
          camera=PINHOLE, straight=False),
+    Case("depth compressed by RVL", PINHOLE, depth=np.where(DEPTH_MM < 900, 0, DEPTH_MM).astype(
+        np.uint16), rvl=True),
     Case("depth in float meters with holes", PINHOLE, depth=holes(DEPTH_M)),
     Case("float depth in millimeters", "look like millimeters; 16UC1 holds",
          depth=DEPTH_M * np.float32(1000.0)),
@@ -223,8 +240,10 @@ class Listener:
         self.context.try_shutdown()
 
 
-def transport(case):
-    return "compressed" if case.topic.endswith("/compressed") else "raw"
+def config_of(case):
+    return RosConfig(
+        color_transport="compressed" if case.topic.endswith("/compressed") else "raw",
+        depth_transport="compressedDepth" if case.rvl else "raw")
 
 
 def recorded(case, tmp_path):
@@ -246,7 +265,7 @@ def publishers(case, node):
 
 
 def live(case, tmp_path):
-    listener = Listener("/live", RosConfig(color_transport=transport(case)), remapped(case))
+    listener = Listener("/live", config_of(case), remapped(case))
     sent = publishers(case, listener.node)
     try:
         return listener.frame(
@@ -257,7 +276,8 @@ def live(case, tmp_path):
 
 def played(case, tmp_path):
     playlist = open_playlist(write(case, tmp_path / "bag"))
-    listener = Listener("/played", RosConfig(color_transport=playlist.color_transport))
+    listener = Listener("/played", RosConfig(
+        color_transport=playlist.color_transport, depth_transport=playlist.depth_transport))
     player = Player(
         listener.node, playlist, rate=1.0, clock=False, stop=threading.Event())
     try:
@@ -292,7 +312,7 @@ def test_the_same_frame_or_the_same_refusal(case, path, tmp_path):
     ids=lambda case: case.name)
 def test_the_newest_frame_of_the_relocalizer_follows_the_same_rules(case):
     """It subscribes only while somebody asks, to the topics of the tracker."""
-    config = RosConfig(color_transport=transport(case))
+    config = config_of(case)
     listener = Listener("/asked", config, remapped(case))
     listener.inputs.close()
     images = OnDemandImages(listener.node, config)
