@@ -25,6 +25,8 @@ ROS_UNITS = ("16UC1 holds millimeters, 32FC1 meters: correct the publisher, or s
              "sensor.depth_unit_m")
 #: Depth outside of this is no measurement: no camera of this kind sees so near or so far.
 _NEAREST_M, _FARTHEST_M = 0.05, 60.0
+#: From here on depth is a far plane, whatever `sensor.max_depth_m`, which ends here.
+_NOWHERE_M = 100.0
 #: An image whose measured pixels lie within that range to a smaller share has another unit: the
 #: sky may be most of a picture, but in millimeters for meters nothing lies within.
 _LEAST_IN_RANGE = 0.05
@@ -126,7 +128,7 @@ def usable_depth(
 ) -> Float32Image | None:
     """Return a depth image (H, W) that can be used; None when nothing is measured.
 
-    Sparse depth is made dense, see `fill_sparse`.
+    Far planes become missing; sparse depth is made dense, see `fill_sparse`.
 
     Args:
         depth_m: meters, 0 = missing; None without a depth image.
@@ -145,6 +147,8 @@ def usable_depth(
         return None
     if wrong := unit_problem(depth_m, encoding, advice):
         raise DataError(wrong)
+    if depth_m.max() >= _NOWHERE_M:
+        depth_m = np.where(depth_m < _NOWHERE_M, depth_m, np.float32(0.0))
     return fill_sparse(depth_m)
 
 

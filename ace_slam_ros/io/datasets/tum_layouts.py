@@ -219,6 +219,6 @@ def _opencv_yaml(file: Path) -> Any:
     try:
         lines = file.read_text().splitlines()
         text = "\n".join(line for line in lines if not line.startswith("%"))
-        return yaml.load(text, _OpenCvLoader)  # noqa: S506 a safe loader
+        return yaml.load(text, _OpenCvLoader)  # a safe loader of ours
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CalibrationError(f"cannot read {file}: {' '.join(str(error).split())}") from error

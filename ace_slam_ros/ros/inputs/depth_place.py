@@ -11,8 +11,9 @@ from sensor_msgs.msg import CameraInfo
 from ...core.errors import DataError
 from ...core.geometry.frame_names import frame_name
 from ...io.calibration import info_of_stream, known_camera
-from ...io.registration import Registration, View, registration_of
+from ...io.registration import Registration, View, frames_apart, registration_of
 from ..qos import sensor_qos
+from ..tf.factory import make_transforms
 
 if TYPE_CHECKING:
     from ..tf.interface import Transforms
@@ -92,6 +93,37 @@ class DepthPlace:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
+
+
+class DepthPlaceOnDemand:
+    """A `DepthPlace` that listens to TF only from the first pair on that needs it."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._made: tuple[DepthPlace, Transforms] | None = None
+
+    def look_at(self, pair: ImagePair) -> None:
+        """Start to listen if a pair's depth is of another camera; in the executor's thread."""
+        if self._made is None and frames_apart(
+                pair.color.header.frame_id, pair.depth.header.frame_id):
+            transforms = make_transforms(self._node)
+            self._made = DepthPlace(self._node, transforms), transforms
+
+    def of(self, pair: ImagePair) -> Registration | None:
+        """Return how the depth of a pair comes into its color image, see `DepthPlace.of`."""
+        return None if self._made is None else self._made[0].of(pair)
+
+    @property
+    def said(self) -> str:
+        """What is said of the last pair."""
+        return "" if self._made is None else self._made[0].said
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._made is not None:
+            for part in self._made:
+                part.close()
+            self._made = None
 
 
 def _size(image: Any) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from ...core.localization.relocalizer import PoseHint, Relocalization, Relocaliz
 from ...io.calibration import has_calibration
 from ...io.registration import ALIGN, frames_apart
 from ...srv import Relocalize
+from ..inputs.depth_place import DepthPlaceOnDemand
 from ..inputs.extrinsic import Extrinsic
 from ..inputs.on_demand import NoImagesError, OnDemandImages
 from ..messages.conversions import frame_from_msgs, make_header
@@ -90,11 +91,13 @@ class RelocalizerNode(SlamNode):
     def start(self) -> Callable[[], None]:
         """Be ready to subscribe when somebody asks for the newest frame."""
         self._images = OnDemandImages(self, self.config.ros)
+        self._place = DepthPlaceOnDemand(self)
         return self._step
 
     def pause_work(self) -> None:
         """Unsubscribe."""
         self._images.close()
+        self._place.close()
 
     def teardown(self) -> None:
         """Drop service and link."""
@@ -151,6 +154,7 @@ class RelocalizerNode(SlamNode):
             return None
         try:
             found: ImagePair = await self._images.next_pair()
+            self._place.look_at(found)
             return found
         except NoImagesError:
             if image.width == 0 or known is None:
@@ -168,8 +172,8 @@ class RelocalizerNode(SlamNode):
         self._link.take(self._relocalizer.set_head)
         if request.image.width == 0 and pair is not None:
             stamp_ns = pair.stamp_ns
-            unregistered = _unregistered(pair.color, pair.depth)
             found = self._locate_newest(pair, confidence, hint)
+            unregistered = self._place.said
         else:
             info = (request.camera_info if has_calibration(request.camera_info)
                     else self._images.info)
@@ -203,7 +207,8 @@ class RelocalizerNode(SlamNode):
             return self._last[1]
         frame = frame_from_msgs(
             pair.color, pair.depth, pair.info, require_depth=False, gray=True,
-                depth_unit_m=self.config.sensor.depth_unit_m)
+            depth_unit_m=self.config.sensor.depth_unit_m,
+            registration=self._place.of(pair))
         found = self._relocalizer.locate(frame, confidence or None, hint)
         if hint is None:
             self._last = asked, found
@@ -240,7 +245,7 @@ def _hint(prior: PoseWithCovariance) -> PoseHint | None:
 
 
 def _unregistered(color: Any, depth: Any) -> str:
-    """Say that a query's depth is of another camera: no TF is at hand here to move it."""
+    """Say that a request's depth is of another camera: its camera_info is not in the request."""
     apart = frames_apart(color.header.frame_id, depth.header.frame_id)
     return apart and f"{apart}: {ALIGN}"
 

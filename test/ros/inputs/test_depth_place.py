@@ -15,7 +15,7 @@ from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.core.geometry.se3 import exp_se3
 from ace_slam_ros.io.bags.file import TYPES
 from ace_slam_ros.io.open_source import open_source
-from ace_slam_ros.ros.inputs.depth_place import DepthPlace
+from ace_slam_ros.ros.inputs.depth_place import DepthPlace, DepthPlaceOnDemand
 from ace_slam_ros.ros.inputs.synchronizer import ImagePair
 from ace_slam_ros.ros.messages.conversions import camera_to_msg, frame_from_msgs, image_to_msg
 from ace_slam_ros.ros.playback.playlist import open_playlist
@@ -136,3 +136,16 @@ def test_pairs_wait_for_what_may_become_known(node):
     place = DepthPlace(node, TransformTree())
     with pytest.raises(DataError, match="waiting for TF color -> ir and depth/camera_info"):
         place.of(ImagePair(STAMP_NS, *messages[:3], 0))
+
+
+def test_a_node_that_is_asked_now_and_then_listens_only_when_it_must(node):
+    pairs = [ImagePair(STAMP_NS, *[m for _, m in case.messages().values()][:3], 0)
+             for case in (CASES[0], CASES[2])]
+    place = DepthPlaceOnDemand(node)
+    place.look_at(pairs[0])
+    assert place.of(pairs[0]) is None and place.said == ""
+    assert node.count_subscribers("/place/depth/camera_info") == 0
+    place.look_at(pairs[1])
+    with pytest.raises(DataError, match="waiting for TF color -> ir"):
+        place.of(pairs[1])
+    place.close()
