@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from .apps.map_tools.command import add_map_commands
+
     parser = argparse.ArgumentParser(
         prog="ace-slam", description="Live scene-coordinate-regression SLAM for RGB-D cameras.")
     parser.add_argument("--version", action="version", version=f"ace-slam {__version__}")
@@ -79,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     _add_offline(add, configured)
+    add_map_commands(add)
     _add_live(add, configured)
     _add_doctor(add, configured)
     dump = add("dump-config", _dump_config, "print every parameter with its meaning", configured)

@@ -142,7 +142,7 @@ def kill_tracker_once(system: LiveSystem) -> dict[str, float]:
     heard, tracker = system.listener.heard, system.group.children["tracker"]
     map_id = heard[-1].map_id
     killed_s = system.kill("tracker")
-    # the line of configure is the last before activate
+    # the line that says it is active
     system.wait(lambda: system.ready(("tracker",), killed_s), "the tracker")
     ready_s = max(t for t, name, line in system.lines
                   if name == "tracker" and ", segment " in line)

@@ -39,6 +39,8 @@ from ace_slam_ros.ros.qos import reliable_qos
 from ace_slam_ros.ros.tf.factory import make_transforms
 from ace_slam_ros.srv import Relocalize
 
+#: A status comes with every frame, and once a second without: this old, the tracker is gone.
+STALE_S = 3.0
 #: Pauses between questions, and how long an answer may take.
 RETRY_S = 0.5
 ANSWER_S = 5.0
@@ -49,6 +51,7 @@ class RecoveryResult(enum.Enum):
 
     RECOVERED = "the robot knows where it is"
     NO_SERVICE = "the relocalize service is not there: is the relocalizer running?"
+    NO_IMAGE = "the camera sends nothing: is its driver running?"
     STILL_LOST = "no view was recognized: drive to a place that is in the map"
 
 
@@ -78,12 +81,13 @@ class RobotRecovery(Node):
             PoseWithCovarianceStamped, "initialpose", reliable_qos())
         self.create_subscription(SlamStatus, "status", self._hear, reliable_qos())
         self.status: SlamStatus | None = None
+        self.heard_s = time.monotonic()
         self.lost_since_s: float | None = None
         self._spinner = SingleThreadedExecutor(context=self.context)
         self._spinner.add_node(self)
 
     def _hear(self, message: SlamStatus) -> None:
-        self.status = message
+        self.status, self.heard_s = message, time.monotonic()
         if message.state != SlamStatus.LOST:
             self.lost_since_s = None
         elif self.lost_since_s is None:
@@ -102,7 +106,14 @@ class RobotRecovery(Node):
     @property
     def is_tracking(self) -> bool:
         """Whether the newest status has a pose."""
-        return self.status is not None and self.status.state == SlamStatus.TRACKING
+        return (self.status is not None and self.status.state == SlamStatus.TRACKING
+                and time.monotonic() - self.heard_s < STALE_S)
+
+    def trouble(self) -> str:
+        """Say why there is no pose, as far as the tracker tells; empty while it tracks."""
+        if time.monotonic() - self.heard_s > STALE_S:
+            return "no status comes: is the tracker running?"
+        return "" if self.status is None or self.is_tracking else self.status.reason
 
     def lost_for_s(self) -> float:
         """Seconds since the tracker became LOST, 0 while it is not."""
@@ -153,11 +164,13 @@ class RobotRecovery(Node):
             answer = self.relocalize()
             if answer is None:
                 continue
-            result = RecoveryResult.STILL_LOST
+            blind = answer.reason == Relocalize.Response.NO_IMAGE
+            result = RecoveryResult.NO_IMAGE if blind else RecoveryResult.STILL_LOST
             if not answer.success:
                 self.get_logger().info(
                     f"not recognized: {answer.message}", throttle_duration_sec=5.0)
-                turn()
+                if not blind:  # or the robot would turn in the dark, for nothing
+                    turn()
                 self.spin(RETRY_S)
                 continue
             self.set_initial_pose(answer)
@@ -210,7 +223,8 @@ def run(recovery: RobotRecovery, navigator: Any | None, goal: PoseStamped | None
         recovery.spin(0.2)
         if recovery.lost_for_s() < 1.0:
             continue
-        recovery.get_logger().warning("lost: stopping to look where we are")
+        recovery.get_logger().warning(
+            f"lost, stopping to look where we are: {recovery.trouble() or 'no reason is given'}")
         if navigator is not None:
             navigator.cancelTask()
         result = recovery.recover(turn=turn)

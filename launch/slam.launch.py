@@ -67,6 +67,17 @@ def generate_launch_description() -> LaunchDescription:
             "save_on_exit", default_value="", choices=["", "true", "false"],
             description="write the map at the end; empty = as in params_file"),
         DeclareLaunchArgument(
+            "map_frame", default_value="",
+            description="frame of the map; robots that share /tf need their own, such as "
+            "robot1/map; empty = as in params_file"),
+        DeclareLaunchArgument(
+            "odom_frame", default_value="",
+            description="frame of the robot's odometry; none = it has none; empty = as in "
+            "params_file"),
+        DeclareLaunchArgument(
+            "base_frame", default_value="",
+            description="frame of the robot; empty = as in params_file"),
+        DeclareLaunchArgument(
             "rviz", default_value="false", choices=["true", "false"],
             description="open RViz with config/slam.rviz"),
         DeclareLaunchArgument(
@@ -126,6 +137,9 @@ def _start(context) -> list:
         overrides["ros.map_dir"] = str(Path(get("map")).expanduser().resolve())
     if get("save_on_exit"):
         overrides["ros.save_on_exit"] = get("save_on_exit") == "true"
+    frames = {"ros.map_frame": get("map_frame"), "ros.odom_frame": get("odom_frame"),
+              "ros.base_frame": get("base_frame")}
+    overrides.update({n: "" if frame == "none" else frame for n, frame in frames.items() if frame})
     if get("bag"):
         overrides.update(_transports(get))
     topics = _remappings() if get("camera") == "realsense" else []
@@ -134,7 +148,7 @@ def _start(context) -> list:
             package=PACKAGE, executable=f"{name}_node", name=name, namespace=get("namespace"),
             parameters=[ParameterFile(get("params_file")), overrides], remappings=topics,
             arguments=["--ros-args", "--log-level", get("log_level")], output="screen",
-            respawn=get("respawn") == "true", respawn_delay=0.5, on_exit=_refuse_hopeless)
+            respawn=get("respawn") == "true", respawn_delay=0.1, on_exit=_refuse_hopeless)
         for name in NODES]
     if get("camera") == "realsense":
         nodes.append(_realsense())

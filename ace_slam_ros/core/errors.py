@@ -1,8 +1,16 @@
 """Exceptions of the core: every message names what is wrong and what to do about it."""
 
 
+def one_line(text: str) -> str:
+    """Return a text with control characters written out, so that names forge no log lines."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class AceSlamError(Exception):
-    """Base of all errors a user can cause or fix; the command line prints it as one line."""
+    """Base of all errors a user can cause or fix; its text is one line."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ConfigError(AceSlamError):

@@ -10,19 +10,17 @@ from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from ..core.errors import DataError
 from ..io.calibration import info_of_stream
-from ..ros.inputs.extrinsic import check_optical
-from ..ros.outputs.diagnostics import OK
+from ..ros.outputs.diagnostics import ERROR, OK
 from ..ros.tf.factory import make_transforms
 from .findings import Finding, good, note, problem
 from .image_loss import check_delivery
 from .topic_checks import pairing, stream_findings
 from .topic_listener import COLOR, DEPTH, INFO, LiveSystem, listen, wanted_types
+from .transform_checks import ParentsHeard, transform_findings
 
 if TYPE_CHECKING:
     from ..ros.config import NodeConfig
-    from ..ros.tf.interface import Transforms
 
 _NODES = ("tracker", "mapper", "relocalizer")
 _NAMES = {COLOR: "rgb/image", DEPTH: "depth/image", INFO: "rgb/camera_info"}
@@ -74,6 +72,7 @@ def check_live(
     """Listen to the running system in the namespace of `node` and judge it."""
     namespace = node.get_namespace()
     transforms = make_transforms(node)
+    parents = transforms.watcher = ParentsHeard()
     try:
         names = _topic_names(node, config, topics)
         wanted = wanted_types(config.ros.color_transport, config.ros.depth_transport)
@@ -92,7 +91,7 @@ def check_live(
             s, h, system, config.sensor.depth_unit_m)]
         found += pairing(system.heard, config.ros.slop_s)
         found += node_findings(system, namespace)
-        return found + transform_findings(config, system, transforms)
+        return found + transform_findings(config, system.heard[COLOR], transforms, parents)
     finally:
         transforms.close()
 
@@ -126,33 +125,10 @@ def node_findings(system: LiveSystem, namespace: str) -> list[Finding]:
     for name, (level, message) in sorted(system.diagnostics.items()):
         if level == OK:
             found.append(good(name, message))
+        elif level < ERROR:
+            found.append(note(name, message))
         else:
             found.append(problem(name, message, "see the sentence above; /diagnostics has more"))
     silent = [n for n in running if not any(d.endswith(n) for d in system.diagnostics)]
     found += [problem(n, "sends no diagnostics", "see its log; restart it") for n in silent]
     return found
-
-
-def transform_findings(
-    config: NodeConfig, system: LiveSystem, transforms: Transforms
-) -> list[Finding]:
-    """Check where the camera sits on the robot."""
-    color, ros = system.heard[COLOR], config.ros
-    frame = next(iter(color.frames), "")
-    if not frame or ros.camera_extrinsic:
-        return []
-    found = transforms.lookup(ros.base_frame, frame, color.stamps_ns[-1])
-    if found is None and len(color.stamps_ns) > 10:  # TF may lag behind the newest image
-        found = transforms.lookup(ros.base_frame, frame, color.stamps_ns[-10])
-    if found is None:
-        return [note(
-            "camera mount", f"TF does not know {ros.base_frame} -> {frame}: poses will be of the "
-            "camera's body frame", "start robot_state_publisher, or --set "
-            "ros.camera_extrinsic='x y z qx qy qz qw'")]
-    try:
-        check_optical(frame, found)
-    except DataError as error:
-        return [problem("camera mount", str(error), "let the driver stamp images with its "
-                        "..._optical_frame, or --set ros.camera_extrinsic=...")]
-    x, y, z = found[:3, 3]
-    return [good("camera mount", f"{ros.base_frame} -> {frame}: {x:.2f} {y:.2f} {z:.2f} m")]

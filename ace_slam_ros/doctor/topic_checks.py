@@ -10,15 +10,17 @@ from ..core.errors import AceSlamError
 from ..io.calibration import camera_from_message, has_size
 from ..io.depth import unit_problem
 from ..io.stamps import ADVICE, stamp_fault
+from ..ros.inputs.camera_topics import CLOCK_GAP_NS, FUTURE_NS
 from ..ros.messages.conversions import depth_from_msg, image_from_msg
 from .findings import Finding, good, note, problem
 from .topic_listener import COLOR, DEPTH, INFO, Endpoint, Heard, LiveSystem
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-_CLOCK_GAP_NS = 10_000_000_000
-_FUTURE_NS = 100_000_000
 _LEAST_RATE_HZ, _GOOD_RATE_HZ = 5.0, 12.0
 _LOST_SHARE = 0.02
+_SIMULATED = "play them in simulated time, use_sim_time:=true (launch) or --clock (ace-slam up)"
+#: Node names of ours and of `ros2 bag play`.
+_PLAYERS = ("player", "rosbag2_player")
 PROFILE = "start the driver with FASTRTPS_DEFAULT_PROFILES_FILE=config/fastdds.xml"
 REALSENSE = (
     "camera:=realsense, or realsense2_camera with align_depth.enable:=true enable_sync:=true")
@@ -120,25 +122,34 @@ def stamps(heard: Heard, system: LiveSystem) -> list[Finding]:
     if fault and (heard.wanted != CAMERA_INFO or not stamps_ns.any()):  # once is enough for that
         return [problem(heard.topic, fault, ADVICE)]
     steps_ns = np.diff(stamps_ns)
+    if player := played(heard):
+        return [] if system.clock_ns else [note(
+            heard.topic, f"{player} plays what was recorded: stamps are those of then, and go "
+            "back with every pass", _SIMULATED)]
     if (steps_ns < 0).any():
         found.append(problem(
             heard.topic, f"stamps go back, {int((steps_ns < 0).sum())} times, by up to "
             f"{-steps_ns.min() * 1e-9:.2f} s",
-            "one publisher per topic; a looped bag: play it with --clock and use_sim_time"))
+            f"one publisher per topic; a looped bag: {_SIMULATED}"))
     elif (steps_ns == 0).any():
         found.append(note(heard.topic, f"{int((steps_ns == 0).sum())} messages repeat a stamp"))
     gap_ns = int(np.median(arrivals_ns - stamps_ns))
-    if abs(gap_ns) > _CLOCK_GAP_NS:
-        simulated = system.clock_ns and abs(system.clock_ns - stamps_ns[-1]) < _CLOCK_GAP_NS
+    if abs(gap_ns) > CLOCK_GAP_NS:
+        simulated = system.clock_ns and abs(system.clock_ns - stamps_ns[-1]) < CLOCK_GAP_NS
         if not simulated:
             found.append(problem(
                 heard.topic, f"stamps are {gap_ns * 1e-9:.0f} s from this machine's clock",
-                "synchronize the clocks (chrony); play bags with --clock and use_sim_time:=true"))
-    elif gap_ns < -_FUTURE_NS:
+                f"synchronize the clocks (chrony); bags: {_SIMULATED}"))
+    elif gap_ns < -FUTURE_NS:
         found.append(problem(
             heard.topic, f"stamps lie {-gap_ns * 1e-9:.2f} s in the future: the camera's clock is "
             "ahead", "synchronize the clocks (chrony), or let the driver use system time"))
     return found
+
+
+def played(heard: Heard) -> str:
+    """Return the node that plays a recording on a topic, empty where a camera publishes."""
+    return next((e.node for e in heard.publishers if e.node.rsplit("/", 1)[-1] in _PLAYERS), "")
 
 
 def rate(heard: Heard) -> list[Finding]:

@@ -11,15 +11,13 @@ from typing import Any
 
 from rclpy.executors import Executor
 from rclpy.node import Node
-from rclpy.subscription import Subscription
 
+from ..ros.inputs.publishers import GIVES_INFO, publication_number
 from ..ros.messages.conversions import stamp_to_ns
 from ..ros.qos import sensor_qos
 
 COLOR, DEPTH, INFO = "color", "depth", "info"
 _DISCOVERY_S = 2.0
-_UNNUMBERED = 2**64 - 1
-_GIVES_INFO = hasattr(Subscription, "CallbackType")
 #: How long the first message of a topic may take; connecting is slow on a busy machine.
 _FIRST_S = 3.0
 
@@ -63,8 +61,8 @@ class Heard:
 
     def add_numbered(self, message: Any, info: dict[str, Any]) -> None:
         """Count one message that comes with what the middleware knows about it."""
-        number = info.get("publication_sequence_number")
-        if number is not None and number < _UNNUMBERED:
+        number = publication_number(info)
+        if number is not None:
             self.numbers.append(number)
         self.add(message)
 
@@ -132,7 +130,7 @@ def listen(
             kinds = {i.topic_type for i in node.get_publishers_info_by_topic(heard.topic)}
             if heard.wanted in kinds:
                 # Humble's callbacks are given the message alone.
-                receive: Callable[..., None] = heard.add_numbered if _GIVES_INFO else heard.add
+                receive: Callable[..., None] = heard.add_numbered if GIVES_INFO else heard.add
                 node.create_subscription(
                     _message_type(heard.wanted), heard.topic, receive, sensor_qos(10))
                 awaited.append(heard)

@@ -28,6 +28,9 @@ class RosConfig(Checked, section="ros"):
     publish_tf: bool = param(True, "broadcast map -> odom, or map -> base without odometry")
     use_odometry: bool = param(
         True, "predict the motion with TF odom_frame -> base_frame where it is published")
+    odom_tolerance_s: float = param(
+        0.5, "how far odometry may lag behind the images: map -> odom waits so long for it, and "
+        "is not sent when it is later (clocks that differ)", "s", 0.0, 5.0)
     forward_initialpose: bool = param(
         False, "relocalizer: send each pose found in the newest frame to the topic initialpose, "
         "as pose of base_frame (for AMCL and for the tracker)")

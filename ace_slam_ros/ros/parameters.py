@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
@@ -45,6 +46,25 @@ def config_from_overrides(overrides: dict[str, Any]) -> tuple[NodeConfig, list[s
     return NodeConfig().with_values(values), foreign
 
 
+def check_parameters(name: str) -> None:
+    """Refuse at once what the node `name` would refuse when its libraries are loaded.
+
+    Raises:
+        ConfigError: see `config_from_overrides`.
+    """
+    node = rclpy.create_node(
+        name, enable_rosout=False, start_parameter_services=False, **TELLS_OVERRIDES)
+    try:
+        config_from_overrides(_overrides(node))
+    finally:
+        node.destroy_node()
+
+
+def _overrides(node: Node) -> dict[str, Any]:
+    """Return what a node was started with."""
+    return {name: node.get_parameter(name).value for name in node.get_parameters_by_prefix("")}
+
+
 def make_descriptor(value: Any, note: dict[str, Any]) -> ParameterDescriptor:
     """Describe one parameter: meaning, unit, choices and range, fixed while the node runs."""
     unit = f" [{note['unit']}]" if note["unit"] else ""
@@ -80,8 +100,7 @@ def declare_parameters(node: Node) -> NodeConfig:
     Raises:
         ConfigError: an override is unknown or refused; the message names the parameter.
     """
-    overrides = {
-        name: node.get_parameter(name).value for name in node.get_parameters_by_prefix("")}
+    overrides = _overrides(node)
     config, foreign = config_from_overrides(overrides)
     for name in foreign:
         node.get_logger().warning(f"parameter '{name}' is not of this node and is ignored")

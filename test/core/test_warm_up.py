@@ -1,6 +1,8 @@
 """What frames need is compiled before the first one, and the log says nothing of it."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 from helpers.rooms import CONFIG, LOCALIZATION
@@ -20,3 +22,31 @@ def test_frames_compile_nothing_after_it(config, encoder, room_frames, caplog):
     for frame in room_frames[:20]:
         slam.process(frame)
     assert compiled.signatures() == before and (before or not compiled.AVAILABLE)
+
+
+TRACKS_ALONE = """
+import sys, numpy as np, torch
+sys.path.insert(0, sys.argv[1])
+from helpers.wall import CAMERA, Wall, wander
+from ace_slam_ros.core.config.sections import SlamConfig
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.encoders.loading import load_encoder
+from ace_slam_ros.core.runtime import compiled
+from ace_slam_ros.core.tracking.tracker import Tracker
+from ace_slam_ros.core.warm_up import warm_up
+config = SlamConfig()
+encoder = load_encoder(config.encoder, torch.device("cpu"))
+warm_up(config, encoder, maps=False)
+before, tracker, wall = compiled.signatures(), Tracker(config, encoder), Wall()
+for i, T_world_cam in enumerate(wander(12)):
+    image, depth_mm = wall.look(T_world_cam)
+    tracker.track(Frame(i * 33_000_000, image, depth_mm.astype(np.float32) / 1000, CAMERA))
+    tracker.work()
+assert compiled.signatures() == before, set(compiled.signatures()) ^ set(before)
+"""
+
+
+def test_a_process_that_only_tracks_needs_no_more(repository):
+    found = subprocess.run([sys.executable, "-c", TRACKS_ALONE, str(repository / "test")],
+                           capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr

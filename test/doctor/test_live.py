@@ -163,6 +163,8 @@ def test_nodes_speak_for_themselves():
     assert found["r/tracker"].level == PROBLEM and "no data" in found["r/tracker"].text
     assert found["relocalizer"].level == PROBLEM and found["r/mapper"].level == GOOD
     assert node_findings(LiveSystem({}, {}, []), "")[0].level == NOTE
+    system.diagnostics["r/mapper"] = (1, "no keyframes yet")
+    assert {f.check: f.level for f in node_findings(system, "r")}["r/mapper"] == NOTE
 
 
 def test_another_process_is_measured():

@@ -19,6 +19,18 @@ THIRTIETH = [SECOND * 100 + i * SECOND // 30 for i in range(60)]
 NOBODY = LiveSystem({}, {}, [])
 
 
+def test_our_own_looped_bag_is_not_wrong():
+    """It was six times WRONG: of another time, and going back, on each of three topics."""
+    loop = heard([*THIRTIETH, *THIRTIETH], range(SECOND * 10**6, SECOND * 10**6 + 120))
+    loop.publishers = [Endpoint("/camera", "", "BEST_EFFORT", "VOLATILE")]
+    assert {f.level for f in stamps(loop, NOBODY)} == {PROBLEM}
+    loop.publishers = [Endpoint("/ns/player", "", "BEST_EFFORT", "VOLATILE")]
+    told = stamps(loop, NOBODY)
+    assert [f.level for f in told] == [NOTE] and "/ns/player plays" in told[0].text
+    assert "use_sim_time:=true" in told[0].fix
+    assert not stamps(loop, LiveSystem({}, {}, [], clock_ns=THIRTIETH[-1]))
+
+
 def test_lost_images_and_slow_streams():
     lossy = [t for i, t in enumerate(THIRTIETH) if i % 5]
     unnumbered = rate(heard(lossy))[0]

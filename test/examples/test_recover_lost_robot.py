@@ -34,7 +34,8 @@ def example(repository):
 class LostRobot:
     """Plays relocalizer and tracker: LOST until an initialpose comes near the truth."""
 
-    def __init__(self, context, refusals):
+    def __init__(self, context, refusals, reason=Relocalize.Response.LOW_CONFIDENCE):
+        self.reason = reason
         self.node = rclpy.create_node("slam", namespace="/lost", context=context)
         self.refusals, self.guesses = refusals, []
         self.node.create_service(Relocalize, "relocalize", self.answer)
@@ -50,7 +51,7 @@ class LostRobot:
     def answer(self, request, response):
         if self.refusals:
             self.refusals -= 1
-            response.message = "no pose explains the image"
+            response.message, response.reason = "no pose explains the image", self.reason
             return response
         response.success = True
         response.inlier_ratio = 0.6
@@ -63,7 +64,8 @@ class LostRobot:
         found = any(np.allclose(pose_from_msg(g.pose.pose), T_MAP_BASE, atol=1e-6)
                     for g in self.guesses)
         self.status.publish(
-            SlamStatus(state=SlamStatus.TRACKING if found else SlamStatus.LOST))
+            SlamStatus(state=SlamStatus.TRACKING if found else SlamStatus.LOST,
+                       reason="" if found else "no data on /rgb/image"))
 
     def close(self):
         self.executor.shutdown()
@@ -112,6 +114,24 @@ def test_without_service_or_recognition_it_says_so(example, context, monkeypatch
     robot = LostRobot(context, refusals=10**6)
     try:
         assert recovery.recover(1.0) is example.RecoveryResult.STILL_LOST
+    finally:
+        recovery.close()
+        robot.close()
+
+
+def test_a_silent_camera_is_named_and_the_robot_does_not_turn(example, context, monkeypatch):
+    monkeypatch.setattr(example, "RETRY_S", 0.05)
+    recovery = make_recovery(example, context)
+    robot = LostRobot(context, 10**6, Relocalize.Response.NO_IMAGE)
+    try:
+        assert recovery.spin(20.0, lambda: recovery.lost_for_s() > 0.0)
+        assert recovery.trouble() == "no data on /rgb/image"
+        found = recovery.recover(2.0, turn=lambda: pytest.fail("it turned"))
+        assert found is example.RecoveryResult.NO_IMAGE
+        recovery.status = SlamStatus(state=SlamStatus.TRACKING)
+        assert recovery.is_tracking
+        recovery.heard_s -= 10.0
+        assert not recovery.is_tracking and "is the tracker running" in recovery.trouble()
     finally:
         recovery.close()
         robot.close()

@@ -11,6 +11,7 @@ import threading
 from array import array
 from types import ModuleType
 
+import cv2
 import numpy as np
 from geometry_msgs.msg import TransformStamped
 from rclpy.duration import Duration
@@ -20,8 +21,34 @@ from sensor_msgs.msg import PointCloud2, PointField
 
 #: Asked before any test puts a stand-in there.
 INSTALLED = {name for name in (
-    "message_filters", "sensor_msgs_py", "tf_transformations", "tf2_ros")
+    "cv_bridge", "message_filters", "sensor_msgs_py", "tf_transformations", "tf2_ros")
     if importlib.util.find_spec(name) is not None}
+
+
+# cv_bridge ---------------------------------------------------------------------------------
+
+
+class CvBridgeError(TypeError):
+    pass
+
+
+_CONVERSIONS = {
+    "rgb8": None, "bgr8": cv2.COLOR_BGR2RGB, "bgra8": cv2.COLOR_BGRA2RGB,
+    "rgba8": cv2.COLOR_RGBA2RGB, "mono8": cv2.COLOR_GRAY2RGB,
+    "bayer_rggb8": cv2.COLOR_BayerBG2RGB, "bayer_bggr8": cv2.COLOR_BayerRG2RGB,
+    "bayer_gbrg8": cv2.COLOR_BayerGR2RGB, "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
+}
+
+
+class CvBridge:
+    def imgmsg_to_cv2(self, img_msg, desired_encoding="passthrough"):
+        if img_msg.encoding not in _CONVERSIONS or desired_encoding != "rgb8":
+            raise CvBridgeError(f"[{img_msg.encoding}] is not a color format. but [rgb8] is.")
+        channels = {"rgb8": 3, "bgr8": 3, "bgra8": 4, "rgba8": 4}.get(img_msg.encoding, 1)
+        shape = (img_msg.height, img_msg.step // channels, channels)
+        stored = np.ndarray(shape, np.uint8, img_msg.data)[:, :img_msg.width].squeeze()
+        code = _CONVERSIONS[img_msg.encoding]
+        return stored if code is None else cv2.cvtColor(np.ascontiguousarray(stored), code)
 
 
 # message_filters ---------------------------------------------------------------------------
@@ -173,6 +200,21 @@ class Buffer:
             turn, position = R * turn, R.apply(position) + t
             yield frame, turn, position
 
+    def _newest(self, *frames):
+        """Return the newest time at which two frames are connected: what time 0 asks for."""
+        walks = []
+        for frame in frames:
+            stamp_ns, walk = math.inf, {}
+            while frame not in walk:
+                walk[frame] = stamp_ns
+                static, entries = self._frames.get(frame, (True, []))
+                if entries:
+                    stamp_ns = stamp_ns if static else min(stamp_ns, entries[-1][0])
+                    frame = entries[-1][1]
+            walks.append(walk)
+        common = [min(walks[0][f], s) for f, s in walks[1].items() if f in walks[0]]
+        return 0 if not common or common[0] == math.inf else common[0]
+
     def lookup_transform(self, target_frame, source_frame, time):
         if not (isinstance(target_frame, str) and isinstance(source_frame, str)):
             raise TypeError("argument must be str")
@@ -183,6 +225,8 @@ class Buffer:
             for frame in (target_frame, source_frame):
                 if frame not in self._names:
                     raise LookupException(f'"{frame}" passed to lookupTransform does not exist.')
+            if time.nanoseconds == 0:
+                time = Time(nanoseconds=self._newest(target_frame, source_frame))
             ups = {frame: (R, t) for frame, R, t in self._walk(target_frame, time.nanoseconds)}
             for frame, R, t in self._walk(source_frame, time.nanoseconds):
                 if frame in ups:
@@ -244,6 +288,7 @@ class TransformBroadcaster:
 
 def _modules():
     contents = {
+        "cv_bridge": (CvBridge, CvBridgeError),
         "message_filters": (SimpleFilter, ApproximateTimeSynchronizer),
         "sensor_msgs_py": (), "sensor_msgs_py.point_cloud2": (create_cloud_xyz32,),
         "tf_transformations": (quaternion_from_matrix, quaternion_matrix),

@@ -85,6 +85,22 @@ def test_errors_name_the_parameter(name, value, words):
         config_from_overrides({name: value})
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["ros.slop_s", "tracker.lost_after_s"])
+def test_what_is_no_number_is_refused(name, value):
+    with pytest.raises(ConfigError, match=f"{name}={value} is no finite number"):
+        config_from_overrides({name: value})
+
+
+def test_all_refused_parameters_are_named_at_once():
+    with pytest.raises(ConfigError) as found:
+        config_from_overrides({
+            "ros.slop_s": 9.0, "tracker.refien": True, "features.mode": "cubist",
+            "tracker.refine": False})
+    for words in ("ros.slop_s=9.0 is outside", "did you mean 'tracker.refine'", "features.mode"):
+        assert words in str(found.value)
+
+
 def test_parameters_of_other_nodes_are_only_reported():
     config, foreign = config_from_overrides({
         "use_sim_time": True, "qos_overrides./rgb/image.subscription.depth": 5,

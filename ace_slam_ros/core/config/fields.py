@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import field
 from typing import Any, ClassVar, get_type_hints
@@ -59,6 +60,8 @@ class Checked:
             name = f"{self._section}.{item.name}".lstrip(".")
             value = _coerce(name, getattr(self, item.name), hints[item.name])
             object.__setattr__(self, item.name, value)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"{name}={value} is no finite number")
             low, high = item.metadata.get("low"), item.metadata.get("high")
             if (low is not None and value < low) or (high is not None and value > high):
                 raise ConfigError(f"{name}={value} is outside [{low}, {high}]")

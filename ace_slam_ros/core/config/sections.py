@@ -291,20 +291,28 @@ class SlamConfig(Checked):
         """Return a copy with dotted keys (`tracker.refine`) replaced.
 
         Raises:
-            ConfigError: a key is unknown (near matches are named) or a value is refused.
+            ConfigError: keys are unknown (near matches are named) or values are refused: all of
+                them are named.
         """
         known = flatten(self)
-        result = self
+        result, refused = self, []
         for key, value in current_names(values).items():
-            if key not in known:
-                raise ConfigError(f"unknown parameter '{key}'{_suggest(key, known)}")
-            section, _, name = key.rpartition(".")
-            if section:
-                part = dataclasses.replace(getattr(result, section), **{name: value})
-                result = dataclasses.replace(result, **{section: part})
-            else:
-                result = dataclasses.replace(result, **{name: value})
+            try:
+                if key not in known:
+                    raise ConfigError(f"unknown parameter '{key}'{_suggest(key, known)}")
+                result = result._with(key, value)
+            except ConfigError as error:
+                refused.append(str(error))
+        if refused:
+            raise ConfigError("; ".join(refused))
         return result
+
+    def _with(self, key: str, value: Any) -> Self:
+        section, _, name = key.rpartition(".")
+        if not section:
+            return dataclasses.replace(self, **{name: value})
+        part = dataclasses.replace(getattr(self, section), **{name: value})
+        return dataclasses.replace(self, **{section: part})
 
     def with_overrides(self, assignments: list[str]) -> Self:
         """Return a copy with command-line assignments (`a.b=v`, v in yaml) applied."""

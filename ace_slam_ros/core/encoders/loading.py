@@ -92,7 +92,7 @@ def load_encoder(
     if describes and device.type == "cpu" and isinstance(network, EncoderNetwork):
         cells = CellNetwork(choose_layers(network, precision, config.runtime))
     encoder = NetworkEncoder(network, digest, codebook, device, precision, cells)
-    log.info("encoder %s: %s", encoder.name, encoder.runs_in)
+    log.debug("encoder %s: %s", encoder.name, encoder.runs_in)
     return encoder
 
 
@@ -112,7 +112,8 @@ def load_network(config: EncoderConfig) -> tuple[GridNetwork, bytes]:
     digest = check_sha256(path, blob, config.weights_sha256)
     state = parse_tensors(path, blob)
     network = fit(kind.for_weights(state), state, path)
-    log.log(logging.WARNING if network.spec.restricted else logging.INFO,
+    ours = logging.INFO if config.weights else logging.DEBUG
+    log.log(logging.WARNING if network.spec.restricted else ours,
             "encoder %s: weights %s, SHA-256 %s, license: %s", network.spec.name, path, digest,
             network.spec.license)
     return network, blob

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
+
     from ..config.sections import SensorConfig
     from ..data.keyframe import Keyframe
     from ..geometry.arrays import Float32Array, Float64Array
@@ -51,6 +52,8 @@ class View:
 
 def make_view(keyframe: Keyframe, sensor: SensorConfig) -> View:
     """Prepare a keyframe of at least one feature."""
+    from scipy.spatial import cKDTree  # a tracker never comes here
+
     points = keyframe.points_cam_N3.astype(np.float64)
     sigma = np.asarray(sensor.depth_sigma_m(points[:, 2]))
     tree = cKDTree(points)

@@ -61,6 +61,8 @@ log = logging.getLogger(__name__)
 
 _KEYFRAME_ID_MARGIN = 1000
 _NO_HINTS = TrackingHints()
+#: Longer gaps are of clocks that jumped as well as of a camera that paused.
+_LONG_S = 10.0
 #: Of the first frame, which defines the map.
 _FIRST_COVARIANCE_66 = np.eye(6) * 1e-6
 
@@ -352,7 +354,9 @@ class Tracker:
             self._last_seen_ns = stamp_ns
         waited_s = (stamp_ns - self._last_seen_ns) * 1e-9
         if self.state is TrackerState.TRACKING and waited_s >= self._config.tracker.lost_after_s:
-            log.warning("LOST: no pose for %.2f s; looking for the map in every frame", waited_s)
+            span = f"{waited_s:.2f} s" if waited_s < _LONG_S else (
+                f"more than {_LONG_S:g} s, by the stamps of the images")
+            log.warning("LOST: no pose for %s; looking for the map in every frame", span)
             self.state = TrackerState.LOST
             self._model.lose()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rclpy.node import Node
 
-from ...core.errors import ConfigError, DataError
+from ...core.errors import ConfigError, DataError, one_line
 from ...core.geometry.se3 import R_BODY_OPTICAL_33, make_pose, pose_from_quaternion
 from ..tf.factory import others_publish_tf
 
@@ -130,19 +130,20 @@ class Extrinsic:
         return self._fixed
 
     def _tell(self) -> None:
-        problem = self.problem()
+        problem = one_line(self.problem())
         if problem:
             self._node.get_logger().warning(problem)
         else:
             given = self.source is PlaceSource.PARAMETER
             name = "ros.camera_extrinsic" if given else "TF"
+            camera = one_line(self._camera_frame) or "the camera"
             self._node.get_logger().info(
-                f"place of {self._camera_frame or 'the camera'} on {self._base}: from {name}")
+                f"place of {camera} on {self._base}: from {name}")
 
     def _tell_late(self, found: Float64Array | None) -> None:
         if found is not None:
             self._late = True
-            self._node.get_logger().warning(self.problem())
+            self._node.get_logger().warning(one_line(self.problem()))
 
     def problem(self) -> str:
         """Say that the camera's place is assumed or odd, and what to do; empty when known."""

@@ -105,8 +105,10 @@ class OnDemandImages:
         return {"images": "subscribed", **self._inputs.values(now_ns)}
 
     def incompatible(self) -> list[str]:
-        """Return the topics whose publishers' QoS does not fit, in sentences."""
-        return [] if self._inputs is None else list(self._inputs.incompatible.values())
+        """Return in sentences the topics whose publishers' QoS does not fit, or are several."""
+        if self._inputs is None:
+            return []
+        return [*filter(None, [self._inputs.several()]), *self._inputs.incompatible.values()]
 
     def _unsubscribe(self) -> None:
         if self._inputs is not None:

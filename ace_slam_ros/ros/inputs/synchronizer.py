@@ -132,7 +132,12 @@ class MessageFiltersMatcher:
 def make_matcher(slop_ns: int) -> Matcher:
     """Return message_filters' matching where this process uses it, else ours."""
     filters = MESSAGE_FILTERS.module()
-    return NearestMatcher(slop_ns) if filters is None else MessageFiltersMatcher(filters, slop_ns)
+    if filters is not None:
+        try:
+            return MessageFiltersMatcher(filters, slop_ns)
+        except Exception as error:
+            MESSAGE_FILTERS.give_up(error)
+    return NearestMatcher(slop_ns)
 
 
 class Synchronizer:

@@ -14,6 +14,7 @@ import importlib
 import logging
 import os
 import threading
+from array import array
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -88,6 +89,13 @@ class RobotLibrary:
             self.broken, self._why_not = True, f"broken: {_one_line(error)}"
             log.warning("%s is %s; %s", self.name, self._why_not, self.without)
 
+    def give_up(self, error: Exception) -> None:
+        """Use our own code from now on: the library does its example, but not its job."""
+        with self._lock:
+            self._module, self.broken = None, True
+            self._why_not = f"broken: {_one_line(error)}"
+        log.warning("%s is %s; %s", self.name, self._why_not, self.without)
+
     def answer(self, theirs: Callable[[Any], Result], ours: Callable[[], Result]) -> Result:
         """Return `theirs(module)`; `ours()` where it is not used, or when this call fails."""
         module = self.module()
@@ -143,6 +151,14 @@ def _expect(right: bool, what: str) -> None:
         raise WrongAnswerError(f"it {what}")
 
 
+def _convert_an_image(cv_bridge: Any) -> None:
+    """2x2 pixels from BGR to RGB: through the binary that is built for one NumPy and OpenCV."""
+    pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    message = Image(height=2, width=2, encoding="bgr8", step=6, data=array("B", pixels.tobytes()))
+    found = np.asarray(cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8"))
+    _expect(np.array_equal(found, pixels[..., ::-1]), "converts an image wrongly")
+
+
 def _pair_two_messages(message_filters: Any) -> None:
     """Two images 10 ms apart, within a slop of 20 ms."""
     inputs = [message_filters.SimpleFilter(), message_filters.SimpleFilter()]
@@ -185,6 +201,9 @@ def _look_up_between(tf2_ros: Any) -> None:
         getattr(tf2_ros, name)
 
 
+CV_BRIDGE = RobotLibrary(
+    "cv_bridge", "images are decoded by our own code, which refuses encodings that it does "
+    "not know", _convert_an_image)
 MESSAGE_FILTERS = RobotLibrary(
     "message_filters", "images are paired by our own code, with the same result",
     _pair_two_messages)
@@ -197,4 +216,4 @@ TF_TRANSFORMATIONS = RobotLibrary(
 TF2_ROS = RobotLibrary(
     "tf2_ros", "transforms are read and sent through /tf by our own code, with the same result",
     _look_up_between)
-LIBRARIES = (MESSAGE_FILTERS, POINT_CLOUD2, TF_TRANSFORMATIONS, TF2_ROS)
+LIBRARIES = (CV_BRIDGE, MESSAGE_FILTERS, POINT_CLOUD2, TF_TRANSFORMATIONS, TF2_ROS)

@@ -24,9 +24,10 @@ from ...io.depth import (
     units_per_meter,
     usable_depth,
 )
-from ...io.images import decode_compressed_image, decode_image
+from ...io.images import COLOR_ENCODINGS, decode_compressed_image, decode_image
 from ...io.pairs import rectified
 from ...msg import Keyframe as KeyframeMsg
+from .compat import CV_BRIDGE
 from .poses import pose_from_msg, pose_to_msg
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from ...io.registration import Registration
 
 _NS = 1_000_000_000
+#: Of an image: smaller ones show nothing that can be followed or recognized.
+_LEAST_SIDE = 16
 
 
 def stamp_to_ns(stamp: TimeMsg) -> int:
@@ -68,8 +71,28 @@ def image_from_msg(msg: Image | CompressedImage, *, gray: bool = False) -> UInt8
     data = np.frombuffer(msg.data, np.uint8)
     if isinstance(msg, CompressedImage):
         return decode_compressed_image(data, msg.format)
-    return decode_image(
-        data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian, gray=gray)
+    try:
+        return decode_image(
+            data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian, gray=gray)
+    except DataError:
+        found = _other_encoding(msg)
+        if found is None:
+            raise
+        return found
+
+
+def _other_encoding(msg: Image) -> UInt8Image | None:
+    """Return an image that only cv_bridge can read as (H, W, 3) RGB; None if it cannot.
+
+    It is not asked for encodings of ours: those have one rule, live and recorded.
+    """
+    if msg.encoding.lower() in {name.lower() for name in COLOR_ENCODINGS}:
+        return None
+    found = CV_BRIDGE.answer(
+        lambda library: library.CvBridge().imgmsg_to_cv2(msg, "rgb8"), lambda: None)
+    if not isinstance(found, np.ndarray) or found.shape != (msg.height, msg.width, 3):
+        return None
+    return np.asarray(found, np.uint8)
 
 
 def depth_from_msg(msg: Image | CompressedImage, depth_unit_m: float = 0.0) -> Float32Image:
@@ -109,6 +132,10 @@ def frame_from_msgs(
             wrong.
     """
     image = image_from_msg(color, gray=gray)
+    if min(image.shape[:2]) < _LEAST_SIDE:
+        raise DataError(
+            f"the image has {image.shape[1]}x{image.shape[0]} pixels, {_LEAST_SIDE} on each side "
+            "are the least: set the driver's resolution")
     camera = camera_from_message(info, (image.shape[1], image.shape[0]))
     stamp_ns = stamp_to_ns(color.header.stamp)
     depth_m = None if depth is None else depth_from_msg(depth, depth_unit_m)

@@ -17,7 +17,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 
 from ...core.encoders.loading import load_encoder
-from ...core.errors import AceSlamError
+from ...core.errors import AceSlamError, one_line
 from ...core.runtime.device import choose_device, set_threads
 from ...core.runtime.memory import give_back_freed_memory
 from ...weights_ipc.layout import segment_name
@@ -38,11 +38,10 @@ _LOGGED = 200
 _NUMBER = re.compile(r"[\d.]+")
 
 
-def log_libraries(logger: Any) -> None:
-    """Log which ROS libraries this process uses, and a warning for each that is broken."""
+def choose_libraries(logger: Any) -> str:
+    """Return which ROS libraries this process uses; log a warning for each that is broken."""
     with core_log_in(logger):
-        text = libraries_in_use()
-    logger.info(f"libraries: {text}")
+        return libraries_in_use()
 
 
 class SlamNode(ManagedNode):
@@ -56,11 +55,16 @@ class SlamNode(ManagedNode):
     encoder: Encoder
     #: Whether images are described here; of an encoder that describes none only the words count.
     describes_images = True
+    #: By which the worker gives way: where processors are short, the tracker is first.
+    niceness = 0
 
     def __init__(self, name: str) -> None:
         super().__init__(name, **TELLS_OVERRIDES)
-        log_libraries(self.get_logger())
+        libraries = choose_libraries(self.get_logger())
         self.config = declare_parameters(self)
+        if not self.config.ros.autostart:
+            self.get_logger().info("unconfigured: waiting for a lifecycle manager "
+                                   f"(ros.autostart is false), libraries: {libraries}")
         self.segment = segment_name(self.get_namespace())
         self.reentrant, self._events = ReentrantCallbackGroup(), EventGroup()
         self._worker: Worker | None = None
@@ -94,6 +98,9 @@ class SlamNode(ManagedNode):
         """Describe the state for diagnostics."""
         raise NotImplementedError
 
+    def abandon(self) -> None:
+        """Drop what outlives the process, which ends while it configures; from any thread."""
+
     # Lifecycle -----------------------------------------------------------------------------
 
     def _configure(self) -> None:
@@ -104,8 +111,11 @@ class SlamNode(ManagedNode):
         self.warm_up()
         self.setup()
         give_back_freed_memory()
-        self.get_logger().info(
-            f"encoder {self.encoder.name} on {device}, segment {self.segment}")
+
+    def summary(self) -> str:
+        """Say what a configured node runs with."""
+        return (f"encoder {self.encoder.name} ({self.encoder.runs_in}), segment {self.segment}, "
+                f"libraries: {libraries_in_use()}")
 
     def warm_up(self) -> None:
         """Run once what the first image must not wait for."""
@@ -115,7 +125,7 @@ class SlamNode(ManagedNode):
     def _activate(self) -> None:
         step = self.start()
         self._events.take_over(self)
-        self._worker = Worker(self.get_name(), step, self.log_exception)
+        self._worker = Worker(self.get_name(), step, self.log_exception, self.niceness)
         self._worker.start()
 
     @property
@@ -172,7 +182,7 @@ class SlamNode(ManagedNode):
     def log_once(self, key: str, text: str) -> None:
         """Warn once per key; keys that differ in numbers alone are the same."""
         if self._is_new(_NUMBER.sub("#", key)):
-            self.get_logger().warning(text)
+            self.get_logger().warning(one_line(text))
 
     def guarded_service(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a service handler so that an error becomes an unsuccessful answer.
@@ -186,7 +196,7 @@ class SlamNode(ManagedNode):
             try:
                 found = handler(request, response)
                 done = await found if inspect.isawaitable(found) else found
-                self.get_logger().info(f"{name}: {done.message}")
+                self.get_logger().info(f"{name}: {one_line(done.message)}")
                 return done
             except AceSlamError as error:
                 response.message = str(error)
@@ -209,4 +219,6 @@ class SlamNode(ManagedNode):
                           **self._usage.values(device)}
         name = f"{self.get_fully_qualified_name().lstrip('/')}"
         self._diagnostics.publish(report.to_msg(name, self.get_clock().now().to_msg()))
+        if self.state_label == "active":
+            self._events.take_over(self)  # those of subscriptions made anew as well
         self._events.look()

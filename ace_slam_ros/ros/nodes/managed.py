@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,10 @@ class ManagedNode(LifecycleNode):
         """Inactive -> unconfigured: drop what `_configure` made."""
         raise NotImplementedError
 
+    def summary(self) -> str:
+        """Say in some words what a configured node runs with."""
+        raise NotImplementedError
+
     def log_exception(self, where: str) -> None:
         """Log the current exception."""
         raise NotImplementedError
@@ -59,10 +64,13 @@ class ManagedNode(LifecycleNode):
             AceSlamError: what kept the node from starting.
         """
         self._autostarting = True
+        begin_s = time.monotonic()
         for transition in (self.trigger_configure, self.trigger_activate):
             if transition() != _DONE:
                 raise self._failure or AceSlamError("the node cannot start, see the log above")
         self._autostarting = False
+        self.get_logger().info(
+            f"active after {time.monotonic() - begin_s:.1f} s: {self.summary()}")
 
     def close(self) -> None:
         """Shut down from whatever state; called once by the process before it exits."""
@@ -71,7 +79,7 @@ class ManagedNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make what needs time and memory."""
-        return self._transition("inactive", self._configure)
+        return self._transition("inactive", self._configure, told=True)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to work."""
@@ -93,18 +101,25 @@ class ManagedNode(LifecycleNode):
         """Drop everything after a failed transition, so that configure can be tried again."""
         return self._transition("unconfigured", self._finish)
 
-    def _transition(self, label: str, action: Callable[[], None]) -> TransitionCallbackReturn:
+    def _transition(
+        self, label: str, action: Callable[[], None], told: bool = False
+    ) -> TransitionCallbackReturn:
+        """Do what belongs to a transition, and say in one line what became of it."""
+        before = self.state_label
         try:
             action()
         except AceSlamError as error:
             self._failure = error
             if not self._autostarting:  # who starts the process then says it
-                self.get_logger().error(str(error))
+                self.get_logger().error(f"stays {before}: {error}")
             return _FAILED
         except Exception:
             self.log_exception(f"transition to {label}")
             return TransitionCallbackReturn.ERROR
         self.state_label = label
+        if not self._autostarting and label != "finalized":
+            summary = f": {self.summary()}" if told else ""
+            self.get_logger().info(f"{label} (was {before}){summary}")
         return _DONE
 
     def _finish(self) -> None:

@@ -11,6 +11,7 @@ from ...core.errors import AceSlamError, ConfigError, DataError, MapError
 from ...core.heads.factory import head_capacity_bytes
 from ...core.mapping.mapper import Mapper
 from ...core.maps.map_folder import load_map
+from ...core.runtime.priority import MAPPER_NICENESS
 from ...msg import Keyframe as KeyframeMsg
 from ...srv import LoadMap, SaveMap
 from ...weights_ipc.writer import WeightsWriter
@@ -34,6 +35,7 @@ class MapperNode(SlamNode):
     """Feeds the core's `Mapper` with keyframes and publishes what it learns."""
 
     describes_images = False
+    niceness = MAPPER_NICENESS
 
     def __init__(self) -> None:
         super().__init__("mapper")
@@ -73,6 +75,12 @@ class MapperNode(SlamNode):
     def _close_segment(self) -> None:
         self._heartbeat.stop()
         self._writer.close()
+
+    def abandon(self) -> None:
+        """Remove a segment without weights; others let the next mapper resume the map."""
+        writer = getattr(self, "_writer", None)
+        if writer is not None and writer.version == 0:
+            self._close_segment()
 
     def start(self) -> Callable[[], None]:
         """Subscribe to keyframes; the middleware replays the last ones, of whatever map."""

@@ -13,6 +13,7 @@ from geometry_msgs.msg import PoseWithCovariance, PoseWithCovarianceStamped
 from ...core.errors import AceSlamError, DataError
 from ...core.geometry.se3 import invert_pose
 from ...core.localization.relocalizer import PoseHint, Relocalization, Relocalizer
+from ...core.runtime.priority import RELOCALIZER_NICENESS
 from ...io.calibration import has_calibration
 from ...io.registration import ALIGN, frames_apart
 from ...srv import Relocalize
@@ -70,6 +71,8 @@ class PoseForwarding:
 
 class RelocalizerNode(SlamNode):
     """Answers the `relocalize` service with the core's `Relocalizer`; never throws."""
+
+    niceness = RELOCALIZER_NICENESS
 
     def __init__(self) -> None:
         super().__init__("relocalizer")

@@ -13,11 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_srvs.srv import SetBool, Trigger
 
-from ...core.errors import AceSlamError, DataError
-from ...core.geometry.frame_names import frame_name
+from ...core.errors import AceSlamError
 from ...core.runtime.newest_slot import NewestSlot
 from ...core.tracking.result import TrackerState, TrackingHints, TrackResult
 from ...core.tracking.scheduler import BETWEEN_FRAMES_S
@@ -28,20 +26,19 @@ from ...msg import SlamStatus
 from ..inputs.camera_topics import ImageInputs
 from ..inputs.depth_place import DepthPlace
 from ..inputs.extrinsic import Extrinsic
+from ..inputs.initial_pose import InitialPose
+from ..inputs.silence import SilenceWatch
 from ..messages.conversions import frame_from_msgs, keyframe_to_msg
-from ..messages.poses import pose_from_msg
 from ..outputs.diagnostics import Report
 from ..outputs.pose_topics import PoseOutput
 from ..outputs.status_topic import StatusOutput
-from ..qos import keyframe_qos, reliable_qos
+from ..qos import keyframe_qos
 from ..tf.factory import make_transforms
 from ..weights.link import WeightsLink, weights_schema
 from .base import SlamNode
 
 if TYPE_CHECKING:
-    from ...core.geometry.arrays import Float64Array
     from ..inputs.synchronizer import ImagePair
-
 
 
 class TrackerNode(SlamNode):
@@ -52,13 +49,12 @@ class TrackerNode(SlamNode):
 
     def warm_up(self) -> None:
         """Track a few made-up pictures."""
-        warm_up(self.config, self.encoder)
+        warm_up(self.config, self.encoder, maps=False)
 
     def setup(self) -> None:
         """Make publishers, services and the link to the weights."""
         self._slot: NewestSlot[ImagePair] = NewestSlot()
         self._actions: deque[Callable[[Tracker], None]] = deque()
-        self._prior: Float64Array | None = None
         self._tracker: Tracker | None = None
         self._paused = False
         self._status = StatusOutput(self, self.config.ros.map_frame)
@@ -79,15 +75,14 @@ class TrackerNode(SlamNode):
         """Subscribe."""
         self._inputs = ImageInputs(self, self.config.ros, self._slot.put, self._time_jump)
         self._place = DepthPlace(self, self._transforms)
-        self._initial = self.create_subscription(
-            PoseWithCovarianceStamped, "initialpose", self._initialpose, reliable_qos())
+        self._silence = SilenceWatch(self, self._inputs, self._silent)
+        self._prior = InitialPose(self, self.config.ros.map_frame)
         return self._step
 
     def pause_work(self) -> None:
         """Unsubscribe."""
-        self._inputs.close()
-        self._place.close()
-        self.destroy_subscription(self._initial)
+        for part in (self._silence, self._inputs, self._place, self._prior):
+            part.close()
         self._slot.clear()
         self._output.interrupt()
 
@@ -102,27 +97,27 @@ class TrackerNode(SlamNode):
 
     # Callbacks, in the executor's thread: they only leave work for the worker -----------------
 
+    def _silent(self, reason: str) -> None:
+        """Say once a second why there is no pose: without pairs no frame does."""
+        self._output.interrupt()
+        map_id = self._tracker.map_id if self._tracker else ""
+        state = SlamStatus.PAUSED if self._paused else (
+            SlamStatus.LOST if map_id else SlamStatus.INIT)
+        self._status.publish(self.get_clock().now().nanoseconds, state, map_id, reason, None)
+
     def _time_jump(self) -> None:
-        self.get_logger().warning("stamps went back (a bag loop?): queues and motion are cleared")
+        self.log_once("jump", "stamps went back (a bag loop?): queues and motion are cleared "
+                      "(further ones are counted as time_jumps)")
         self._slot.clear()
         self._transforms.clear()
         self._output.interrupt()
         self._actions.append(self._clear_motion)
 
-    def _initialpose(self, msg: PoseWithCovarianceStamped) -> None:
-        frame, expected = frame_name(msg.header.frame_id), self.config.ros.map_frame
-        try:
-            if frame not in ("", expected):
-                raise DataError(f"it is in frame '{frame}', not '{expected}'")
-            T_map_base = pose_from_msg(msg.pose.pose)
-        except AceSlamError as error:
-            self.get_logger().warning(f"initialpose ignored: {error}")
-            return
-        self._prior = T_map_base
-
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._actions.append(self._start_map)
-        response.success, response.message = True, "a new map starts with the next frame"
+        response.success, response.message = True, (
+            "the camera is sought in the whole map from the next frame on, the map stays"
+            if self.config.localization_only else "a new map starts with the next frame")
         return response
 
     def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -194,19 +189,21 @@ class TrackerNode(SlamNode):
         result = result.with_work(work)
         self._last = result
         state = self._status.state_in_map(result.state, result)
-        self._say(pair, state, result.reason, result, latency_ms)
+        if waiting := self._link.waiting():
+            self.log_once(waiting, waiting)
+        also = "" if state == TrackerState.TRACKING else waiting
+        reason = "; ".join(filter(None, (result.reason, also, self._output.tf.odometry.problem())))
+        self._say(pair, state, reason, result, latency_ms)
         for keyframe in result.keyframes:
             self._keyframes.publish(keyframe_to_msg(
                 keyframe, result.map_id, self.encoder.hash, self.config.ros.map_frame))
 
     def _hints(self, tracker: Tracker, pair: ImagePair) -> TrackingHints:
         """Gather what TF and operators tell of the camera."""
-        prior = self._prior
-        if tracker.state is not TrackerState.INIT:  # without a map it is kept
-            self._prior = None
+        prior = self._prior.take(keep=tracker.state is TrackerState.INIT)  # there is no map yet
         return TrackingHints(
             T_map_cam_prior=None if prior is None else prior @ self._T_base_cam,
-            T_odom_cam=self._output.camera_in_odometry(pair.stamp_ns, self._T_base_cam),
+            T_odom_cam=self._output.tf.camera_in_odometry(pair.stamp_ns, self._T_base_cam),
             T_map_cam_first=self._T_base_cam)
 
     def _act(self, tracker: Tracker) -> None:
@@ -215,12 +212,12 @@ class TrackerNode(SlamNode):
 
     def _clear_motion(self, tracker: Tracker) -> None:
         tracker.clear_motion()
-        self._prior = None
+        self._prior.take(keep=False)
         self._output.interrupt()  # the frame that was worked on during the jump may have set it
 
     def _start_map(self, tracker: Tracker) -> None:
         tracker.reset()
-        self._prior = None
+        self._prior.take(keep=False)
         self._extrinsic.forget()
         self._output.new_map()
 
@@ -248,10 +245,9 @@ class TrackerNode(SlamNode):
                         | self._output.values() | {"extrinsic": self._extrinsic.source})
         if self._tracker is not None:
             report.values |= self._tracker.gave_up
-        report.error(silence := self._inputs.problem())
-        if silence:
-            self.get_logger().warning(silence, throttle_duration_sec=5.0)
-        for text in (*self._inputs.incompatible.values(), self._output.problem()):
+        report.error(self._silence.reason)
+        for text in (self._inputs.several(), *self._inputs.incompatible.values(),
+                     self._output.tf.problem()):
             report.error(text)
         report.warn(self._trouble)
         report.warn(self._place.said)

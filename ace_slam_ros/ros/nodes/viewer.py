@@ -42,7 +42,7 @@ from ..process.signals import stop_event
 from ..qos import latched_qos, reliable_qos
 from ..tf.factory import make_transforms
 from ..weights.link import WeightsLink, weights_schema
-from .base import log_libraries
+from .base import choose_libraries
 
 if TYPE_CHECKING:
     from ...core.heads.base import SceneHead
@@ -60,7 +60,7 @@ class ViewerNode(Node):
 
     def __init__(self, target: str) -> None:
         super().__init__("viewer", **TELLS_OVERRIDES)
-        log_libraries(self.get_logger())
+        self.get_logger().info(f"libraries: {choose_libraries(self.get_logger())}")
         self.config: NodeConfig = declare_parameters(self)
         set_threads(1)
         self._encoder = load_encoder(self.config.encoder, choose_device(self.config.device))

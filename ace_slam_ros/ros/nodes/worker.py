@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...core.errors import AceSlamError
+from ...core.runtime.priority import give_way
 
 
 class WorkerStoppedError(AceSlamError):
@@ -21,12 +22,15 @@ class Worker:
         name: of the thread.
         step: called again and again; must return within a fraction of a second.
         on_error: told where an exception of `step` happened; the thread goes on.
+        niceness: by which the thread gives way to others. The thread alone, once there is work:
+            who is waited for at start loads as fast as the others.
     """
 
     def __init__(
-        self, name: str, step: Callable[[], None], on_error: Callable[[str], None]
+        self, name: str, step: Callable[[], None], on_error: Callable[[str], None],
+        niceness: int = 0,
     ) -> None:
-        self._step, self._on_error = step, on_error
+        self._step, self._on_error, self._niceness = step, on_error, niceness
         self._jobs: deque[tuple[Callable[[], Any], Any, Callable[[], None]]] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -62,6 +66,8 @@ class Worker:
         self._wake.set()
 
     def _run(self) -> None:
+        if self._niceness:
+            give_way(self._niceness)
         while not self._stopping:
             while (job := self._next_job()) is not None:
                 self._do(*job)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,6 @@ from geometry_msgs.msg import (
     Vector3,
 )
 from nav_msgs.msg import Odometry, Path
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from ...core.data.submaps import MAIN_SUBMAP
@@ -30,39 +28,26 @@ from ..messages.poses import (
     pose_to_msg,
 )
 from ..qos import latched_qos, reliable_qos
-from ..tf.factory import others_publish_tf
-from ..tf.guard import TfGuard
-from ..tf.interface import StampedTransform, Transforms
+from ..tf.map_transform import MapTransform
 from .path_topic import PosePath
 
 if TYPE_CHECKING:
     from ...core.geometry.arrays import Float64Array
     from ...core.tracking.result import TrackResult
     from ..config import RosConfig
+    from ..tf.interface import Transforms
 
 _NS = 1_000_000_000
 #: Poses further apart than this say nothing about the velocity between them.
 _LONGEST_STEP_NS = _NS // 2
 _PATH_PERIOD_S = 0.5
-#: How long to wait at start for odometry before map -> base is broadcast.
-_ODOMETRY_WAIT_S = 3.0
-_REPEAT_S = 1.0 / 30.0
-_TF_TOLERANCE_NS = _NS // 10
-
-
-class TfMode(Enum):
-    """Which transform is broadcast."""
-
-    UNDECIDED = "undecided"  #: odometry may still come up
-    ODOM = "odom"  #: map -> odom
-    BASE = "base"  #: map -> base
 
 
 class PoseOutput:
-    """Publishes tracked poses of the base in the map."""
+    """Publishes tracked poses of the base in the map, as topics and through `tf`."""
 
     def __init__(self, node: Node, config: RosConfig, transforms: Transforms) -> None:
-        self._node, self._config, self._transforms = node, config, transforms
+        self._node, self._config = node, config
         self._pose = node.create_publisher(PoseWithCovarianceStamped, "pose", latched_qos())
         self._odometry = node.create_publisher(Odometry, "odometry", reliable_qos())
         self._path = node.create_publisher(Path, "path", latched_qos())
@@ -70,17 +55,7 @@ class PoseOutput:
         self._path_due_s = 0.0
         self._previous: tuple[int, Float64Array, Float64Array | None] | None = None
         self._frame = config.map_frame
-        self._T_map_odom: Float64Array | None = None
-        self._started_s = time.monotonic()
-        self.tf_mode = TfMode.UNDECIDED
-        self.odometry_used = 0
-        self._guard = TfGuard(node, config)
-        transforms.watcher = self._guard
-        self._timer = None
-        if config.publish_tf and transforms.available:
-            # Odometry moves on between frames, also while simulated time stands still.
-            self._timer = node.create_timer(
-                _REPEAT_S, self.repeat_tf, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.tf = MapTransform(node, config, transforms)
 
     def show(self, result: TrackResult, T_base_cam: Float64Array) -> None:
         """Publish the pose of the base that a tracked camera gives, or stop when it is lost."""
@@ -114,15 +89,14 @@ class PoseOutput:
                 twist=self._twist(stamp_ns, T_map_base, covariance_66)))
         self._previous = (stamp_ns, T_map_base, covariance_66)
         if unjoined:
-            self._T_map_odom = None
+            self.tf.interrupt()
             return
         self._pose.publish(PoseWithCovarianceStamped(header=header, pose=pose))
         self._poses.add(header, pose.pose)
         if time.monotonic() >= self._path_due_s:
             self._path_due_s = time.monotonic() + _PATH_PERIOD_S
             self._path.publish(self._poses.serialized(header))
-        if self._config.publish_tf and self._transforms.available:
-            self._send_tf(stamp_ns, T_map_base)
+        self.tf.show(stamp_ns, T_map_base)
 
     def _twist(
         self, stamp_ns: int, T_map_base: Float64Array, covariance_66: Float64Array | None
@@ -147,66 +121,16 @@ class PoseOutput:
             twist=Twist(linear=Vector3(x=vx, y=vy, z=vz), angular=Vector3(x=wx, y=wy, z=wz)),
             covariance=covariance_to_msg(variance_66))
 
-    def _send_tf(self, stamp_ns: int, T_map_base: Float64Array) -> None:
-        """Broadcast map -> odom when the robot has odometry, else map -> base.
-
-        Odometry may come up late; from then on map -> base would give the base two parents.
-        """
-        config = self._config
-        T_odom_base = None
-        if config.odom_frame:
-            T_odom_base = self._transforms.lookup(config.odom_frame, config.base_frame, stamp_ns)
-        if T_odom_base is not None:
-            if self.tf_mode is TfMode.BASE:
-                self._node.get_logger().info(
-                    f"TF knows {config.odom_frame} -> {config.base_frame} now: broadcasting "
-                    f"{config.map_frame} -> {config.odom_frame} instead of -> "
-                    f"{config.base_frame}")
-            self.tf_mode = TfMode.ODOM
-            self._T_map_odom = T_map_base @ invert_pose(T_odom_base)
-        elif self.tf_mode is TfMode.UNDECIDED:
-            waited_s = time.monotonic() - self._started_s
-            if (config.odom_frame and waited_s < _ODOMETRY_WAIT_S
-                    and others_publish_tf(self._node, self._transforms)):
-                return
-            self.tf_mode = TfMode.BASE
-        if self.tf_mode is TfMode.BASE and not self._guard.blocks(config.base_frame):
-            self._transforms.send(
-                [StampedTransform(config.map_frame, config.base_frame, stamp_ns, T_map_base)])
-
-    def repeat_tf(self) -> None:
-        """Send map -> odom again, valid a little into the future."""
-        T_map_odom = self._T_map_odom
-        if self.tf_mode is not TfMode.ODOM or T_map_odom is None or self._guard.blocks(
-                self._config.odom_frame):
-            return
-        stamp_ns = self._node.get_clock().now().nanoseconds + _TF_TOLERANCE_NS
-        self._transforms.send([StampedTransform(
-            self._config.map_frame, self._config.odom_frame, stamp_ns, T_map_odom)])
-
-    def camera_in_odometry(
-        self, stamp_ns: int, T_base_cam: Float64Array
-    ) -> Float64Array | None:
-        """Return the camera's pose in the odometry frame at a stamp; None without odometry."""
-        config = self._config
-        if not (config.odom_frame and config.use_odometry):
-            return None
-        T_odom_base = self._transforms.lookup(config.odom_frame, config.base_frame, stamp_ns)
-        self.odometry_used += T_odom_base is not None
-        return None if T_odom_base is None else T_odom_base @ T_base_cam
-
-    def problem(self) -> str:
-        """Say that somebody else broadcasts our transform; empty when nobody does."""
-        return self._guard.problem()
-
     def values(self) -> dict[str, object]:
         """Return what diagnostics show."""
-        return {"tf": self.tf_mode, "odometry_used": self.odometry_used}
+        lag_s = self.tf.odometry.lag_s()
+        return {"tf": self.tf.mode, "odometry_used": self.tf.odometry_used,
+                "odometry_lag_s": "unknown" if lag_s is None else lag_s}
 
     def interrupt(self) -> None:
         """Stop repeating TF and forget the velocity: LOST, paused, or a time jump."""
         self._previous = None
-        self._T_map_odom = None
+        self.tf.interrupt()
 
     def map_moved(self) -> None:
         """Forget the velocity: the step to the next pose holds a correction of the map as well.
@@ -221,9 +145,7 @@ class PoseOutput:
         self._poses.clear()
 
     def close(self) -> None:
-        """Drop publishers and timer."""
-        self._transforms.watcher = None
-        if self._timer is not None:
-            self._node.destroy_timer(self._timer)
+        """Drop publishers and the transform."""
+        self.tf.close()
         for publisher in (self._pose, self._odometry, self._path):
             self._node.destroy_publisher(publisher)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ...core.errors import one_line
+
 #: All modules of this package log below this name.
 _ROOT = __name__.split(".")[0]
 
@@ -22,6 +24,8 @@ class _RosHandler(logging.Handler):
         """Log one record; a line each, because rclpy allows one severity per calling line."""
         try:
             text = self.format(record)
+            if not record.exc_info:
+                text = one_line(text)
             if record.levelno >= logging.ERROR:
                 self._logger.error(text)
             elif record.levelno >= logging.WARNING:

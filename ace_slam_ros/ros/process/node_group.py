@@ -31,8 +31,8 @@ NODES = ("tracker", "mapper", "relocalizer")
 #: Module that runs one of them by name.
 STARTER = "ace_slam_ros.ros.process.start"
 
-#: Short, because loading takes seconds anyhow.
-RESPAWN_DELAY_S = 0.5
+#: Short: a node without which the robot has no pose takes seconds to load anyhow.
+RESPAWN_DELAY_S = 0.1
 #: Exit code of a node that cannot start as it is configured; a restart would not help.
 BAD_PARAMETERS = 2
 QUICK_END_S = 5.0

@@ -19,15 +19,22 @@ from .core_logging import core_log_in
 from .fastdds import remove_dead_segments
 from .signals import StopSignals
 
+#: Who is told to stop while it loads, or waits for a library that hangs, has nothing to finish.
+_LOADING_DEADLINE_S = 0.3
 #: A clean shutdown that takes longer than this hangs; launch sends SIGKILL after ten seconds.
 _EXIT_DEADLINE_S = 9.0
 
 
 class StopRequest:
-    """What ends a node: asked for once, by a signal or because the parent process is gone."""
+    """What ends a node: asked for once, by a signal or because the parent process is gone.
+
+    Imports and a library that hangs cannot be told to end: until `loaded`, the process does.
+    """
 
     def __init__(self) -> None:
         self.future: Future = Future()
+        self._loading = True
+        self._open: list[Callable[[], Any]] = []
         self.reason = "rclpy shut down"
         self._executor: SingleThreadedExecutor | None = None
 
@@ -43,12 +50,32 @@ class StopRequest:
     def ask(self, reason: str) -> None:
         """End the node, and this process the hard way when that takes too long."""
         self.reason = reason
-        deadline = threading.Timer(_EXIT_DEADLINE_S, os._exit, (1,))
-        deadline.daemon = True
-        deadline.start()
+        for patience_s, end in ((_LOADING_DEADLINE_S, self._end_loading),
+                                (_EXIT_DEADLINE_S, lambda: os._exit(1))):
+            deadline = threading.Timer(patience_s, end)
+            deadline.daemon = True
+            deadline.start()
         self.future.set_result(None)
         if self._executor is not None:
             self._executor.create_task(lambda: None)  # ends its wait; wake() alone does not
+
+
+    def drops(self, close: Callable[[], Any]) -> None:
+        """Call `close` before the process ends while it loads."""
+        self._open.append(close)
+
+    def loaded(self) -> None:
+        """Be told that the node runs, and can end by itself."""
+        self._loading = False
+
+    def _end_loading(self) -> None:
+        if not self._loading:
+            return
+        print(f"stopped while it was loading: {self.reason}", file=sys.stderr)
+        for close in reversed(self._open):
+            with contextlib.suppress(Exception):  # it is half made
+                close()
+        leave(0)
 
 
 def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = None) -> int:
@@ -65,6 +92,7 @@ def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = Non
     try:
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         herald = _make_herald()
+        stop.drops(herald.destroy_node)  # and with it the middleware's shared memory
     except Exception as error:  # rclpy has no common base for bad arguments and a bad middleware
         print(f"rclpy cannot start: {error}", file=sys.stderr)
         return 2
@@ -73,14 +101,17 @@ def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = Non
         if stop.asked:
             return 0
         node = make()
+        stop.drops(node.abandon)
         herald.destroy_node()
         if freed_mb >= 1.0:
-            node.get_logger().info(f"freed {freed_mb:.0f} MB that killed processes left")
+            node.get_logger().info(
+                f"freed {freed_mb:.0f} MB of /dev/shm that killed DDS programs of this user left")
         signals.watch_parent(node.config.ros.parent_pid)
         return _live(node, stop)
     except (ImportError, AceSlamError) as error:
         return _refuse("ace_slam_ros", error)
     finally:
+        stop.loaded()
         rclpy.try_shutdown()
         sys.stdout.flush()
 
@@ -95,12 +126,14 @@ def _live(node: Any, stop: StopRequest) -> int:
             try:
                 if node.config.ros.autostart and not stop.asked:
                     node.autostart()
+                stop.loaded()
                 _spin(executor, stop.future, node)
                 node.get_logger().info(f"stopping: {stop.reason}")
                 return 0
             except (ImportError, AceSlamError) as error:
                 return _refuse(node.get_logger().name, error)
             finally:
+                stop.loaded()
                 with contextlib.suppress(ExternalShutdownException):
                     node.close()
     finally:

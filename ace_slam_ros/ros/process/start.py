@@ -9,16 +9,16 @@ import sys
 from importlib import import_module
 from typing import Any, NoReturn
 
+from ...core.runtime.lean_torch import load_torch_lean
 from ...core.runtime.memory import reuse_image_memory
-from ...core.runtime.priority import MAPPER_NICENESS, RELOCALIZER_NICENESS, give_way
 from .environment import prepare_node_environment
-from .run_node import leave, run_node
+from .signals import end_at_once
 
-#: name -> (module in `nodes`, class, niceness: where processors are short, the tracker is first).
+#: name -> (module in `nodes`, class).
 NODES = {
-    "tracker": ("tracker", "TrackerNode", 0),
-    "mapper": ("mapper", "MapperNode", MAPPER_NICENESS),
-    "relocalizer": ("relocalizer", "RelocalizerNode", RELOCALIZER_NICENESS),
+    "tracker": ("tracker", "TrackerNode"),
+    "mapper": ("mapper", "MapperNode"),
+    "relocalizer": ("relocalizer", "RelocalizerNode"),
 }
 
 
@@ -29,15 +29,19 @@ def start(name: str, arguments: list[str] | None = None) -> NoReturn:
         name: a key of `NODES`.
         arguments: command line behind the program, default that of this process.
     """
-    module, kind, niceness = NODES[name]
+    end_at_once()  # rclpy alone takes a good part of a second
+    from .run_node import leave, run_node
+
+    module, kind = NODES[name]
 
     def load() -> Any:
-        found = getattr(import_module(f"..nodes.{module}", __package__), kind)
-        if niceness:  # not before: who is waited for at start shall load as fast as the others
-            give_way(niceness)
-        return found
+        from ..parameters import check_parameters
+
+        check_parameters(name)
+        return getattr(import_module(f"..nodes.{module}", __package__), kind)
 
     reuse_image_memory()
+    load_torch_lean()
     prepare_node_environment()
     leave(run_node(load, [sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]))
 

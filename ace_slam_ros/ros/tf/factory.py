@@ -26,6 +26,10 @@ class NoTransforms:
         """Know nothing."""
         return None
 
+    def newest_ns(self, target: str, source: str) -> int | None:
+        """Know nothing."""
+        return None
+
     def send(self, transforms: Sequence[StampedTransform]) -> None:
         """Send nothing."""
 
@@ -40,10 +44,13 @@ def make_transforms(node: Node) -> Transforms:
     """Return tf2_ros's transforms where this process uses it, else our own over the topics."""
     tf2 = TF2_ROS.module()
     if tf2 is not None:
-        return Tf2Transforms(node, tf2)
+        try:
+            return Tf2Transforms(node, tf2)
+        except Exception as error:  # of another build of tf2_msgs it may be anything
+            TF2_ROS.give_up(error)
     try:
         return TopicTransforms(node)
-    except ImportError as error:
+    except Exception as error:
         node.get_logger().warning(f"TF is neither read nor sent, poses go out as topics: {error}")
         return NoTransforms()
 

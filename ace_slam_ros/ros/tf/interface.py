@@ -52,6 +52,12 @@ class Transforms(Protocol):
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array | None:
         """Return T_target_source at a stamp, None when unknown; never waits."""
 
+    def newest_ns(self, target: str, source: str) -> int | None:
+        """Return the newest stamp at which two frames are connected; 0 when they always are.
+
+        None when they are not connected.
+        """
+
     def send(self, transforms: Sequence[StampedTransform]) -> None:
         """Broadcast."""
 

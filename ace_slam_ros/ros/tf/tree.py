@@ -66,6 +66,34 @@ class TransformTree:
                 return invert_pose(up_target[frame]) @ T_frame_source
         return None
 
+    def newest_ns(self, target: str, source: str) -> int | None:
+        """Return the newest stamp at which two frames are connected, 0 = always, None = never."""
+        target, source = frame_name(target), frame_name(source)
+        with self._lock:
+            up_target, up_source = self._newest_chain(target), self._newest_chain(source)
+        for frame, stamp_ns in up_source.items():
+            if frame in up_target:
+                known = [s for s in (stamp_ns, up_target[frame]) if s is not None]
+                return min(known, default=0)
+        return None
+
+    def _newest_chain(self, frame: str) -> dict[str, int | None]:
+        """Return {ancestor: newest common stamp on the way there, None = any}, nearest first."""
+        chain: dict[str, int | None] = {frame: None}
+        newest_ns: int | None = None
+        while (step := self._newest_parent(frame)) is not None and step[0] not in chain:
+            frame, stamp_ns = step
+            if stamp_ns is not None:
+                newest_ns = stamp_ns if newest_ns is None else min(newest_ns, stamp_ns)
+            chain[frame] = newest_ns
+        return chain
+
+    def _newest_parent(self, child: str) -> tuple[str, int | None] | None:
+        if child in self._static:
+            return self._static[child][0], None
+        track = self._moving.get(child)
+        return (track[-1][1], track[-1][0]) if track else None
+
     def _chain(self, frame: str, stamp_ns: int) -> dict[str, Float64Array]:
         """Return {ancestor: T_ancestor_frame}, nearest first."""
         chain = {frame: np.eye(4)}

@@ -66,11 +66,22 @@ class WeightsLink:
         self._status_reader = WeightsReader(segment, schema)
         self.version = 0
         self._unreadable = self._refusal = ""
+        self._seen = False
 
     @property
     def problem(self) -> str:
         """Why the newest weights are not in use; empty when they are."""
         return self._unreadable or self._refusal
+
+    def waiting(self) -> str:
+        """Say that no mapper has come up yet; empty once there was one. From the worker's thread.
+
+        What a tracker maps meanwhile is kept for the mapper, but nothing finds a lost camera.
+        """
+        if not (self.version or self._seen):
+            self._seen = self._reader.status().writer_alive
+        return "" if self.version or self._seen else (
+            "waiting for the mapper: it is still loading, or not running")
 
     def take(self, accept: Callable[[bytes, int], None]) -> bool:
         """Hand weights newer than the last ones to `accept(payload, version)`.

@@ -1,14 +1,17 @@
 """Image subscriptions: wrong QoS is named, overrides work, strange stamps are told."""
 
 import pytest
+from helpers.wall import CAMERA
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ace_slam_ros.core.config.files import load_config, load_ros_own
 from ace_slam_ros.core.errors import ConfigError
 from ace_slam_ros.ros.config import NodeConfig, RosConfig
+from ace_slam_ros.ros.inputs import camera_topics, silence
 from ace_slam_ros.ros.inputs.camera_topics import ImageInputs
-from ace_slam_ros.ros.messages.conversions import make_header
+from ace_slam_ros.ros.inputs.silence import SilenceWatch
+from ace_slam_ros.ros.messages.conversions import camera_to_msg, make_header
 from ace_slam_ros.ros.parameters import declare_parameters
 from ace_slam_ros.ros.process.node_group import NodeGroup
 from ace_slam_ros.ros.qos import reliable_qos, sensor_qos
@@ -44,8 +47,7 @@ def test_qos_is_overridden_per_topic(graph):
     inputs = ImageInputs(
         make("tracker", **{f"{key}.reliability": "reliable", f"{key}.depth": 7}),
         RosConfig(), lambda pair: None)
-    found = {name: s.qos_profile for name, s in zip(
-        inputs.topics, inputs._subscriptions, strict=True)}
+    found = {name: s.qos_profile for name, s in inputs._subscriptions.items()}
     assert (found["depth"].reliability, found["depth"].depth) == (ReliabilityPolicy.RELIABLE, 7)
     for name in ("color", "info"):
         assert found[name].reliability == ReliabilityPolicy.BEST_EFFORT
@@ -59,7 +61,7 @@ def test_qos_stays_overridden_when_a_node_is_activated_again(graph, monkeypatch)
     monkeypatch.setattr(node.get_logger(), "warning", logged.append)
     for _ in range(2):
         inputs = ImageInputs(node, RosConfig(), lambda pair: None)
-        assert inputs._subscriptions[1].qos_profile.depth == 7
+        assert inputs._subscriptions["depth"].qos_profile.depth == 7
         assert node.describe_parameter(key).read_only
         inputs.close()
     assert not logged
@@ -77,9 +79,9 @@ def test_up_gives_the_nodes_the_qos_of_the_file_that_launch_takes(graph, tmp_pat
         node = make("tracker", arguments=["--ros-args", "--params-file", str(params)])
         assert declare_parameters(node).tracker.window == 3
         inputs = ImageInputs(node, RosConfig(), lambda pair: None)
-        qos = inputs._subscriptions[0].qos_profile
+        qos = inputs._subscriptions["color"].qos_profile
         assert (qos.reliability, qos.depth) == (ReliabilityPolicy.RELIABLE, 9)
-        assert inputs._subscriptions[1].qos_profile.depth == 2
+        assert inputs._subscriptions["depth"].qos_profile.depth == 2
     group.stop()
 
 
@@ -108,7 +110,50 @@ def test_compressed_transports_change_topic_and_type(graph):
         lambda pair: None)
     assert inputs.topics["color"] == "/inputs/rgb/image/compressed"
     assert inputs.topics["depth"] == "/inputs/depth/image/compressedDepth"
-    assert [s.msg_type for s in inputs._subscriptions[:2]] == [CompressedImage] * 2
+    assert [inputs._subscriptions[n].msg_type for n in ("color", "depth")] == [CompressedImage] * 2
+
+
+def test_published_but_unheard_topics_are_subscribed_to_anew(graph, monkeypatch):
+    """An announcement that got lost is repeated after three seconds only."""
+    make, _ = graph
+    node, now_s, logged = make("tracker"), [0.0], []
+    monkeypatch.setattr(node.get_logger(), "info", logged.append)
+    monkeypatch.setattr(camera_topics.time, "monotonic", lambda: now_s[0])
+    inputs = ImageInputs(node, RosConfig(), lambda pair: None)
+    published = {inputs.topics["depth"], inputs.topics["info"]}
+    monkeypatch.setattr(node, "count_publishers", published.__contains__)
+    inputs.synchronizer.add_info(camera_to_msg(CAMERA, 1, "c"))
+    before = dict(inputs._subscriptions)
+    for second in range(6):
+        now_s[0] = float(second)
+        inputs.renew_unheard()
+        assert len(logged) == min(second, 2), "twice at most"
+    after = inputs._subscriptions
+    assert [n for n in before if before[n] is not after[n]] == ["depth"]
+    assert "/inputs/depth/image is published" in logged[0]
+    inputs.close()
+
+
+def test_silence_is_told_at_once_and_then_rarely(graph, monkeypatch):
+    make, _ = graph
+    node, now_s, logged = make("tracker"), [0.0], []
+    monkeypatch.setattr(node.get_logger(), "warning", logged.append)
+    monkeypatch.setattr(node.get_logger(), "info", logged.append)
+    monkeypatch.setattr(silence.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(silence.time, "monotonic_ns", lambda: int(now_s[0] * 1e9))
+    reasons, inputs = [], ImageInputs(node, RosConfig(), lambda pair: None)
+    watch = SilenceWatch(node, inputs, reasons.append)
+    for second in range(150):
+        now_s[0] = float(second)
+        watch.look()
+    assert len(reasons) == 148, "each second once two have passed"
+    assert all("no data on /inputs/rgb/image" in r for r in reasons)
+    assert len(logged) == 3, "at once, and once a minute"
+    inputs.synchronizer.last_pair_ns = int(150e9)
+    now_s[0] = 150.5
+    watch.look()
+    assert not watch.reason and len(reasons) == 148 and "again, after 148 s" in logged[3]
+    watch.close()
 
 
 def test_images_without_stamps_are_stamped_on_arrival(graph):

@@ -15,6 +15,7 @@ from ace_slam_ros.ros.inputs.synchronizer import (
     Synchronizer,
     make_matcher,
 )
+from ace_slam_ros.ros.messages.compat import MESSAGE_FILTERS
 
 MS = 1_000_000
 TOPICS = {"color": "/rgb/image", "depth": "/depth/image", "info": "/rgb/camera_info"}
@@ -166,6 +167,19 @@ def test_matching_goes_on_when_message_filters_fails(libraries, caplog):
     assert streams.pairs == [(2 * 10**9, 2 * 10**9), (3 * 10**9, 3 * 10**9)]
     told = [r for r in caplog.records if "message_filters fails in use" in r.getMessage()]
     assert len(told) == (libraries == "robot")
+
+
+@pytest.mark.parametrize("libraries", ["robot"], indirect=True)
+def test_message_filters_that_cannot_be_made_are_stood_in_for(libraries, caplog, monkeypatch):
+    def broken(*args):
+        raise TypeError("'<' not supported between instances of 'Duration' and 'float'")
+
+    assert isinstance(make_matcher(10), MessageFiltersMatcher)
+    monkeypatch.setattr(
+        MESSAGE_FILTERS.module(), "ApproximateTimeSynchronizer", broken)
+    assert isinstance(make_matcher(10), NearestMatcher)
+    assert isinstance(make_matcher(10), NearestMatcher)
+    assert caplog.text.count("message_filters is broken: TypeError") == 1
 
 
 def test_a_pair_before_its_camera_info_waits_for_it():

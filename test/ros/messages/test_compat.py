@@ -1,5 +1,6 @@
 """ROS's libraries and our own code give the same; which one is used is decided once and told."""
 
+import importlib
 import os
 import signal
 import sys
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from helpers.node_processes import PATIENCE_S, NodeProcess, Probe
+from helpers.robot_libraries import INSTALLED, CvBridge
 from scipy.spatial.transform import Rotation
 
+from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.core.geometry.se3 import exp_se3
 from ace_slam_ros.ros.messages import compat
 from ace_slam_ros.ros.messages.clouds import cloud_to_msg
@@ -28,7 +31,7 @@ from ace_slam_ros.ros.qos import reliable_qos
 POSES = [exp_se3(xi) for xi in np.random.default_rng(2).normal(size=(20, 6))]
 POINTS = np.random.default_rng(3).normal(size=(50, 3)).astype(np.float32)
 IMAGE = np.random.default_rng(4).integers(0, 255, (24, 32, 3)).astype(np.uint8)
-NAMES = {"message_filters", "sensor_msgs_py", "tf_transformations", "tf2_ros"}
+NAMES = {"cv_bridge", "message_filters", "sensor_msgs_py", "tf_transformations", "tf2_ros"}
 
 
 # Both give the same ------------------------------------------------------------------------
@@ -75,6 +78,25 @@ def test_common_encodings_never_depend_on_a_library(libraries):
     rows[:, :96] = IMAGE.reshape(24, 96)
     padded.step, padded.data = 104, byte_array(rows)
     assert np.array_equal(image_from_msg(padded), IMAGE)
+
+
+def test_an_encoding_of_a_later_release_needs_cv_bridge(libraries, monkeypatch):
+    message = image_to_msg(IMAGE[..., 0], 1, "c")
+    message.encoding = "bayer_later8"
+    if (bridge := compat.CV_BRIDGE.module()) is not None:
+        monkeypatch.setattr(
+            bridge.CvBridge, "imgmsg_to_cv2", lambda self, msg, wanted: IMAGE[..., ::-1])
+        assert np.array_equal(image_from_msg(message), IMAGE[..., ::-1])
+    else:
+        with pytest.raises(DataError, match="bayer_later8"):
+            image_from_msg(message)
+
+
+def test_what_nobody_knows_is_refused(libraries):
+    message = image_to_msg(IMAGE[..., 0], 1, "c")
+    message.encoding = "no_such"
+    with pytest.raises(DataError, match="no_such"):
+        image_from_msg(message)
 
 
 # The choice --------------------------------------------------------------------------------
@@ -172,7 +194,7 @@ def test_a_call_that_fails_later_is_answered_by_us_and_told_once(library, caplog
     assert "robot_library (3 calls failed: ZeroDivisionError: not seven" in libraries_in_use()
 
 
-@pytest.mark.parametrize("value", ["robot_library", "tf2_ros, robot_library", "all"])
+@pytest.mark.parametrize("value", ["robot_library", "cv_bridge, robot_library", "all"])
 def test_our_own_code_can_be_forced(library, monkeypatch, value, caplog):
     monkeypatch.setitem(sys.modules, "robot_library", module(add=lambda a, b: a + b))
     monkeypatch.setenv(compat.OWN_CODE_VARIABLE, value)
@@ -186,7 +208,7 @@ def test_the_examples_reject_what_does_nothing(name, monkeypatch):
     class Hollow(ModuleType):
         def __getattr__(self, attribute):
             return lambda *_, **__: SimpleNamespace(
-                set_transform=lambda *_: None,
+                imgmsg_to_cv2=lambda *_: None, set_transform=lambda *_: None,
                 registerCallback=lambda *_: None, signalMessage=lambda *_: None, data=b"")
 
     tried = next(lib for lib in LIBRARIES if lib.name == name)
@@ -196,16 +218,28 @@ def test_the_examples_reject_what_does_nothing(name, monkeypatch):
     tried.forget()
 
 
+def test_the_stand_in_of_cv_bridge_is_like_the_real_one():
+    compat.CV_BRIDGE.forget()
+    if "cv_bridge" not in INSTALLED or compat.CV_BRIDGE.module() is None:
+        pytest.skip(f"cv_bridge is {compat.CV_BRIDGE.why_not()}")
+    real = importlib.import_module("cv_bridge").CvBridge()
+    message = image_to_msg(IMAGE[..., 0], 1, "c")
+    for encoding in ("mono8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8"):
+        message.encoding = encoding
+        assert np.array_equal(
+            real.imgmsg_to_cv2(message, "rgb8"), CvBridge().imgmsg_to_cv2(message, "rgb8"))
+
+
 # A node ------------------------------------------------------------------------------------
 
 
 def test_a_node_tells_what_it_uses(tmp_path, monkeypatch):
-    """With a library that imports and breaks in use, as binaries for another NumPy do."""
+    """With a cv_bridge that imports and breaks in use, as binaries for another NumPy do."""
     folder = tmp_path / "site"
     folder.mkdir()
-    (folder / "tf_transformations.py").write_text(
-        "def quaternion_from_matrix(matrix):\n"
-        "    raise AttributeError('_ARRAY_API not found')\n")
+    (folder / "cv_bridge.py").write_text(
+        "class CvBridge:\n    def imgmsg_to_cv2(self, message, encoding):\n"
+        "        raise AttributeError('_ARRAY_API not found')\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(
         [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))
     monkeypatch.setenv(compat.OWN_CODE_VARIABLE, "tf2_ros")
@@ -223,7 +257,7 @@ def test_a_node_tells_what_it_uses(tmp_path, monkeypatch):
     log = node.log.read_text()
     told = [line for line in log.splitlines() if "libraries: " in line]
     assert len(told) == 1 and told[0].endswith(said[0]), log
-    assert "tf_transformations (broken: AttributeError: _ARRAY_API not found)" in said[0]
+    assert "cv_bridge (broken: AttributeError: _ARRAY_API not found)" in said[0]
     assert "tf2_ros (ACE_SLAM_OWN_CODE)" in said[0]
-    assert log.count("tf_transformations is broken") == 1 and "WARN" in next(
-        line for line in log.splitlines() if "tf_transformations is broken" in line)
+    assert log.count("cv_bridge is broken") == 1 and "WARN" in next(
+        line for line in log.splitlines() if "cv_bridge is broken" in line)

@@ -11,16 +11,19 @@ from helpers.node_processes import FRAME, PATIENCE_S
 from helpers.wall import CAMERA, Wall
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
+from std_srvs.srv import Trigger
 
+from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.poses import PoseEstimate
 from ace_slam_ros.core.data.submaps import explain_submap
+from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, make_pose
-from ace_slam_ros.core.tracking.result import WorkResult
+from ace_slam_ros.core.tracking.result import StageClock, WorkResult
 from ace_slam_ros.core.tracking.tracker import Tracker
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.inputs.extrinsic import PlaceSource
 from ace_slam_ros.ros.inputs.synchronizer import ImagePair
-from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
+from ace_slam_ros.ros.messages.conversions import camera_to_msg, frame_from_msgs, image_to_msg
 from ace_slam_ros.ros.nodes import base as node_base
 from ace_slam_ros.ros.nodes.tracker import TrackerNode
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
@@ -47,6 +50,7 @@ def tracker(monkeypatch, request):
 
     def show():
         stamp_ns, before = next(stamps), len(heard)
+        node._inputs.synchronizer.last_pair_ns = time.monotonic_ns()  # or it would seem silent
         color, depth_mm = wall.look(np.eye(4))
         node._slot.put(ImagePair(
             stamp_ns, image_to_msg(color, stamp_ns, FRAME),
@@ -83,7 +87,7 @@ def test_a_failing_core_costs_the_frame_only(tracker, monkeypatch):
             status = show()
             assert status.rejected == count
             assert "unexpected ZeroDivisionError" in status.reason
-            assert node._output._previous is None and node._output._T_map_odom is None
+            assert node._output._previous is None and node._output.tf.odometry.T_map_odom is None
     assert sum("Traceback" in line for line in lines) == 1, "once per reason, whatever the number"
     found = show()
     assert found.state == SlamStatus.TRACKING and found.rejected == 3 and not found.reason
@@ -95,7 +99,45 @@ def test_nothing_but_unusable_frames_is_lost(tracker, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Tracker, "track", lambda self, frame, hints: 1 // 0)
         states = [show().state for _ in range(8)]
+        reason = show().reason
     assert states[0] == SlamStatus.TRACKING and states[-1] == SlamStatus.LOST
+    assert "ZeroDivisionError" in reason
+
+
+def test_a_silent_camera_is_a_status_every_second(tracker):
+    node, show, _ = tracker
+
+    def look():
+        said = []
+        publish = node._status.publish
+        node._status.publish = lambda stamp, state, map_id, reason, _: said.append((state, reason))
+        node._silence.look()
+        node._status.publish = publish
+        return said
+
+    assert look() == []
+    node._inputs.synchronizer._created_ns -= 10**10
+    assert [s for s, _ in look()] == [SlamStatus.INIT]
+    show()
+    assert look() == []
+    node._output.tf.odometry.T_map_odom = np.eye(4)
+    node._inputs.synchronizer.last_pair_ns -= 3 * 10**9
+    (state, reason), = look()
+    assert state == SlamStatus.LOST and "no data on /steps/rgb/image" in reason
+    assert node._output.tf.odometry.T_map_odom is None, "nobody knows where the robot is"
+    assert reason in [text for _, text in node.report().problems]
+
+
+def test_who_is_lost_says_that_the_mapper_is_not_there_yet(tracker, monkeypatch):
+    node, show, _ = tracker
+    told = []
+    monkeypatch.setattr(node, "log_once", lambda key, text: told.append(text))
+    show()
+    monkeypatch.setattr(Tracker, "track", lambda self, frame, hints: Tracker._missing(
+        self, frame, hints, None, None, StageClock()))
+    found = [show() for _ in range(9)][-1]
+    assert found.state == SlamStatus.LOST and "waiting for the mapper" in found.reason
+    assert "waiting for the mapper" in told[0]
 
 
 def test_an_unjoined_submap_gives_odometry_alone(tracker, monkeypatch):
@@ -116,12 +158,12 @@ def test_an_unjoined_submap_gives_odometry_alone(tracker, monkeypatch):
         patch.setattr(Tracker, "work", lambda self, deadline_s: WorkResult(
             (), PoseEstimate(np.eye(4), np.eye(6), np.ones(9, bool), 1.0, 1.0, submap=2),
             1.0, 9, 0.0, {}))
-        node._output._T_map_odom = np.eye(4)
+        node._output.tf.odometry.T_map_odom = np.eye(4)
         for _ in range(2):
             status = show()
             assert status.state == SlamStatus.LOST and not status.raw_valid
             assert status.submap == 2 and "submap 2: place unknown" in status.reason
-            assert node._output._T_map_odom is None
+            assert node._output.tf.odometry.T_map_odom is None
         patch.setattr(Tracker, "track", lambda self, frame, hints: replace(
             elsewhere(self, frame, hints), T_map_cam=None))
         assert show().state == SlamStatus.LOST, "a frame without pose leaves it where it is"
@@ -139,18 +181,55 @@ def test_an_unjoined_submap_gives_odometry_alone(tracker, monkeypatch):
     assert [p.header.stamp for p in poses] == [odometry[0].header.stamp, odometry[4].header.stamp]
 
 
+@pytest.mark.parametrize(("tracker", "said"), [
+    ([], "a new map starts"), (["mode:=localization"], "the map stays")], indirect=["tracker"])
+def test_reset_says_what_happens(tracker, said):
+    node, _, _ = tracker
+    assert said in node._reset(None, Trigger.Response()).message
+
+
+def test_a_few_pixels_are_rejected_with_the_reason(tracker):
+    node, show, _ = tracker
+    show()
+    tiny = np.zeros((4, 4), np.uint16)
+    camera = Camera(4, 4, 3.0, 3.0, 2.0, 2.0)
+    with pytest.raises(DataError, match="4x4 pixels, 16 on each side are the least"):
+        frame_from_msgs(image_to_msg(tiny.astype(np.uint8), 1, FRAME), image_to_msg(
+            tiny + 1000, 1, FRAME), camera_to_msg(camera, 1, FRAME))
+
+
+def test_a_looped_bag_is_told_once(tracker, monkeypatch):
+    node, _, _ = tracker
+    warned = []
+    monkeypatch.setattr(node.get_logger(), "warning", warned.append)
+    for _ in range(3):
+        node._time_jump()
+    assert len(warned) == 1 and "time_jumps" in warned[0]
+
+
 def test_a_time_jump_clears_transforms_and_output(tracker):
     node, show, _ = tracker
     show()
     cleared = []
     node._transforms.clear = lambda: cleared.append(True)
-    node._output._T_map_odom = np.eye(4)
+    node._output.tf.odometry.T_map_odom = np.eye(4)
     assert node._output._previous is not None
     node._time_jump()
-    assert cleared and node._output._previous is None and node._output._T_map_odom is None
-    node._output._T_map_odom = np.eye(4)  # by the frame that was worked on meanwhile
+    assert cleared and node._output._previous is None
+    assert node._output.tf.odometry.T_map_odom is None
+    node._output.tf.odometry.T_map_odom = np.eye(4)  # by the frame that was worked on meanwhile
     show()
-    assert node._output._T_map_odom is None
+    assert node._output.tf.odometry.T_map_odom is None
+
+
+def test_odometry_of_another_clock_is_a_reason_in_the_status(tracker):
+    node, show, _ = tracker
+    node._transforms.newest_ns = lambda *frames: 10**18
+    for _ in range(20):
+        status = show()
+    assert status.state == SlamStatus.TRACKING
+    assert "TF odom -> base_link is 9" in status.reason and "synchronize" in status.reason
+    assert "s ahead of the images" in node.report().problems[0][1]
 
 
 def test_late_odometry_ends_map_to_base(tracker):
@@ -160,13 +239,14 @@ def test_late_odometry_ends_map_to_base(tracker):
     sent, T_odom_base = [], make_pose(np.eye(3), np.array([1.0, 2.0, 0.0]))
     node._transforms.send = lambda transforms: sent.extend(t.child for t in transforms)
     show()
-    node._output.repeat_tf()
+    node._output.tf.repeat()
     assert set(sent) == {"base_link"}
     sent.clear()
     node._transforms.lookup = lambda target, source, stamp_ns: (
         T_odom_base if (target, source) == ("odom", "base_link") else None)
+    node._transforms.newest_ns = lambda *frames: 10**12
     show()
-    node._output.repeat_tf()
+    node._output.tf.repeat()
     assert set(sent) == {"odom"}
     node._transforms.lookup = lambda target, source, stamp_ns: None
     show()
@@ -203,12 +283,12 @@ def test_a_guess_waits_until_there_is_a_map_and_a_reset_drops_it(tracker, monkey
         hints.append(given), track(self, frame, given))[1])
     guess = PoseWithCovarianceStamped()
     guess.header.frame_id, guess.pose.pose.orientation.w = "map", 1.0
-    node._initialpose(guess)
+    node._prior.receive(guess)
     for _ in range(3):  # the first frame begins the map, the second one can use the guess
         show()
     assert [h.T_map_cam_prior is not None for h in hints] == [True, True, False]
     assert np.allclose(hints[1].T_map_cam_prior, node._T_base_cam)
-    node._initialpose(guess)
+    node._prior.receive(guess)
     node._actions.append(node._start_map)
     show()
     assert hints[-1].T_map_cam_prior is None

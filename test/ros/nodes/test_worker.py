@@ -1,10 +1,16 @@
 """The worker thread and the newest-wins slot."""
 
+import os
+import sys
 import threading
 
+import pytest
 from rclpy.task import Future
 
 from ace_slam_ros.core.runtime.newest_slot import NewestSlot
+from ace_slam_ros.core.runtime.priority import MAPPER_NICENESS, RELOCALIZER_NICENESS
+from ace_slam_ros.ros.nodes.mapper import MapperNode
+from ace_slam_ros.ros.nodes.relocalizer import RelocalizerNode
 from ace_slam_ros.ros.nodes.worker import Worker, WorkerStoppedError
 
 
@@ -16,6 +22,26 @@ def test_newest_wins_and_the_rest_is_counted():
     slot.put(5)
     slot.clear()
     assert (slot.take(0.0), slot.replaced) == (None, 4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities on Linux only")
+def test_the_worker_alone_gives_way_and_only_when_there_is_work():
+    """A mapper that gave way at its start was ready seconds after the tracker."""
+    found, stepped = [], threading.Event()
+
+    def step():
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        stepped.set()
+        worker.wait(10.0)
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    worker = Worker("test", step, found.append, niceness=3)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+    worker.start()
+    assert stepped.wait(10.0) and worker.stop()
+    assert found[0] == min(before + 3, 19) and os.getpriority(os.PRIO_PROCESS, 0) == before
+    assert (MapperNode.niceness, RelocalizerNode.niceness) == (
+        MAPPER_NICENESS, RELOCALIZER_NICENESS)
 
 
 def test_jobs_come_before_steps_and_errors_stay_with_the_caller():

@@ -6,6 +6,7 @@ import pytest
 import rclpy.logging
 from rclpy.logging import LoggingSeverity
 
+from ace_slam_ros.core.errors import DataError, one_line
 from ace_slam_ros.ros.process.core_logging import core_log_in
 
 core = logging.getLogger("ace_slam_ros.core.anything")
@@ -21,6 +22,14 @@ def logger(monkeypatch):
             logger, level, lambda text, level=level: said.append((level, text)))
     logger.said = said
     return logger
+
+
+def test_names_from_elsewhere_forge_no_lines(logger):
+    with core_log_in(logger):
+        core.warning("frame %s", "cam\n[ERROR] [tracker]: forged\x1b[31m")
+    assert logger.said == [("warning", r"frame cam\n[ERROR] [tracker]: forged\x1b[31m")]
+    assert str(DataError("encoding 'a\nb'\u2028")) == r"encoding 'a\nb'\u2028"
+    assert one_line("Büro 7") == "Büro 7"
 
 
 def test_every_severity_arrives_from_the_nodes_level_on(logger):

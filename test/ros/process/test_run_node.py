@@ -13,7 +13,8 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from ace_slam_ros.core.errors import ConfigError
-from ace_slam_ros.ros.process.run_node import _spin, run_node
+from ace_slam_ros.ros.process import run_node as run_node_module
+from ace_slam_ros.ros.process.run_node import StopRequest, _spin, run_node
 
 
 @pytest.fixture
@@ -51,6 +52,9 @@ class Idle(Node):
             parent_pid=0, autostart=autostart is not None))
         self.autostart, self.happened = autostart, happened
 
+    def abandon(self):
+        self.happened.append("abandoned")
+
     def close(self):
         self.happened.append("closed")
 
@@ -60,8 +64,9 @@ class Idle(Node):
 
 
 @pytest.fixture
-def signals():
+def signals(monkeypatch):
     """Restore what a process without tests would not need any more."""
+    monkeypatch.setattr(run_node_module, "_LOADING_DEADLINE_S", 600.0)
     handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     signal.set_wakeup_fd(-1)
@@ -106,6 +111,22 @@ def test_a_signal_during_the_imports_makes_no_node(signals):
         return lambda: pytest.fail("nobody wants it any more")
 
     assert run_node(load, []) == 0 and not rclpy.ok()
+
+
+def test_what_a_loading_node_holds_is_dropped(signals, monkeypatch, capsys):
+    codes, dropped = [], []
+    monkeypatch.setattr(run_node_module, "leave", codes.append)
+    stop = StopRequest()
+    stop.drops(lambda: dropped.append("herald"))
+    stop.drops(lambda: 1 // 0)
+    stop.drops(lambda: dropped.append("node"))
+    stop.reason = "SIGINT"
+    stop._end_loading()
+    assert codes == [0] and dropped == ["node", "herald"]
+    assert "stopped while it was loading: SIGINT" in capsys.readouterr().err
+    stop.loaded()
+    stop._end_loading()
+    assert codes == [0], "a node that runs ends by itself"
 
 
 @pytest.mark.parametrize("error", [ConfigError("mode=swim"), ImportError("no torch")])

@@ -1,6 +1,7 @@
 """Starting a node process: light before torch, one line when a library is missing."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -33,6 +34,37 @@ def test_a_missing_library_is_one_line(tmp_path):
     assert found.returncode == 2
     assert "libGL.so.1 is missing" in text and "ace-slam doctor" in text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_that_loads_ends_when_told(tmp_path, number):
+    """It used to go on until a deadline of nine seconds, and launch sent SIGTERM meanwhile."""
+    (tmp_path / "cv2.py").write_text(
+        "import sys, time\nprint('loading', flush=True)\ntime.sleep(600)\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(
+        [str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+        "ROS_LOG_DIR": str(tmp_path / "log")}
+    node = subprocess.Popen([*STARTER, "mapper"], env=environment, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert node.stdout.readline() == "loading\n"
+    node.send_signal(number)
+    _, said = node.communicate(timeout=60)
+    assert node.returncode == 0 and said == f"stopped while it was loading: {number.name}\n"
+
+
+def test_refused_parameters_are_told_before_anything_is_loaded(tmp_path):
+    (tmp_path / "cv2.py").write_text("import time; time.sleep(600)")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(
+        [str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+        "ROS_LOG_DIR": str(tmp_path / "log")}
+    (tmp_path / "bad.yaml").write_text(
+        "/**:\n  ros__parameters:\n    ros: {slop_s: .nan}\n    features: {mode: cubist}\n")
+    found = subprocess.run(
+        [*STARTER, "mapper", "--ros-args", "--params-file", str(tmp_path / "bad.yaml")],
+        env=environment, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 2 and "Traceback" not in found.stderr
+    assert "ros.slop_s=nan is no finite number" in found.stderr
+    assert "features.mode='cubist'" in found.stderr
 
 
 def test_an_unknown_node_is_refused():

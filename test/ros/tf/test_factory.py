@@ -1,6 +1,7 @@
 """Which transforms a node gets: tf2_ros's, our own over the topics, or none."""
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -35,6 +36,51 @@ def test_without_the_message_package_there_is_no_tf_and_it_is_told(graph, monkey
     assert isinstance(transforms, NoTransforms) and not transforms.available
     transforms.send([HERE])
     assert transforms.lookup("map", "base", 10**9) is None
+    assert len(logged) == 1 and "TF is neither read nor sent" in logged[0]
+
+
+@pytest.mark.parametrize("libraries", ["robot"], indirect=True)
+def test_a_tf2_ros_of_another_tf2_msgs_is_stood_in_for(graph, libraries, caplog, monkeypatch):
+    """It imports and interpolates, but cannot subscribe, or cannot send."""
+    make, executor = graph
+    tf2 = compat.TF2_ROS.module()
+
+    def broken(*args, **kwargs):
+        raise AttributeError("type object 'type' has no attribute '_TYPE_SUPPORT'")
+
+    transforms = make_transforms(make("sender"))
+    monkeypatch.setattr(transforms._broadcaster, "sendTransform", broken)
+    heard = TopicTransforms(make("listener"))
+    end = time.monotonic() + 20.0
+    while heard.lookup("map", "base", 10**9) is None and time.monotonic() < end:
+        transforms.send([HERE])
+        executor.spin_once(timeout_sec=0.05)
+    assert heard.lookup("map", "base", 10**9) is not None, "our own code sends"
+    transforms.close()
+    monkeypatch.setattr(tf2, "TransformListener", broken)
+    for name in ("one", "two"):
+        transforms = make_transforms(make(name))
+        assert isinstance(transforms, TopicTransforms)
+        transforms.close()
+    told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(told) == 2 and "tf2_ros is broken: AttributeError" in told[1]
+    assert "tf2_ros (broken" in compat.libraries_in_use()
+
+
+@pytest.mark.parametrize("error", [AttributeError("_TYPE_SUPPORT"), RuntimeError("no type")])
+def test_broken_tf_messages_are_told_and_poses_go_on(graph, monkeypatch, error):
+    make, _ = graph
+    node, logged = make("poor"), []
+    monkeypatch.setattr(node.get_logger(), "warning", logged.append)
+    monkeypatch.setenv(compat.OWN_CODE_VARIABLE, "tf2_ros")
+    compat.TF2_ROS.forget()
+
+    def refuse(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(node, "create_publisher", refuse)
+    assert isinstance(make_transforms(node), NoTransforms)
+    compat.TF2_ROS.forget()
     assert len(logged) == 1 and "TF is neither read nor sent" in logged[0]
 
 

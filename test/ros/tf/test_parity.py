@@ -28,6 +28,9 @@ class OurTree:
     def lookup(self, target, source, stamp_ns):
         return self.tree.lookup(target, source, stamp_ns)
 
+    def newest_ns(self, target, source):
+        return self.tree.newest_ns(target, source)
+
     def clear(self):
         self.tree.clear()
 
@@ -48,6 +51,13 @@ class Tf2Buffer:
         except self.library.TransformException:
             return None
         return transform_from_msg(found.transform)
+
+    def newest_ns(self, target, source):
+        try:
+            found = self.buffer.lookup_transform(target, source, Time())
+        except self.library.TransformException:
+            return None
+        return Time.from_msg(found.header.stamp).nanoseconds
 
     def clear(self):
         self.buffer.clear()
@@ -124,6 +134,20 @@ def test_the_newest_kind_of_a_frame_counts(side):
     assert np.allclose(side.lookup("base", "camera", BASE_NS + 100 * MS), moving.T_parent_child)
     side.add(fixed, True)
     assert np.allclose(side.lookup("base", "camera", BASE_NS + 10**12), fixed.T_parent_child)
+
+
+def test_the_newest_common_time(side):
+    """What late odometry is judged by: that of the slowest frame on the way, 0 where all stand."""
+    side.add(transform("base", "camera", 0, 1), True)
+    assert side.newest_ns("base", "camera") == 0
+    assert side.newest_ns("odom", "camera") is None
+    for offset_ms in (0, 100, 300):
+        side.add(transform("odom", "footprint", offset_ms, 2), False)
+    for offset_ms in (0, 200):
+        side.add(transform("footprint", "base", offset_ms, 3), False)
+    assert side.newest_ns("odom", "camera") == BASE_NS + 200 * MS == side.newest_ns(
+        "camera", "odom")
+    assert side.newest_ns("odom", "footprint") == BASE_NS + 300 * MS
 
 
 def test_a_half_turn_moves_on_a_straight_line(side):

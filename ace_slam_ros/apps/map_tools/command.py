@@ -1,0 +1,88 @@
+"""The commands `ace-slam map ...`: what is done to a saved map."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+DONE = 0
+
+
+def add_map_commands(add: Any) -> None:
+    """Declare `map info`, `map draw` and `map export`.
+
+    Args:
+        add: makes a subcommand of a name, a function and a line of help.
+    """
+    maps = add("map", None, "tell, draw or export a saved map")
+    actions = maps.add_subparsers(title="actions", required=True, metavar="ACTION")
+
+    def action(name: str, command: Any, help: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = actions.add_parser(
+            name, help=help, description=help[0].upper() + help[1:] + ".")
+        parser.add_argument("map", type=Path, metavar="MAP", help="folder of the map")
+        parser.set_defaults(command=command)
+        return parser
+
+    info = action("info", _info, "size, area, keyframes, where it is thin, and what made it")
+    info.add_argument("--json", action="store_true", help="print one JSON object")
+    draw = action("draw", _draw, "floor plan with keyframes, coverage and loops, as a PNG file")
+    draw.add_argument("--out", type=Path, metavar="FILE", help="default: MAP.png beside it")
+    export = action("export", _export, "surface points with normals as a PLY file, no color")
+    export.add_argument("--ply", type=Path, metavar="FILE", help="default: MAP.ply beside it")
+    export.add_argument(
+        "--voxel", type=_centimeters, default=0.02, metavar="M", help="size of a point's voxel, "
+        "0.005 to 1 m (default: 0.02)")
+
+
+def _centimeters(text: str) -> float:
+    value = float(text)
+    if not 0.005 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is outside 0.005 to 1 m")
+    return value
+
+
+def _info(args: argparse.Namespace) -> int:
+    from ...core.maps.map_folder import load_map
+    from ..reporting import say, table
+    from .report import report
+
+    found = report(load_map(args.map))
+    if args.json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        say(table(found.rows()))
+    return DONE
+
+
+def _draw(args: argparse.Namespace) -> int:
+    from ...core.maps.map_folder import load_map
+    from ..reporting import say
+    from .picture import draw_map
+
+    stored = load_map(args.map)
+    out = args.out or beside(stored.path, ".png")
+    draw_map(out, stored)
+    say(f"  drawn     {out}")
+    return DONE
+
+
+def _export(args: argparse.Namespace) -> int:
+    from ...core.maps.map_folder import load_map
+    from ..reporting import say
+    from .report import in_map
+    from .surface import fitted, fuse, keyframes_of, write_ply
+
+    stored = load_map(args.map)
+    out = args.ply or beside(stored.path, ".ply")
+    voxels = fitted(fuse(in_map(keyframes_of(stored)), args.voxel))
+    write_ply(out, voxels)
+    say(f"  written   {out}: {len(voxels)} points with normals, {args.voxel:g} m apart")
+    return DONE
+
+
+def beside(folder: Path, suffix: str) -> Path:
+    """Return the path of a file beside a map folder, named like it."""
+    return folder.parent / f"{folder.name}{suffix}"
