@@ -7,7 +7,8 @@ from pathlib import Path
 
 #: What a recording may be.
 SOURCE_HELP = (
-    "TUM-layout folder (rgb.txt, depth.txt, camera.yaml) or bag (folder; .mcap, .db3, .bag)")
+    "TUM-layout folder (rgb.txt, depth.txt, camera.yaml), public data set as it is, or bag "
+    "(folder; .mcap, .db3, .bag)")
 
 
 def add_view(parser: argparse.ArgumentParser) -> None:

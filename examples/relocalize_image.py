@@ -33,7 +33,10 @@ def relocalize(
 
     camera, units_per_m = stored.manifest.camera, 5000.0
     if camera_file is not None:
-        camera, units_per_m = read_camera_yaml(camera_file)
+        camera, said = read_camera_yaml(camera_file)
+        if said is None and depth_file is not None:
+            raise SystemExit(f"{camera_file} does not tell the unit of depth: add depth_scale")
+        units_per_m = said or units_per_m
     image, depth_m = cv2.imread(str(image_file), cv2.IMREAD_GRAYSCALE), None
     if depth_file is not None:
         depth_m = decode_depth(decode_depth_png(depth_file.read_bytes()), "16UC1", units_per_m)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +23,15 @@ from ..core.runtime.device import choose_device, set_threads
 from ..core.runtime.memory import peak_rss_mb
 from ..core.warm_up import warm_up
 from ..evaluation.summary import Latency, RelocalizeSummary, relocalize_scores
-from ..evaluation.trajectory_error import absolute_trajectory_error
+from ..evaluation.trajectory_error import absolute_trajectory_error, compared
 from .run import half_the_cores
 
 if TYPE_CHECKING:
     from ..core.config.sections import SlamConfig
     from ..core.geometry.arrays import Float64Array
     from ..io.source import Source
+
+log = logging.getLogger(__name__)
 
 
 def relocalize_sequence(
@@ -64,6 +67,10 @@ def relocalize_sequence(
     write_tum(out / "trajectory.txt", estimate)
     errors, frame_name = _query_errors(
         np.array(stamps, np.int64), estimate, source, stored.manifest.T_groundtruth_map)
+    said = {} if source.groundtruth is None else compared(
+        estimate, source.groundtruth, source.groundtruth.at(estimate.stamps_ns)[1])
+    if said.get("problem"):
+        log.warning("%s", said["problem"])
     scores = relocalize_scores(errors)
     if frame_name == "none":
         scores.update(recall_5cm_5deg=float("nan"), recall_10cm_5deg=float("nan"),
@@ -75,7 +82,7 @@ def relocalize_sequence(
                "groundtruth_frame": frame_name,
                "rejected": source.skips.total, "peak_rss_mb": peak_rss_mb(),
                "device": str(encoder.device), "version": __version__,
-               "topics": source.choice})
+               **source.summary(), "compared": said})
     summary.write(out / "summary.json")
     return summary
 
@@ -107,6 +114,8 @@ def _query_errors(
         T_groundtruth_map = absolute_trajectory_error(
             estimate, source.groundtruth).T_groundtruth_map
     T_true_N44, valid_N = source.groundtruth.at(stamps_ns)
+    if not valid_N.any():
+        return [None] * len(stamps_ns), "none"
     answered = dict(zip(estimate.stamps_ns.tolist(), estimate.T_map_cam_N44, strict=True))
     errors: list[tuple[float, float] | None] = []
     for stamp, T_true, valid in zip(stamps_ns.tolist(), T_true_N44, valid_N, strict=True):

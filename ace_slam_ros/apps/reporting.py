@@ -66,15 +66,18 @@ def percent(part: float, whole: float) -> str:
 def run_rows(summary: dict[str, Any]) -> list[Row]:
     """Return the table of a run; `summary` is what its `summary.json` holds."""
     frames, latency = summary["frames"], summary["latency_ms"]
-    ate = summary["ate_rmse_m"]
-    rows: list[Row] = [
-        ("ATE", centimeters(ate), "cm",
-         "RMSE after alignment" if ate is not None else "no ground truth in the source")]
+    ate, compared = summary["ate_rmse_m"], summary.get("compared") or {}
+    remark = "RMSE after alignment"
+    if ate is None:
+        remark = compared.get("problem") or "no ground truth in the source"
+    rows: list[Row] = [("ATE", centimeters(ate), "cm", remark)]
     if ate is not None:
         rows += [
             ("raw ATE", centimeters(summary["raw_ate_rmse_m"]), "cm", "scene coordinates alone"),
             ("RPE", centimeters(summary["rpe_trans_m_per_s"]), "cm/s", "drift"),
         ]
+    if ate is not None and compared:
+        rows.append(("compared", compared["poses"], "", compared_over(summary)))
     rows += [
         (name, summary[name], "", percent(summary[name], frames) if name != "frames" else "")
         for name in ("frames", "tracked", "lost", "skipped", "rejected")]
@@ -89,6 +92,17 @@ def run_rows(summary: dict[str, Any]) -> list[Row]:
         ("memory", _rounded(summary["peak_rss_mb"], 0), "MB", f"peak; device {summary['device']}"),
     ]
     return rows
+
+
+def compared_over(summary: dict[str, Any]) -> str:
+    """Say of how many poses, and over which time, an error is; and what was not used for it."""
+    compared = summary["compared"]
+    seconds = compared["until_s"] - compared["from_s"]
+    dropped = summary.get("groundtruth", {}).get("dropped", {})
+    left_out = "".join(f", {n} rows of ground truth dropped ({why})"
+                       for why, n in dropped.items())
+    return (f"of {compared['of']} poses, {seconds:.1f} s: {compared['from_s']:.3f} to "
+            f"{compared['until_s']:.3f}{left_out}")
 
 
 def relocalize_rows(summary: dict[str, Any]) -> list[Row]:

@@ -7,11 +7,12 @@ recording at its own speed, with the mapper in a process beside the tracker.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -29,7 +30,7 @@ from ..core.slam import Slam
 from ..core.warm_up import warm_up
 from ..evaluation.plots import plot_trajectory
 from ..evaluation.summary import Latency, RunSummary
-from ..evaluation.trajectory_error import absolute_trajectory_error, relative_pose_error
+from ..evaluation.trajectory_error import absolute_trajectory_error, compared, relative_pose_error
 from ..viewer.rerun_view import NoView, open_view
 from .mapper_process import MapperProcess
 from .realtime import play_realtime
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from ..core.config.sections import SlamConfig
     from ..core.encoders.base import Encoder
     from ..io.source import Source
+
+log = logging.getLogger(__name__)
 
 #: Writes the map to a folder, with the pose of the map in the ground truth's frame if known.
 SaveMap = Callable[[Path, Float64Array | None], MapManifest]
@@ -146,7 +149,8 @@ def _write_results(
                "cpu_ms_per_frame": recorder.cpu_ms_per_frame,
                "longest_lost_s": recorder.longest_lost_s, "submaps": recorder.submaps,
                "stages_ms": recorder.median_stages(), "skips": source.skips.counts,
-               "unjoined": recorder.unjoined, "topics": source.choice})
+               "unjoined": recorder.unjoined, **source.summary(),
+               "compared": errors.compared})
     summary.write(out / "summary.json")
     return summary
 
@@ -157,6 +161,7 @@ class _Errors:
     def __init__(self) -> None:
         self.ate_m = self.raw_ate_m = self.rpe_m_per_s = float("nan")
         self.nees: dict[str, float] = {}
+        self.compared: dict[str, Any] = {}
         self.T_groundtruth_map: Float64Array | None = None
 
     @staticmethod
@@ -170,6 +175,9 @@ class _Errors:
             return errors
         found = absolute_trajectory_error(estimate, groundtruth)
         errors.ate_m = found.rmse_m
+        errors.compared = compared(estimate, groundtruth, found.paired_N)
+        if errors.compared["problem"]:
+            log.warning("%s", errors.compared["problem"])
         errors.raw_ate_m = absolute_trajectory_error(raw, groundtruth).rmse_m
         errors.rpe_m_per_s = relative_pose_error(estimate, groundtruth).trans_rmse_m_per_s
         errors.nees = recorder.normalized_errors(groundtruth)

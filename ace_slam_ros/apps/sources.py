@@ -30,9 +30,10 @@ def named_topics(args: argparse.Namespace) -> ReadOptions:
 
 
 def as_nodes_read(named: ReadOptions, config: NodeConfig) -> ReadOptions:
-    """Return how a source is read whose images are stamped and paired as by the nodes."""
+    """Return how a source is read that is stamped, paired and measured as by the nodes."""
     return dataclasses.replace(
-        named, slop_s=config.ros.slop_s, stamps=config.ros.stamps)
+        named, slop_s=config.ros.slop_s, stamps=config.ros.stamps,
+        depth_unit_m=config.sensor.depth_unit_m)
 
 
 def offline_config(args: argparse.Namespace, what: str) -> tuple[SlamConfig, ReadOptions]:

@@ -87,7 +87,8 @@ def check_live(
         if idle and not running and not required and not system.image_topics:
             return [note("live system", "no camera and no nodes of this package are running here",
                          "start the camera driver and the nodes, then ace-slam doctor --live")]
-        found = [f for s, h in system.heard.items() for f in stream_findings(s, h, system)]
+        found = [f for s, h in system.heard.items() for f in stream_findings(
+            s, h, system, config.sensor.depth_unit_m)]
         found += pairing(system.heard, config.ros.slop_s)
         found += node_findings(system, namespace)
         return found + transform_findings(config, system.heard[COLOR], transforms, parents)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import AceSlamError
-from ..io.calibration import camera_from_message
+from ..io.calibration import camera_from_message, has_size
 from ..io.depth import unit_problem
 from ..io.stamps import ADVICE, stamp_fault
 from ..ros.inputs.camera_topics import CLOCK_GAP_NS, FUTURE_NS
@@ -26,7 +26,9 @@ REALSENSE = (
     "camera:=realsense, or realsense2_camera with align_depth.enable:=true enable_sync:=true")
 
 
-def stream_findings(stream: str, heard: Heard, system: LiveSystem) -> list[Finding]:
+def stream_findings(
+    stream: str, heard: Heard, system: LiveSystem, depth_unit_m: float = 0.0
+) -> list[Finding]:
     """Judge one topic by itself; the first fault that explains all others stands alone."""
     topic = heard.topic
     blocking = unpublished(stream, heard, system) or wrong_type(heard) or silent(heard)
@@ -42,7 +44,7 @@ def stream_findings(stream: str, heard: Heard, system: LiveSystem) -> list[Findi
     if "" in heard.frames:
         found.append(problem(topic, "messages have no frame_id",
                              "set the driver's frame_id, or ros.camera_extrinsic"))
-    found += content(stream, heard)
+    found += content(stream, heard, depth_unit_m)
     if not found:
         found = [good(topic, f"{heard.rate_hz:.1f} Hz, frame '{next(iter(heard.frames))}', "
                              f"{describe(heard.last)}")]
@@ -182,16 +184,17 @@ def missing_by_stamp(stamps_ns: list[int]) -> int:
     return int(sum(round(s / usual_ns) - 1 for s in positive if s < 20 * usual_ns))
 
 
-def content(stream: str, heard: Heard) -> list[Finding]:
+def content(stream: str, heard: Heard, depth_unit_m: float = 0.0) -> list[Finding]:
     """Decode the newest message: encoding, units, range, calibration."""
     try:
         if stream == INFO:
-            camera_from_message(heard.last)
+            info = heard.last  # without a size that of the image counts, see `_calibrated_size`
+            camera_from_message(info, (max(1, round(2 * info.k[2])), max(1, round(2 * info.k[5]))))
             return []
         if stream == COLOR:
             image_from_msg(heard.last)
             return []
-        depth_m = depth_from_msg(heard.last)
+        depth_m = depth_from_msg(heard.last, depth_unit_m)
     except AceSlamError as error:
         fix = "publish rgb8, bgr8 or mono8" if stream == COLOR else (
             "publish registered depth as 16UC1 (millimeters) or 32FC1 (meters)")
@@ -227,15 +230,25 @@ def pairing(heard: dict[str, Heard], slop_s: float) -> list[Finding]:
     if len(set(sizes.values())) > 1:
         said = ", ".join(f"{t} {w}x{h}" for t, (w, h) in sizes.items())
         found.append(problem("depth registration", f"sizes differ: {said}", REALSENSE))
-    if info.last is not None and hasattr(color.last, "width") and not (
-            info.last.roi.width or info.last.binning_x > 1):
-        size = (info.last.width, info.last.height)
-        if size != (color.last.width, color.last.height):
-            found.append(problem(
-                info.topic, f"is of a {size[0]}x{size[1]} camera, the image has "
-                f"{color.last.width}x{color.last.height}",
-                "remap rgb/camera_info to the info beside the color image"))
+    if info.last is not None and hasattr(color.last, "width"):
+        found += _calibrated_size(info, color)
     return [*found, *sync_gap(color, depth, slop_s)]
+
+
+def _calibrated_size(info: Heard, color: Heard) -> list[Finding]:
+    """Compare the size that the calibration is of with that of the image."""
+    size, image = (info.last.width, info.last.height), (color.last.width, color.last.height)
+    if not has_size(info.last):
+        try:
+            camera_from_message(info.last, image)
+        except AceSlamError as error:
+            return [problem(info.topic, str(error), "calibrate the camera at this resolution")]
+        return []
+    if info.last.roi.width or info.last.binning_x > 1 or size == image:
+        return []
+    return [problem(
+        info.topic, f"is of a {size[0]}x{size[1]} camera, the image has {image[0]}x{image[1]}",
+        "remap rgb/camera_info to the info beside the color image")]
 
 
 def sync_gap(color: Heard, depth: Heard, slop_s: float) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,6 +95,35 @@ def absolute_trajectory_error(estimate: Trajectory, groundtruth: Trajectory) -> 
     return AteResult(
         float(np.sqrt(np.mean(errors**2))), float(np.mean(errors)), float(np.median(errors)),
         float(np.max(errors)), len(errors), T_44, paired_N, errors)
+
+
+def compared(
+    estimate: Trajectory, groundtruth: Trajectory, paired_N: npt.NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Say how many poses were compared with ground truth, over which time, and why none was.
+
+    Args:
+        estimate: poses.
+        groundtruth: true poses.
+        paired_N: (len(estimate),) which of them have ground truth.
+
+    Returns:
+        `poses` of `of`, between the stamps `from_s` and `until_s`; `problem`, empty when there is
+        none.
+    """
+    stamps_ns = estimate.stamps_ns[paired_N]
+    found: dict[str, Any] = {
+        "poses": len(stamps_ns), "of": len(estimate), "from_s": None, "until_s": None,
+        "problem": ""}
+    if len(stamps_ns):
+        found.update(from_s=stamps_ns[0] * 1e-9, until_s=stamps_ns[-1] * 1e-9)
+    elif len(estimate) and len(groundtruth):
+        spans = [" to ".join(f"{t.stamps_ns[i] * 1e-9:.3f}" for i in (0, -1))
+                 for t in (groundtruth, estimate)]
+        found["problem"] = (
+            f"ground truth is of {spans[0]} s, the images of {spans[1]} s: no time in common, so "
+            "nothing is compared; write both with one clock")
+    return found
 
 
 def relative_pose_error(

@@ -22,9 +22,14 @@ _EXAMPLE = (
 )
 
 
+#: A principal point is this near to the middle of its image, as a share of the size.
+_MIDDLE = (0.3, 0.7)
+
+
 def camera_from_info(
     width: int, height: int, k: Sequence[float], d: Sequence[float], distortion_model: str,
     binning_x: int = 0, binning_y: int = 0, roi: tuple[int, int, int, int] = (0, 0, 0, 0),
+    image_size: tuple[int, int] | None = None,
 ) -> Camera:
     """Make the camera of the images that belong to a `CameraInfo`.
 
@@ -37,18 +42,25 @@ def camera_from_info(
         binning_x: pixels merged per column; 0 means 1.
         binning_y: pixels merged per row; 0 means 1.
         roi: (x_offset, y_offset, width, height) in full-resolution pixels; all 0 = full.
+        image_size: (width, height) of the delivered image, which counts where the message says
+            0x0, as some drivers do.
 
     Returns:
         The camera of the delivered image: cropped to the region of interest, then binned.
 
     Raises:
-        CalibrationError: the intrinsics are zero, not finite or incomplete.
+        CalibrationError: the intrinsics are zero, not finite or incomplete, or no size is known
+            that fits them.
     """
     if len(k) != 9 or not np.any(np.asarray(k, np.float64)):
         raise CalibrationError(
             "camera_info holds no calibration (K is all zero, or P for a topic image_rect): "
             "calibrate the camera, or set the driver's camera_info_url"
         )
+    bin_x, bin_y = max(int(binning_x), 1), max(int(binning_y), 1)
+    if not (width and height) and image_size is not None:
+        width, height = image_size[0] * bin_x, image_size[1] * bin_y
+        _check_middle(width, height, float(k[2]) - roi[0], float(k[5]) - roi[1])
     camera = Camera(
         int(width), int(height), float(k[0]), float(k[4]), float(k[2]), float(k[5]),
         tuple(float(v) for v in d), distortion_model,
@@ -58,7 +70,6 @@ def camera_from_info(
         camera, width=roi_width or camera.width, height=roi_height or camera.height,
         cx=camera.cx - x_offset, cy=camera.cy - y_offset,
     )
-    bin_x, bin_y = max(int(binning_x), 1), max(int(binning_y), 1)
     return replace(
         camera, width=camera.width // bin_x, height=camera.height // bin_y,
         fx=camera.fx / bin_x, fy=camera.fy / bin_y,
@@ -66,16 +77,52 @@ def camera_from_info(
     )
 
 
-def camera_from_message(info: Any) -> Camera:
+def _check_middle(width: int, height: int, cx: float, cy: float) -> None:
+    """Refuse intrinsics without a size that cannot be those of an image of this size."""
+    low, high = _MIDDLE
+    if not (low * width < cx < high * width and low * height < cy < high * height):
+        raise CalibrationError(
+            f"camera_info says no size, and its principal point ({cx:g}, {cy:g}) is far from the "
+            f"middle of the {width}x{height} image: K seems to be of another resolution; set "
+            "width and height in the driver's calibration")
+
+
+def has_size(info: Any) -> bool:
+    """Tell whether a `CameraInfo` message says of which image size it is."""
+    return bool(info.width and info.height)
+
+
+def has_calibration(info: Any) -> bool:
+    """Tell whether a `CameraInfo` message was filled in at all."""
+    return bool(info.width or np.any(np.asarray(info.k, np.float64)))
+
+
+def camera_from_message(info: Any, image_size: tuple[int, int] | None = None) -> Camera:
     """Make the camera of the images that belong to a `CameraInfo` message, live or of a bag.
 
+    Args:
+        info: the message.
+        image_size: (width, height) of the images, which counts where the message says 0x0.
+
     Raises:
-        CalibrationError: the intrinsics are zero, not finite or incomplete.
+        CalibrationError: the intrinsics are zero, not finite or incomplete, or no size is known
+            that fits them.
     """
     roi = info.roi
     return camera_from_info(
         info.width, info.height, info.k, info.d, info.distortion_model, info.binning_x,
-        info.binning_y, (roi.x_offset, roi.y_offset, roi.width, roi.height))
+        info.binning_y, (roi.x_offset, roi.y_offset, roi.width, roi.height), image_size)
+
+
+def known_camera(info: Any, image_size: tuple[int, int]) -> Camera | None:
+    """Do as `camera_from_message`; None when the message says nothing that can be used.
+
+    An image size of zeros is not known.
+    """
+    try:
+        return camera_from_message(info, image_size if all(image_size) else None)
+    except CalibrationError:
+        return None
 
 
 def is_rectified(color_topic: str) -> bool:
@@ -95,8 +142,10 @@ def info_of_stream(info: Any, color_topic: str) -> Any:
     return info
 
 
-def read_camera_yaml(path: Path) -> tuple[Camera, float]:
+def read_camera_yaml(path: Path) -> tuple[Camera, float | None]:
     """Read a `camera.yaml`: (camera with distortion, stored depth units per meter).
+
+    The units are None where the file does not say.
 
     Raises:
         CalibrationError: the file is missing, not yaml, or a value is missing or impossible.
@@ -115,7 +164,7 @@ def read_camera_yaml(path: Path) -> tuple[Camera, float]:
     if not isinstance(tree, dict):
         raise CalibrationError(f"{path} holds no calibration, write e.g. {_EXAMPLE}")
     values: dict[str, float] = {}
-    for key in ("width", "height", "fx", "fy", "cx", "cy", "depth_scale"):
+    for key in ("width", "height", "fx", "fy", "cx", "cy"):
         values[key] = _number(path, tree, key)
     try:
         coefficients = tuple(float(v) for v in tree.get("d") or ())
@@ -127,14 +176,16 @@ def read_camera_yaml(path: Path) -> tuple[Camera, float]:
         raise CalibrationError(f"{path}: d must be a list of numbers ({error})") from error
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from error
-    if not (np.isfinite(values["depth_scale"]) and values["depth_scale"] > 0.0):
-        raise CalibrationError(f"{path}: depth_scale={values['depth_scale']} is not positive")
-    return camera, values["depth_scale"]
+    if tree.get("depth_scale") is None:
+        return camera, None
+    scale = _number(path, tree, "depth_scale")
+    if not (np.isfinite(scale) and scale > 0.0):
+        raise CalibrationError(f"{path}: depth_scale={scale} is not positive")
+    return camera, scale
 
 
 def _number(path: Path, tree: dict[str, Any], key: str) -> float:
-    default = TUM_DEPTH_SCALE if key == "depth_scale" else None
-    value = tree.get(key, default)
+    value = tree.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise CalibrationError(f"{path}: '{key}' must be a number, as in {_EXAMPLE}")
     if key in ("width", "height") and value != round(min(max(value, 0), 1e6)):

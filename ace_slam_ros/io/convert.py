@@ -104,7 +104,7 @@ def convert(
             meters = transport != "compressed" and reader.depth_scale != _MILLIMETERS
             depth_encoding = "32FC1" if meters else "16UC1"
         writer = BagWriter(
-            out, reader.raw_camera, groundtruth, storage=storage or "mcap",
+            out, reader.raw_frames_camera, groundtruth, storage=storage or "mcap",
             transport=transport or "raw", depth_encoding=depth_encoding)
         made = _to_bag(writer, frames)
     return ConversionReport(
@@ -149,7 +149,7 @@ def _to_tum(
     integer = first.depth is not None and first.depth.dtype == np.uint16
     scale = reader.depth_scale if integer else TUM_DEPTH_SCALE
     exact = passed = True
-    with TumWriter(out, reader.raw_camera, groundtruth, scale) as writer:
+    with TumWriter(out, reader.raw_frames_camera, groundtruth, scale) as writer:
         for raw in frames:
             writer.add(
                 raw.stamp_ns, raw.color, _stored(raw, scale), raw.depth_stamp_ns, jpeg_quality=0)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..core.data.depth.sparse import fill_sparse
 from ..core.errors import DataError
 from .images import Buffer, byte_view, decode_file, encode_png, image_array
 from .rvl import decode_rvl
@@ -20,9 +21,19 @@ if TYPE_CHECKING:
 DEPTH_ENCODINGS = "16UC1 or mono16 (millimeters), 32FC1 (meters)"
 
 #: What to do about a unit that is wrong in messages.
-ROS_UNITS = "16UC1 holds millimeters, 32FC1 meters: correct the publisher"
-#: A median depth outside of this is a wrong unit: no camera of this kind sees so near or so far.
+ROS_UNITS = ("16UC1 holds millimeters, 32FC1 meters: correct the publisher, or set "
+             "sensor.depth_unit_m")
+#: Depth outside of this is no measurement: no camera of this kind sees so near or so far.
 _NEAREST_M, _FARTHEST_M = 0.05, 60.0
+#: From here on depth is a far plane, whatever `sensor.max_depth_m`, which ends here.
+_NOWHERE_M = 100.0
+#: An image whose measured pixels lie within that range to a smaller share has another unit: the
+#: sky may be most of a picture, but in millimeters for meters nothing lies within.
+_LEAST_IN_RANGE = 0.05
+#: So many of the pixels looked at suffice to judge; else all are looked at.
+_ENOUGH = 50
+#: The largest integer, with which some drivers mark that they measured nothing.
+_FULL = np.uint16(65535)
 
 _HEADER = struct.Struct("<iff")  # compression format, then the two quantization parameters
 _INVERSE_DEPTH = 1
@@ -40,7 +51,8 @@ def decode_depth(
             TUM benchmark's PNG files hold 5000 per meter).
 
     Returns:
-        (H, W) float32 meters, 0 where there is no measurement (0, negative, NaN, infinite).
+        (H, W) float32 meters, 0 where there is no measurement (0, negative, NaN, infinite; of
+        integers also 65535).
 
     Raises:
         DataError: another encoding, dtype or shape.
@@ -54,7 +66,10 @@ def decode_depth(
         )
     if wanted is np.uint16:
         # one pass and one buffer: converted block by block while it divides
-        return np.asarray(np.divide(array, np.float32(scale or 1000.0), dtype=np.float32))
+        meters = np.asarray(np.divide(array, np.float32(scale or 1000.0), dtype=np.float32))
+        if array.size and array.max() == _FULL:
+            meters[array == _FULL] = 0.0
+        return meters
     depth_m = np.array(array, np.float32)
     depth_m[~(np.isfinite(depth_m) & (depth_m > 0.0))] = 0.0
     return depth_m
@@ -62,14 +77,20 @@ def decode_depth(
 
 def decode_depth_image(
     data: Buffer, encoding: str, width: int, height: int, step: int = 0,
-    is_bigendian: bool | int = False,
+    is_bigendian: bool | int = False, scale: float | None = None,
 ) -> Float32Image:
-    """Decode a raw depth image message to meters (H, W), 0 = missing.
+    """Decode a raw depth image message to meters (H, W), 0 = missing; scale as `decode_depth`.
 
     Raises:
         DataError: the encoding is no depth encoding, or `data` is too short.
     """
-    return decode_depth(depth_array(data, encoding, width, height, step, is_bigendian), encoding)
+    array = depth_array(data, encoding, width, height, step, is_bigendian)
+    return decode_depth(array, encoding, scale)
+
+
+def units_per_meter(depth_unit_m: float) -> float | None:
+    """Return the scale for `decode_depth` of a parameter `sensor.depth_unit_m`."""
+    return 1.0 / depth_unit_m if depth_unit_m > 0.0 else None
 
 
 def depth_array(
@@ -107,6 +128,8 @@ def usable_depth(
 ) -> Float32Image | None:
     """Return a depth image (H, W) that can be used; None when nothing is measured.
 
+    Far planes become missing; sparse depth is made dense, see `fill_sparse`.
+
     Args:
         depth_m: meters, 0 = missing; None without a depth image.
         encoding: as which it came, for people.
@@ -124,22 +147,35 @@ def usable_depth(
         return None
     if wrong := unit_problem(depth_m, encoding, advice):
         raise DataError(wrong)
-    return depth_m
+    if depth_m.max() >= _NOWHERE_M:
+        depth_m = np.where(depth_m < _NOWHERE_M, depth_m, np.float32(0.0))
+    return fill_sparse(depth_m)
 
 
 def unit_problem(depth_m: Float32Image, encoding: str, advice: str = ROS_UNITS) -> str:
     """Say that a depth image (H, W) holds numbers of another unit; empty when they make sense.
 
-    One in sixteen of the rows and columns is looked at.
+    One in sixteen of the rows and columns is looked at, if that is enough. The largest value does
+    not count beside others: it is the far plane of simulators and of clipped images.
     """
     some = depth_m[::16, ::16]
     known = some[some > 0.0]
+    if known.size < _ENOUGH:
+        known = depth_m[depth_m > 0.0]
     if not known.size:
         return ""
-    median_m = float(np.median(known))
-    if _NEAREST_M <= median_m <= _FARTHEST_M:
+    largest_m = float(known.max())
+    nearer = known[known < largest_m]
+    if nearer.size:
+        known = nearer
+    in_range = (known >= _NEAREST_M) & (known <= _FARTHEST_M)
+    if in_range.mean() >= _LEAST_IN_RANGE:
         return ""
-    seems = "millimeters" if median_m > _FARTHEST_M else "meters"
+    if not nearer.size and largest_m > _FARTHEST_M:
+        return (f"every measured pixel is {largest_m:.4g} m away as {encoding}: nothing but the "
+                f"far plane is in sight, or the unit is wrong; {advice}")
+    median_m = float(np.median(known))
+    seems = "millimeters" if median_m > _NEAREST_M else "meters"
     return f"median depth {median_m:.4g} m as {encoding}: the values look like {seems}; {advice}"
 
 

@@ -1,4 +1,4 @@
-"""Opens a recorded sequence with the reader its files need: TUM folder or bag."""
+"""Opens a recorded sequence with the reader its files need: folder of images or bag."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import DataError
 from .bags.layout import is_bag
+from .datasets.layouts import LAYOUTS, layout_of
 
 if TYPE_CHECKING:
     from .source import ReadOptions, Source
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
 def open_source(
     path: Path, *, require_depth: bool = True, options: ReadOptions | None = None
 ) -> Source:
-    """Open a TUM folder (`rgb.txt`) or a bag (folder; .mcap, .db3; .bag of ROS 1).
+    """Open a TUM folder (`rgb.txt`), a data set, or a bag (folder; .mcap, .db3; .bag of ROS 1).
+
+    Data sets are known by their files, see `LAYOUTS`; a `camera.yaml` makes a TUM folder of one.
 
     Args:
         path: the folder or bag file.
         require_depth: leave out frames without usable depth, and refuse a sequence without any;
             False delivers them with `depth_m` None.
-        options: topics of a bag by name, and how its images are paired.
+        options: topics of a bag by name, how images are paired, the unit of integer depth.
 
     Raises:
         DataError: nothing usable lies there; the message says what to do.
@@ -36,6 +39,12 @@ def open_source(
 def _open_source(path: Path, require_depth: bool, options: ReadOptions | None) -> Source:
     if not path.exists():
         raise DataError(f"{path} does not exist: give a TUM folder or a bag")
+    layout = None if (path / "camera.yaml").is_file() else layout_of(path)
+    if layout is not None:
+        from .datasets.folder import FolderSource
+
+        return FolderSource(
+            path, layout.read(path), require_depth=require_depth, options=options)
     if (path / "rgb.txt").is_file():
         from .tum import TumSource
 
@@ -45,5 +54,7 @@ def _open_source(path: Path, require_depth: bool, options: ReadOptions | None) -
 
         return BagSource(path, require_depth=require_depth, options=options)
     raise DataError(
-        f"{path} is neither a TUM folder (rgb.txt) nor a bag (metadata.yaml, .mcap, .db3, .bag)"
+        f"{path} is neither a TUM folder (rgb.txt) nor a bag (metadata.yaml, .mcap, .db3, .bag) "
+        f"nor one of {', '.join(known.name for known in LAYOUTS)}: docs/datasets.md tells their "
+        "files"
     )

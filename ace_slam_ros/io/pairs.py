@@ -24,6 +24,11 @@ from .source import SkipLog
 
 if TYPE_CHECKING:
     from ..core.geometry.arrays import Float32Image, Int64Array, UInt8Image
+    from .datasets.depth_unit import DepthUnit
+    from .datasets.groundtruth import GroundTruth
+    from .registration import Registration
+
+log = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
 
@@ -119,6 +124,16 @@ def rectify(
     return straight, np.asarray(moved, np.float32)
 
 
+def rectified(
+    camera: Camera, image: UInt8Image, depth_m: Float32Image | None,
+    registration: Registration | None,
+) -> tuple[UInt8Image, Float32Image | None]:
+    """Do as `rectify`, with depth that is first moved to the color image where it must be."""
+    if registration is None or depth_m is None:
+        return rectify(camera, image, depth_m)
+    return rectify(camera, image, None)[0], registration.apply(depth_m)
+
+
 @dataclass(frozen=True)
 class PairReader:
     """How to read one pair: both functions raise DataError when the image is damaged.
@@ -140,7 +155,8 @@ class PairSource(ABC):
     """Base of the readers: subclasses index the pairs and read one; this class makes frames.
 
     Attributes: those of `Source`, and
-        depth_scale: stored units per meter of uint16 depth;
+        groundtruth_dropped: rows of ground truth that were left out, by reason;
+        unit: the unit of uint16 depth;
         unit_advice: what to do about depth of another unit.
     """
 
@@ -149,8 +165,9 @@ class PairSource(ABC):
     camera: Camera
     raw_camera: Camera
     groundtruth: Trajectory | None
+    groundtruth_dropped: dict[str, int]
     stamps_ns: Int64Array
-    depth_scale: float
+    unit: DepthUnit
     unit_advice: str = ROS_UNITS
 
     def __init__(self, path: Path, require_depth: bool) -> None:
@@ -160,6 +177,46 @@ class PairSource(ABC):
         self.require_depth = require_depth
         self.skips = SkipLog()
         self.choice: dict[str, str] = {}
+        self.assumptions: dict[str, str] = {}
+        self.registration: Registration | None = None
+
+    @property
+    def depth_scale(self) -> float:
+        """Stored units per meter of uint16 depth."""
+        return self.unit.per_meter
+
+    def assume(self, what: str, text: str) -> None:
+        """Remember what nobody told and was assumed; it is logged, and written to the summary."""
+        if what not in self.assumptions:
+            log.warning("%s: %s: %s", self.name, what, text)
+        self.assumptions[what] = text
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a summary says of a recording: how it was read, and what was assumed."""
+        poses = 0 if self.groundtruth is None else len(self.groundtruth)
+        return {
+            "topics": dict(self.choice), "depth_unit": self.unit.summary(),
+            "assumptions": dict(self.assumptions),
+            "groundtruth": {"poses": poses, "dropped": dict(self.groundtruth_dropped)}}
+
+    def _set_registration(self, judged: tuple[Registration | None, str]) -> None:
+        """Take how depth comes into the color image, and say what is not as it should be."""
+        self.registration, said = judged
+        if said:
+            self.assume("registration of depth", said)
+
+    def _set_truth(self, truth: GroundTruth) -> None:
+        """Take ground truth, and what was dropped of it."""
+        self.groundtruth, self.groundtruth_dropped = truth.trajectory, truth.dropped
+
+    def _set_unit(self, unit: DepthUnit) -> None:
+        """Take the unit of depth, and say it where it was guessed."""
+        self.unit = unit
+        if unit.guessed:
+            self.assume("unit of depth", f"{1.0 / unit.per_meter:g} m; {unit.told_by}")
+        told = "guessed" if unit.guessed else f"what {unit.told_by} says"
+        self.unit_advice = (
+            f"depth_scale {unit.per_meter:g} (stored units per meter) is {told}: correct it")
 
     @abstractmethod
     def _readers(self, start: int, stop: int) -> Iterator[PairReader]:
@@ -204,9 +261,23 @@ class PairSource(ABC):
         return self._usable(self._frame, 0, len(self))
 
     def raw_frames(self, start: int = 0, stop: int | None = None) -> Iterator[RawFrame]:
-        """Yield the readable pairs start..stop-1 as recorded; DataError when there is none."""
+        """Yield the readable pairs start..stop-1 as recorded; DataError when there is none.
+
+        Where depth is of another camera, both are as `Frame` has them, rectified and registered:
+        one camera, `raw_frames_camera`, is of both.
+        """
         stop = len(self) if stop is None else min(stop, len(self))
-        return self._usable(self._raw_frame, start, stop)
+        make = self._raw_frame if self.registration is None else self._registered_frame
+        return self._usable(make, start, stop)
+
+    @property
+    def raw_frames_camera(self) -> Camera:
+        """Camera of the images of `raw_frames`."""
+        return self.raw_camera if self.registration is None else self.camera
+
+    def _registered_frame(self, reader: PairReader) -> RawFrame:
+        frame = self._frame(reader)
+        return RawFrame(frame.stamp_ns, frame.stamp_ns, frame.image, "", frame.depth_m, 1.0)
 
     def __getitem__(self, index: int) -> Frame:
         """Return the frame of one pair; DataError when it is not usable."""
@@ -252,7 +323,7 @@ class PairSource(ABC):
             if reader.depth is not None:
                 with _unusable("damaged depth image", label):
                     depth = reader.depth()
-                _check_size("depth image", label, depth.shape, size)
+                _check_size("depth image", label, depth.shape, self._depth_size())
         except Unusable as error:
             if self.require_depth:
                 raise
@@ -260,6 +331,13 @@ class PairSource(ABC):
             depth = None
         return RawFrame(
             stamp_ns, reader.depth_stamp_ns, color, color_format, depth, self.depth_scale)
+
+    def _depth_size(self) -> tuple[int, int]:
+        """Height and width that depth images must have."""
+        camera = self.raw_camera
+        if self.registration is not None:
+            camera = self.registration.depth_camera
+        return camera.height, camera.width
 
     def _frame(self, reader: PairReader) -> Frame:
         """Read, decode and rectify one pair."""
@@ -269,7 +347,8 @@ class PairSource(ABC):
             image = raw.image()
         _check_size(
             "color image", label, image.shape, (self.raw_camera.height, self.raw_camera.width))
-        image, depth_m = rectify(self.raw_camera, image, self._usable_depth(raw, label))
+        image, depth_m = rectified(
+            self.raw_camera, image, self._usable_depth(raw, label), self.registration)
         return Frame(raw.stamp_ns, image, depth_m, self.camera)
 
     def _usable_depth(self, raw: RawFrame, label: str) -> Float32Image | None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ class ReadOptions:
         color, depth, info: topics of a bag by name; None = chosen by what the bag holds.
         slop_s: largest stamp gap of an image pair.
         stamps: what frames are stamped with, `header` or `arrival`, the time of recording.
+        depth_unit_m: meters per unit of integer depth (`sensor.depth_unit_m`); 0 = as the
+            recording says.
     """
 
     color: str | None = None
@@ -39,6 +41,7 @@ class ReadOptions:
     info: str | None = None
     slop_s: float = SLOP_S
     stamps: str = "header"
+    depth_unit_m: float = 0.0
 
     @property
     def slop_ns(self) -> int:
@@ -97,6 +100,7 @@ class Source(Protocol):
         stamps_ns: (N,) int64 stamps of the synchronized pairs, increasing.
         skips: frames left out so far.
         choice: what was chosen among the topics of a bag, by role, and why; else empty.
+        assumptions: what nobody told and was assumed, what -> how.
     """
 
     name: str
@@ -107,6 +111,10 @@ class Source(Protocol):
     stamps_ns: npt.NDArray[np.int64]
     skips: SkipLog
     choice: dict[str, str]
+    assumptions: dict[str, str]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what `summary.json` says of how the recording was read."""
 
     def __len__(self) -> int:
         """Return the number of synchronized pairs, usable or not."""

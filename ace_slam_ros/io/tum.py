@@ -2,137 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core.data.trajectory import Trajectory, read_tum, stamp_from_text, stamp_to_text, write_tum
-from ..core.errors import DataError
-from ..core.geometry.arrays import Int64Array
+from ..core.data.trajectory import Trajectory, stamp_to_text, write_tum
 from ..core.runtime.staged_folder import staged_folder
 from .calibration import TUM_DEPTH_SCALE, read_camera_yaml, write_camera_yaml
-from .depth import decode_depth_png, depth_to_stored
+from .datasets.folder import FolderSource
+from .datasets.tum_layouts import tum_recording
+from .depth import depth_to_stored
 from .images import check_complete, encode_jpeg, encode_png
-from .pairs import PairReader, PairSource
-from .source import ReadOptions
 
 if TYPE_CHECKING:
     from ..core.data.camera import Camera
     from ..core.data.frame import Frame
     from ..core.geometry.arrays import UInt8Image
-
-Listing = tuple[Int64Array, list[str]]
-
-
-def read_listing(path: Path) -> Listing:
-    """Read `rgb.txt` or `depth.txt`: stamps (N,) int64 ns, increasing, and relative file names.
-
-    Comments, blank lines and any order are accepted; of a repeated stamp the first counts.
-
-    Raises:
-        DataError: the file cannot be read or a line is not `stamp filename`.
-    """
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    found: dict[int, str] = {}
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        parts = text.split(maxsplit=1)
-        try:
-            stamp = stamp_from_text(parts[0])
-        except ValueError:
-            stamp = None
-        if stamp is None or len(parts) < 2:
-            raise DataError(f"{path}:{number}: expected 'stamp filename', got '{text[:60]}'")
-        found.setdefault(stamp, parts[1])
-    stamps = sorted(found)
-    return np.array(stamps, np.int64), [found[stamp] for stamp in stamps]
+    from .source import ReadOptions
 
 
-class TumSource(PairSource):
+class TumSource(FolderSource):
     """A TUM folder: `rgb.txt`, `depth.txt`, `camera.yaml`, optional `groundtruth.txt`.
 
     Args:
         path: the folder.
         require_depth: deliver only frames with usable depth.
-        options: the slop of pairs; a folder has no topics.
+        options: see `FolderSource`.
 
     Raises:
         DataError: a topic is named, a listing is missing, malformed or empty, or nothing pairs.
-        CalibrationError: `camera.yaml` is missing or wrong.
+        CalibrationError: `camera.yaml` is missing or wrong, or the unit of depth is not told.
     """
 
     def __init__(
         self, path: Path, *, require_depth: bool = True, options: ReadOptions | None = None
     ) -> None:
-        super().__init__(path, require_depth)
-        options = options or ReadOptions()
-        if options.names_topics:
-            raise DataError(
-                f"{path} is a TUM folder, which has no topics: leave out --color, --depth, --info")
-        if options.stamps != "header":
-            raise DataError(
-                f"{path} is a TUM folder, which has no times of arrival: leave out ros.stamps")
-        slop_ns = options.slop_ns
-        self.raw_camera, self.depth_scale = read_camera_yaml(path / "camera.yaml")
-        self.camera = self.raw_camera.without_distortion()
-        self.unit_advice = (
-            f"camera.yaml says depth_scale {self.depth_scale:g}, stored units per meter: "
-            "correct it")
-        truth = path / "groundtruth.txt"
-        self.groundtruth = read_tum(truth) if truth.is_file() else None
-        color_ns, color_names = read_listing(path / "rgb.txt")
-        if len(color_ns) == 0:
-            raise DataError(f"{path / 'rgb.txt'} lists no image")
-        depth_ns, depth_names = self._depth_listing()
-        within = f"within {slop_ns / 1e6:g} ms"
-        pairs = self._choose_pairs(
-            color_ns, depth_ns, slop_ns, lambda i: f"{color_names[i]}: no depth {within}",
-            f"none of {len(color_ns)} color and {len(depth_ns)} depth stamps lie {within}")
-        self._color_names = [color_names[i] for i, _ in pairs]
-        self._depth = [
-            None if j is None else (int(depth_ns[j]), depth_names[j]) for _, j in pairs]
-
-    def _depth_listing(self) -> Listing:
-        path = self.path / "depth.txt"
-        if path.is_file():
-            return read_listing(path)
-        if self.require_depth:
-            raise DataError(f"{path} is missing: an RGB-D sequence lists its depth images there")
-        return np.empty(0, np.int64), []
-
-    def _readers(self, start: int, stop: int) -> Iterator[PairReader]:
-        for index in range(start, stop):
-            depth = self._depth[index]
-            stamp_ns = int(self.stamps_ns[index]) if depth is None else depth[0]
-            read_depth: Callable[[], npt.NDArray[Any]] | None = None
-            if depth is not None:
-                read_depth = partial(self._read_depth, depth[1])
-            read_color = partial(self._read_color, self._color_names[index])
-            yield PairReader(index, stamp_ns, read_color, read_depth)
-
-    def _read_color(self, name: str) -> tuple[bytes | UInt8Image, str]:
-        data = self._bytes(name)
-        return data, check_complete(data)
-
-    def _read_depth(self, name: str) -> npt.NDArray[Any]:
-        return decode_depth_png(self._bytes(name))
-
-    def _bytes(self, name: str) -> bytes:
-        try:
-            return (self.path / name).read_bytes()
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read {name}: {error}") from error
+        camera, stated = read_camera_yaml(path / "camera.yaml")
+        super().__init__(
+            path, tum_recording(path, camera, path / "camera.yaml", stated, require_depth),
+            require_depth=require_depth, options=options)
 
 
 class TumWriter:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..core.config.fields import Checked, param
 from ..core.config.sections import SlamConfig
+from ..core.geometry.frame_names import frame_name
 from ..io.source import SLOP_S
 
 #: Parameters of the nodes that count for recordings too.
@@ -46,6 +47,12 @@ class RosConfig(Checked, section="ros"):
     parent_pid: int = param(0, "exit when this process is gone; 0 = do not watch", "", 0)
     autostart: bool = param(
         True, "configure and activate at start; false = wait for a lifecycle manager")
+
+    def __post_init__(self) -> None:
+        """Check the values; frame ids are taken as TF knows them."""
+        super().__post_init__()
+        for name in ("map_frame", "odom_frame", "base_frame"):
+            object.__setattr__(self, name, frame_name(getattr(self, name)))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ace_slam_ros.core.config.sections import SensorConfig
-from ace_slam_ros.core.data.depth_sampling import cell_depth
+from ace_slam_ros.core.data.depth.sampling import cell_depth
 from ace_slam_ros.core.geometry.arrays import Float64Array, UInt8Image
 from ace_slam_ros.core.geometry.se3 import invert_pose, pose_error, transform_points
 

@@ -22,8 +22,9 @@ from ace_slam_ros.core.data.submaps import MAIN_SUBMAP
 from ace_slam_ros.core.data.trajectory import Trajectory, read_tum, stamp_to_text
 from ace_slam_ros.core.maps.keyframe_codec import unpack_keyframes
 from ace_slam_ros.evaluation.trajectory_error import absolute_trajectory_error
+from ace_slam_ros.io.datasets.recording import read_listing
 from ace_slam_ros.io.open_source import open_source
-from ace_slam_ros.io.tum import read_listing, write_tum_folder
+from ace_slam_ros.io.tum import write_tum_folder
 from ace_slam_ros.synth.worlds import make_world
 
 from .report import say

@@ -78,3 +78,18 @@ def test_relocalize_table() -> None:
     rows = relocalize_rows(summary)
     assert rows[:5] == [*told, ("error", None, "", "no ground truth in the source")]
     assert all(row[0] != "median error" for row in relocalize_rows(summary))
+
+
+def test_run_table_says_what_was_compared_and_what_was_dropped() -> None:
+    compared = {"poses": 140, "of": 150, "from_s": 100.5, "until_s": 110.0, "problem": ""}
+    dropped = {"poses": 3000, "dropped": {"not finite": 3}}
+    rows = {row[0]: row[1:] for row in run_rows(_summary(compared=compared, groundtruth=dropped))}
+    assert rows["compared"] == (
+        140, "", "of 150 poses, 9.5 s: 100.500 to 110.000, 3 rows of ground truth dropped "
+        "(not finite)")
+
+
+def test_run_table_says_why_nothing_was_compared() -> None:
+    compared = {"poses": 0, "of": 150, "from_s": None, "until_s": None, "problem": "two clocks"}
+    rows = {row[0]: row[1:] for row in run_rows(_summary(ate_rmse_m=None, compared=compared))}
+    assert rows["ATE"] == (None, "cm", "two clocks") and "compared" not in rows

@@ -35,7 +35,7 @@ def _limited(folder, count, start=0):
 
     class Limited:
         name, path, camera, raw_camera = source.name, source.path, source.camera, source.raw_camera
-        groundtruth, skips, choice = source.groundtruth, source.skips, source.choice
+        groundtruth, skips, summary = source.groundtruth, source.skips, source.summary
         stamps_ns = source.stamps_ns[start:start + count]
 
         def __len__(self):
@@ -55,6 +55,8 @@ def test_run_and_relocalize_write_what_they_promise(room, tmp_path):
     summary = json.loads((run / "summary.json").read_text())
     assert summary["frames"] == FRAMES
     assert summary["tracked"] + summary["lost"] + summary["skipped"] == FRAMES
+    assert 0 < summary["compared"]["poses"] <= summary["tracked"]
+    assert summary["groundtruth"]["dropped"] == {} and summary["depth_unit"]["m"] == 0.0002
     assert summary["ate_rmse_m"] < 0.04 and summary["realtime_factor"] > 0.0
     for key in ("raw_ate_rmse_m", "rpe_trans_m_per_s", "latency_ms", "fps", "map_bytes",
                 "keyframe_bytes", "peak_rss_mb", "device", "config", "version", "skipped"):

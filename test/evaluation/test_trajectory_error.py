@@ -14,9 +14,26 @@ from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, log_se3, make_p
 from ace_slam_ros.evaluation.trajectory_error import (
     absolute_trajectory_error,
     align_se3,
+    compared,
     normalized_error_squared,
     relative_pose_error,
 )
+
+
+@pytest.mark.parametrize(("first", "last", "shift_s"), [(0, 50, 0), (20, 50, 0), (0, 50, 1e9)])
+def test_what_was_compared(first, last, shift_s):
+    """Whole, partial and no overlap in time."""
+    truth = smooth(50)
+    part = Trajectory(truth.stamps_ns[first:last] + int(shift_s * 1e9),
+                      truth.T_map_cam_N44[first:last])
+    found = absolute_trajectory_error(truth, part)
+    said = compared(truth, part, found.paired_N)
+    assert said["of"] == 50 and said["poses"] == (0 if shift_s else found.pairs)
+    if shift_s:
+        assert "no time in common" in said["problem"] and said["from_s"] is None
+    else:
+        assert said["until_s"] == truth.stamps_ns[-1] * 1e-9 and not said["problem"]
+        assert abs(said["from_s"] - truth.stamps_ns[first] * 1e-9) < 0.06
 
 
 def test_alignment_beats_a_numerical_search():

@@ -62,7 +62,8 @@ def test_camera_yaml_round_trip(tmp_path_factory, d, scale):
     ("{width: .inf, height: 480, fx: 1, fy: 1, cx: 1, cy: 1}", "width=inf"),
     ("{width: 64.5, height: 480, fx: 1, fy: 1, cx: 1, cy: 1}", "width=64.5"),
     ("{width: 640, height: 480, fx: 1, fy: 1, cx: 1, cy: 1, depth_scale: 0}", "not positive"),
-    ("{width: 640, height: 480, fx: 1, fy: 1, cx: 1, cy: 1, distortion_model: x}", "unknown"),
+    ("{width: 64, height: 48, fx: 1, fy: 1, cx: 1, cy: 1, distortion_model: x, d: [1]}",
+     "unknown"),
 ])
 def test_camera_yaml_errors(tmp_path, text, fix):
     path = tmp_path / "camera.yaml"

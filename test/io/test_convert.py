@@ -15,7 +15,8 @@ from helpers.sequences import (
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.io import open_source, write_tum_folder
 from ace_slam_ros.io.convert import convert
-from ace_slam_ros.io.tum import TumWriter, read_listing
+from ace_slam_ros.io.datasets.recording import read_listing
+from ace_slam_ros.io.tum import TumWriter
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])

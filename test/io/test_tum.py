@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from ace_slam_ros.core.data.trajectory import stamp_to_text
 from ace_slam_ros.io import write_tum_folder
+from ace_slam_ros.io.datasets.recording import read_listing
 from ace_slam_ros.io.source import ReadOptions
-from ace_slam_ros.io.tum import TumSource, read_listing
+from ace_slam_ros.io.tum import TumSource
 
 stamp_lists = st.lists(
     st.one_of(

@@ -35,6 +35,9 @@ class SensorConfig(Checked, section="sensor"):
 
     min_depth_m: float = param(0.3, "nearer depth is ignored", "m", 0.0, 10.0)
     max_depth_m: float = param(6.0, "farther depth is ignored", "m", 0.1, 100.0)
+    depth_unit_m: float = param(
+        0.0, "meters per unit of integer depth images: 0.001 = millimeters, 0.0001 of a D405; 0 = "
+        "as camera.yaml says, of topics and bags millimeters", "m", 0.0, 1.0)
     noise_base_m: float = param(
         0.001, "a in the depth noise model sigma = a + b z^2", "m", 1e-5, 0.1)
     noise_quadratic: float = param(

@@ -12,19 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CalibrationError
+from .distortion import standard_distortion
 
 if TYPE_CHECKING:
     from ..geometry.arrays import Float64Array
 
-_MODELS = {
-    "": "plumb_bob", "none": "plumb_bob", "plumb_bob": "plumb_bob",
-    "rational_polynomial": "rational_polynomial", "equidistant": "equidistant",
-    "fisheye": "equidistant",
-}
-#: Numbers of coefficients each model may have.
-_COEFFICIENTS = {
-    "plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,),
-}
 #: Cameras whose maps are kept: ten bytes a pixel each.
 _MAPS = 2
 
@@ -37,11 +29,12 @@ class Camera:
         width, height: image size in pixels.
         fx, fy, cx, cy: focal lengths and principal point in pixels.
         distortion: coefficients in the order of `distortion_model`; empty or all zero = none.
-        distortion_model: plumb_bob, rational_polynomial or equidistant.
+        distortion_model: plumb_bob, rational_polynomial or equidistant; other names of these are
+            understood, see `standard_distortion`.
 
     Raises:
         CalibrationError: a size or focal length is not positive and finite, or the distortion
-            model is unknown.
+            means nothing.
     """
 
     width: int
@@ -63,20 +56,9 @@ class Camera:
                     f"camera {name}={value}: the camera driver publishes no calibration; "
                     "calibrate the camera or give the intrinsics in a camera.yaml"
                 )
-        if not all(math.isfinite(d) for d in self.distortion):
-            raise CalibrationError("camera distortion holds NaN or infinity")
-        if self.distortion_model not in _MODELS:
-            raise CalibrationError(
-                f"unknown distortion model '{self.distortion_model}', "
-                f"known: {', '.join(m for m in _MODELS if m)}"
-            )
-        object.__setattr__(self, "distortion_model", _MODELS[self.distortion_model])
-        counts = _COEFFICIENTS[self.distortion_model]
-        if self.is_distorted and len(self.distortion) not in counts:
-            raise CalibrationError(
-                f"camera has {len(self.distortion)} distortion coefficients, but "
-                f"{self.distortion_model} takes {' or '.join(str(n) for n in counts)}"
-            )
+        model, coefficients = standard_distortion(self.distortion_model, self.distortion)
+        object.__setattr__(self, "distortion_model", model)
+        object.__setattr__(self, "distortion", coefficients)
 
     @property
     def K_33(self) -> Float64Array:

@@ -32,7 +32,7 @@ class Frame:
         stamp_ns: acquisition time, integer nanoseconds.
         image: (H, W, 3) uint8 RGB or (H, W) uint8 gray.
         depth_m: (H, W) float32 meters along the optical axis, 0 where there is no measurement;
-            None for an RGB-only query.
+            None for an RGB-only query. Few pixels alone are of no use, see `fill_sparse`.
         camera: intrinsics of both images (depth registered to color).
         mask: (H, W) uint8, 0 where nothing of the scene is seen; None = everywhere.
 

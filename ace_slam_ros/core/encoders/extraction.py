@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.depth_sampling import cell_depth, pixel_depth
+from ..data.depth.sampling import cell_depth, pixel_depth
 from ..data.features import Features
 from ..runtime.steps import Steps, at_once
 from .cell_choice import choose_cells, texture

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.depth.sparse import explain_missing_depth
 from ..data.scene_mask import SceneMask
 from ..geometry.se3 import pose_error, pose_errors_in_map
 from ..heads.factory import load_head
@@ -142,9 +143,11 @@ class Relocalizer:
         frame = frame.reduced(_MOST_PIXELS)
         look, views = self._search.best(frame, self._head)
         if look is None:
+            why = "" if frame.depth_m is None else explain_missing_depth(
+                frame.depth_m, self._config.sensor)
             return self._refusal(
-                started, RelocalizationReason.NO_SOLUTION,
-                "no pose explains the image: unknown place, blur, or no depth", views)
+                started, RelocalizationReason.NO_SOLUTION, "no pose explains the image: "
+                f"{why or 'unknown place, blur, or no depth'}", views)
         rival = self._search.rival(frame, look)
         evidence = Evidence.of(look.pose, rival, frame.depth_m is not None)
         pose, reason, message = self._verdict(frame, look.pose, rival, evidence, min_confidence,

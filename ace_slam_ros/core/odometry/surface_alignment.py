@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..data.depth_sampling import cell_depth
+from ..data.depth.sampling import cell_depth
 from ..data.poses import AlignedPose
 from ..geometry.se3 import cross_matrices, exp_se3, invert_pose, transform_points
 from .residuals import (

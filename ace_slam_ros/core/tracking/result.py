@@ -7,11 +7,13 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ..data.depth.sparse import explain_missing_depth
 from ..data.submaps import MAIN_SUBMAP
 
 if TYPE_CHECKING:
-    from ..config.sections import SensorConfig
+    from ..config.sections import SensorConfig, SlamConfig
     from ..data.features import Features
+    from ..data.frame import Frame
     from ..data.keyframe import Keyframe
     from ..data.poses import PoseEstimate
     from ..geometry.arrays import Float64Array
@@ -148,21 +150,26 @@ class StageClock:
         return elapsed_ms
 
 
-def explain_waiting(features: Features, sensor: SensorConfig) -> str:
+def explain_waiting(features: Features, frame: Frame, sensor: SensorConfig) -> str:
     """Say in one sentence why a frame cannot be the first of a map."""
-    return (f"waiting for a frame with texture and depth: {features.depth_count} features have "
-            f"depth within {sensor.min_depth_m}..{sensor.max_depth_m} m")
+    why = explain_missing_depth(frame.depth_m, sensor) or (
+        f"{features.depth_count} features have depth within {sensor.min_depth_m:g}.."
+        f"{sensor.max_depth_m:g} m (sensor.min_depth_m, sensor.max_depth_m)")
+    return f"waiting for a frame with texture and depth: {why}"
 
 
 def explain_missing(
-    features: Features | None, raw: PoseEstimate | None, least_with_depth: int, has_head: bool
+    features: Features | None, raw: PoseEstimate | None, frame: Frame, config: SlamConfig,
+    has_head: bool,
 ) -> str:
     """Say in one sentence why a frame has no pose."""
     if features is None:
         return "the image cannot be followed"
     known = features.depth_count
-    if known < least_with_depth:
-        return f"only {known} features have depth: camera covered, too near, or depth missing"
+    if known < config.solver.min_inliers:
+        why = explain_missing_depth(frame.depth_m, config.sensor)
+        return (f"only {known} features have depth: "
+                f"{why or 'camera covered, too near, or depth missing'}")
     if not has_head:
         return "no head weights yet: is the mapper running?"
     if raw is None:

@@ -315,7 +315,8 @@ class Tracker:
         clock.lap(Stage.ENCODE)
         if (features.depth_count < self._config.solver.min_inliers
                 or not self._aligner.can_show(frame)):
-            return self._result(clock, reason=explain_waiting(features, self._config.sensor))
+            return self._result(clock, reason=explain_waiting(
+                features, frame, self._config.sensor))
         self._maps.begun = self.map_id
         return self._start(MAIN_SUBMAP, frame, hints, features, clock)
 
@@ -378,7 +379,7 @@ class Tracker:
                 self._model.traveled_m = 0.0
                 return self._start(submap, frame, hints, features, clock)
         return self._result(clock, raw=raw, reason=explain_missing(
-            features, raw, self._config.solver.min_inliers, self.head is not None))
+            features, raw, frame, self._config, self.head is not None))
 
     def _result(
         self, clock: StageClock, pose: AlignedPose | PoseEstimate | None = None,

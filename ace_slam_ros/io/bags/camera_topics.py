@@ -116,19 +116,6 @@ class CameraTopics:
             reasons.append(f"{100 * self.paired:.0f} % of the first stamps pair")
         return "; ".join(reasons) or "nothing speaks against it"
 
-    def doubts(self) -> tuple[str, ...]:
-        """Say what speaks against it."""
-        if self.depth is None:
-            return ()
-        found = []
-        if self.frame < 0:
-            found.append(f"color is in frame '{self.color.frame_id}', depth in "
-                         f"'{self.depth.frame_id}': depth must be registered to color")
-        if self.calibration < 0 and self.depth_info is not None and self.info is not None:
-            found.append(f"{self.depth_info.topic} is another camera than {self.info.topic}: "
-                         "depth must be registered to color")
-        return tuple(found)
-
 
 def shared_namespaces(one: str, other: str) -> tuple[str, ...]:
     """Return the leading namespaces that two topics share."""

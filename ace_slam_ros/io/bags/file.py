@@ -33,10 +33,11 @@ IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POSE = "geometry_msgs/msg/PoseStamped"
+TF = "tf2_msgs/msg/TFMessage"
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 #: Types of ROS 1 that have another name in ROS 2, and the same fields.
-_RENAMED = {"tf/msg/tfMessage": "tf2_msgs/msg/TFMessage"}
+_RENAMED = {"tf/msg/tfMessage": TF}
 
 
 class BagFile:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.geometry.se3 import invert_pose, pose_from_quaternion, quaternion_from_pose
-from .file import CAMERA_INFO, IMAGE, TYPES, decode
+from .file import CAMERA_INFO, IMAGE, TF, TYPES, decode
 
 if TYPE_CHECKING:
     from ...core.geometry.arrays import Float64Array
     from .file import BagFile
 
-TF, TF_STATIC = "tf2_msgs/msg/TFMessage", "/tf_static"
+TF_STATIC = "/tf_static"
 _TOPIC = re.compile(
     r"/(device_\d+)/(sensor_\d+)/([A-Za-z]+)_(\d+)/(image/data|info/camera_info|tf/\d+)")
 _OURS = {"image/data": "image_raw", "info/camera_info": "camera_info"}
@@ -54,7 +54,7 @@ class RecorderBag:
             if (found := _TOPIC.fullmatch(topic)) is None:
                 continue
             device, _, stream, number, what = found.groups()
-            name = stream.lower().replace("infrared", "infra") + number.replace("0", "")
+            name = stream.lower().replace("infrared", "infra") + (number if number != "0" else "")
             frame = f"{device}_{name}_optical_frame"
             if what.startswith("tf/"):
                 transforms.append((topic, frame))

@@ -12,34 +12,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core.data.trajectory import Trajectory
 from ...core.errors import CalibrationError, DataError
-from ...core.geometry.se3 import pose_from_quaternion
 from ..calibration import camera_from_message, info_of_stream
+from ..datasets.depth_unit import MILLIMETERS, DepthUnit
+from ..datasets.groundtruth import GroundTruth, clean
 from ..depth import decode_compressed_depth, depth_array
 from ..images import check_complete, decode_image
 from ..pairs import PairReader, PairSource
 from ..source import ReadOptions
 from ..stamps import ADVICE, stamp_fault
-from .file import (
-    CAMERA_INFO,
-    COMPRESSED,
-    POSE,
-    decode,
-    header_stamp_ns,
-)
+from .depth_place import registration_in
+from .file import CAMERA_INFO, COMPRESSED, POSE, decode, header_stamp_ns
 from .opening import AnyBag, open_bag
-from .streams import survey
+from .streams import Stream, survey
 from .topics import TopicNames, Topics, choose_topics, no_depth_message
 
 if TYPE_CHECKING:
     from ...core.data.camera import Camera
-    from ...core.geometry.arrays import Float64Array, UInt8Image
+    from ...core.geometry.arrays import UInt8Image
 
 log = logging.getLogger(__name__)
-
-#: Bags hold depth in millimeters or meters.
-_DEPTH_SCALE = 1000.0
 
 #: A simulation begins at zero, and its second image comes within this.
 _SOON_NS = 1_000_000_000
@@ -64,7 +56,7 @@ class BagSource(PairSource):
     Args:
         path: the bag.
         require_depth: deliver only frames with usable depth.
-        options: topics by name, the slop of pairs.
+        options: topics by name, the slop of pairs, the unit of integer depth (else millimeters).
         groundtruth_topic: PoseStamped of the camera's optical frame; None = by name.
 
     Attributes: those of `PairSource`, and
@@ -82,18 +74,22 @@ class BagSource(PairSource):
         groundtruth_topic: str | None = None,
     ) -> None:
         super().__init__(path, require_depth)
-        self.depth_scale = _DEPTH_SCALE
         options = options or ReadOptions()
+        self.unit = DepthUnit(MILLIMETERS, "its encoding")
+        if options.depth_unit_m > 0.0:
+            self._set_unit(DepthUnit(1.0 / options.depth_unit_m, "sensor.depth_unit_m"))
         self._by_arrival = options.stamps == "arrival"
         wanted = TopicNames(options.color, options.depth, options.info, groundtruth_topic)
         with open_bag(path) as bag:
             self.types = bag.types
-            self.topics = self._choose(bag, wanted, options.slop_ns)
+            streams = survey(bag)
+            self.topics = self._choose(streams, wanted, options.slop_ns)
             index = self._scan(bag)
+            self.raw_camera = self._camera(index.info, streams[self.topics.color])
+            self._set_registration(registration_in(bag, streams, self.topics, self.raw_camera))
         self.choice = self.topics.to_dict()
-        self.raw_camera = self._camera(index.info)
         self.camera = self.raw_camera.without_distortion()
-        self.groundtruth = _trajectory(index.poses)
+        self._set_truth(_truth(index.poses))
         self._pair(index, options.slop_ns)
 
     @property
@@ -102,10 +98,9 @@ class BagSource(PairSource):
         times = [key[1] for key in (*self._color, *self._depth) if key is not None]
         return min(times), max(times)
 
-    def _choose(self, bag: AnyBag, wanted: TopicNames, slop_ns: int) -> Topics:
+    def _choose(self, streams: dict[str, Stream], wanted: TopicNames, slop_ns: int) -> Topics:
         if not self.types:
             raise DataError(f"{self.path} holds no messages: record the camera's topics again")
-        streams = survey(bag)
         try:
             topics = choose_topics(streams, wanted, slop_ns)
         except DataError as error:
@@ -113,8 +108,6 @@ class BagSource(PairSource):
         if self.require_depth and topics.depth is None:
             raise DataError(f"{self.path}: {no_depth_message(streams)}")
         log.info("%s: %s", self.path.name, topics)
-        for doubt in topics.doubts:
-            log.warning("%s: %s", self.path.name, doubt)
         return topics
 
     def _scan(self, bag: AnyBag) -> _Index:
@@ -138,12 +131,13 @@ class BagSource(PairSource):
     def _key(self, raw: bytes, time_ns: int) -> Key:
         return (time_ns if self._by_arrival else header_stamp_ns(raw, time_ns)), time_ns
 
-    def _camera(self, raw: bytes | None) -> Camera:
+    def _camera(self, raw: bytes | None, color: Stream) -> Camera:
         if raw is None:
             raise DataError(f"{self.path}: no message on {self.topics.info}")
         info = decode(raw, CAMERA_INFO)
         try:
-            return camera_from_message(info_of_stream(info, self.topics.color))
+            size = color.size if all(color.size) else None
+            return camera_from_message(info_of_stream(info, self.topics.color), size)
         except CalibrationError as error:
             raise CalibrationError(f"{self.path}: {self.topics.info}: {error}") from error
 
@@ -238,18 +232,12 @@ class BagSource(PairSource):
         )
 
 
-def _trajectory(messages: list[bytes]) -> Trajectory | None:
-    poses: dict[int, Float64Array] = {}
+def _truth(messages: list[bytes]) -> GroundTruth:
+    rows = []
     for raw in messages:
         message = decode(raw, POSE)
         stamp = message.header.stamp
         p, q = message.pose.position, message.pose.orientation
-        values = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
-        if np.isfinite(values).all() and np.any(values[3:]):
-            poses.setdefault(
-                stamp.sec * 1_000_000_000 + stamp.nanosec,
-                pose_from_quaternion(values[:3], values[3:]),
-            )
-    if not poses:
-        return None
-    return Trajectory.of((stamp_ns, poses[stamp_ns]) for stamp_ns in sorted(poses))
+        rows.append((stamp.sec * 1_000_000_000 + stamp.nanosec,
+                     np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])))
+    return clean(rows)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import DataError
+from ...core.geometry.frame_names import frame_name
 from ..calibration import info_of_stream
 from ..depth import decode_compressed_depth
 from ..images import decode_compressed_image
@@ -103,7 +104,7 @@ def _described(stream: Stream, raw: bytes) -> Stream:
     """Return a stream with what a message of it says; a damaged message says nothing."""
     try:
         message = decode(raw, stream.kind)
-        stream = replace(stream, frame_id=message.header.frame_id.strip("/"))
+        stream = replace(stream, frame_id=frame_name(message.header.frame_id))
         if stream.kind == IMAGE:
             return replace(
                 stream, encoding=message.encoding, size=(message.width, message.height))

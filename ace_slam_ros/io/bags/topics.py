@@ -43,7 +43,7 @@ class Topics:
     Attributes:
         color, depth, info, groundtruth: names; None = the bag holds none.
         reason: why color and depth are taken for one camera.
-        doubts: what speaks against it, a sentence each.
+        depth_info: calibration of the depth images, where they have one of their own.
     """
 
     color: str
@@ -51,7 +51,7 @@ class Topics:
     info: str
     groundtruth: str | None
     reason: str = ""
-    doubts: tuple[str, ...] = ()
+    depth_info: str | None = None
 
     def __str__(self) -> str:
         """Name them in one line."""
@@ -61,8 +61,7 @@ class Topics:
     def to_dict(self) -> dict[str, str]:
         """Return what a summary tells: topic by role, and why."""
         told = {"color": self.color, "depth": self.depth, "info": self.info,
-                "groundtruth": self.groundtruth, "reason": self.reason,
-                "doubts": "; ".join(self.doubts)}
+                "groundtruth": self.groundtruth, "reason": self.reason}
         return {role: text for role, text in told.items() if text}
 
 
@@ -104,7 +103,7 @@ def choose_topics(
     return Topics(
         best.color.topic, None if best.depth is None else best.depth.topic, best.info.topic,
         wanted.groundtruth or (None if truth is None else truth.topic), best.reason(),
-        best.doubts())
+        None if best.depth_info in (None, best.info) else best.depth_info.topic)
 
 
 def _best(pairs: list[CameraTopics]) -> CameraTopics:

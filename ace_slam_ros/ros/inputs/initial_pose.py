@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from geometry_msgs.msg import PoseWithCovarianceStamped
 
 from ...core.errors import AceSlamError, DataError
+from ...core.geometry.frame_names import frame_name
 from ..messages.poses import pose_from_msg
 from ..qos import reliable_qos
 
@@ -27,7 +28,7 @@ class InitialPose:
 
     def receive(self, msg: PoseWithCovarianceStamped) -> None:
         """Remember a guess; in the executor's thread."""
-        frame = msg.header.frame_id
+        frame = frame_name(msg.header.frame_id)
         try:
             if frame not in ("", self._map_frame):
                 raise DataError(f"it is in frame '{frame}', not '{self._map_frame}'")

@@ -21,10 +21,11 @@ from ...io.depth import (
     decode_compressed_depth,
     decode_depth,
     decode_depth_image,
+    units_per_meter,
     usable_depth,
 )
 from ...io.images import COLOR_ENCODINGS, decode_compressed_image, decode_image
-from ...io.pairs import rectify
+from ...io.pairs import rectified
 from ...msg import Keyframe as KeyframeMsg
 from .compat import CV_BRIDGE
 from .limits import MOST_FEATURES, check_compressed, check_counts, check_keyframe, check_size
@@ -32,6 +33,7 @@ from .poses import pose_from_msg, pose_to_msg
 
 if TYPE_CHECKING:
     from ...core.geometry.arrays import Float32Image, UInt8Image
+    from ...io.registration import Registration
 
 _NS = 1_000_000_000
 #: Of an image: smaller ones show nothing that can be followed or recognized.
@@ -94,24 +96,34 @@ def _other_encoding(msg: Image) -> UInt8Image | None:
     return np.asarray(found, np.uint8)
 
 
-def depth_from_msg(msg: Image | CompressedImage) -> Float32Image:
+def depth_from_msg(msg: Image | CompressedImage, depth_unit_m: float = 0.0) -> Float32Image:
     """Decode a depth message to (H, W) float32 meters, 0 = missing.
+
+    Args:
+        msg: the message.
+        depth_unit_m: meters per unit of integer depth; 0 = millimeters.
 
     Raises:
         DataError: no depth encoding, truncated or damaged data.
     """
     data = np.frombuffer(msg.data, np.uint8)
     if isinstance(msg, CompressedImage):
-        return decode_depth(*decode_compressed_depth(data, msg.format))
+        return decode_depth(
+            *decode_compressed_depth(data, msg.format), units_per_meter(depth_unit_m))
     return decode_depth_image(
-        data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian)
+        data, msg.encoding, msg.width, msg.height, msg.step, msg.is_bigendian,
+        units_per_meter(depth_unit_m))
 
 
 def frame_from_msgs(
     color: Image | CompressedImage, depth: Image | CompressedImage | None, info: CameraInfo,
-    require_depth: bool = True, gray: bool = False,
+    require_depth: bool = True, gray: bool = False, depth_unit_m: float = 0.0,
+    registration: Registration | None = None,
 ) -> Frame:
     """Decode and rectify one pair.
+
+    `depth_unit_m` is the parameter `sensor.depth_unit_m`; `registration` moves depth into the
+    color image, where it is of another camera.
 
     With `gray` the image may lack color, and is rectified without it: a gray level is then up to
     one off that of the rectified color image.
@@ -126,21 +138,22 @@ def frame_from_msgs(
             check_size(msg.width, msg.height, what)
         elif msg is not None:
             check_compressed(memoryview(msg.data), what)
-    camera = camera_from_message(info)
-    stamp_ns = stamp_to_ns(color.header.stamp)
-    depth_m = None if depth is None else depth_from_msg(depth)
     image = image_from_msg(color, gray=gray)
     if min(image.shape[:2]) < _LEAST_SIDE:
         raise DataError(
             f"the image has {image.shape[1]}x{image.shape[0]} pixels, {_LEAST_SIDE} on each side "
             "are the least: set the driver's resolution")
-    frame = Frame(stamp_ns, image, depth_m, camera)
+    camera = camera_from_message(info, (image.shape[1], image.shape[0]))
+    stamp_ns = stamp_to_ns(color.header.stamp)
+    depth_m = None if depth is None else depth_from_msg(depth, depth_unit_m)
+    straight = camera.without_distortion()
+    frame = Frame(stamp_ns, image, None if registration else depth_m, straight)
     encoding = getattr(depth, "encoding", "compressed depth")
     depth_m = usable_depth(depth_m, encoding, required=require_depth)
     if not camera.is_distorted and depth_m is frame.depth_m:
         return frame
-    image, depth_m = rectify(camera, frame.gray if gray else image, depth_m)
-    return Frame(stamp_ns, image, depth_m, camera.without_distortion())
+    image, depth_m = rectified(camera, frame.gray if gray else image, depth_m, registration)
+    return Frame(stamp_ns, image, depth_m, straight)
 
 
 def image_to_msg(image: npt.NDArray[Any], stamp_ns: int, frame_id: str) -> Image:

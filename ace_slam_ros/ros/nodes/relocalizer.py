@@ -14,7 +14,10 @@ from ...core.errors import AceSlamError, DataError
 from ...core.geometry.se3 import invert_pose
 from ...core.localization.relocalizer import PoseHint, Relocalization, Relocalizer
 from ...core.runtime.priority import RELOCALIZER_NICENESS
+from ...io.calibration import has_calibration
+from ...io.registration import ALIGN, frames_apart
 from ...srv import Relocalize
+from ..inputs.depth_place import DepthPlaceOnDemand
 from ..inputs.extrinsic import Extrinsic
 from ..inputs.on_demand import NoImagesError, OnDemandImages
 from ..messages.conversions import frame_from_msgs, make_header
@@ -92,11 +95,13 @@ class RelocalizerNode(SlamNode):
     def start(self) -> Callable[[], None]:
         """Be ready to subscribe when somebody asks for the newest frame."""
         self._images = OnDemandImages(self, self.config.ros)
+        self._place = DepthPlaceOnDemand(self)
         return self._step
 
     def pause_work(self) -> None:
         """Unsubscribe."""
         self._images.close()
+        self._place.close()
 
     def teardown(self) -> None:
         """Drop service and link."""
@@ -147,12 +152,13 @@ class RelocalizerNode(SlamNode):
         if self.state_label != "active":
             return None  # the worker that is not there refuses
         image, known = request.image, self._images.info
-        has_info = request.camera_info.width > 0 or (
+        has_info = has_calibration(request.camera_info) or (
             known is not None and (known.width, known.height) == (image.width, image.height))
         if image.width > 0 and has_info:
             return None
         try:
             found: ImagePair = await self._images.next_pair()
+            self._place.look_at(found)
             return found
         except NoImagesError:
             if image.width == 0 or known is None:
@@ -171,16 +177,21 @@ class RelocalizerNode(SlamNode):
         if request.image.width == 0 and pair is not None:
             stamp_ns = pair.stamp_ns
             found = self._locate_newest(pair, confidence, hint)
+            unregistered = self._place.said
         else:
-            info = request.camera_info if request.camera_info.width else self._images.info
+            info = (request.camera_info if has_calibration(request.camera_info)
+                    else self._images.info)
             frame = frame_from_msgs(
                 request.image, request.depth if request.depth.width else None, info,
-                require_depth=False, gray=True)
+                require_depth=False, gray=True,
+                depth_unit_m=self.config.sensor.depth_unit_m)
             stamp_ns = frame.stamp_ns
+            unregistered = _unregistered(request.image, request.depth)
             found = self._relocalizer.locate(frame, confidence or None, hint)
         response.success, response.reason = bool(found.success), int(found.reason)
-        borrowed = request.image.width > 0 and request.camera_info.width == 0
-        response.message = "; ".join(filter(None, (found.message, _BORROWED if borrowed else "")))
+        borrowed = request.image.width > 0 and not has_calibration(request.camera_info)
+        response.message = "; ".join(filter(None, (
+            found.message, _BORROWED if borrowed else "", unregistered)))
         response.inlier_ratio = float(found.inlier_ratio)
         response.inlier_count = int(found.inlier_count)
         response.probability, response.views = float(found.probability), int(found.views)
@@ -199,7 +210,9 @@ class RelocalizerNode(SlamNode):
         if hint is None and self._last is not None and self._last[0] == asked:
             return self._last[1]
         frame = frame_from_msgs(
-            pair.color, pair.depth, pair.info, require_depth=False, gray=True)
+            pair.color, pair.depth, pair.info, require_depth=False, gray=True,
+            depth_unit_m=self.config.sensor.depth_unit_m,
+            registration=self._place.of(pair))
         found = self._relocalizer.locate(frame, confidence or None, hint)
         if hint is None:
             self._last = asked, found
@@ -233,6 +246,12 @@ def _hint(prior: PoseWithCovariance) -> PoseHint | None:
         raise DataError("the covariance of prior is none: give variances on its diagonal, or all "
                         "zeros for no prior")
     return PoseHint(pose_from_msg(prior.pose), covariance_66)
+
+
+def _unregistered(color: Any, depth: Any) -> str:
+    """Say that a request's depth is of another camera: its camera_info is not in the request."""
+    apart = frames_apart(color.header.frame_id, depth.header.frame_id)
+    return apart and f"{apart}: {ALIGN}"
 
 
 def _refuse(response: Any, reason: int, message: str) -> None:

@@ -24,6 +24,7 @@ from ...core.warm_up import warm_up
 from ...msg import Keyframe as KeyframeMsg
 from ...msg import SlamStatus
 from ..inputs.camera_topics import ImageInputs
+from ..inputs.depth_place import DepthPlace
 from ..inputs.extrinsic import Extrinsic
 from ..inputs.initial_pose import InitialPose
 from ..inputs.silence import SilenceWatch
@@ -77,13 +78,14 @@ class TrackerNode(SlamNode):
     def start(self) -> Callable[[], None]:
         """Subscribe."""
         self._inputs = ImageInputs(self, self.config.ros, self._slot.put, self._time_jump)
+        self._place = DepthPlace(self, self._transforms)
         self._silence = SilenceWatch(self, self._inputs, self._silent)
         self._prior = InitialPose(self, self.config.ros.map_frame)
         return self._step
 
     def pause_work(self) -> None:
         """Unsubscribe."""
-        for part in (self._silence, self._inputs, self._prior):
+        for part in (self._silence, self._inputs, self._place, self._prior):
             part.close()
         self._slot.clear()
         self._output.interrupt()
@@ -180,7 +182,9 @@ class TrackerNode(SlamNode):
 
     def _process(self, tracker: Tracker, pair: ImagePair) -> None:
         """Track a pair, publish its pose, then do and publish what the pose did not need."""
-        frame = frame_from_msgs(pair.color, pair.depth, pair.info, gray=True)
+        frame = frame_from_msgs(
+            pair.color, pair.depth, pair.info, gray=True,
+            depth_unit_m=self.config.sensor.depth_unit_m, registration=self._place.of(pair))
         self._trouble = ""
         self._update_head(tracker)
         result = tracker.track(frame, self._hints(tracker, pair))
@@ -254,6 +258,7 @@ class TrackerNode(SlamNode):
                      self._output.tf.problem()):
             report.error(text)
         report.warn(self._trouble)
+        report.warn(self._place.said)
         report.warn(self._status.problem())
         report.warn(self._extrinsic.problem())
         self._link.add_to(report)

@@ -102,7 +102,9 @@ class ViewerNode(Node):
         self._head = load_head(payload, self._encoder, self.config).head
 
     def _draw_pair(self, pair: ImagePair) -> None:
-        frame = frame_from_msgs(pair.color, pair.depth, pair.info)
+        frame = frame_from_msgs(
+            pair.color, pair.depth, pair.info,
+            depth_unit_m=self.config.sensor.depth_unit_m)
         self._view.at(frame.stamp_ns)
         self._view.frame(frame)
         self._view.coordinates(frame, self._head)

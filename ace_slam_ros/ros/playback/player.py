@@ -226,6 +226,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="largest stamp gap of an image pair")
     parser.add_argument("--stamps", choices=("header", "arrival"), default="header",
                         help="by which images are paired")
+    parser.add_argument("--depth-unit-m", type=float, default=0.0, metavar="M",
+                        help="meters per unit of a folder's depth; 0 = as it says")
     parser.add_argument("--parent-pid", type=int, default=0, help="end when this process does")
     args, ros = parser.parse_known_args(argv)
     if ros and ros[0] != "--ros-args":  # launch appends those; everything else is a mistake

@@ -12,12 +12,13 @@ import numpy.typing as npt
 from sensor_msgs.msg import CompressedImage
 
 from ...core.errors import DataError
-from ...io.bags.file import CAMERA_INFO, COMPRESSED, IMAGE, TYPES
+from ...io.bags.file import CAMERA_INFO, COMPRESSED, IMAGE, TF, TYPES
 from ...io.bags.opening import open_bag
 from ...io.bags.source import BagSource
 from ...io.calibration import info_of_stream, is_rectified
+from ...io.images import encode_jpeg
 from ...io.open_source import open_source
-from ...io.tum import TumSource
+from ...io.pairs import PairSource
 from ..messages.conversions import byte_array, camera_to_msg, image_to_msg, make_header
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ...io.source import ReadOptions
 
 COLOR, DEPTH, INFO, GROUNDTRUTH = "rgb/image", "depth/image", "rgb/camera_info", "groundtruth"
-_TF = "tf2_msgs/msg/TFMessage"
+DEPTH_INFO = "depth/camera_info"
 #: TF is played from so long before the first image: it must be known by then.
 _LEAD_NS = 1_000_000_000
 _OPTICAL_FRAME = "camera_color_optical_frame"
@@ -79,7 +80,7 @@ def open_playlist(
     source = open_source(path, options=options)
     if isinstance(source, BagSource):
         return BagPlaylist(source)
-    if isinstance(source, TumSource):
+    if isinstance(source, PairSource):
         return TumPlaylist(source, color_transport)
     raise DataError(f"{path}: only TUM folders and rosbag2 can be played")
 
@@ -106,9 +107,11 @@ class BagPlaylist:
             topics.depth: with_transport(DEPTH, self.depth_transport),
             topics.info: INFO,
         }
+        if topics.depth_info:
+            self._names.setdefault(topics.depth_info, DEPTH_INFO)
         if topics.groundtruth:
             self._names[topics.groundtruth] = GROUNDTRUTH
-        self._names.update({topic: topic for topic, kind in types.items() if kind == _TF})
+        self._names.update({topic: topic for topic, kind in types.items() if kind == TF})
         self.types = {ours: types[theirs] for theirs, ours in self._names.items()}
 
     def __iter__(self) -> Iterator[Item]:
@@ -143,7 +146,7 @@ class BagPlaylist:
 class TumPlaylist:
     """A TUM folder as messages: color decoded (raw) or as its files, depth in meters."""
 
-    def __init__(self, source: TumSource, color_transport: str) -> None:
+    def __init__(self, source: PairSource, color_transport: str) -> None:
         self._source, self.choice = source, source.choice
         self.pairs, self.duration_s = len(source), _duration_s(source.stamps_ns)
         self.color_transport, self.depth_transport = color_transport, "raw"
@@ -156,7 +159,7 @@ class TumPlaylist:
 
     def __iter__(self) -> Iterator[Item]:
         """Yield calibration, color and depth of each usable pair in order of their stamps."""
-        camera = self._source.raw_camera
+        camera = self._source.raw_frames_camera
         for raw in self._source.raw_frames():
             depth_m = raw.depth_m()
             assert depth_m is not None  # `open_source` leaves out frames without depth
@@ -172,12 +175,12 @@ class TumPlaylist:
     def _color(self, raw: RawFrame) -> Item:
         topic = with_transport(COLOR, self.color_transport)
         if self.color_transport == "compressed":
-            assert isinstance(raw.color, bytes)  # files are not decoded until asked
             header = make_header(raw.stamp_ns, _OPTICAL_FRAME)
-            data = byte_array(raw.color)
-            return Item(
-                raw.stamp_ns, topic,
-                CompressedImage(header=header, format=raw.color_format, data=data))
+            kept = isinstance(raw.color, bytes)  # files are not decoded until asked
+            data = byte_array(raw.color if isinstance(raw.color, bytes)
+                              else encode_jpeg(raw.color, 95))
+            return Item(raw.stamp_ns, topic, CompressedImage(
+                header=header, format=raw.color_format if kept else "jpeg", data=data))
         message = image_to_msg(raw.image(), raw.stamp_ns, _OPTICAL_FRAME)
         return Item(raw.stamp_ns, topic, message)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rclpy.node import Node
 
 from ...core.errors import one_line
+from ...core.geometry.frame_names import frame_name
 
 if TYPE_CHECKING:
     from ..config import RosConfig
@@ -67,7 +68,7 @@ class TfGuard:
 
     def heard(self, message: Any, static: bool) -> None:
         """Take note of a transform that gives one of our frames another parent."""
-        child, parent = message.child_frame_id, message.header.frame_id
+        child, parent = frame_name(message.child_frame_id), frame_name(message.header.frame_id)
         if child not in (self._config.odom_frame, self._config.base_frame) or not child:
             return
         if child == self._config.base_frame and parent == self._config.odom_frame:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rclpy.node import Node
 from rclpy.time import Time
 
+from ...core.geometry.frame_names import frame_name
 from ..messages.compat import TF2_ROS
 from ..messages.conversions import stamp_to_ns
 from ..messages.poses import transform_from_msg
@@ -62,7 +63,8 @@ class Tf2Transforms:
 
     def _look_up(self, target: str, source: str, stamp_ns: int) -> Any:
         try:
-            return self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
+            return self._buffer.lookup_transform(
+                frame_name(target), frame_name(source), Time(nanoseconds=stamp_ns))
         except self._tf2.TransformException:
             return None  # its way to say that the frames are not connected then
         except Exception as error:

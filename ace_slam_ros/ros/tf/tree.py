@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...core.errors import DataError
+from ...core.geometry.frame_names import frame_name
 from ...core.geometry.se3 import exp_se3, invert_pose, log_se3, make_pose
 from .interface import _NS, StampedTransform
 
@@ -42,17 +43,18 @@ class TransformTree:
         Raises:
             DataError: there are `MOST_FRAMES` others already.
         """
-        entry = (transform.stamp_ns, transform.parent, transform.T_parent_child)
+        entry = (transform.stamp_ns, frame_name(transform.parent), transform.T_parent_child)
+        child = frame_name(transform.child)
         with self._lock:
             if len(self._static) + len(self._moving) >= self.MOST_FRAMES and (
-                    transform.child not in self._static and transform.child not in self._moving):
+                    child not in self._static and child not in self._moving):
                 raise DataError(f"there are {self.MOST_FRAMES} frames in TF already")
             if static:
-                self._moving.pop(transform.child, None)
-                self._static[transform.child] = entry[1:]
+                self._moving.pop(child, None)
+                self._static[child] = entry[1:]
                 return
-            self._static.pop(transform.child, None)
-            track = self._moving.setdefault(transform.child, [])
+            self._static.pop(child, None)
+            track = self._moving.setdefault(child, [])
             if track and transform.stamp_ns < track[-1][0] - self.KEEP_NS // 2:
                 track.clear()
             place = bisect_left(track, transform.stamp_ns, key=lambda e: e[0])
@@ -70,6 +72,7 @@ class TransformTree:
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array | None:
         """Return T_target_source, interpolated; None when the frames are not connected then."""
+        target, source = frame_name(target), frame_name(source)
         with self._lock:
             up_target, up_source = self._chain(target, stamp_ns), self._chain(source, stamp_ns)
         for frame, T_frame_source in up_source.items():
@@ -79,6 +82,7 @@ class TransformTree:
 
     def newest_ns(self, target: str, source: str) -> int | None:
         """Return the newest stamp at which two frames are connected, 0 = always, None = never."""
+        target, source = frame_name(target), frame_name(source)
         with self._lock:
             up_target, up_source = self._newest_chain(target), self._newest_chain(source)
         for frame, stamp_ns in up_source.items():

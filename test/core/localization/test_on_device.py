@@ -7,7 +7,7 @@ from helpers.coordinates import SENSOR, SOLVER, flat, scene
 from scipy.spatial.transform import Rotation
 
 from ace_slam_ros.core.config.sections import FeatureConfig
-from ace_slam_ros.core.data.depth_sampling import cell_depth
+from ace_slam_ros.core.data.depth.sampling import cell_depth
 from ace_slam_ros.core.encoders import cell_choice
 from ace_slam_ros.core.geometry.rigid_alignment import kabsch_batch, kabsch_of_moments
 from ace_slam_ros.core.geometry.se3 import exp_se3, pose_error

@@ -10,9 +10,9 @@ from rosbags.typesys import Stores, get_typestore
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.geometry.se3 import exp_se3, quaternion_from_pose
 from ace_slam_ros.io import open_source
-from ace_slam_ros.io.bags.file import decode
+from ace_slam_ros.io.bags.file import TF, decode
 from ace_slam_ros.io.bags.opening import open_bag
-from ace_slam_ros.io.bags.realsense import TF, TF_STATIC
+from ace_slam_ros.io.bags.realsense import TF_STATIC
 
 ROS1 = get_typestore(Stores.ROS1_NOETIC)
 TYPES = ROS1.types
@@ -55,10 +55,10 @@ def transform(T_44):
     return struct.pack("<7d", x, y, z, qx, qy, qz, qw)
 
 
-def record(path, unit_m=0.001):
-    streams = {"sensor_0/Depth_0": (DEPTH, "mono16", info(40.0, "Brown Conrady"), np.eye(4)),
+def record(path, unit_m=0.001, f=40.0, T_color_depth=T_COLOR_DEPTH):
+    streams = {"sensor_0/Depth_0": (DEPTH, "mono16", info(f, "Brown Conrady"), np.eye(4)),
                "sensor_1/Color_0": (COLOR, "rgb8", info(60.0, "Inverse Brown Conrady"),
-                                    T_COLOR_DEPTH)}
+                                    T_color_depth)}
     with Writer(path) as writer:
         def add(topic, kind):
             return writer.add_connection(f"/device_0/{topic}", kind, typestore=ROS1)
@@ -80,7 +80,7 @@ def record(path, unit_m=0.001):
 
 @pytest.mark.parametrize("unit_m", [0.001, 0.0001])
 def test_a_recording_is_read_as_one_of_the_driver(tmp_path, unit_m):
-    source = open_source(record(tmp_path / "viewer.bag", unit_m))
+    source = open_source(record(tmp_path / "viewer.bag", unit_m, f=60.0, T_color_depth=np.eye(4)))
     assert source.choice["color"] == "/device_0/color/image_raw"
     assert source.choice["depth"] == "/device_0/depth/image_raw"
     assert source.raw_camera == Camera(64, 48, 60.0, 60.0, 31.5, 23.5, (0.0,) * 5)
@@ -110,7 +110,9 @@ def test_the_factory_calibration_is_its_tf(tmp_path):
     np.testing.assert_allclose([t.x, t.y, t.z], expected[:3, 3], atol=1e-9)
 
 
-def test_depth_that_is_not_registered_is_told(tmp_path, caplog):
+def test_depth_is_registered_with_the_factory_calibration_and_that_is_told(tmp_path, caplog):
     source = open_source(record(tmp_path / "viewer.bag"))
-    assert "depth must be registered to color" in source.choice["doubts"]
-    assert "depth must be registered to color" in caplog.text
+    assert "it is registered with both calibrations" in caplog.text
+    assert "depth is in frame 'device_0_depth_optical_frame'" in (
+        source.summary()["assumptions"]["registration of depth"])
+    np.testing.assert_allclose(source.registration.T_color_depth, T_COLOR_DEPTH, atol=1e-9)

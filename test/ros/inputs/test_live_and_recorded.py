@@ -4,6 +4,7 @@ All three must give the same frame or refuse for the same reason: a recording sa
 will fare.
 """
 
+import struct
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import rclpy
+from helpers.rvl import encode_rvl
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -21,6 +23,7 @@ from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.io.bags.file import TYPES
 from ace_slam_ros.io.images import encode_png
 from ace_slam_ros.io.open_source import open_source
+from ace_slam_ros.io.source import ReadOptions
 from ace_slam_ros.io.tum import write_tum_folder
 from ace_slam_ros.ros.config import RosConfig
 from ace_slam_ros.ros.inputs.camera_topics import ImageInputs
@@ -53,6 +56,13 @@ def holes(depth_m):
     return found
 
 
+def far(depth, value):
+    """Depth in the lowest tenth of the picture alone."""
+    found = np.full_like(depth, value)
+    found[-5:] = depth[-5:]
+    return found
+
+
 @dataclass(frozen=True)
 class Case:
     """What a driver sends, and the camera of the frame or the words of the refusal."""
@@ -66,6 +76,21 @@ class Case:
     straight: bool = True  # the image arrives as it was sent
     roi: tuple = (0, 0, 0, 0)
     stored: tuple[str, np.ndarray] | None = None  # encoding and rows of the image
+    info: dict = field(default_factory=dict)  # fields as a driver writes them
+    unit_m: float = 0.0  # sensor.depth_unit_m
+    rvl: bool = False
+
+    @property
+    def depth_topic(self):
+        return "/camera/depth/image" + ("/compressedDepth" if self.rvl else "")
+
+    def depth_message(self):
+        message = image_to_msg(self.depth, STAMP_NS, "cam")
+        if not self.rvl:
+            return "Image", message
+        data = struct.pack("<iff", 0, 0.0, 0.0) + encode_rvl(self.depth)
+        return "CompressedImage", CompressedImage(
+            header=message.header, format="16UC1; compressedDepth rvl", data=byte_array(data))
 
     def color_message(self):
         if self.stored:
@@ -89,6 +114,8 @@ class Case:
         roi.x_offset, roi.y_offset, roi.width, roi.height = self.roi
         if self.roi[2]:
             message.width, message.height = 2 * self.roi[2], 2 * self.roi[3]
+        for name, value in self.info.items():
+            setattr(message, name, value)
         return message
 
     def messages(self):
@@ -96,10 +123,13 @@ class Case:
         kind = "CompressedImage" if self.topic.endswith("/compressed") else "Image"
         return {
             self.topic: (kind, self.color_message()),
-            "/camera/depth/image": ("Image", image_to_msg(self.depth, STAMP_NS, "cam")),
+            self.depth_topic: self.depth_message(),
             "/camera/color/camera_info": ("CameraInfo", self.info_message())}
 
 
+#: Coefficients of a real lens; more than five are the rational model under any name.
+D5, D8 = [-0.3, 0.1, 0.001, 0.002, 0.01], [0.5, -2.6, 0.001, -0.0003, 1.5, 0.4, -2.4, 1.4]
+K_OTHER = [600.0, 0.0, 320.0, 0.0, 600.0, 240.0, 0.0, 0.0, 1.0]
 RECT = "/camera/color/image_rect"
 WORDS = rng.integers(0, 4096, (48, 64, 3)).astype(np.uint16)
 ENCODINGS = {
@@ -108,11 +138,28 @@ ENCODINGS = {
         [IMAGE, IMAGE[..., :1]]), "rgb16": WORDS, "mono16": WORDS[..., 0].copy(),
     "bayer_rggb16": WORDS[..., 1].copy(),
 }
+
+
+def drivers(model, d, **others):
+    return {"distortion_model": model, "d": d, **others}
+
+
 CASES = [
     *(Case(f"an image of encoding {name}", PINHOLE, stored=(name, rows), straight=False)
       for name, rows in ENCODINGS.items()),
     Case("an image of encoding 8SC3", "'8SC3' is not supported", stored=("8SC3", IMAGE),
          straight=False),
+    Case("plumb_bob with 8 coefficients", PINHOLE, straight=False, info=drivers("plumb_bob", D8)),
+    Case("rational_polynomial with 5", PINHOLE, straight=False,
+         info=drivers("rational_polynomial", D5)),
+    Case("an unknown model of zeros", PINHOLE, info=drivers("inverse_brown_conrady", [0.0] * 5)),
+    Case("an unknown model", "unknown distortion model 'magic'.*send rectified images",
+         info=drivers("magic", D5)),
+    Case("a camera of no size", PINHOLE, info={"width": 0, "height": 0}),
+    Case("a camera of no size, compressed", PINHOLE, topic="/camera/color/image_raw/compressed",
+         info={"width": 0, "height": 0}),
+    Case("a camera of no size and another resolution", "K seems to be of another resolution",
+         info={"width": 0, "height": 0, "k": K_OTHER}),
     Case("a pinhole", PINHOLE),
     Case("a lens is straightened", PINHOLE, camera=LENS, straight=False),
     Case("P of a raw topic is not its camera", PINHOLE, camera=LENS, p=P, straight=False),
@@ -125,10 +172,17 @@ CASES = [
          p=[0.0] * 12),
     Case("a camera without K", "K is all zero", p=P,
          camera=PINHOLE, straight=False),
+    Case("depth compressed by RVL", PINHOLE, depth=np.where(DEPTH_MM < 900, 0, DEPTH_MM).astype(
+        np.uint16), rvl=True),
     Case("depth in float meters with holes", PINHOLE, depth=holes(DEPTH_M)),
     Case("float depth in millimeters", "look like millimeters; 16UC1 holds",
          depth=DEPTH_M * np.float32(1000.0)),
     Case("integer depth in meters", "look like meters; 16UC1 holds", depth=DEPTH_MM // 1000 + 1),
+    Case("a far plane on most of the picture", PINHOLE, depth=far(DEPTH_M, 100.0)),
+    Case("65535 on most of the picture", PINHOLE, depth=far(DEPTH_MM, 65535)),
+    Case("nothing but a far plane", "nothing but the far plane",
+         depth=np.full_like(DEPTH_M, 100.0)),
+    Case("depth in tenths of a millimeter", PINHOLE, depth=DEPTH_MM * 10, unit_m=0.0001),
     Case("no depth at all", "holds no measurement", depth=np.zeros_like(DEPTH_MM)),
     Case("depth that is NaN everywhere", "holds no measurement",
          depth=np.full_like(DEPTH_M, np.nan)),
@@ -186,12 +240,15 @@ class Listener:
         self.context.try_shutdown()
 
 
-def transport(case):
-    return "compressed" if case.topic.endswith("/compressed") else "raw"
+def config_of(case):
+    return RosConfig(
+        color_transport="compressed" if case.topic.endswith("/compressed") else "raw",
+        depth_transport="compressedDepth" if case.rvl else "raw")
 
 
 def recorded(case, tmp_path):
-    return open_source(write(case, tmp_path / "bag"))[0]
+    return open_source(write(case, tmp_path / "bag"),
+                       options=ReadOptions(depth_unit_m=case.unit_m))[0]
 
 
 def remapped(case):
@@ -208,21 +265,23 @@ def publishers(case, node):
 
 
 def live(case, tmp_path):
-    listener = Listener("/live", RosConfig(color_transport=transport(case)), remapped(case))
+    listener = Listener("/live", config_of(case), remapped(case))
     sent = publishers(case, listener.node)
     try:
-        return listener.frame(lambda: [p.publish(m) for p, m in sent])
+        return listener.frame(
+            lambda: [p.publish(m) for p, m in sent], depth_unit_m=case.unit_m)
     finally:
         listener.close()
 
 
 def played(case, tmp_path):
     playlist = open_playlist(write(case, tmp_path / "bag"))
-    listener = Listener("/played", RosConfig(color_transport=playlist.color_transport))
+    listener = Listener("/played", RosConfig(
+        color_transport=playlist.color_transport, depth_transport=playlist.depth_transport))
     player = Player(
         listener.node, playlist, rate=1.0, clock=False, stop=threading.Event())
     try:
-        return listener.frame(lambda: player.play(playlist))
+        return listener.frame(lambda: player.play(playlist), depth_unit_m=case.unit_m)
     finally:
         listener.close()
 
@@ -238,10 +297,10 @@ def test_the_same_frame_or_the_same_refusal(case, path, tmp_path):
     assert frame.stamp_ns == STAMP_NS and frame.camera == case.expected
     assert np.array_equal(frame.image, IMAGE) == case.straight
     if case.straight:
-        good = np.isfinite(case.depth) & (case.depth > 0)
-        meters = case.depth / 1000 if case.depth.dtype == np.uint16 else case.depth
+        unit_m = (case.unit_m or 0.001) if case.depth.dtype == np.uint16 else 1.0
+        good = (case.depth > 0) & (unit_m * case.depth < 60.0)
         assert np.array_equal(frame.depth_m > 0, good)
-        assert np.allclose(frame.depth_m[good], meters[good], atol=1e-6)
+        assert np.allclose(frame.depth_m[good], unit_m * case.depth[good], atol=1e-6)
     else:
         reference = recorded(case, tmp_path / "reference")
         assert np.array_equal(frame.image, reference.image)
@@ -253,7 +312,7 @@ def test_the_same_frame_or_the_same_refusal(case, path, tmp_path):
     ids=lambda case: case.name)
 def test_the_newest_frame_of_the_relocalizer_follows_the_same_rules(case):
     """It subscribes only while somebody asks, to the topics of the tracker."""
-    config = RosConfig(color_transport=transport(case))
+    config = config_of(case)
     listener = Listener("/asked", config, remapped(case))
     listener.inputs.close()
     images = OnDemandImages(listener.node, config)
@@ -273,12 +332,16 @@ def test_a_query_of_the_relocalizer_follows_the_same_rules(case):
     """It brings the camera_info of the image it sends, without a topic; depth may be missing."""
     color, depth, info = (without_k(case, m) for _, m in case.messages().values())
     if case.expected == "holds no measurement":
-        assert frame_from_msgs(color, depth, info, require_depth=False).depth_m is None
+        assert frame_from_msgs(
+            color, depth, info, require_depth=False, depth_unit_m=case.unit_m).depth_m is None
     elif isinstance(case.expected, str):
         with pytest.raises(DataError, match=case.expected):
-            frame_from_msgs(color, depth, info, require_depth=False)
+            frame_from_msgs(
+            color, depth, info, require_depth=False, depth_unit_m=case.unit_m)
     else:
-        assert frame_from_msgs(color, depth, info, require_depth=False).camera == case.expected
+        frame = frame_from_msgs(
+            color, depth, info, require_depth=False, depth_unit_m=case.unit_m)
+        assert frame.camera == case.expected
 
 
 def test_color_alone_does_not_mind_the_unit_of_depth(tmp_path):
@@ -293,5 +356,5 @@ def test_the_advice_for_a_tum_folder_names_its_file(tmp_path):
     write_tum_folder(tmp_path / "tum", [frame], None, PINHOLE, depth_scale=5000.0)
     file = tmp_path / "tum" / "camera.yaml"
     file.write_text(file.read_text().replace("5000.0", "5.0"))
-    with pytest.raises(DataError, match="look like millimeters; camera.yaml says depth_scale 5"):
+    with pytest.raises(DataError, match="millimeters; depth_scale 5 .* what camera.yaml says"):
         open_source(tmp_path / "tum")[0]

@@ -155,7 +155,8 @@ def test_cloud_bytes():
 
 
 @pytest.mark.parametrize(("depth", "words"), [
-    (np.full((24, 32), 1500.0, np.float32), "look like millimeters"),
+    (np.linspace(1400.0, 1600.0, 768, dtype=np.float32).reshape(24, 32), "look like millimeters"),
+    (np.full((24, 32), 1500.0, np.float32), "far plane is in sight, or the unit is wrong"),
     (np.full((24, 32), 2, np.uint16), "look like meters"),
 ])
 def test_depth_of_another_unit_is_refused(depth, words):

@@ -35,7 +35,7 @@ def test_playlist_tells_the_transports(bag: Path, folder: Path) -> None:
 
 
 def test_the_player_reads_a_recording_as_it_was_told(folder: Path) -> None:
-    options = ReadOptions("/c", "/d", "/i", slop_s=0.25, stamps="arrival")
+    options = ReadOptions("/c", "/d", "/i", slop_s=0.25, stamps="arrival", depth_unit_m=1e-4)
     args = _arguments(player_command(folder, options=options)[3:])
     assert options_of(args) == options
     assert options_of(_arguments([str(folder)])) == ReadOptions()

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose
+from ace_slam_ros.ros.config import RosConfig
 from ace_slam_ros.ros.tf.interface import StampedTransform
 from ace_slam_ros.ros.tf.tree import TransformTree
 
@@ -117,3 +118,13 @@ def test_one_repeated_stamp_and_many_frames_are_bounded():
         for i in range(tree.MOST_FRAMES):
             tree.add(StampedTransform("map", f"frame{i}", 0, T_44), i % 2 == 0)
     tree.add(StampedTransform("odom", "base", 2 * SECOND, T_44), False)  # known ones go on
+
+
+def test_frame_ids_as_people_write_them():
+    """With and without a leading slash, as ROS 1 bridges and old drivers send them."""
+    tree, T_base_cam = TransformTree(), pose()
+    tree.add(StampedTransform("/base_link", "/cam", 5, T_base_cam), True)
+    for target, source in (("base_link", "cam"), ("/base_link", "/cam"), (" base_link", "cam ")):
+        assert np.allclose(tree.lookup(target, source, 5), T_base_cam)
+    config = RosConfig(map_frame="/map", odom_frame="", base_frame=" /base_link")
+    assert (config.map_frame, config.odom_frame, config.base_frame) == ("map", "", "base_link")

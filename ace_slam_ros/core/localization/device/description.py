@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...data.depth_sampling import LEAST_OF_CELL, SLOPE_OF_CELL
+from ...data.depth.sampling import LEAST_OF_CELL, SLOPE_OF_CELL
 from ...encoders.cell_choice import SCALE, WINDOW
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..runtime.compiled import AVAILABLE, kernel
+from ...runtime.compiled import AVAILABLE, kernel
 
 if TYPE_CHECKING:
-    from ..config.sections import SensorConfig
-    from ..geometry.arrays import Float32Array
+    from ...config.sections import SensorConfig
+    from ...geometry.arrays import Float32Array
 
 #: Of windows of 4x4 pixels: fewer in range are no measurement; share of the depth that they may
 #: spread by.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ace_slam_ros.core.config.sections import SensorConfig
-from ace_slam_ros.core.data.depth_sampling import (
+from ace_slam_ros.core.data.depth.sampling import (
     cell_depth,
     cell_depth_twin,
     pixel_depth,
