@@ -30,6 +30,7 @@ _REPLICA = tuple(f"replica/{name}" for name in (
     "room0", "room1", "room2", "office0", "office1", "office2", "office3", "office4"))
 _ORB_SLAM2 = "Mur-Artal and Tardos, ORB-SLAM2, T-RO 2017, table III"
 _NICE = "Zhu et al., NICE-SLAM, CVPR 2022, table of TUM RGB-D"
+_ACE_SLAM = "ACE-SLAM, arXiv 2512.14032"
 _POINT = "Sandstrom et al., Point-SLAM, ICCV 2023, table of Replica"
 
 
@@ -38,6 +39,9 @@ def _by(names: tuple[str, ...], *values: float) -> dict[str, float]:
 
 
 PUBLISHED = (
+    Published("ACE-SLAM", _ACE_SLAM, {
+        "replica/room0": 2.7, "fr1/desk": 8.3, "fr2/xyz": 1.6, "fr3/walking_xyz": 7.2,
+        "fr3/sitting_static": 0.7}),
     Published("ORB-SLAM2", _ORB_SLAM2, _by(_TUM, 1.6, 2.2, 4.7, 0.9, 0.4, 1.0, 1.9)),
     Published("ElasticFusion", _ORB_SLAM2, _by(_TUM, 2.0, 4.8, 6.8, 7.1, 1.1, 1.7, 1.6)),
     Published("Kintinuous", _ORB_SLAM2, _by(_TUM, 3.7, 7.1, 7.5, 3.4, 2.9, 3.0, 3.1)),

@@ -16,6 +16,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 
+from ...core.data.scene_mask import SceneMask
 from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError, one_line
 from ...core.runtime.device import choose_device, set_threads
@@ -108,6 +109,7 @@ class SlamNode(ManagedNode):
     # Lifecycle -----------------------------------------------------------------------------
 
     def _configure(self) -> None:
+        SceneMask(self.config.sensor.mask)  # refused now, not with the first image
         set_threads(self.config.encoder.threads or 1)
         device = choose_device(self.config.device)
         self.encoder = load_encoder(

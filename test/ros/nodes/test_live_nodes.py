@@ -360,6 +360,7 @@ def test_bad_parameters_are_one_line(tmp_path):
     for key, value, words in (
         ("tracker__refien", "true", "did you mean 'tracker.refine'"),
         ("ros__slop_s", "7.0", "ros.slop_s=7.0 is outside"),
+        ("sensor__mask", "none.png", "sensor.mask=none.png is no image"),
     ):
         node = second.start("tracker", **{key: value})
         assert node.process.wait(PATIENCE_S) == 2
