@@ -30,6 +30,11 @@ NODES = ("tracker", "mapper", "relocalizer")
 #: Exit code of a node that cannot start as it is configured.
 BAD_PARAMETERS = 2
 
+#: What the mapper was to save at its end is not saved.
+UNSAVED = 1
+#: Nodes compile for the machine when they start for the first time, which takes a minute or two.
+READY_WITHIN_S = 300
+
 #: Our relative topic -> topic of realsense2_camera with its default names.
 REALSENSE_TOPICS = {
     "rgb/image": "/camera/camera/color/image_raw",
@@ -164,7 +169,12 @@ def _start(context) -> list:
 
 
 def _refuse_hopeless(event, context) -> None:
-    """End the launch when a node refuses its parameters: a restart would refuse them again."""
+    """End the launch when a node refuses its parameters: a restart would refuse them again.
+
+    A run that was to save its map and did not is no clean end either.
+    """
+    if event.returncode == UNSAVED and context.is_shutdown and "mapper" in event.process_name:
+        raise RuntimeError("the map is not saved, the mapper's last line above says why")
     if event.returncode == BAD_PARAMETERS and not context.is_shutdown:
         raise RuntimeError(f"{event.process_name} cannot start, its last line above says why")
 
@@ -233,6 +243,7 @@ def _player(get) -> Node:
 
     arguments = [get("bag"), "--rate", get("bag_rate"), "--loop", get("bag_loop"),
                  "--namespace", get("namespace"), "--parent-pid", str(os.getpid()),
+                 "--nodes", ",".join(NODES), "--wait", str(READY_WITHIN_S),
                  *option_arguments(_read_options(get))]
     if get("use_sim_time") == "true":
         arguments.append("--clock")

@@ -41,6 +41,8 @@ class RosConfig(Checked, section="ros"):
         "header", "what images are stamped with: header, or arrival (for drivers whose stamps are "
         "zero or do not grow)", choices=("header", "arrival"))
     map_dir: str = param("", "map folder to load at start and to save to; empty = none")
+    map_root: str = param(
+        "", "maps are loaded from and saved to folders below this one alone; empty = anywhere")
     save_on_exit: bool = param(False, "save the map to map_dir when the mapper shuts down")
     parent_pid: int = param(0, "exit when this process is gone; 0 = do not watch", "", 0)
     autostart: bool = param(

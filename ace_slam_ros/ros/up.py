@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import AceSlamError
 from ..io.source import ReadOptions
-from .process.node_group import NodeGroup, print_line, with_namespace
+from .process.node_group import NODES, NodeGroup, print_line, with_namespace
 from .process.signals import stop_event
 
 if TYPE_CHECKING:
     from .config import NodeConfig
+
+
+#: Nodes compile for the machine when they start for the first time, which takes a minute or two.
+READY_WITHIN_S = 300.0
 
 
 class RosMissingError(AceSlamError):
@@ -58,6 +62,7 @@ def player_command(
     command = [sys.executable, "-m", "ace_slam_ros.ros.playback.player", str(source),
                "--rate", str(rate)]
     command += ["--namespace", namespace, "--parent-pid", str(os.getpid())]
+    command += ["--nodes", ",".join(NODES), "--wait", f"{READY_WITHIN_S:g}"]
     command += ["--clock"] if clock else []
     command += option_arguments(options or ReadOptions())
     return command + (["--report", str(report)] if report else [])
@@ -82,7 +87,7 @@ def run_up(
     `options` say how the bag is read; `ros_own` see `NodeGroup`.
 
     Returns:
-        Exit code: 0, or that of the player.
+        Exit code: 0, or that of the player; 1 when the map was to be saved at the end and is not.
 
     Raises:
         AceSlamError: ROS is missing, the bag cannot be played, or a node keeps ending.
@@ -109,4 +114,7 @@ def run_up(
                 stop.wait(1.0)  # let the last frames through
                 break
         print_line("up", "stopping")
+    if config.ros.save_on_exit and group.last_exit("mapper"):
+        print_line("up", "the map was not saved: the mapper's last lines say why")
+        return 1
     return 0 if player is None or stop.is_set() else max(player.returncode, 0)

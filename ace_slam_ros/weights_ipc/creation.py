@@ -5,43 +5,54 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
-import mmap
 import os
 import secrets
+import stat
 import time
 from pathlib import Path
 
 from ..core.errors import SegmentError
 from . import layout
 from .layout import HEARTBEAT, VERSION, FixedHeader
+from .own_file import open_own_file
 
 _log = logging.getLogger(__name__)
 _STALE_TEMPORARY_S = 10.0
 
 
-class Mapping:
-    """An open, mapped segment; `words` are its aligned 8-byte words, `inode` its identity."""
+class OpenSegment:
+    """An open segment: its aligned 8-byte words, and its identity.
 
-    def __init__(self, fd: int, header: FixedHeader, writable: bool) -> None:
-        self.fd = fd
-        self.header = header
-        size = layout.segment_bytes(header.capacity)
-        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        self.view = mmap.mmap(fd, size, access=access)
-        self.words = memoryview(self.view).cast("Q")
+    It is read and written with system calls: of a file that somebody cut off they give fewer
+    bytes, where touching mapped memory would end the process by SIGBUS.
+    """
+
+    def __init__(self, fd: int, header: FixedHeader) -> None:
+        self.fd, self.header = fd, header
         found = os.fstat(fd)
         self.inode = (found.st_dev, found.st_ino)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file still has its size."""
+        return os.fstat(self.fd).st_size >= layout.segment_bytes(self.header.capacity)
+
+    def word(self, index: int) -> int:
+        """Value of a live word; 0 where the file ends before it."""
+        return int.from_bytes(os.pread(self.fd, 8, index * 8), "little")
+
+    def set_word(self, index: int, value: int) -> None:
+        """Store a live word."""
+        os.pwrite(self.fd, value.to_bytes(8, "little"), index * 8)
+
     def close(self) -> None:
-        """Unmap and close; a lock held through this descriptor is released."""
-        self.words.release()
-        self.view.close()
+        """Close; a lock held through this descriptor is released."""
         os.close(self.fd)
 
 
 def inode_of(path: Path) -> tuple[int, int]:
     """Identity of the file that has this name now."""
-    found = os.stat(path)
+    found = os.lstat(path)
     return found.st_dev, found.st_ino
 
 
@@ -53,7 +64,7 @@ def remove_stale_temporaries(path: Path) -> None:
                 leftover.unlink()
 
 
-def create_segment(path: Path, capacity: int, schema: str, first_version: int) -> Mapping:
+def create_segment(path: Path, capacity: int, schema: str, first_version: int) -> OpenSegment:
     """Build a segment under a temporary name, lock it, and give it its name in one step."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     while True:
@@ -70,17 +81,17 @@ def create_segment(path: Path, capacity: int, schema: str, first_version: int) -
                 # Reserved now: a full /dev/shm is an error here instead of a SIGBUS later.
                 os.posix_fallocate(fd, 0, layout.segment_bytes(capacity))
                 os.pwrite(fd, header.pack(), 0)
-                mapping = Mapping(fd, header, writable=True)
-                mapping.words[VERSION] = version
-                mapping.words[HEARTBEAT] = time.monotonic_ns()
+                segment = OpenSegment(fd, header)
+                segment.set_word(VERSION, version)
+                segment.set_word(HEARTBEAT, time.monotonic_ns())
                 if old is not None:
                     os.rename(temporary, path)
-                    return mapping
+                    return segment
                 try:
                     os.link(temporary, path)  # unlike rename, fails when another was faster
-                    return mapping
+                    return segment
                 except FileExistsError:
-                    mapping.close()
+                    segment.close()
             except OSError:
                 os.close(fd)
                 raise
@@ -99,9 +110,12 @@ def _lock_existing(path: Path) -> int | None:
     """
     while True:
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            fd = open_own_file(path, os.O_RDWR)
         except FileNotFoundError:
             return None
+        except SegmentError as error:
+            _clear_away(path, error)
+            continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -117,6 +131,28 @@ def _lock_existing(path: Path) -> int | None:
         os.close(fd)  # replaced or removed between open and lock
 
 
+def _clear_away(path: Path, why: SegmentError) -> None:
+    """Free the name of a segment from what is none; a folder with something in it is kept aside.
+
+    Raises:
+        SegmentError: it belongs to another user.
+    """
+    _log.warning("%s; it is put out of the way", why)
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            path.unlink()
+        elif any(path.iterdir()):
+            path.rename(path.with_name(f"{path.name}.aside-{secrets.token_hex(4)}"))
+        else:
+            path.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise SegmentError(
+            f"{why}; it cannot be removed from here ({error.strerror}): use another "
+            "ACE_SLAM_SEGMENT") from error
+
+
 def _owner(fd: int, path: Path) -> str:
     try:
         return f"process {layout.read_fixed(fd, path).pid}"
@@ -128,14 +164,14 @@ def _continue_from(fd: int | None, path: Path, first_version: int) -> tuple[int,
     """Lineage and version for a new segment that replaces the one open at `fd`."""
     if fd is not None:
         try:
-            old = Mapping(os.dup(fd), layout.read_fixed(fd, path), writable=True)
+            old = OpenSegment(fd, layout.read_fixed(fd, path))
+            last = max(old.header.base_version, old.word(VERSION))
+            if last > layout.LARGEST_VERSION:
+                raise SegmentError(f"{path} counts versions beyond {layout.LARGEST_VERSION}")
         except SegmentError as error:
             _log.warning("replacing an unreadable segment, versions start over: %s", error)
         else:
-            last = max(old.header.base_version, int(old.words[VERSION]))
-            lineage = old.header.lineage
-            old.close()
             _log.info("taking over segment %s of dead process %d at version %d",
                       path.name, old.header.pid, last)
-            return lineage, max(last, first_version)
+            return old.header.lineage, max(last, first_version)
     return secrets.randbits(63), first_version

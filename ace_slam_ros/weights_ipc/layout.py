@@ -1,7 +1,7 @@
 """Layout of the shared-memory segment for head weights: names, header, slots, writer liveness.
 
-All numbers are little endian; the three live words are aligned so that the processor stores and
-loads them in one piece, though nothing relies on it:
+All numbers are little endian; the three live words are aligned so that they are stored and read in
+one piece, though nothing relies on it:
 
     offset 0     fixed part: written once before the segment gets its name, guarded by a CRC32
            128   sequence number; its low bit is the active slot, 0 = nothing published yet
@@ -14,7 +14,6 @@ loads them in one piece, though nothing relies on it:
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import re
 import struct
@@ -33,6 +32,10 @@ SLOTS_AT = PAGE
 SLOT_HEAD = 64
 #: Indices of the live words, in units of 8 bytes; a cache line each.
 SEQUENCE, HEARTBEAT, VERSION = 128 // 8, 192 // 8, 256 // 8
+#: Versions are this at most: messages have 32 bits for them. A larger one is a damaged segment.
+LARGEST_VERSION = 2**32 - 2
+#: Most bytes of a payload; a header that names more is damaged.
+LARGEST_CAPACITY = 1 << 30
 #: A writer in another container (its pid means nothing here) is dead after this silence.
 FOREIGN_DEAD_AFTER_NS = 5_000_000_000
 
@@ -123,19 +126,20 @@ def pack_record(version: int, payload: bytes) -> bytes:
     return head + _CRC.pack(zlib.crc32(payload, zlib.crc32(head)))
 
 
-def peek_version(view: mmap.mmap, offset: int) -> int:
+def peek_version(fd: int, offset: int) -> int:
     """Version in the head of the slot at `offset`, unverified."""
-    return int(_RECORD.unpack_from(view, offset)[0])
+    return int.from_bytes(os.pread(fd, 8, offset), "little")
 
 
-def read_record(view: mmap.mmap, offset: int, capacity: int) -> tuple[int, bytes] | None:
+def read_record(fd: int, offset: int, capacity: int) -> tuple[int, bytes] | None:
     """Copy the slot at `offset` and verify the copy: (version, payload), None when it is torn."""
-    head = view[offset:offset + _RECORD.size + _CRC.size]
-    version, length = _RECORD.unpack_from(head)
-    if length > capacity:
+    head = os.pread(fd, _RECORD.size + _CRC.size, offset)
+    if len(head) < _RECORD.size + _CRC.size:
         return None
-    start = offset + SLOT_HEAD
-    payload = view[start:start + length]
+    version, length = _RECORD.unpack_from(head)
+    if length > capacity or version > LARGEST_VERSION:
+        return None
+    payload = os.pread(fd, length, offset + SLOT_HEAD)
     (expected,) = _CRC.unpack_from(head, _RECORD.size)
     if zlib.crc32(payload, zlib.crc32(head[:_RECORD.size])) != expected:
         return None
@@ -161,6 +165,9 @@ def read_fixed(fd: int, path: Path) -> FixedHeader:
             zlib.crc32(raw[:_FIXED.size]) != _CRC.unpack_from(raw, _FIXED.size)[0]):
         raise SegmentError(f"{path} has a damaged header: {fix}")
     header = FixedHeader(*_FIXED.unpack_from(raw)[3:])
+    if header.capacity > LARGEST_CAPACITY:
+        raise SegmentError(f"{path} names {header.capacity} bytes of weights, more than the "
+                           f"{LARGEST_CAPACITY} there can be: {fix}")
     size, wanted = os.fstat(fd).st_size, segment_bytes(header.capacity)
     if size < wanted:
         raise SegmentError(f"{path} is truncated ({size} of {wanted} bytes): {fix}")

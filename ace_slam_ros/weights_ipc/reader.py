@@ -12,9 +12,11 @@ before the bytes it announces. Then the copy mixes two payloads and fails (2), o
 complete older payload, whose version shows that it is not new. A mix passes with probability
 2^-32. The same check covers a writer killed in the middle of a slot, and flipped bits.
 
-The segment is a file in /dev/shm mapped with `mmap`: `multiprocessing.shared_memory` before
-Python 3.13 removes a segment when an unrelated reader exits (CPython issue 82300). The writer
-holds an exclusive `flock` on it for its whole life, which the kernel drops however it dies.
+The segment is a file in /dev/shm that is read and written by system calls: a file that somebody
+cuts off is then an error, where mapped memory would end the process (SIGBUS), and
+`multiprocessing.shared_memory` before Python 3.13 removes a segment when an unrelated reader exits
+(CPython issue 82300). Only a regular file of this user is opened. The writer holds an exclusive
+`flock` on it for its whole life, which the kernel drops however it dies.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ from dataclasses import dataclass
 
 from ..core.errors import SegmentError
 from . import layout
-from .creation import Mapping, inode_of
+from .creation import OpenSegment, inode_of
 from .layout import HEARTBEAT, SEQUENCE, segment_path
+from .own_file import open_own_file
 
 _log = logging.getLogger(__name__)
 _READ_ATTEMPTS = 8
@@ -71,7 +74,7 @@ class WeightsReader:
         self.path = segment_path(name)
         self._schema_hash = layout.hash_schema(schema)
         self._allow_stale = allow_stale
-        self._mapping: Mapping | None = None
+        self._segment: OpenSegment | None = None
         self._trusted = False
         self._lineage: int | None = None
         self._last_version = 0
@@ -87,54 +90,54 @@ class WeightsReader:
         Raises:
             SegmentError: another schema, layout or damaged file; the message says what to do.
         """
-        mapping = self._attach()
-        if mapping is None or not self._usable(mapping):
+        segment = self._attach()
+        if segment is None or not self._usable(segment):
             return None
         floor = newer_than
-        if self._lineage not in (None, mapping.header.lineage):
+        if self._lineage not in (None, segment.header.lineage):
             floor = self._last_version = 0
-        found = self._copy_newer(mapping, floor)
+        found = self._copy_newer(segment, floor)
         if found is not None:
-            self._lineage = mapping.header.lineage
+            self._lineage = segment.header.lineage
             self._last_version = found[0]
         return found
 
-    def _copy_newer(self, mapping: Mapping, floor: int) -> tuple[int, bytes] | None:
+    def _copy_newer(self, segment: OpenSegment, floor: int) -> tuple[int, bytes] | None:
         """Copy the active slot if it is newer than `floor`; None also when no copy verifies."""
-        capacity = mapping.header.capacity
+        capacity = segment.header.capacity
         sequence = 0
         for attempt in range(_READ_ATTEMPTS):
-            sequence = mapping.words[SEQUENCE]
+            sequence = segment.word(SEQUENCE)
             at = layout.slot_offset(sequence & 1, capacity)
-            if sequence == 0 or layout.peek_version(mapping.view, at) <= floor:
+            if sequence == 0 or layout.peek_version(segment.fd, at) <= floor:
                 return None
-            found = layout.read_record(mapping.view, at, capacity)
-            if found is not None and mapping.words[SEQUENCE] == sequence:
+            found = layout.read_record(segment.fd, at, capacity)
+            if found is not None and segment.word(SEQUENCE) == sequence:
                 return found if found[0] >= max(self._last_version, floor + 1) else None
             if found is None:
                 time.sleep(0.0001 * attempt)
-        if mapping.words[SEQUENCE] == sequence and self._reported != (mapping.inode, sequence):
-            self._reported = (mapping.inode, sequence)
+        if segment.word(SEQUENCE) == sequence and self._reported != (segment.inode, sequence):
+            self._reported = (segment.inode, sequence)
             _log.error("segment %s: the active slot is corrupt (checksum); its weights are not "
                        "used, waiting for the mapper's next version", self.name)
         return None
 
     def status(self) -> SegmentStatus:
         """Describe the segment; never raises."""
-        exists = self.path.exists()
+        exists = os.path.lexists(self.path)
         try:
-            mapping = self._attach()
+            segment = self._attach()
         except SegmentError as error:
             return SegmentStatus(exists, 0, 0, False, float("inf"), False, str(error))
-        if mapping is None:
+        if segment is None:
             text = f"no weights yet: segment {self.name} does not exist; start the mapper"
             return SegmentStatus(exists, 0, 0, False, float("inf"), False, text)
-        header = mapping.header
-        beat = int(mapping.words[HEARTBEAT])
+        header = segment.header
+        beat = segment.word(HEARTBEAT)
         alive = layout.writer_is_alive(header, beat)
-        sequence = mapping.words[SEQUENCE]
+        sequence = segment.word(SEQUENCE)
         at = layout.slot_offset(sequence & 1, header.capacity)
-        version = layout.peek_version(mapping.view, at) if sequence else 0
+        version = layout.peek_version(segment.fd, at) if sequence else 0
         schema_ok = header.schema_hash == self._schema_hash
         return SegmentStatus(
             exists, version, header.pid, alive, (time.monotonic_ns() - beat) * 1e-9, schema_ok,
@@ -158,48 +161,44 @@ class WeightsReader:
 
     def close(self) -> None:
         """Detach; the segment stays. The next `read` attaches again."""
-        mapping, self._mapping = self._mapping, None
-        if mapping is not None:
-            mapping.close()
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
 
     def _schema_message(self, pid: int) -> str:
         return (f"segment {self.name} of process {pid} holds weights of another schema: run the "
                 "same version of ace_slam_ros, encoder and head in all nodes, or give this "
                 "system its own namespace")
 
-    def _usable(self, mapping: Mapping) -> bool:
+    def _usable(self, segment: OpenSegment) -> bool:
         """False for what must not be read; raises when a live writer has another schema."""
-        if mapping.header.schema_hash != self._schema_hash:
+        if segment.header.schema_hash != self._schema_hash:
             if not (self._trusted or self._allow_stale):
                 return False  # left by a dead process: the next writer replaces it
-            raise SegmentError(self._schema_message(mapping.header.pid))
+            raise SegmentError(self._schema_message(segment.header.pid))
         return self._trusted or self._allow_stale
 
-    def _attach(self) -> Mapping | None:
+    def _attach(self) -> OpenSegment | None:
         """Map the segment that has the name now; keep the last one when the name is gone."""
         with contextlib.suppress(FileNotFoundError):
             inode = inode_of(self.path)
-            if self._mapping is None or inode != self._mapping.inode:
-                self._replace_mapping()
-        mapping = self._mapping
-        if mapping is not None and os.fstat(mapping.fd).st_size < len(mapping.view):
-            self.close()  # touching a page that is gone would be a SIGBUS
+            if self._segment is None or inode != self._segment.inode:
+                self._replace_segment()
+        segment = self._segment
+        if segment is not None and not segment.is_whole:
+            self.close()
             return self._attach()
-        if mapping is not None and not self._trusted:
+        if segment is not None and not self._trusted:
             # Also later: seen from another pid namespace a busy writer looks dead for a while.
-            self._trusted = layout.writer_is_alive(mapping.header, int(mapping.words[HEARTBEAT]))
-        return mapping
+            self._trusted = layout.writer_is_alive(segment.header, segment.word(HEARTBEAT))
+        return segment
 
-    def _replace_mapping(self) -> None:
+    def _replace_segment(self) -> None:
+        fd = open_own_file(self.path)
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except PermissionError as error:
-            raise SegmentError(
-                f"cannot open {self.path}: {error}; run all nodes as one user") from error
-        try:
-            fresh = Mapping(fd, layout.read_fixed(fd, self.path), writable=False)
+            fresh = OpenSegment(fd, layout.read_fixed(fd, self.path))
         except SegmentError:
             os.close(fd)
             raise
         self.close()
-        self._mapping, self._trusted = fresh, False
+        self._segment, self._trusted = fresh, False

@@ -25,6 +25,7 @@ from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.messages.conversions import camera_to_msg, image_to_msg
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos, sensor_qos
+from ace_slam_ros.ros.weights.announcement import announcement_path
 from ace_slam_ros.srv import LoadMap, Relocalize, SaveMap
 from ace_slam_ros.weights_ipc.layout import segment_name, segment_path
 from helpers.wall import CAMERA, Wall
@@ -209,6 +210,7 @@ class LiveSystem:
                 node.process.kill()
                 node.process.wait()
         self.segment.unlink(missing_ok=True)
+        announcement_path(self.segment.name).unlink(missing_ok=True)
 
 
 @contextmanager

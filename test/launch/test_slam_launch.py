@@ -55,6 +55,11 @@ def test_declared_arguments() -> None:
     assert declared == ARGUMENTS
 
 
+def test_the_player_waits_for_all_nodes_and_a_lost_map_is_a_failure() -> None:
+    assert "--nodes" in _strings() and _constant("NODES") == ("tracker", "mapper", "relocalizer")
+    assert _constant("UNSAVED") == 1 and _constant("READY_WITHIN_S") >= 120
+
+
 def test_arguments_read_are_declared() -> None:
     read = {
         call.args[0].value for call in ast.walk(_tree())

@@ -58,16 +58,20 @@ def test_nodes_run_come_back_and_leave_nothing() -> None:
     assert ends == {"tracker", "mapper", "relocalizer"}
 
 
-def test_up_plays_a_bag_and_ends_with_it(bag: Path) -> None:
+def test_up_plays_a_bag_when_all_are_ready_and_ends_with_it(bag: Path, tmp_path: Path) -> None:
+    """A bag of a second was over before the mapper had loaded: exit code 0 and no map."""
     namespace = f"up_{os.getpid()}"
     done = subprocess.run(
         [sys.executable, "-m", "ace_slam_ros", "up", "--bag", str(bag), "--rate", "2",
-         "--namespace", namespace],
+         "--namespace", namespace, "--set", f"ros.map_dir={tmp_path / 'map'}",
+         "--set", "ros.save_on_exit=true"],
         capture_output=True, text=True, timeout=PATIENCE_S * 2)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "tracker | [WARN] TF does not know base_link -> " in done.stdout
     assert "mapper | [INFO] active after" in done.stdout
     assert f"played {4 * COUNT} messages" in done.stdout
+    assert "player | waiting for " in done.stdout
+    assert (tmp_path / "map" / "manifest.json").exists(), done.stdout
     assert _processes(namespace) == []
 
 
@@ -82,3 +86,19 @@ def test_nodes_end_when_up_is_killed() -> None:
         up.kill()
         up.wait()
     wait_until(lambda: not _processes(f"__ns:=/{namespace}"), "the nodes' end")
+
+
+def test_a_stop_while_loading_is_no_clean_end_of_a_run_that_was_to_save(tmp_path: Path) -> None:
+    namespace = f"early_{os.getpid()}"
+    up = subprocess.Popen(
+        [sys.executable, "-m", "ace_slam_ros", "up", "--namespace", namespace,
+         "--set", f"ros.map_dir={tmp_path / 'map'}", "--set", "ros.save_on_exit=true"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_until(lambda: len(_processes(f"__ns:=/{namespace}")) == 3, "three nodes")
+        up.send_signal(signal.SIGINT)
+        said = up.communicate(timeout=PATIENCE_S)[0]
+    finally:
+        up.kill()
+    assert up.returncode == 1, said
+    assert "up | the map was not saved" in said and not (tmp_path / "map").exists()

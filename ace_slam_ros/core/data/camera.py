@@ -17,6 +17,10 @@ from .distortion import standard_distortion
 if TYPE_CHECKING:
     from ..geometry.arrays import Float64Array
 
+#: Cameras whose maps are kept: ten bytes a pixel each.
+_MAPS = 2
+
+
 @dataclass(frozen=True)
 class Camera:
     """Intrinsics of a camera, OpenCV and ROS `CameraInfo` convention (optical frame, z forward).
@@ -94,7 +98,7 @@ class Camera:
         )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=_MAPS)
 def rectification_maps(
     camera: Camera,
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint16]]:
@@ -114,7 +118,7 @@ def rectification_maps(
     return np.asarray(map1), np.asarray(map2)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=_MAPS)
 def nearest_map(camera: Camera) -> npt.NDArray[np.int16]:
     """Map for `cv2.remap(image, map, None, INTER_NEAREST)` that undistorts without mixing pixels.
 

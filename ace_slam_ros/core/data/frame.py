@@ -100,6 +100,11 @@ class Frame:
         """Tell which pixels (n, 2) inside of the image show the scene, by the mask."""
         return np.ones(len(pixels_n2), bool) if self.mask is None else shows(self.mask, pixels_n2)
 
+    def reduced(self, most_pixels: int) -> Frame:
+        """Return the frame halved until it has at most so many pixels, itself when it has."""
+        small = self.camera.width * self.camera.height <= most_pixels
+        return self if small else self.half.reduced(most_pixels)
+
     @property
     def pyramid(self) -> ImagePyramid:
         """`gray` at halved sizes, computed once."""

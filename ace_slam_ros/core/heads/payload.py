@@ -32,6 +32,8 @@ class HeadInfo:
         map_revision: how often the mapper corrected keyframe poses; `HeadBlob.keyframe_poses` are
             those after the last correction.
         submaps: numbers of the submaps that are not joined to the map, see `data.submaps`.
+        answers: the newest map begun by the tracker that the writer knew of, see `with_answer`;
+            None when the writer does not say.
     """
 
     map_id: str
@@ -41,6 +43,7 @@ class HeadInfo:
     next_keyframe: int
     map_revision: int = 0
     submaps: tuple[int, ...] = ()
+    answers: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,26 @@ def pack_head(
         "submaps": " ".join(map(str, info.submaps))}))
 
 
+def with_answer(blob: bytes, begun: str) -> bytes:
+    """Return a blob that names the newest map begun by the tracker that its writer knows of.
+
+    A tracker that began a map takes weights of another one only when they answer its own: others
+    were written before the mapper knew.
+
+    Raises:
+        MapError: it is not a head blob.
+    """
+    try:
+        end = 8 + int.from_bytes(blob[:8], "little")
+        header = json.loads(blob[8:end])
+        header["__metadata__"] |= {"answers": begun}
+    except (ValueError, KeyError, TypeError) as error:
+        raise _foreign(error) from error
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + blob[end:]
+
+
 def read_info(blob: bytes) -> HeadInfo:
     """Read only what a blob says of itself.
 
@@ -84,7 +107,8 @@ def read_info(blob: bytes) -> HeadInfo:
         return HeadInfo(meta["map_id"], meta["encoder_hash"], meta["head"],
                         int(meta["keyframes"]), int(meta["next_keyframe"]),
                         int(meta.get("map_revision", 0)),
-                        tuple(int(n) for n in meta.get("submaps", "").split()))
+                        tuple(int(n) for n in meta.get("submaps", "").split()),
+                        meta.get("answers"))
     except (ValueError, KeyError, TypeError) as error:
         raise _foreign(error) from error
 

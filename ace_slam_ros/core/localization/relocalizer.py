@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ..geometry.arrays import Float64Array
     from ..heads.base import SceneHead
 
-
+#: Larger images take seconds and gigabytes, and show nothing that is not seen in smaller ones.
+_MOST_PIXELS = 1920 * 1080
 #: A place that explains this share of what the best one does is a rival...
 RIVAL_SHARE = 0.8
 #: ...unless its pose is as near as this: drift has drawn one place twice into the map.
@@ -125,7 +126,8 @@ class Relocalizer:
         """Solve the camera pose of one frame; RGB only when `frame.depth_m` is None.
 
         Args:
-            frame: rectified image, with or without depth.
+            frame: rectified image, with or without depth; one of more than 1920x1080 pixels is
+                halved until it has less.
             min_confidence: least share of features that agree beyond chance for a success,
                 default from the configuration. Less than `solver.min_confidence` is no pose.
             hint: where the camera may be, to choose between places that look alike.
@@ -138,6 +140,7 @@ class Relocalizer:
         if self._head is None:
             return self._refusal(started, RelocalizationReason.NO_MAP,
                                  "no head weights yet: map first, or load a map")
+        frame = frame.reduced(_MOST_PIXELS)
         look, views = self._search.best(frame, self._head)
         if look is None:
             why = "" if frame.depth_m is None else explain_missing_depth(

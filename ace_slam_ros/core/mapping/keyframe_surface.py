@@ -21,6 +21,8 @@ _NORMAL_NEIGHBOURS = 8
 _FLATNESS = 3.0
 #: ...and not larger than this share of its distance: farther neighbors lie on other things.
 _LARGEST_PATCH = 0.15
+#: Cells of an encoder are not smaller.
+_LEAST_CELL_PX = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,23 @@ def _normals(
 
 
 def _neighbors(pixels_N2: Float32Array) -> tuple[float, npt.NDArray[np.int64]]:
-    """Find the size of a cell and the features in the four cells beside each feature's."""
+    """Find the size of a cell and the features in the four cells beside each feature's.
+
+    Occupied cells are listed, not the whole image: two features may be as near as they like.
+    """
     steps = np.diff(np.unique(pixels_N2[:, 0]))
-    cell_px = float(steps.min()) if len(steps) else 1.0
+    cell_px = max(float(steps.min()), _LEAST_CELL_PX) if len(steps) else 1.0
     cells = np.rint((pixels_N2 - pixels_N2.min(axis=0)) / cell_px).astype(np.int64) + 1
-    table = np.full(cells.max(axis=0) + 2, -1, np.int64)
-    table[cells[:, 0], cells[:, 1]] = np.arange(len(cells))
-    beside = [table[cells[:, 0] + dx, cells[:, 1] + dy]
-              for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1))]
-    return cell_px, np.stack(beside, axis=1)
+    row = int(cells[:, 1].max()) + 2
+    keys = cells[:, 0] * row + cells[:, 1]
+    order = np.argsort(keys, kind="stable")
+    occupied = keys[order]
+
+    def at(wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        place = np.maximum(np.searchsorted(occupied, wanted, side="right") - 1, 0)
+        return np.where(occupied[place] == wanted, order[place], -1)
+
+    return cell_px, np.stack([at(keys + step) for step in (-row, row, -1, 1)], axis=1)
 
 
 class ViewCache:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from ..data.camera import Camera
     from ..geometry.arrays import Float64Array
 
-FORMAT_VERSION = "2.0"
+FORMAT_VERSION = "2.1"
 #: Major versions that can be read; `upgrade.py` brings older ones up to date.
 _READABLE = ("1", "2")
+#: Key of the checksum of everything else in the manifest; maps of 2.0 have none.
+_CHECKSUM = "manifest_sha256"
 MANIFEST, HEAD, KEYFRAMES = "manifest.json", "head.safetensors", "keyframes.safetensors"
 
 
@@ -69,7 +72,8 @@ class MapManifest:
         tree["camera"] = dataclasses.asdict(self.camera)
         if self.T_groundtruth_map is not None:
             tree["T_groundtruth_map"] = np.asarray(self.T_groundtruth_map).tolist()
-        return json.dumps(tree, indent=2, allow_nan=False) + "\n"
+        tree = json.loads(json.dumps(tree, allow_nan=False))  # as a reader will find it
+        return json.dumps({**tree, _CHECKSUM: _checksum(tree)}, indent=2) + "\n"
 
     @staticmethod
     def from_json(text: str) -> MapManifest:
@@ -81,7 +85,7 @@ class MapManifest:
         try:
             tree = json.loads(text)
             version = str(tree["format_version"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise MapError(
                 f"{MANIFEST} is damaged ({error}): restore the folder or map again") from error
         if version.partition(".")[0] not in _READABLE:
@@ -89,10 +93,23 @@ class MapManifest:
                 f"the map has format version {version}, this program reads {FORMAT_VERSION}: "
                 f"use ace_slam_ros {tree.get('software_version', 'of that format')}, or map again")
         try:
-            return _manifest_from_tree(tree)
-        except (AceSlamError, AttributeError, KeyError, TypeError, ValueError) as error:
+            is_altered = _CHECKSUM in tree and tree[_CHECKSUM] != _checksum(tree)
+            manifest = _manifest_from_tree(tree)
+        except (AceSlamError, AttributeError, KeyError, OverflowError, RecursionError, TypeError,
+                ValueError) as error:
             raise MapError(f"{MANIFEST} is damaged ({type(error).__name__}: {error}): restore "
                            "the folder or map again") from error
+        if is_altered:
+            raise MapError(
+                f"{MANIFEST} does not have the checksum it names: it was altered; restore the "
+                f"folder, or remove its line {_CHECKSUM} if you changed it on purpose")
+        return manifest
+
+
+def _checksum(tree: dict[str, Any]) -> str:
+    """SHA-256 of what a manifest says, whatever the layout of its text."""
+    said = {key: value for key, value in tree.items() if key != _CHECKSUM}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _manifest_from_tree(tree: dict[str, Any]) -> MapManifest:

@@ -1,22 +1,17 @@
 """A map on disk: a folder with a manifest, the head weights, and optionally the keyframes.
 
-A save writes a temporary sibling folder, syncs it and renames it. An old map is renamed to
-`.<name>.previous` just before and removed after; when the process dies between the two renames,
-`load_map` finds the old map there. At every moment one complete map can be loaded.
+A save replaces the folder in one step (`folder_swap.py`): at every moment one complete map can be
+loaded, and files that are not ours stay.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
-import glob
 import hashlib
 import json
 import os
-import secrets
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,8 +20,10 @@ from typing import TYPE_CHECKING
 import safetensors
 
 from ..errors import MapError
+from .folder_swap import back_up, locked, previous_of, replace_folder
 from .keyframe_codec import pack_keyframes, unpack_edges, unpack_keyframes
 from .manifest import FORMAT_VERSION, HEAD, KEYFRAMES, MANIFEST, MapManifest
+from .map_path import read_map_file, resolve_map_path
 from .upgrade import upgrade_from_1
 
 if TYPE_CHECKING:
@@ -57,7 +54,7 @@ def save_map(
     """Write a map folder; an existing map there stays loadable until the new one is complete.
 
     Args:
-        path: folder to create or replace.
+        path: folder to create, or whose map to replace; other files there stay.
         manifest: sizes, hashes and the number of keyframes are filled in.
         head: head weights as a safetensors blob.
         keyframes: needed to extend the map later; None = localization only.
@@ -70,7 +67,7 @@ def save_map(
         MapError: `path` holds something else than a map, cannot be written, or the head or the
             keyframes are not storable.
     """
-    path = Path(path).resolve()
+    path = resolve_map_path(path)
     files = {HEAD: head}
     _check_blob(head)
     if keyframes is not None:
@@ -86,14 +83,44 @@ def save_map(
     files[MANIFEST] = manifest.to_json().encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.parent):
+        with locked(path.parent):
             _refuse_foreign(path)
-            _remove_leftovers(path)
-            _swap_in(path, _write_folder(_hidden(path, "new"), files))
+            replace_folder(path, files)
     except OSError as error:
-        raise MapError(f"cannot write map {path}: {error}; choose a folder on a disk with space "
-                       "that you may write to") from error
+        raise _unwritable(path, error) from error
     return manifest
+
+
+def back_up_larger(path: Path, map_id: str, keyframes: int) -> Path | None:
+    """Keep the map at `path` under another name when it is another map with more keyframes.
+
+    Args:
+        path: folder that is about to be replaced.
+        map_id, keyframes: name and size of what will replace it.
+
+    Returns:
+        The folder that holds the old map now as well; None when none had to be kept.
+
+    Raises:
+        MapError: it cannot be kept.
+    """
+    path = resolve_map_path(path)
+    try:
+        old = MapManifest.from_json(_read_folder(path)[0].decode())
+    except (MapError, UnicodeDecodeError):
+        return None  # saving refuses what is no map
+    if old.map_id == map_id or old.keyframes <= keyframes or not path.exists():
+        return None
+    try:
+        with locked(path.parent):
+            return back_up(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> MapError:
+    return MapError(f"cannot write map {path}: {error}; choose a folder on a disk with space that "
+                    "you may write to")
 
 
 def load_map(path: Path, *, encoder_hash: str | None = None) -> StoredMap:
@@ -107,7 +134,7 @@ def load_map(path: Path, *, encoder_hash: str | None = None) -> StoredMap:
         MapError: the folder or a file is missing, truncated or altered, the format is unknown,
             or the map was made with another encoder.
     """
-    path = Path(path).resolve()
+    path = resolve_map_path(path)
     manifest, files = _read_folder(path)
     try:
         manifest_read = MapManifest.from_json(manifest.decode())
@@ -156,7 +183,7 @@ def _read_folder(path: Path) -> tuple[bytes, dict[str, bytes]]:
     """Manifest and data files of one and the same folder, even while another process saves."""
     missing, partial = "", None
     for _ in range(_READ_ATTEMPTS):
-        for folder in (path, _previous(path)):
+        for folder in (path, previous_of(path)):
             try:
                 descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             except NotADirectoryError as error:
@@ -182,18 +209,14 @@ def _read_folder(path: Path) -> tuple[bytes, dict[str, bytes]]:
 
 def _read_at(descriptor: int, folder: Path) -> tuple[bytes, dict[str, bytes]]:
     """Read the files of an open folder; it may be renamed meanwhile."""
-    def read(name: str) -> bytes:
-        with open(os.open(name, os.O_RDONLY, dir_fd=descriptor), "rb") as file:
-            return file.read()
-
     try:
-        manifest, files = read(MANIFEST), {}
+        manifest, files = read_map_file(MANIFEST, descriptor), {}
         for name in (HEAD, KEYFRAMES):
             with contextlib.suppress(FileNotFoundError):
-                files[name] = read(name)
+                files[name] = read_map_file(name, descriptor)
     except FileNotFoundError:
         raise
-    except OSError as error:
+    except (OSError, MapError) as error:
         raise MapError(f"cannot read map {folder}: {error}") from error
     return manifest, files
 
@@ -202,73 +225,20 @@ def _is_whole(manifest: bytes, files: dict[str, bytes]) -> bool:
     """Whether no file is absent that the manifest names; a damaged manifest is told elsewhere."""
     try:
         return set(json.loads(manifest)["sha256"]) <= set(files)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return True
-
-
-def _hidden(path: Path, kind: str) -> Path:
-    return path.with_name(f".{path.name}.{kind}-{secrets.token_hex(4)}")
-
-
-def _previous(path: Path) -> Path:
-    return path.with_name(f".{path.name}.previous")
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time save below `folder`."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems lock no folders
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refuse_foreign(path: Path) -> None:
     """Raise when `path` is neither absent, nor an empty folder, nor a map."""
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        tree = json.loads((path / MANIFEST).read_text())
+    with contextlib.suppress(OSError, MapError, ValueError, TypeError, RecursionError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            tree = json.loads(read_map_file(MANIFEST, descriptor))
+        finally:
+            os.close(descriptor)
         if "format_version" in tree and "encoder_hash" in tree:
             return
     raise MapError(f"{path} exists and is not a map: it is left alone, choose another folder")
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what interrupted saves left; the lock says that nobody is still writing it."""
-    for kind in ("new", "old"):
-        for leftover in path.parent.glob(f".{glob.escape(path.name)}.{kind}-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _write_folder(folder: Path, files: dict[str, bytes]) -> Path:
-    folder.mkdir()
-    for name, data in files.items():
-        with open(folder / name, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return folder
-
-
-def _swap_in(path: Path, fresh: Path) -> None:
-    """Give `fresh` the name `path`; `path` or `.previous` is a complete map at every step."""
-    previous, discarded = _previous(path), _hidden(path, "old")
-    if path.exists() and previous.exists():
-        previous.rename(discarded)
-        shutil.rmtree(discarded, ignore_errors=True)
-    if path.exists():
-        path.rename(previous)
-    fresh.rename(path)
-    if previous.exists():
-        previous.rename(discarded)
-        shutil.rmtree(discarded, ignore_errors=True)

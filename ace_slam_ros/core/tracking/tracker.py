@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from ..data.frame import Frame
     from ..encoders.base import Encoder
     from ..heads.base import SceneHead
+    from ..heads.payload import HeadInfo
     from ..odometry.flow.corners import CornerMotion
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Tracker:
         state: after the last frame.
         map_revision: how many corrections of the map by the mapper the poses follow.
         robot_parts: what is found of the robot in the picture.
+        begun: the map begun last here, at the first frame or by `reset`; empty = none.
     """
 
     def __init__(self, config: SlamConfig, encoder: Encoder, *, map_id: str | None = None) -> None:
@@ -87,6 +89,7 @@ class Tracker:
         """
         self._config, self._encoder = config, encoder
         self._retired: set[str] = set()
+        self.begun = ""
         self._model = MotionModel(config.tracker.motion_prior)
         self._scheduler = Scheduler(config.tracker.frame_budget_ms)
         self._localizer = Localizer(config, encoder)
@@ -159,6 +162,7 @@ class Tracker:
             return
         self._retired.add(self.map_id)
         self._begin(uuid.uuid4().hex[:12])
+        self.begun = self.map_id
 
     def set_head(self, payload: bytes, version: int) -> None:
         """Take over new head weights; weights of another map mean: localize in that one.
@@ -168,8 +172,8 @@ class Tracker:
         """
         loaded = load_head(payload, self._encoder, self._config)
         info = loaded.info
-        if info.map_id in self._retired:
-            return  # a straggler of the map just left
+        if info.map_id != self.map_id and self._is_straggler(info):
+            return
         if info.map_id == self.map_id:
             self._retired.clear()  # the mapper has followed; from now on a return is deliberate
         else:
@@ -185,6 +189,12 @@ class Tracker:
         if info.map_revision != self.map_revision:
             self._follow_correction(loaded.keyframe_poses)
             self.map_revision = info.map_revision
+
+    def _is_straggler(self, info: HeadInfo) -> bool:
+        """Whether weights of another map come from a mapper that did not know of this one yet."""
+        if info.answers is None:
+            return info.map_id in self._retired
+        return self.begun not in ("", info.answers)
 
     def _follow_correction(self, poses: dict[int, SubmapPose]) -> None:
         """Move local keyframes and the last pose with the keyframes that the mapper corrected.
@@ -315,6 +325,7 @@ class Tracker:
                 or not self._aligner.can_show(frame)):
             return self._result(clock, reason=explain_waiting(
                 features, frame, self._config.sensor))
+        self.begun = self.map_id
         return self._start(MAIN_SUBMAP, frame, hints, features, clock)
 
     def _start(

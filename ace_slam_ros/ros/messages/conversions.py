@@ -28,6 +28,7 @@ from ...io.images import COLOR_ENCODINGS, decode_compressed_image, decode_image
 from ...io.pairs import rectified
 from ...msg import Keyframe as KeyframeMsg
 from .compat import CV_BRIDGE
+from .limits import MOST_FEATURES, check_compressed, check_counts, check_keyframe, check_size
 from .poses import pose_from_msg, pose_to_msg
 
 if TYPE_CHECKING:
@@ -128,9 +129,15 @@ def frame_from_msgs(
     one off that of the rectified color image.
 
     Raises:
-        DataError: a message cannot be decoded, sizes disagree, no pixel has depth, or its unit is
-            wrong.
+        DataError: a message cannot be decoded, is too large, sizes disagree, no pixel has depth,
+            or its unit is wrong.
     """
+    check_size(info.width, info.height, "calibration")
+    for what, msg in (("color image", color), ("depth image", depth)):
+        if isinstance(msg, Image):
+            check_size(msg.width, msg.height, what)
+        elif msg is not None:
+            check_compressed(memoryview(msg.data), what)
     image = image_from_msg(color, gray=gray)
     if min(image.shape[:2]) < _LEAST_SIDE:
         raise DataError(
@@ -195,14 +202,15 @@ def keyframe_to_msg(
     )
 
 
-def keyframe_from_msg(msg: KeyframeMsg) -> Keyframe:
-    """Unpack a keyframe.
+def keyframe_from_msg(msg: KeyframeMsg, most: int = MOST_FEATURES) -> Keyframe:
+    """Unpack a keyframe of at most `most` features.
 
     Raises:
-        DataError: array lengths do not fit the counts, numbers are not finite, or there is no
-            such submap.
+        DataError: array lengths do not fit the counts, numbers are not finite, there is no such
+            submap, or it is larger than any camera makes it.
     """
     count, dimension = int(msg.count), int(msg.dimension)
+    check_counts(msg.id, count, dimension, most)
     lengths = (len(msg.descriptors), len(msg.pixels), len(msg.points))
     if lengths != (count * dimension, count * 8, count * 12):
         raise DataError(
@@ -216,10 +224,12 @@ def keyframe_from_msg(msg: KeyframeMsg) -> Keyframe:
         raise DataError(f"keyframe {msg.id}: submap {msg.submap} of at most {MOST_SUBMAPS}")
     reference = ((int(msg.reference_id), pose_from_msg(msg.reference_pose))
                  if msg.has_reference else None)
-    return Keyframe(
+    keyframe = Keyframe(
         int(msg.id), stamp_to_ns(msg.header.stamp), pose_from_msg(msg.pose),
         np.frombuffer(msg.descriptors, np.int8).reshape(count, dimension).copy(),
         pixels, points,
         Camera(int(msg.width), int(msg.height), msg.fx, msg.fy, msg.cx, msg.cy), reference,
         int(msg.submap), int(msg.map_revision),
     )
+    check_keyframe(keyframe)
+    return keyframe

@@ -50,6 +50,9 @@ class SlamNode(ManagedNode):
     Subclasses implement the five hooks: `setup` (encoder loaded: make core objects, publishers,
     services), `start` (subscriptions, worker), `pause_work`, `teardown`, and `report`.
     The services exist from configure on and must answer while inactive as well.
+
+    Attributes:
+        lost: what was to be saved at the end and is not; empty = nothing.
     """
 
     encoder: Encoder
@@ -66,6 +69,7 @@ class SlamNode(ManagedNode):
             self.get_logger().info("unconfigured: waiting for a lifecycle manager "
                                    f"(ros.autostart is false), libraries: {libraries}")
         self.segment = segment_name(self.get_namespace())
+        self.lost = ""
         self.reentrant, self._events = ReentrantCallbackGroup(), EventGroup()
         self._worker: Worker | None = None
         self._usage = ProcessUsage()

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.errors import AceSlamError, ConfigError, DataError, MapError
+from ...core.errors import AceSlamError, ConfigError, MapError, SegmentError
 from ...core.heads.factory import head_capacity_bytes
+from ...core.heads.payload import with_answer
 from ...core.mapping.mapper import Mapper
-from ...core.maps.map_folder import load_map
+from ...core.maps.map_folder import back_up_larger, load_map
+from ...core.maps.map_path import resolve_map_path
 from ...core.runtime.priority import MAPPER_NICENESS
 from ...msg import Keyframe as KeyframeMsg
 from ...srv import LoadMap, SaveMap
 from ...weights_ipc.writer import WeightsWriter
-from ..messages.conversions import keyframe_from_msg
+from ..inputs.keyframe_inbox import KeyframeInbox
 from ..outputs.diagnostics import Report
 from ..outputs.map_topics import MapOutput
-from ..qos import keyframe_qos
+from ..process.unsaved import lost_while_loading
+from ..qos import keyframe_qos, service_qos
+from ..weights.announcement import read_announcement
 from ..weights.link import Heartbeat, weights_schema
 from ..weights.map_follower import MapFollower
 from ..weights.session import CrashedMap, Session
 from .base import SlamNode
 
 if TYPE_CHECKING:
+    from ...core.data.keyframe import Keyframe
     from ...core.maps.manifest import MapManifest
 
-_QUEUE = 100
 _IDLE_S = 0.2
 
 
@@ -39,6 +43,8 @@ class MapperNode(SlamNode):
 
     def __init__(self) -> None:
         super().__init__("mapper")
+        ros = self.config.ros
+        self.lost = lost_while_loading(ros.save_on_exit, self.config.mode, ros.map_dir)
 
     def setup(self) -> None:
         """Take the segment, restore a map, make publishers and services."""
@@ -48,10 +54,11 @@ class MapperNode(SlamNode):
             raise ConfigError("mode=localization needs ros.map_dir (map:= in launch files)")
         schema = weights_schema(self.encoder)
         self._mapper = Mapper(self.config, self.encoder)
-        self._follower = MapFollower(self._mapper.map_id)
-        self._keyframes, self._trouble = 0, ""
-        self._queue: deque[KeyframeMsg] = deque(maxlen=_QUEUE)
-        self._counts = {"keyframes_received": 0, "keyframes_refused": 0, "keyframes_dropped": 0}
+        self._follower = MapFollower(
+            self._mapper.map_id, partial(read_announcement, self.segment))
+        self._keyframes, self._head = 0, b""
+        self._inbox = KeyframeInbox(
+            self.encoder, self._follower, self.config.features.count, self.log_once)
         period_s = 0.0 if self._localization_only else self.config.mapper.autosave_s
         started_with = f"{self.config.mode} {ros.map_dir}"
         self._session = Session(self.segment, schema, period_s, started_with)
@@ -67,7 +74,7 @@ class MapperNode(SlamNode):
         self._output = MapOutput(self, ros.map_frame)
         self._own_services = [
             self.create_service(kind, name, self.guarded_service(handler),
-                                callback_group=self.reentrant)
+                                qos_profile=service_qos(), callback_group=self.reentrant)
             for kind, name, handler in (
                 (SaveMap, "save_map", self._save_map), (LoadMap, "load_map", self._load_map))
         ]
@@ -84,10 +91,9 @@ class MapperNode(SlamNode):
 
     def start(self) -> Callable[[], None]:
         """Subscribe to keyframes; the middleware replays the last ones, of whatever map."""
-        if self._keyframes:
-            self._follower.hold()
         self._subscription = self.create_subscription(
             KeyframeMsg, "keyframe", self._receive, keyframe_qos())
+        self.lost = ""
         return self._step
 
     def pause_work(self) -> None:
@@ -97,13 +103,22 @@ class MapperNode(SlamNode):
     def teardown(self) -> None:
         """Save when asked to, and release the segment."""
         ros = self.config.ros
+        self._take_keyframes()  # those that came while the worker stopped
+        if not self._localization_only and ros.save_on_exit and not self._keyframes:
+            self.get_logger().warning(f"no keyframes came: nothing is saved to {ros.map_dir}")
         if not self._localization_only and self._keyframes:
             try:
-                self.get_logger().info(
-                    f"saved {self._save(ros.map_dir).keyframes} keyframes" if ros.save_on_exit
-                    else "what was mapped since save_map is dropped; ros.save_on_exit keeps it")
+                if ros.save_on_exit:
+                    folder = self._map_folder("")
+                    manifest, kept = self._save(folder)
+                    self.lost = ""
+                    self.get_logger().info(
+                        f"saved {manifest.keyframes} keyframes to {folder}{kept}")
+                else:
+                    self.get_logger().info("what was mapped since save_map is dropped; "
+                                           "ros.save_on_exit keeps it")
             except AceSlamError as error:
-                self.get_logger().error(f"the map is not saved: {error}")
+                self.lost = f"the map is not saved: {error}"
         for service in self._own_services:
             self.destroy_service(service)
         self._output.close()
@@ -113,7 +128,7 @@ class MapperNode(SlamNode):
     def _restore(self, crashed: CrashedMap | None) -> None:
         """Load the map of a crashed session, else the one asked for."""
         if crashed is not None:
-            self._writer.write(crashed.head)  # at once: loading learns the map anew and takes time
+            self._publish(crashed.head)  # at once: loading learns the map anew and takes time
             try:
                 self._switch_map(crashed.path, crashed.localization_only)
                 self.get_logger().info(
@@ -122,11 +137,13 @@ class MapperNode(SlamNode):
                 return
             except MapError as error:
                 self.get_logger().error(f"the last session cannot be resumed: {error}")
-        map_dir = Path(self.config.ros.map_dir).expanduser()
-        if self.config.ros.map_dir and (self._localization_only or map_dir.exists()):
+        if not self.config.ros.map_dir:
+            return
+        map_dir = self._map_folder("")
+        if self._localization_only or map_dir.exists():
             self._load(map_dir)
             self.get_logger().info(f"loaded {map_dir}: {self._keyframes} keyframes")
-        elif self.config.ros.map_dir:
+        else:
             self.get_logger().info(f"no map at {map_dir}: a new one begins, save_map writes it")
 
     def _load(self, path: Path) -> None:
@@ -139,21 +156,24 @@ class MapperNode(SlamNode):
                 f"{path} has map format {stored.manifest.format_version}: if `ace-slam run` made "
                 "it, its z axis does not point up; then map again")
         self._keyframes = stored.manifest.keyframes
-        self._queue.clear()
-        self._writer.write(
-            stored.head if self._localization_only else self._mapper.export_head())
+        self._inbox.clear()
         self._follower.move_to(stored.manifest.map_id)
+        self._publish(stored.head if self._localization_only else self._mapper.export_head())
+
+    def _publish(self, head: bytes) -> None:
+        """Let everybody use a head; it says what the tracker began, as far as this node knows."""
+        self._head = head
+        try:
+            self._writer.write(with_answer(head, self._follower.answered))
+        except SegmentError as error:  # the heartbeat goes on trying
+            self.log_once("segment", f"the weights do not reach the other nodes: {error}")
 
     # Callbacks, in the executor's thread --------------------------------------------------------
 
     def _receive(self, msg: KeyframeMsg) -> None:
-        self._counts["keyframes_received"] += 1
+        self._inbox.counts["keyframes_received"] += 1
         if not self._localization_only:
-            if len(self._queue) == _QUEUE:
-                self._counts["keyframes_dropped"] += 1
-                self.log_once("queue", f"{_QUEUE} keyframes wait: older ones are dropped (now "
-                                       "counted only); saving or loading takes long, or no CPU")
-            self._queue.append(msg)
+            self._inbox.put(msg)
             self.worker.notify()
 
     async def _save_map(
@@ -162,11 +182,12 @@ class MapperNode(SlamNode):
         if self._localization_only:
             raise MapError("localization never writes: mode=mapping, or load_map without "
                            "localization_only, makes the map one that can be saved")
-        manifest = await self.in_worker(lambda: self._save(request.path))
-        response.success, response.path = True, str(self._map_folder(request.path))
+        folder = self._map_folder(request.path)
+        manifest, kept = await self.in_worker(lambda: self._save(folder))
+        response.success, response.path = True, str(folder)
         response.map_bytes, response.keyframe_bytes = manifest.map_bytes, manifest.keyframe_bytes
         response.keyframes = manifest.keyframes
-        response.message = f"{manifest.keyframes} keyframes written to {response.path}"
+        response.message = f"{manifest.keyframes} keyframes written to {folder}{kept}"
         return response
 
     async def _load_map(
@@ -183,11 +204,9 @@ class MapperNode(SlamNode):
     # Worker thread ------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        batch = [self._queue.popleft() for _ in range(len(self._queue))]
-        for msg in batch:
-            # Replayed keyframes may hold a map between two runs of the current one.
-            if msg.map_id in (batch[-1].map_id, self._follower.current):
-                self._add(msg)
+        self._take_keyframes()
+        if self._follower.stays(may_follow=not self._localization_only) and self._head:
+            self._publish(self._head)
         more = self._learn(self.config.mapper.budget_ms * 1e-3)
         # Saving learns all that is left: not while there is much of it.
         if not (self._localization_only or self._mapper.backlog) and self._mapper.keyframe_count:
@@ -195,32 +214,22 @@ class MapperNode(SlamNode):
                 (self._mapper.map_id, self._writer.version), self._mapper.save)
         if self._mapper.keyframe_count:
             self._output.show(self._mapper, self._writer.version)
-        if not (self._queue or more):
+        if not (self._inbox or more):
             self.worker.wait(_IDLE_S)
+
+    def _take_keyframes(self) -> None:
+        self._inbox.empty_into(self._add, has_map=lambda: self._keyframes > 0)
+
+    def _add(self, keyframe: Keyframe, map_id: str) -> None:
+        self._mapper.add_keyframe(keyframe, map_id)
+        self._keyframes = self._mapper.keyframe_count + self._mapper.backlog
 
     def _learn(self, budget_s: float) -> bool:
         """Learn and improve for a time, publish the head if it changed; True if more is to do."""
         if not self._localization_only and self._mapper.work(
-                budget_s, lambda: bool(self._queue)):
-            self._writer.write(self._mapper.export_head())
+                budget_s, lambda: bool(self._inbox)):
+            self._publish(self._mapper.export_head())
         return not self._localization_only and self._mapper.wants_work
-
-    def _add(self, msg: KeyframeMsg) -> None:
-        """Hand one keyframe to the core unless it is of a map that was left."""
-        try:
-            if msg.encoder_hash != self.encoder.hash:
-                raise DataError(
-                    f"keyframes come from encoder {msg.encoder_hash}, this node has "
-                    f"{self.encoder.hash}: start all nodes with the same encoder parameters")
-            keyframe = keyframe_from_msg(msg)
-            if self._follower.accepts(msg.map_id):
-                self._mapper.add_keyframe(keyframe, msg.map_id)
-                self._keyframes = self._mapper.keyframe_count + self._mapper.backlog
-            self._trouble = ""
-        except AceSlamError as error:
-            self._counts["keyframes_refused"] += 1
-            self._trouble = str(error)
-            self.log_once(type(error).__name__, f"keyframe refused: {error} (now counted only)")
 
     def _open(self, path: Path, localization_only: bool) -> None:
         self._switch_map(path, localization_only)
@@ -239,22 +248,27 @@ class MapperNode(SlamNode):
         chosen = path or self.config.ros.map_dir
         if not chosen:
             raise MapError("no folder given: fill in path, or set ros.map_dir")
-        return Path(chosen).expanduser().resolve()
+        return resolve_map_path(chosen, self.config.ros.map_root)
 
-    def _save(self, path: str) -> MapManifest:
+    def _save(self, folder: Path) -> tuple[MapManifest, str]:
+        """Write the map; return its manifest, and where a larger map that was there is kept."""
+        self._take_keyframes()
         self._learn(float("inf"))  # `Mapper.save` would learn as well, and publish nothing
         if not self._mapper.keyframe_count:
             raise MapError("the map is empty: move the camera until keyframes arrive, then save")
-        return self._mapper.save(self._map_folder(path), frame_id=self.config.ros.map_frame)
+        kept = back_up_larger(folder, self._mapper.map_id, self._mapper.keyframe_count)
+        manifest = self._mapper.save(folder, frame_id=self.config.ros.map_frame)
+        return manifest, "" if kept is None else f"; the larger map that was there is now {kept}"
 
     def report(self) -> Report:
         """Describe the map and its sources."""
-        report = Report(values=self._counts | {
+        report = Report(values=self._inbox.counts | {
             "map_id": self._follower.current, "keyframes": self._keyframes,
-            "backlog": self._mapper.backlog + len(self._queue),
+            "backlog": self._mapper.backlog + len(self._inbox),
             "weights_version": self._writer.version,
             "mode": "localization" if self._localization_only else "mapping"})
-        report.error(self._trouble)
+        report.error(self._inbox.problem)
+        report.error(self._heartbeat.problem)
         report.warn(self._session.problem)
         if not self._keyframes:
             report.warn("no keyframes yet: is the tracker running and seeing the camera?")

@@ -23,7 +23,7 @@ from ..inputs.on_demand import NoImagesError, OnDemandImages
 from ..messages.conversions import frame_from_msgs, make_header
 from ..messages.poses import base_covariance, covariance_to_msg, pose_from_msg, pose_to_msg
 from ..outputs.diagnostics import Report, Window
-from ..qos import reliable_qos
+from ..qos import reliable_qos, service_qos
 from ..tf.factory import make_transforms
 from ..weights.link import WeightsLink, weights_schema
 from .base import SlamNode
@@ -89,7 +89,8 @@ class RelocalizerNode(SlamNode):
         self._latency = Window()
         self._forward = PoseForwarding(self) if self.config.ros.forward_initialpose else None
         self._service = self.create_service(
-            Relocalize, "relocalize", self._answer, callback_group=self.reentrant)
+            Relocalize, "relocalize", self._answer, qos_profile=service_qos(),
+            callback_group=self.reentrant)
 
     def start(self) -> Callable[[], None]:
         """Be ready to subscribe when somebody asks for the newest frame."""
@@ -119,7 +120,7 @@ class RelocalizerNode(SlamNode):
         start_ns = time.monotonic_ns()
         if self._waiting >= self.config.relocalizer.queue:
             _refuse(response, Relocalize.Response.BUSY,
-                    f"{self._waiting} callers wait already: ask again")
+                    f"{self._waiting} callers wait already (relocalizer.queue): ask again")
         else:
             self._waiting += 1
             try:

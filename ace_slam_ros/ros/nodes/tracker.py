@@ -32,8 +32,9 @@ from ..messages.conversions import frame_from_msgs, keyframe_to_msg
 from ..outputs.diagnostics import Report
 from ..outputs.pose_topics import PoseOutput
 from ..outputs.status_topic import StatusOutput
-from ..qos import keyframe_qos
+from ..qos import keyframe_qos, service_qos
 from ..tf.factory import make_transforms
+from ..weights.announcement import Announcer
 from ..weights.link import WeightsLink, weights_schema
 from .base import SlamNode
 
@@ -63,13 +64,16 @@ class TrackerNode(SlamNode):
         self._link = WeightsLink(
             self.segment, weights_schema(self.encoder),
             lambda text: self.log_once(text, f"weights ignored: {text}"))
+        self._announcer = Announcer(self.segment)
         self._transforms = make_transforms(self)
         self._extrinsic = Extrinsic(self, self.config.ros, self._transforms)
         self._output = PoseOutput(self, self.config.ros, self._transforms)
         self._keyframes = self.create_publisher(KeyframeMsg, "keyframe", keyframe_qos())
         self._entities: list[Any] = [
-            self.create_service(Trigger, "reset", self.guarded_service(self._reset)),
-            self.create_service(SetBool, "pause", self.guarded_service(self._pause))]
+            self.create_service(kind, name, self.guarded_service(handler),
+                                qos_profile=service_qos())
+            for kind, name, handler in (
+                (Trigger, "reset", self._reset), (SetBool, "pause", self._pause))]
 
     def start(self) -> Callable[[], None]:
         """Subscribe."""
@@ -91,7 +95,7 @@ class TrackerNode(SlamNode):
         for service in self._entities:
             self.destroy_service(service)
         self.destroy_publisher(self._keyframes)
-        for part in (self._status, self._output, self._transforms, self._link):
+        for part in (self._status, self._output, self._transforms, self._link, self._announcer):
             part.close()
         self._tracker = None
 
@@ -172,6 +176,7 @@ class TrackerNode(SlamNode):
         self._T_base_cam = T_base_cam
         if self._tracker is None:
             self._tracker = Tracker(self.config, self.encoder)
+            self._update_head(self._tracker)  # a reset leaves the mapper's map, if there is one
             self._act(self._tracker)
         return self._tracker
 
@@ -183,6 +188,7 @@ class TrackerNode(SlamNode):
         self._trouble = ""
         self._update_head(tracker)
         result = tracker.track(frame, self._hints(tracker, pair))
+        self._announcer.say(tracker.map_id, tracker.begun)  # before a keyframe of it goes out
         self._output.show(result, self._T_base_cam)
         latency_ms = (time.monotonic_ns() - pair.arrival_ns) * 1e-6
         work = tracker.work(self.config.tracker.deadline_s(pair.arrival_ns * 1e-9))
@@ -224,6 +230,7 @@ class TrackerNode(SlamNode):
     def _update_head(self, tracker: Tracker) -> None:
         before, revision = tracker.map_id, tracker.map_revision
         self._link.take(tracker.set_head)
+        self._announcer.say(tracker.map_id, tracker.begun)
         if tracker.map_id != before:
             self._output.new_map()
         elif tracker.map_revision != revision:
@@ -245,6 +252,7 @@ class TrackerNode(SlamNode):
                         | self._output.values() | {"extrinsic": self._extrinsic.source})
         if self._tracker is not None:
             report.values |= self._tracker.gave_up
+        self._announcer.keep()
         report.error(self._silence.reason)
         for text in (self._inputs.several(), *self._inputs.incompatible.values(),
                      self._output.tf.problem()):

@@ -34,6 +34,7 @@ from ..process.run_node import leave
 from ..process.signals import stop_event
 from ..qos import reliable_qos, sensor_qos
 from .playlist import GROUNDTRUTH, Item, Playlist, open_playlist
+from .readiness import NotReadyError, wait_until_active
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +214,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--transport", choices=("raw", "compressed"), default="raw",
                         help="color of a TUM folder; a bag is sent as recorded")
     parser.add_argument("--wait", type=float, default=60.0, metavar="S",
-                        help="wait this long for subscribers; 0 = do not")
+                        help="wait this long for nodes and for subscribers; 0 = do not")
+    parser.add_argument("--nodes", default="", metavar="NAMES",
+                        help="wait until these managed nodes (a,b,c) are active")
     parser.add_argument("--subscribers", type=int, default=1, metavar="N",
                         help="wait until so many listen to each image topic")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as json")
@@ -244,6 +247,9 @@ def _play(args: argparse.Namespace, stop: threading.Event) -> None:
     playlist = open_playlist(args.source.expanduser(), args.transport, options_of(args))
     node = rclpy.create_node("player", namespace=args.namespace.strip("/"))
     player = Player(node, playlist, rate=args.rate, clock=args.clock, stop=stop)
+    names = [name for name in args.nodes.split(",") if name]
+    if names and args.wait > 0.0:
+        wait_until_active(node, names, args.wait, stop)
     if args.wait > 0.0:
         player.wait_for_subscribers(args.wait, args.subscribers)
     log.info("playing %d pairs, %.1f s, rate %g", playlist.pairs, playlist.duration_s, args.rate)
@@ -268,7 +274,7 @@ def run_player(argv: Sequence[str] | None = None) -> int:
         try:
             _play(args, stop)
             return 0
-        except PlayError as error:
+        except (PlayError, NotReadyError) as error:
             log.error("player: %s", error)
             return 1
         except AceSlamError as error:

@@ -167,6 +167,12 @@ class NodeGroup:
         if self.failed:
             raise NodeError(self.failed)
 
+    def last_exit(self, name: str) -> int:
+        """Exit code with which a node ended last; 0 while it runs, or when it never ran."""
+        child = self.children[name]
+        code = None if child.process is None else child.process.poll()
+        return code if code is not None else (child.exit_codes or [0])[-1]
+
     def stop(self) -> None:
         """End every process: SIGTERM, then SIGINT, then SIGKILL to its group; idempotent."""
         self._ending.set()

@@ -18,6 +18,7 @@ from ...core.errors import AceSlamError
 from .core_logging import core_log_in
 from .fastdds import remove_dead_segments
 from .signals import StopSignals
+from .unsaved import lost_by_early_stop
 
 #: Who is told to stop while it loads, or waits for a library that hangs, has nothing to finish.
 _LOADING_DEADLINE_S = 0.3
@@ -29,12 +30,17 @@ class StopRequest:
     """What ends a node: asked for once, by a signal or because the parent process is gone.
 
     Imports and a library that hangs cannot be told to end: until `loaded`, the process does.
+
+    Attributes:
+        reason: who asked.
+        lost: says what should have been saved and is not, while the node loads; empty = nothing.
     """
 
     def __init__(self) -> None:
         self.future: Future = Future()
         self._loading = True
         self._open: list[Callable[[], Any]] = []
+        self.lost: Callable[[], str] = str
         self.reason = "rclpy shut down"
         self._executor: SingleThreadedExecutor | None = None
 
@@ -59,7 +65,6 @@ class StopRequest:
         if self._executor is not None:
             self._executor.create_task(lambda: None)  # ends its wait; wake() alone does not
 
-
     def drops(self, close: Callable[[], Any]) -> None:
         """Call `close` before the process ends while it loads."""
         self._open.append(close)
@@ -72,19 +77,27 @@ class StopRequest:
         if not self._loading:
             return
         print(f"stopped while it was loading: {self.reason}", file=sys.stderr)
+        code = 0
+        with contextlib.suppress(Exception):
+            code = _end("ace_slam_ros", self.lost())
         for close in reversed(self._open):
             with contextlib.suppress(Exception):  # it is half made
                 close()
-        leave(0)
+        leave(code)
 
 
-def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = None) -> int:
-    """Run a node until it is told to stop; return the exit code (0 done, 2 it cannot start).
+def run_node(
+    load: Callable[[], Callable[[], Any]], argv: list[str] | None = None, name: str = ""
+) -> int:
+    """Run a node until it is told to stop; return the exit code.
+
+    0 done; 1 what it was to save at its end is not saved; 2 it cannot start.
 
     Args:
         load: imports and returns what creates the node. It is called when this process is known
             in the graph, because discovery takes as long as torch takes to load.
         argv: command line, default `sys.argv`.
+        name: of the node, unless the command line renames it.
     """
     stop = StopRequest()
     signals = StopSignals(stop.ask)
@@ -93,14 +106,16 @@ def run_node(load: Callable[[], Callable[[], Any]], argv: list[str] | None = Non
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         herald = _make_herald()
         stop.drops(herald.destroy_node)  # and with it the middleware's shared memory
+        stop.lost = lambda: lost_by_early_stop(name)
     except Exception as error:  # rclpy has no common base for bad arguments and a bad middleware
         print(f"rclpy cannot start: {error}", file=sys.stderr)
         return 2
     try:
         make = load()
         if stop.asked:
-            return 0
+            return _end(name, stop.lost())
         node = make()
+        stop.lost = lambda: node.lost
         stop.drops(node.abandon)
         herald.destroy_node()
         if freed_mb >= 1.0:
@@ -129,13 +144,13 @@ def _live(node: Any, stop: StopRequest) -> int:
                 stop.loaded()
                 _spin(executor, stop.future, node)
                 node.get_logger().info(f"stopping: {stop.reason}")
-                return 0
             except (ImportError, AceSlamError) as error:
                 return _refuse(node.get_logger().name, error)
             finally:
                 stop.loaded()
                 with contextlib.suppress(ExternalShutdownException):
                     node.close()
+        return _end(node.get_logger().name, node.lost)
     finally:
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
@@ -146,6 +161,13 @@ def _refuse(logger: str, error: Exception) -> int:
     hint = ": `ace-slam doctor` says what to install" if isinstance(error, ImportError) else ""
     rclpy.logging.get_logger(logger).fatal(f"{error}{hint}")
     return 2
+
+
+def _end(logger: str, lost: str) -> int:
+    """Log what should have been saved and is not; return the exit code."""
+    if lost:
+        rclpy.logging.get_logger(logger).error(lost)
+    return 1 if lost else 0
 
 
 def _make_herald() -> Any:

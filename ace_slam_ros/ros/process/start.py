@@ -43,7 +43,8 @@ def start(name: str, arguments: list[str] | None = None) -> NoReturn:
     reuse_image_memory()
     load_torch_lean()
     prepare_node_environment()
-    leave(run_node(load, [sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]))
+    command = [sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]
+    leave(run_node(load, command, name))
 
 
 def tracker() -> NoReturn:

@@ -62,15 +62,14 @@ class TopicTransforms:
                 self.watcher.heard(item, static)
             try:
                 T_44 = transform_from_msg(item.transform)
+                self._tree.add(StampedTransform(
+                    item.header.frame_id, item.child_frame_id, stamp_to_ns(item.header.stamp),
+                    T_44), static)
             except DataError as error:
                 self._node.get_logger().warning(
                     one_line(f"TF {item.header.frame_id} -> {item.child_frame_id} ignored: "
                              f"{error}"),
                     throttle_duration_sec=10.0)
-                continue
-            self._tree.add(StampedTransform(
-                item.header.frame_id, item.child_frame_id, stamp_to_ns(item.header.stamp), T_44,
-            ), static)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array | None:
         """Return T_target_source at a stamp, None when unknown."""

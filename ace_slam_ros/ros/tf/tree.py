@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...core.errors import DataError
 from ...core.geometry.frame_names import frame_name
 from ...core.geometry.se3 import exp_se3, invert_pose, log_se3, make_pose
 from .interface import _NS, StampedTransform
@@ -25,6 +26,8 @@ class TransformTree:
     """
 
     KEEP_NS = 10 * _NS
+    #: Transforms kept of one frame, and frames: ten seconds at 1 kHz, and more than robots have.
+    MOST_KEPT, MOST_FRAMES = 10_000, 1_000
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,11 +37,18 @@ class TransformTree:
     def add(self, transform: StampedTransform, static: bool) -> None:
         """Store one transform; a stamp far behind the newest one starts the frame anew.
 
-        A frame is what it was last said to be, static or moving.
+        A frame is what it was last said to be, static or moving; a transform with the stamp of
+        another one takes its place.
+
+        Raises:
+            DataError: there are `MOST_FRAMES` others already.
         """
         entry = (transform.stamp_ns, frame_name(transform.parent), transform.T_parent_child)
         child = frame_name(transform.child)
         with self._lock:
+            if len(self._static) + len(self._moving) >= self.MOST_FRAMES and (
+                    child not in self._static and child not in self._moving):
+                raise DataError(f"there are {self.MOST_FRAMES} frames in TF already")
             if static:
                 self._moving.pop(child, None)
                 self._static[child] = entry[1:]
@@ -47,8 +57,12 @@ class TransformTree:
             track = self._moving.setdefault(child, [])
             if track and transform.stamp_ns < track[-1][0] - self.KEEP_NS // 2:
                 track.clear()
-            insort(track, entry, key=lambda e: e[0])
-            while track[0][0] < track[-1][0] - self.KEEP_NS:
+            place = bisect_left(track, transform.stamp_ns, key=lambda e: e[0])
+            if place < len(track) and track[place][0] == transform.stamp_ns:
+                track[place] = entry
+            else:
+                track.insert(place, entry)
+            while (track[0][0] < track[-1][0] - self.KEEP_NS or len(track) > self.MOST_KEPT):
                 del track[0]
 
     def clear(self) -> None:

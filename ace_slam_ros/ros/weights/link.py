@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from ...weights_ipc.writer import WeightsWriter
     from ..outputs.diagnostics import Report
 
+_log = logging.getLogger(__name__)
+
 
 def weights_schema(encoder: Encoder) -> str:
     """Describe what the segment's payload is; nodes that disagree must not read each other.
@@ -27,19 +30,30 @@ def weights_schema(encoder: Encoder) -> str:
 class Heartbeat:
     """Says once a second that the writer lives, also while its owner loads a large map.
 
-    Readers in another container can judge the writer by this alone.
+    Readers in another container can judge the writer by this alone. A segment that somebody
+    damaged is restored by it.
+
+    Attributes:
+        problem: why the segment cannot be restored; empty when it is whole.
     """
 
     PERIOD_S = 1.0
 
     def __init__(self, writer: WeightsWriter) -> None:
+        self.problem = ""
         self._writer, self._stopping = writer, threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while not self._stopping.wait(self.PERIOD_S):
-            self._writer.heartbeat()
+            try:
+                self._writer.heartbeat()
+                self.problem = ""
+            except (OSError, SegmentError) as error:
+                if not self.problem:
+                    _log.warning("nobody gets new weights: %s", error)
+                self.problem = f"nobody gets new weights: {error}"
 
     def stop(self) -> None:
         """End; the writer may be closed afterwards."""

@@ -1,47 +1,74 @@
-"""Follows the map that the mapper publishes."""
+"""Decides which map the mapper is in: its own, or one that its tracker announced."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .announcement import Announcement
 
 
 class MapFollower:
-    """Tells keyframes of a new map, which the tracker began, from stragglers of an old one.
+    """Tells keyframes of a map that the tracker began from stragglers and from strangers'.
 
-    When the mapper loads or resumes a map, keyframes of other maps still arrive for a moment: the
-    tracker has not taken the new weights yet, or the middleware replays its last keyframes. For
-    that time only keyframes of the loaded map count, and those of the map that was left stay
-    out for longer. Later another map means that the tracker was reset, and the mapper follows.
+    The tracker announces where it is (`announcement.py`). The mapper follows it into a map that it
+    began after it had known the mapper's own, which is a reset, and into any map while it has none
+    itself. Otherwise it stays, and answers: its weights name the newest map of the tracker that
+    it knew of, by which the tracker sees that it is called, see `Tracker.set_head`. So both
+    always end in one map, in whatever order resets, loads and restarts come.
+
+    Args:
+        current: map the mapper is in.
+        read: returns what the tracker announced.
+
+    Attributes:
+        answered: the newest map begun by the tracker on which the mapper has decided.
     """
 
-    GRACE_S = 4.0
-    #: Not for ever: a tracker that was reset and returned may never take up the loaded map.
-    LEFT_S = 60.0
-
-    def __init__(self, current: str) -> None:
-        self.current = current
-        self._grace_until_s = 0.0
-        self._left_until_s: dict[str, float] = {}
+    def __init__(self, current: str, read: Callable[[], Announcement | None]) -> None:
+        self.current, self._read = current, read
+        self.answered = ""
 
     def move_to(self, map_id: str) -> None:
-        """Change the map by own decision."""
-        now_s = time.monotonic()
-        self._left_until_s = {i: s for i, s in self._left_until_s.items() if s > now_s}
-        self._left_until_s[self.current] = now_s + self.LEFT_S
-        self._left_until_s.pop(map_id, None)
+        """Change the map by own decision; what the tracker began until now is left."""
+        said = self._read()
         self.current = map_id
-        self.hold()
+        if said is not None:
+            self.answered = said.begun
 
-    def hold(self) -> None:
-        """Keep the current map for the grace time, before keyframes are replayed."""
-        self._grace_until_s = time.monotonic() + self.GRACE_S
+    def accepts(self, map_id: str, is_empty: bool) -> bool:
+        """Tell whether a keyframe of `map_id` counts; the current map follows a new one.
 
-    def accepts(self, map_id: str) -> bool:
-        """Tell whether a keyframe of `map_id` counts; the current map follows a new one."""
-        if map_id == self.current:
+        Args:
+            map_id: as the keyframe says.
+            is_empty: whether the mapper has no map that could be lost.
+        """
+        if map_id and map_id == self.current:
             return True
-        until_s = max(self._grace_until_s, self._left_until_s.get(map_id, 0.0))
-        if time.monotonic() < until_s:
+        said = self._read()
+        if said is None or not map_id or map_id != said.map_id:
             return False
-        self.current = map_id
+        if not is_empty and (said.begun == self.answered or self.current not in said.left):
+            return False
+        self.current, self.answered = map_id, said.begun
+        return True
+
+    def is_strange(self, map_id: str) -> bool:
+        """Tell whether `map_id` is a map in which the tracker has never been."""
+        said = self._read()
+        return said is None or map_id not in (said.map_id, *said.left)
+
+    def stays(self, may_follow: bool) -> bool:
+        """Tell, once, that the tracker began a map into which the mapper does not follow.
+
+        Args:
+            may_follow: False in localization, where the map never changes.
+        """
+        said = self._read()
+        if said is None or said.begun in ("", self.answered):
+            return False
+        if may_follow and self.current in said.left:
+            return False  # a reset: its first keyframe takes the mapper along
+        self.answered = said.begun
         return True

@@ -85,7 +85,9 @@ class Session:
         record = LoadedMap(str(path), map_id, localization_only, self._started_with)
         fresh = self._record.with_suffix(".new")
         try:
-            self._record.parent.mkdir(parents=True, exist_ok=True)
+            _make_private(self._record.parent)
+            fresh.unlink(missing_ok=True)
+            fresh.touch(0o600)
             fresh.write_text(json.dumps(asdict(record)))
             fresh.replace(self._record)
         except OSError as error:
@@ -139,9 +141,11 @@ class Session:
         if self._period_s <= 0.0 or now_s < self._due_s or state == self._saved_state:
             return
         try:
+            _make_private(self.path.parent)
+            _make_private(self.path)  # the files of a map are for whom its folder is
             save(self.path)
             self._saved_state, self.problem = state, ""
-        except AceSlamError as error:
+        except (AceSlamError, OSError) as error:
             problem = f"the session is not saved, a crash would lose the map: {error}"
             if not self.problem:
                 _log.warning("%s", problem)
@@ -157,3 +161,9 @@ class Session:
             shutil.rmtree(self.path, ignore_errors=True)
         with contextlib.suppress(OSError):  # one that is not empty stays
             self.path.parent.rmdir()
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that only this user may look into."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)

@@ -1,7 +1,6 @@
 """Maps on disk: exact round trips, refusals that say what to do, saves killed at any moment."""
 
 import dataclasses
-import json
 import os
 import random
 import shutil
@@ -16,6 +15,7 @@ from helpers.saved_maps import (
     HEAD,
     MANIFEST,
     SAVE_FOREVER,
+    edit_manifest,
     keyframe,
     numbered,
     numbered_head,
@@ -29,7 +29,8 @@ from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.errors import MapError
 from ace_slam_ros.core.geometry.se3 import exp_se3
 from ace_slam_ros.core.maps import map_folder as map_store
-from ace_slam_ros.core.maps.map_folder import load_map, save_map
+from ace_slam_ros.core.maps.map_folder import back_up_larger, load_map, save_map
+from ace_slam_ros.core.maps.map_path import resolve_map_path
 
 
 def assert_same(left: list[Keyframe], right: list[Keyframe]) -> None:
@@ -111,6 +112,39 @@ def test_follows_a_link_to_the_map(folder, tmp_path):
     assert load_map(folder).manifest.map_id == "map-2"
 
 
+def test_files_of_others_stay(folder):
+    """A navigation map, notes, a folder and a link beside ours outlive any number of saves."""
+    (folder / "map.yaml").write_text("image: map.pgm")
+    (folder / "photos").mkdir()
+    (folder / "photos" / "door.png").write_bytes(b"door")
+    (folder / "latest").symlink_to("photos")
+    folder.chmod(0o700)
+    for name in ("map-2", "map-3"):
+        save_map(folder, dataclasses.replace(MANIFEST, map_id=name), HEAD)
+        assert load_map(folder).manifest.map_id == name
+    assert (folder / "map.yaml").read_text() == "image: map.pgm"
+    assert (folder / "latest" / "door.png").read_bytes() == b"door"
+    assert not (folder / "keyframes.safetensors").exists(), "that one is ours, of the old map"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "head.safetensors").stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in folder.parent.iterdir()] == ["map"]
+
+
+def test_a_larger_map_of_another_name_is_kept(folder):
+    """The map there has two keyframes and is called map-1."""
+    assert back_up_larger(folder, "map-1", 1) is None
+    assert back_up_larger(folder, "map-2", 2) is None
+    assert back_up_larger(folder.with_name("new"), "map-2", 1) is None
+    (folder / "map.yaml").write_text("notes")
+    for number in (1, 2):
+        kept = back_up_larger(folder, "map-2", 1)
+        assert kept == folder.with_name(f"map.backup-{number}")
+        assert load_map(kept).manifest == load_map(folder).manifest
+        assert not (kept / "map.yaml").exists()
+    save_map(folder, dataclasses.replace(MANIFEST, map_id="map-2"), HEAD, [keyframe(0, 5)])
+    assert load_map(kept).manifest.map_id == "map-1" and (folder / "map.yaml").exists()
+
+
 def test_survives_special_characters(tmp_path):
     path = tmp_path / "new [1]*" / "my map"
     for _ in range(2):
@@ -127,12 +161,19 @@ def test_survives_special_characters(tmp_path):
     (lambda p: _truncate(p / "manifest.json"), "manifest.json is damaged.*restore"),
     (lambda p: (p / "manifest.json").write_bytes(b"\xff\xfe"), "map .*decode"),
     (lambda p: _flip(p / "head.safetensors"), "hash.*altered"),
-    (lambda p: _edit(p, format_version="3.0"), "format version 3.0.*use ace_slam_ros 0.1.0"),
-    (lambda p: _edit(p, camera={"width": 0}), "manifest.json is damaged"),
-    (lambda p: _edit(p, bounds_m=None), "manifest.json is damaged"),
-    (lambda p: _edit(p, sha256={}), "names no head.safetensors"),
-    (lambda p: _edit(p, sha256=3), "manifest.json is damaged"),
-    (lambda p: _edit(p, map_bytes="many"), "manifest.json is damaged"),
+    (lambda p: edit_manifest(p, format_version="3.0"), "version 3.0.*use ace_slam_ros 0.1.0"),
+    (lambda p: edit_manifest(p, camera={"width": 0}), "manifest.json is damaged"),
+    (lambda p: edit_manifest(p, bounds_m=None), "manifest.json is damaged"),
+    (lambda p: edit_manifest(p, sha256={}), "names no head.safetensors"),
+    (lambda p: edit_manifest(p, sha256=3), "manifest.json is damaged"),
+    (lambda p: edit_manifest(p, map_bytes="many"), "manifest.json is damaged"),
+    (lambda p: edit_manifest(p, keyframes=float("inf")), "manifest.json is damaged"),
+    (lambda p: _alter(p), "does not have the checksum.*manifest_sha256"),
+    (lambda p: (p / "manifest.json").write_text("[" * 100_000), "manifest.json is damaged"),
+    (lambda p: _pipe(p / "manifest.json"), "manifest.json is not a file but a pipe"),
+    (lambda p: _pipe(p / "keyframes.safetensors"), "keyframes.safetensors is not a file"),
+    (lambda p: os.truncate(p / "manifest.json", 10**9), "more than the .* largest map"),
+    (lambda p: os.truncate(p / "head.safetensors", 10**12), "more than the .* largest map"),
 ])
 def test_damage_is_refused(folder, break_it, message):
     break_it(folder)
@@ -151,9 +192,30 @@ def _flip(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-def _edit(path: Path, **values) -> None:
-    tree = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps({**tree, **values}))
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _alter(path: Path) -> None:
+    text = (path / "manifest.json").read_text()
+    (path / "manifest.json").write_text(text.replace('"frame_id": "map"', '"frame_id": "nap"'))
+
+
+@pytest.mark.parametrize("name", ["/", "~nobody-of-that-name/map", "with\0nothing"])
+def test_paths_that_can_be_no_map_are_refused_in_a_sentence(name):
+    for use in (load_map, lambda path: save_map(path, MANIFEST, HEAD)):
+        with pytest.raises(MapError, match="give the path of a"):
+            use(name)
+
+
+def test_a_folder_outside_of_the_root_is_refused(tmp_path):
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "out").symlink_to(tmp_path)
+    assert resolve_map_path(tmp_path / "maps" / "a", tmp_path / "maps").name == "a"
+    for path in ("elsewhere", "maps", "maps/../elsewhere", "maps/out/elsewhere", "maps_2/a"):
+        with pytest.raises(MapError, match="is not below .*ros.map_root"):
+            resolve_map_path(tmp_path / path, tmp_path / "maps")
 
 
 def test_other_refusals(folder, tmp_path):
@@ -175,7 +237,7 @@ def test_other_refusals(folder, tmp_path):
 
 
 def test_keys_of_a_later_minor_version_are_ignored(folder):
-    _edit(folder, format_version="2.7", color="blue")
+    edit_manifest(folder, format_version="2.7", color="blue")
     assert load_map(folder).manifest.format_version == "2.7"
 
 
@@ -239,10 +301,11 @@ def test_every_step_of_a_save_leaves_a_loadable_map(tmp_path, monkeypatch):
     class Crash(BaseException):
         pass
 
-    steps = {Path: ("rename", "mkdir"), os: ("fsync",), shutil: ("rmtree",)}
+    steps = {Path: ("rename", "mkdir", "unlink", "rmdir"), os: ("fsync",), shutil: ("rmtree",)}
     for stop_at in range(100):
         path = tmp_path / str(stop_at) / "map"
         save_map(path, numbered(0), numbered_head(0))
+        (path / "notes.txt").write_text("mine")
         left = stop_at
 
         def step(original):
@@ -268,6 +331,7 @@ def test_every_step_of_a_save_leaves_a_loadable_map(tmp_path, monkeypatch):
         assert not finished or found.manifest.map_id == "1"
         save_map(path, numbered(2), numbered_head(2))
         assert load_map(path).manifest.map_id == "2"
+        assert (path / "notes.txt").read_text() == "mine"
         assert [p.name for p in path.parent.iterdir()] == ["map"]
         if finished:
             assert stop_at > 5

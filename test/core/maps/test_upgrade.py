@@ -1,12 +1,12 @@
 """Maps of format 1, in which submap k lay 200 k meters along x, are read as today's."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from helpers import scene_heads as scene
+from helpers.saved_maps import edit_manifest
 from safetensors.torch import save
 
 from ace_slam_ros.core.config.sections import SlamConfig
@@ -40,8 +40,7 @@ def old_map(tmp_path):
     manifest = MapManifest("old", "test", "cafe", "affine", scene.CAMERA, "map",
                            ((-1, -1, -1), (1, 1, 1)), "0.1.0")
     save_map(tmp_path / "map", manifest, head, keyframes)
-    path = tmp_path / "map" / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": "1.0"}))
+    edit_manifest(tmp_path / "map", format_version="1.0")
     return tmp_path / "map", keyframes
 
 
@@ -68,7 +67,7 @@ def test_an_old_map_is_continued_and_saved_as_a_new_one(old_map, tmp_path):
     assert {i: p.submap for i, p in mapper.keyframe_poses.items()} == {0: 0, 1: 1}
     mapper.save(tmp_path / "new")
     again = load_map(tmp_path / "new")
-    assert again.manifest.format_version == "2.0"
+    assert again.manifest.format_version == "2.1"
     assert [k.submap for k in again.keyframes] == [0, 1]
 
 
@@ -78,7 +77,6 @@ def test_a_map_without_submaps_keeps_its_weights(old_map, tmp_path):
     head = save(tensors, {"map_id": "old", "encoder_hash": "cafe", "head": "trimlp",
                           "keyframes": "2", "next_keyframe": "2"})
     save_map(tmp_path / "map", stored.manifest, head)
-    path = tmp_path / "map" / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": "1.0"}))
+    edit_manifest(tmp_path / "map", format_version="1.0")
     loaded = load_map(tmp_path / "map")
     assert loaded.keyframes is None and b"map_revision" in loaded.head

@@ -12,6 +12,7 @@ from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.data.poses import AlignedPose, PoseEstimate
 from ace_slam_ros.core.data.trajectory import Trajectory
 from ace_slam_ros.core.geometry.se3 import T_BODY_OPTICAL, exp_se3, pose_error
+from ace_slam_ros.core.heads.payload import with_answer
 from ace_slam_ros.core.slam import Slam
 from ace_slam_ros.core.tracking.result import TrackerState, TrackingHints
 from ace_slam_ros.core.tracking.tracker import Tracker
@@ -144,6 +145,14 @@ def test_reset_starts_a_new_map_and_ignores_the_old_weights(mapped, encoder, roo
     assert tracker.state is TrackerState.INIT
     result = process(tracker, room_frames[40])
     assert np.allclose(result.T_map_cam, T_BODY_OPTICAL) and result.keyframes[0].id == 0
+
+    # A mapper that knows of the new map and offers the old one again was told to load it.
+    new = tracker.map_id
+    assert tracker.begun == new
+    tracker.set_head(with_answer(mapper.export_head(), "an earlier map"), 3)
+    assert tracker.map_id == new
+    tracker.set_head(with_answer(mapper.export_head(), new), 4)
+    assert tracker.map_id == mapper.map_id and tracker.state is TrackerState.LOST
 
 
 def test_waits_for_a_usable_first_frame(encoder, room_frames):

@@ -57,7 +57,7 @@ def test_what_saving_learns_is_published(mapper, tmp_path, monkeypatch):
         keyframes = list(mapper._buffer.keyframes)
         for keyframe in keyframes:
             node._mapper.add_keyframe(keyframe, "given")
-        saved = node._save(str(tmp_path / "map"))
+        saved, _ = node._save(tmp_path / "map")
         version, payload = reader.read()
         assert saved.keyframes == read_info(payload).keyframes == len(keyframes)
 

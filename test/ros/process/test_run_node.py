@@ -50,7 +50,7 @@ class Idle(Node):
         super().__init__("idle")
         self.config = SimpleNamespace(ros=SimpleNamespace(
             parent_pid=0, autostart=autostart is not None))
-        self.autostart, self.happened = autostart, happened
+        self.autostart, self.happened, self.lost = autostart, happened, ""
 
     def abandon(self):
         self.happened.append("abandoned")
@@ -69,9 +69,14 @@ def signals(monkeypatch):
     monkeypatch.setattr(run_node_module, "_LOADING_DEADLINE_S", 600.0)
     handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
-    signal.set_wakeup_fd(-1)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    forget_signals()
+
+
+def forget_signals():
+    """Let the next `run_node` hear signals of its own."""
+    signal.set_wakeup_fd(-1)
     for thread in threading.enumerate():  # its deadline would end the tests
         if isinstance(thread, threading.Timer):
             thread.cancel()
@@ -147,3 +152,30 @@ def test_a_node_that_cannot_start_is_closed_and_says_why(signals, error, capfd):
 def test_arguments_that_ros_refuses_are_told(signals, capsys):
     assert run_node(lambda: pytest.fail("too late"), ["node", "--ros-args", "-p", "x"]) == 2
     assert "rclpy cannot start" in capsys.readouterr().err
+
+
+def test_a_stop_that_loses_the_map_is_no_clean_end(signals, capfd):
+    """Stopped while torch loads, or when the disk is full: exit code 0 said that all was well."""
+    def load():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.3)
+        return lambda: pytest.fail("too late")
+
+    save = ["node", "--ros-args", "-p", "ros.save_on_exit:=true", "-p", "ros.map_dir:=/maps/hall"]
+    for name, arguments, code in (
+        ("mapper", save, 1), ("tracker", save, 0), ("mapper", save[:4], 0),
+        ("mapper", [*save, "-p", "mode:=localization"], 0),
+    ):
+        assert run_node(load, arguments, name) == code
+        forget_signals()
+    said = capfd.readouterr().err
+    assert "still loading: nothing was mapped and nothing is saved to /maps/hall" in said
+
+    def full():
+        node = Idle([], None)
+        node.lost = "the map is not saved: no space left"
+        return node
+
+    end_soon()
+    assert run_node(lambda: full, []) == 1
+    assert "the map is not saved: no space left" in capfd.readouterr().err

@@ -3,10 +3,12 @@
 import threading
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation, Slerp
 
+from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose
 from ace_slam_ros.ros.config import RosConfig
 from ace_slam_ros.ros.tf.interface import StampedTransform
@@ -108,3 +110,21 @@ def test_frame_ids_as_people_write_them():
         assert np.allclose(tree.lookup(target, source, 5), T_base_cam)
     config = RosConfig(map_frame="/map", odom_frame="", base_frame=" /base_link")
     assert (config.map_frame, config.odom_frame, config.base_frame) == ("map", "", "base_link")
+
+
+def test_one_repeated_stamp_and_many_frames_are_bounded():
+    """The same stamp again and again grew without end."""
+    tree = TransformTree()
+    for _ in range(50):
+        newest = pose()
+        tree.add(StampedTransform("odom", "base", SECOND, newest), False)
+    assert len(tree._moving["base"]) == 1
+    assert np.allclose(tree.lookup("odom", "base", SECOND), newest)
+    T_44 = pose()
+    for i in range(tree.MOST_KEPT + 50):
+        tree.add(StampedTransform("odom", "base", SECOND + i, T_44), False)
+    assert len(tree._moving["base"]) == tree.MOST_KEPT
+    with pytest.raises(DataError, match="1000 frames"):
+        for i in range(tree.MOST_FRAMES):
+            tree.add(StampedTransform("map", f"frame{i}", 0, T_44), i % 2 == 0)
+    tree.add(StampedTransform("odom", "base", 2 * SECOND, T_44), False)  # known ones go on
