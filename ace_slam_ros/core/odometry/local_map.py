@@ -19,6 +19,7 @@ from ..geometry.views import most_redundant_view, view_distances
 
 if TYPE_CHECKING:
     from ..geometry.arrays import Float64Array, Int64Array
+    from .flow.corners import CornerMotion
     from .local_keyframe import LocalKeyframe
 
 _MAX_KEYFRAMES = 120
@@ -76,6 +77,11 @@ class LocalMap:
     def get(self, identifier: int) -> LocalKeyframe | None:
         """Return a keyframe, None when it is not (or no longer) here."""
         return self._keyframes.get(identifier)
+
+    def corner_motion(self, identifier: int) -> CornerMotion | None:
+        """What became of the corners of a keyframe, None when it is not here any more."""
+        keyframe = self.get(identifier)
+        return None if keyframe is None else keyframe.corner_motion
 
     def clear(self) -> None:
         """Forget all keyframes."""

@@ -31,10 +31,13 @@ from .following import Following
 from .keyframing import KeyframeMaker
 from .local_mapping import LocalMapping, Tracked
 from .map_delay import MapDelay
+from .map_succession import MapSuccession
 from .moving_objects import MovingObjects
-from .new_submap import UnknownPlace
 from .pose_averaging import PoseAveraging
 from .pose_selection import PoseSelection
+from .recovery.new_submap import UnknownPlace
+from .recovery.return_to_map import ReturnToMap
+from .recovery.turned_looks import TurnedLooks
 from .result import (
     StageClock,
     TrackerState,
@@ -45,9 +48,7 @@ from .result import (
     explain_waiting,
     in_map,
 )
-from .return_to_map import ReturnToMap
 from .scheduler import Scheduler, Stage
-from .turned_looks import TurnedLooks
 
 if TYPE_CHECKING:
     from ..config.sections import SlamConfig
@@ -55,8 +56,6 @@ if TYPE_CHECKING:
     from ..data.frame import Frame
     from ..encoders.base import Encoder
     from ..heads.base import SceneHead
-    from ..heads.payload import HeadInfo
-    from ..odometry.flow.corners import CornerMotion
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +75,6 @@ class Tracker:
         state: after the last frame.
         map_revision: how many corrections of the map by the mapper the poses follow.
         robot_parts: what is found of the robot in the picture.
-        begun: the map begun last here, at the first frame or by `reset`; empty = none.
     """
 
     def __init__(self, config: SlamConfig, encoder: Encoder, *, map_id: str | None = None) -> None:
@@ -88,8 +86,7 @@ class Tracker:
             map_id: name of the map this tracker starts, default random.
         """
         self._config, self._encoder = config, encoder
-        self._retired: set[str] = set()
-        self.begun = ""
+        self._maps = MapSuccession()
         self._model = MotionModel(config.tracker.motion_prior)
         self._scheduler = Scheduler(config.tracker.frame_budget_ms)
         self._localizer = Localizer(config, encoder)
@@ -145,6 +142,11 @@ class Tracker:
         return self._localizer.head
 
     @property
+    def begun(self) -> str:
+        """The map begun last here, at the first frame or by `reset`; empty = none."""
+        return self._maps.begun
+
+    @property
     def gave_up(self) -> dict[str, float]:
         """What was left out to keep its time, see `Scheduler.gave_up` and `MapDelay.values`.
 
@@ -160,9 +162,9 @@ class Tracker:
             self._forget_surroundings()
             self.state = TrackerState.INIT if self.head is None else TrackerState.LOST
             return
-        self._retired.add(self.map_id)
+        self._maps.left(self.map_id)
         self._begin(uuid.uuid4().hex[:12])
-        self.begun = self.map_id
+        self._maps.begun = self.map_id
 
     def set_head(self, payload: bytes, version: int) -> None:
         """Take over new head weights; weights of another map mean: localize in that one.
@@ -172,13 +174,13 @@ class Tracker:
         """
         loaded = load_head(payload, self._encoder, self._config)
         info = loaded.info
-        if info.map_id != self.map_id and self._is_straggler(info):
+        if info.map_id != self.map_id and self._maps.is_straggler(info):
             return
         if info.map_id == self.map_id:
-            self._retired.clear()  # the mapper has followed; from now on a return is deliberate
+            self._maps.followed()
         else:
             log.info("localizing in map %s", info.map_id)
-            self._retired.add(self.map_id)
+            self._maps.left(self.map_id)
             self._begin(info.map_id)
             self.state = TrackerState.LOST
             # some that another tracker has sent may not be learned yet
@@ -189,12 +191,6 @@ class Tracker:
         if info.map_revision != self.map_revision:
             self._follow_correction(loaded.keyframe_poses)
             self.map_revision = info.map_revision
-
-    def _is_straggler(self, info: HeadInfo) -> bool:
-        """Whether weights of another map come from a mapper that did not know of this one yet."""
-        if info.answers is None:
-            return info.map_id in self._retired
-        return self.begun not in ("", info.answers)
 
     def _follow_correction(self, poses: dict[int, SubmapPose]) -> None:
         """Move local keyframes and the last pose with the keyframes that the mapper corrected.
@@ -280,7 +276,8 @@ class Tracker:
                 self._is_steady = False  # the head looks at the next frame at once
             self._return.work(self._tracked, self._scheduler, clock)
         keyframes = self._mapping.finished_keyframes(self.map_revision)
-        pruned = self._moving.pruned(self._stamp_ns, self._corner_motion, self.robot_parts)
+        pruned = self._moving.pruned(
+            self._stamp_ns, self._local.corner_motion, self.robot_parts)
         if pruned is not None:
             keyframes.append(pruned)
         self._delay.sent(keyframe.id for keyframe in keyframes)
@@ -291,11 +288,6 @@ class Tracker:
         self._tracked = None
         return WorkResult(tuple(keyframes), raw, *self._localizer.confidence, elapsed_ms,
                           clock.stages_ms)
-
-    def _corner_motion(self, identifier: int) -> CornerMotion | None:
-        """What became of the corners of a keyframe, None when it is not here any more."""
-        keyframe = self._local.get(identifier)
-        return None if keyframe is None else keyframe.corner_motion
 
     def _predict(self, frame: Frame, hints: TrackingHints) -> SubmapPose | None:
         """Where the camera should be; None when that is not known, or not wanted."""
@@ -325,7 +317,7 @@ class Tracker:
                 or not self._aligner.can_show(frame)):
             return self._result(clock, reason=explain_waiting(
                 features, frame, self._config.sensor))
-        self.begun = self.map_id
+        self._maps.begun = self.map_id
         return self._start(MAIN_SUBMAP, frame, hints, features, clock)
 
     def _start(

@@ -280,8 +280,10 @@ def test_map_services_explain_refusals(system):
 def test_mapper_killed_and_restarted_resumes(system):
     before = system.show(POSES[5])
     session = system.folder / "state" / "ace_slam_ros" / system.segment.name / "session"
-    system.probe.spin_until((session / "manifest.json").is_file, "the session")
-    time.sleep(1.5)  # so that the running map has been saved since it was loaded
+    manifest = session / "manifest.json"
+    system.probe.spin_until(
+        lambda: manifest.is_file() and before.map_id in manifest.read_text(),
+        "the session of the running map, which was loaded")
     system.nodes["mapper"].process.kill()
     system.nodes["mapper"].process.wait()
     assert system.show(POSES[6]).state == SlamStatus.TRACKING

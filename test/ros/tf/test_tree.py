@@ -102,16 +102,6 @@ def test_a_loop_of_frames_ends():
     assert tree.lookup("a", "c", 0) is None
 
 
-def test_frame_ids_as_people_write_them():
-    """With and without a leading slash, as ROS 1 bridges and old drivers send them."""
-    tree, T_base_cam = TransformTree(), pose()
-    tree.add(StampedTransform("/base_link", "/cam", 5, T_base_cam), True)
-    for target, source in (("base_link", "cam"), ("/base_link", "/cam"), (" base_link", "cam ")):
-        assert np.allclose(tree.lookup(target, source, 5), T_base_cam)
-    config = RosConfig(map_frame="/map", odom_frame="", base_frame=" /base_link")
-    assert (config.map_frame, config.odom_frame, config.base_frame) == ("map", "", "base_link")
-
-
 def test_one_repeated_stamp_and_many_frames_are_bounded():
     """The same stamp again and again grew without end."""
     tree = TransformTree()
@@ -128,3 +118,13 @@ def test_one_repeated_stamp_and_many_frames_are_bounded():
         for i in range(tree.MOST_FRAMES):
             tree.add(StampedTransform("map", f"frame{i}", 0, T_44), i % 2 == 0)
     tree.add(StampedTransform("odom", "base", 2 * SECOND, T_44), False)  # known ones go on
+
+
+def test_frame_ids_as_people_write_them():
+    """With and without a leading slash, as ROS 1 bridges and old drivers send them."""
+    tree, T_base_cam = TransformTree(), pose()
+    tree.add(StampedTransform("/base_link", "/cam", 5, T_base_cam), True)
+    for target, source in (("base_link", "cam"), ("/base_link", "/cam"), (" base_link", "cam ")):
+        assert np.allclose(tree.lookup(target, source, 5), T_base_cam)
+    config = RosConfig(map_frame="/map", odom_frame="", base_frame=" /base_link")
+    assert (config.map_frame, config.odom_frame, config.base_frame) == ("map", "", "base_link")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ..data.submaps import free_submap
+from ...data.submaps import free_submap
 
 if TYPE_CHECKING:
-    from ..config.sections import SlamConfig
-    from ..data.features import Features
-    from ..data.frame import Frame
-    from ..heads.base import SceneHead
-    from ..odometry.frame_alignment import FrameAligner
+    from ...config.sections import SlamConfig
+    from ...data.features import Features
+    from ...data.frame import Frame
+    from ...heads.base import SceneHead
+    from ...odometry.frame_alignment import FrameAligner
 
 
 class UnknownPlace:

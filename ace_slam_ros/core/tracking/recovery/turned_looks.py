@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..localization.views.query_views import ROLLS_RAD, rolled
+from ...localization.views.query_views import ROLLS_RAD, rolled
 
 if TYPE_CHECKING:
-    from ..data.frame import Frame
-    from ..data.poses import PoseEstimate
-    from ..localization.localizer import Localizer
+    from ...data.frame import Frame
+    from ...data.poses import PoseEstimate
+    from ...localization.localizer import Localizer
 
 
 class TurnedLooks:

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.submaps import MAIN_SUBMAP
-from ..geometry.se3 import invert_pose, pose_error
-from ..geometry.views import view_distances
-from ..localization.views.search import SURE
-from .scheduler import Stage
+from ...data.submaps import MAIN_SUBMAP
+from ...geometry.se3 import invert_pose, pose_error
+from ...geometry.views import view_distances
+from ...localization.views.search import SURE
+from ..scheduler import Stage
 from .turned_looks import TurnedLooks
 
 if TYPE_CHECKING:
-    from ..data.poses import PoseEstimate, SubmapPose
-    from ..geometry.arrays import Float64Array
-    from ..localization.localizer import Localizer
-    from .local_mapping import Tracked
-    from .result import StageClock
-    from .scheduler import Scheduler
+    from ...data.poses import PoseEstimate, SubmapPose
+    from ...geometry.arrays import Float64Array
+    from ...localization.localizer import Localizer
+    from ..local_mapping import Tracked
+    from ..result import StageClock
+    from ..scheduler import Scheduler
 
 #: Frames between two looks.
 _EVERY = 3

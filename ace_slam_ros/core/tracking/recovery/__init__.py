@@ -1,0 +1,1 @@
+"""What becomes of a lost camera: other views, unknown places, the way back to the map."""
