@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _SIZE_BYTES = 8
 #: No number of 32 bits needs more nibbles; a longer chain is damage.
 _LONGEST = 11
-#: Larger pictures are damage, not cameras.
-_MOST_PIXELS = 1 << 26
+#: Larger pictures are damage, not cameras: no image topic may have more pixels.
+_MOST_PIXELS = 4096 * 3072
 
 
 def decode_rvl(data: Buffer) -> npt.NDArray[np.uint16]:

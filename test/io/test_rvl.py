@@ -62,5 +62,6 @@ def test_truncated_depth_is_refused():
     for cut in (0, 5, 8, 12, len(data) - 4):
         with pytest.raises(DataError, match="truncated|damaged"):
             decode_rvl(data[:cut])
-    with pytest.raises(DataError, match="4000000000x3 pixels is damaged"):
-        decode_rvl(struct.pack("<III", 4_000_000_000, 3, 0))
+    for width, height in ((4_000_000_000, 3), (8192, 4096)):
+        with pytest.raises(DataError, match=f"{width}x{height} pixels is damaged"):
+            decode_rvl(struct.pack("<III", width, height, 0))

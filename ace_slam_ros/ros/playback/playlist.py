@@ -99,7 +99,6 @@ class BagPlaylist:
         assert topics.depth is not None  # `open_source` refuses a bag without depth
         self.color_transport = "compressed" if types[topics.color] == COMPRESSED else "raw"
         self.depth_transport = "compressedDepth" if types[topics.depth] == COMPRESSED else "raw"
-        self._color, self._info = topics.color, topics.info
         first_ns, last_ns = source.recorded_ns
         self._window_ns = (first_ns - _LEAD_NS, last_ns + 1)
         self._names = {
@@ -107,28 +106,30 @@ class BagPlaylist:
             topics.depth: with_transport(DEPTH, self.depth_transport),
             topics.info: INFO,
         }
+        self._images_of = {topics.info: topics.color}  # calibration -> its images
         if topics.depth_info:
-            self._names.setdefault(topics.depth_info, DEPTH_INFO)
+            self._names[topics.depth_info] = DEPTH_INFO
+            self._images_of[topics.depth_info] = topics.depth
         if topics.groundtruth:
             self._names[topics.groundtruth] = GROUNDTRUTH
         self._names.update({topic: topic for topic, kind in types.items() if kind == TF})
         self.types = {ours: types[theirs] for theirs, ours in self._names.items()}
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield the messages in order of recording; of an earlier camera_info the last one."""
-        early: bytes | None = None
+        """Yield the messages in order of recording; of an earlier calibration the last one."""
+        early: dict[str, bytes] = {}
         with open_bag(self._path) as bag:
             for topic, recorded_ns, raw in bag.messages(self._names):
-                if topic == self._info and is_rectified(self._color):
-                    raw = self._info_of_stream(raw)
+                if topic in self._images_of:
+                    raw = _info_of_stream(raw, self._images_of[topic])
                 time_ns = self._played_ns(topic, recorded_ns)
                 if time_ns is None:
-                    if topic == self._info and recorded_ns < self._window_ns[0]:
-                        early = raw
+                    if topic in self._images_of and recorded_ns < self._window_ns[0]:
+                        early[topic] = raw
                     continue
-                if early is not None:
-                    yield Item(time_ns, INFO, early)
-                    early = None
+                for info, calibration in early.items():
+                    yield Item(time_ns, self._names[info], calibration)
+                early.clear()
                 yield Item(time_ns, self._names[topic], raw)
 
     def _played_ns(self, topic: str, time_ns: int) -> int | None:
@@ -137,10 +138,6 @@ class BagPlaylist:
         if topic.endswith("tf_static"):
             return min(max(time_ns, first_ns), last_ns)
         return time_ns if first_ns <= time_ns <= last_ns else None
-
-    def _info_of_stream(self, raw: bytes) -> bytes:
-        info = info_of_stream(TYPES.deserialize_cdr(raw, CAMERA_INFO), self._color)
-        return bytes(TYPES.serialize_cdr(info, CAMERA_INFO))
 
 
 class TumPlaylist:
@@ -188,6 +185,14 @@ class TumPlaylist:
 def with_transport(topic: str, transport: str) -> str:
     """Return the name of a topic's image_transport variant."""
     return topic if transport == "raw" else f"{topic}/{transport}"
+
+
+def _info_of_stream(raw: bytes, images: str) -> bytes:
+    """Return the calibration of the images on a topic, whose name is lost when it is played."""
+    if not is_rectified(images):
+        return raw
+    info = info_of_stream(TYPES.deserialize_cdr(raw, CAMERA_INFO), images)
+    return bytes(TYPES.serialize_cdr(info, CAMERA_INFO))
 
 
 def _duration_s(stamps_ns: npt.NDArray[np.int64]) -> float:

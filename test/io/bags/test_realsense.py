@@ -13,6 +13,7 @@ from ace_slam_ros.io import open_source
 from ace_slam_ros.io.bags.file import TF, decode
 from ace_slam_ros.io.bags.opening import open_bag
 from ace_slam_ros.io.bags.realsense import TF_STATIC
+from ace_slam_ros.ros.playback.playlist import open_playlist
 
 ROS1 = get_typestore(Stores.ROS1_NOETIC)
 TYPES = ROS1.types
@@ -116,3 +117,5 @@ def test_depth_is_registered_with_the_factory_calibration_and_that_is_told(tmp_p
     assert "depth is in frame 'device_0_depth_optical_frame'" in (
         source.summary()["assumptions"]["registration of depth"])
     np.testing.assert_allclose(source.registration.T_color_depth, T_COLOR_DEPTH, atol=1e-9)
+    played = [item.topic for item in open_playlist(tmp_path / "viewer.bag")]
+    assert played.count("depth/camera_info") == played.count("/tf_static") == 1, "as nodes need it"
