@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..core.config.sections import SLOP_S
+
 if TYPE_CHECKING:
     from ..core.data.camera import Camera
     from ..core.data.frame import Frame
     from ..core.data.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
-
-
-#: Largest stamp gap of an image pair, unless told otherwise.
-SLOP_S = 0.02
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..core.config.fields import Checked, param
-from ..core.config.sections import SlamConfig
+from ..core.config.sections import SLOP_S, SlamConfig
 from ..core.geometry.frame_names import frame_name
-from ..io.source import SLOP_S
 
 #: Parameters of the nodes that count for recordings too.
 OF_RECORDINGS = ("ros.slop_s", "ros.stamps")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Largest stamp gap of an image pair, live and in recordings, unless told otherwise.
+SLOP_S = 0.02
 #: Parameters by their names in earlier versions; these go on working.
 RENAMED = {"ros.mode": "mode", "tracker.segment_after_s": "tracker.submap_after_s",
            "head.neighbours": "head.neighbors"}

@@ -28,8 +28,9 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
+from ...core.config.sections import SLOP_S
 from ...core.errors import AceSlamError
-from ...io.source import SLOP_S, ReadOptions
+from ...io.source import ReadOptions
 from ..process.run_node import leave
 from ..process.signals import stop_event
 from ..qos import reliable_qos, sensor_qos
