@@ -113,7 +113,7 @@ def test_a_good_camera_is_good():
 
 
 def test_units_frames_sizes_and_gap():
-    metres_as_millimeters = np.full((120, 160), 1500.0, np.float32)
+    metres_as_millimeters = np.tile(np.linspace(800, 2500, 160, dtype=np.float32), (120, 1))
     with camera("/bad", depth=metres_as_millimeters, depth_frame="depth_optical_frame",
                 depth_late_s=0.012, hz=20.0):
         found = look("/bad", **{"ros.slop_s": 0.005})

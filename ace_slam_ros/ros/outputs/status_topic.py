@@ -32,6 +32,7 @@ class StatusOutput:
         self.received = self.replaced = self.waited = self.rejected = 0
         self._tracked = self._lost = 0
         self._submap = MAIN_SUBMAP
+        self._weights = ("", 0)  # map and version last used
         self._node, self._map_frame = node, map_frame
         self._latency, self._work = Window(), Window()
         self._stages: defaultdict[str, Window] = defaultdict(Window)
@@ -72,11 +73,12 @@ class StatusOutput:
                 self._stages[stage].add(spent_ms)
             status.inlier_ratio = float(result.inlier_ratio)
             status.inlier_count = int(result.inlier_count)
-            status.weights_version = int(result.weights_version)
+            self._weights = (map_id, int(result.weights_version))
             status.processing_ms = float(result.processing_ms)
             status.submap, status.map_revision = result.submap, result.map_revision
             if result.T_map_cam_raw is not None:
                 status.raw_valid, status.raw_pose = True, pose_to_msg(result.T_map_cam_raw)
+        status.weights_version = self._weights[1] if map_id == self._weights[0] else 0
         status.frames, status.tracked, status.lost = self.received, self._tracked, self._lost
         status.skipped, status.rejected = self.skipped, self.rejected
         self._publisher.publish(status)
