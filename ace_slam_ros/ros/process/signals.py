@@ -14,12 +14,6 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PARENT_POLL_S = 0.5
 
 
-def end_at_once() -> None:
-    """Let a stop signal end this process, which has nothing to close yet, without a traceback."""
-    for number in _SIGNALS:
-        signal.signal(number, lambda *_: os._exit(0))
-
-
 class StopSignals:
     """Calls back once when the process shall end: SIGINT, SIGTERM, SIGHUP, or parent death.
 

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 from ...core.runtime.lean_torch import load_torch_lean
 from ...core.runtime.memory import reuse_image_memory
+from .early_stop import end_at_once
 from .environment import prepare_node_environment
-from .signals import end_at_once
 
 #: name -> (module in `nodes`, class).
 NODES = {
@@ -29,7 +29,8 @@ def start(name: str, arguments: list[str] | None = None) -> NoReturn:
         name: a key of `NODES`.
         arguments: command line behind the program, default that of this process.
     """
-    end_at_once()  # rclpy alone takes a good part of a second
+    command = [sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]
+    end_at_once(name, command)  # rclpy alone takes a good part of a second
     from .run_node import leave, run_node
 
     module, kind = NODES[name]
@@ -43,7 +44,6 @@ def start(name: str, arguments: list[str] | None = None) -> NoReturn:
     reuse_image_memory()
     load_torch_lean()
     prepare_node_environment()
-    command = [sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]
     leave(run_node(load, command, name))
 
 
