@@ -297,7 +297,7 @@ class FrameAligner:
         Returns:
             The pose and what it is made of.
         """
-        suspected = self._parts.suspected(seen.sightings.pixels_n2)
+        suspected = self._parts.suspected(seen.sightings.pixels_n2, frame.camera.width)
         if suspected.any():
             scene = seen.pick(~suspected)
             if len(scene) >= self._tracker.min_tracks:

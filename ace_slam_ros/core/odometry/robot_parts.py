@@ -121,14 +121,15 @@ class RobotParts:
             self._compare(frame, self._earlier)
         return frame if self.mask_HW is None else frame.without(self.mask_HW)
 
-    def suspected(self, pixels_n2: Float32Array | Float64Array) -> BoolArray:
-        """Tell which pixels (n, 2) of the frame may show the robot."""
-        if self._suspects_hw is None:
+    def suspected(self, pixels_n2: Float32Array | Float64Array, width: int) -> BoolArray:
+        """Tell which pixels (n, 2) of the frame, in an image of some width, may show the robot."""
+        if self._suspects_hw is None or self._camera is None:
             return np.zeros(len(pixels_n2), bool)
         grown_hw = _grown(self._suspects_hw)
-        height, width = grown_hw.shape
-        cell = (np.asarray(pixels_n2) // _CELL_PX).astype(np.int64)
-        column, row = cell[:, 0].clip(0, width - 1), cell[:, 1].clip(0, height - 1)
+        cell_px = _CELL_PX * width / self._camera.width
+        cell = np.floor(np.asarray(pixels_n2, np.float64) / cell_px).astype(np.int64)
+        rows, columns = grown_hw.shape
+        column, row = cell[:, 0].clip(0, columns - 1), cell[:, 1].clip(0, rows - 1)
         return np.asarray(grown_hw[row, column])
 
     def without_suspects(self, depth_m_HW: Float32Image) -> Float32Image:

@@ -116,3 +116,18 @@ def test_a_camera_that_stands_tells_nothing():
         parts.see(frame)
         parts.settle(frame, SubmapPose(make_pose(np.eye(3), np.zeros(3))))
     assert parts.moves == 0 and parts.mask_HW is None
+
+
+def test_suspects_are_the_same_at_half_the_size():
+    parts = RobotParts()
+    for frame, T_world_cam in zip(views(plate, 0.6), POSES[:4], strict=False):
+        parts.see(frame)
+        parts.settle(frame, SubmapPose(T_world_cam))
+    pixels = np.random.default_rng(0).uniform(0, (CAMERA.width, CAMERA.height), (200, 2))
+    whole = parts.suspected(pixels, CAMERA.width)
+    assert 40 < whole.sum() < 120
+    assert np.array_equal(parts.suspected(pixels / 2, CAMERA.width // 2), whole)
+    low = pixels[:, 1] > CAMERA.height * (1 - SHARE) + 8
+    assert whole[low].mean() > 0.9
+    depth = parts.without_suspects(np.ones((CAMERA.height // 2, CAMERA.width // 2), np.float32))
+    assert not depth[-20:].any() and depth[:60].all()
