@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..data.depth.sampling import point_depth
 from ..geometry.arrays import Float32Array, Float64Array, Int64Array
 from ..geometry.se3 import invert_pose, transform_points, transport_covariance
-from .flow.corners import detect_corners
+from .flow.corners import detect_corners, spread
 from .flow.optical_flow import Template, follow
 from .local_keyframe import expect
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
@@ -215,7 +215,8 @@ class FrameAligner:
             in_cam = frame.camera.unproject(
                 pixels[good].astype(np.float64), depth[good].astype(np.float64))
             good = good[standing(transform_points(T_map_cam, in_cam))]
-        good = good[: self._tracker.track_points]
+        good = good[spread(
+            pixels[good], self._tracker.track_points, frame.camera.width, frame.camera.height)]
         return pixels[good], depth[good].astype(np.float64)
 
     def can_show(self, frame: Frame) -> bool:

@@ -73,7 +73,31 @@ def _fast(gray_HW: UInt8Image, scale: int, count: int) -> Float32Array:
     pixels = pixels[order]
     cell = np.int64(pixels[:, 1] // _GRID) * (width // _GRID + 1) + np.int64(pixels[:, 0] // _GRID)
     _, first = np.unique(cell, return_index=True)
-    return np.asarray(pixels[np.sort(first)[:count]])
+    found = pixels[np.sort(first)]
+    return np.asarray(found[spread(found, count, int(width), int(height))])
+
+
+def spread(
+    pixels_n2: Float32Array, count: int, width: int, height: int
+) -> npt.NDArray[np.int64]:
+    """Return the indices of the best corners, a quarter of them from each half of the picture.
+
+    A plate with holes at the lower edge would take all of them, and hold the camera still.
+
+    Args:
+        pixels_n2: corners (n, 2), the best first.
+        count: how many are wanted.
+        width, height: of the picture. A half that has fewer corners gives what it has.
+    """
+    if len(pixels_n2) <= count:
+        return np.arange(len(pixels_n2))
+    wanted = np.zeros(len(pixels_n2), bool)
+    left, upper = pixels_n2[:, 0] < width / 2, pixels_n2[:, 1] < height / 2
+    for half in (left, ~left, upper, ~upper):
+        wanted[np.flatnonzero(half)[:count // 4]] = True
+    others = np.flatnonzero(~wanted)
+    wanted[others[:count - int(wanted.sum())]] = True
+    return np.flatnonzero(wanted)
 
 
 def noise_sigma(gray_HW: UInt8Image) -> float:

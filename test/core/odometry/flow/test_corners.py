@@ -14,7 +14,7 @@ from ace_slam_ros.core.geometry.se3 import (
     invert_pose,
     transform_points,
 )
-from ace_slam_ros.core.odometry.flow.corners import detect_corners, noise_sigma
+from ace_slam_ros.core.odometry.flow.corners import detect_corners, noise_sigma, spread
 
 
 def test_corners_that_move_are_known_by_where_they_go():
@@ -97,3 +97,23 @@ def test_texture_is_not_noise():
     rough = cv2.resize(rng.uniform(0, 255, (60, 80)).astype(np.float32), (640, 480),
                        interpolation=cv2.INTER_NEAREST).astype(np.uint8)
     assert noise_sigma(rough) < 0.5
+
+
+def test_every_half_of_the_picture_has_its_share_of_corners():
+    rng = np.random.default_rng(0)
+    strong = rng.uniform((0, 60), (100, 80), (300, 2))  # a plate at the lower edge
+    weak = rng.uniform((0, 0), (100, 60), (60, 2))
+    found = spread(np.concatenate([strong, weak]).astype(np.float32), 100, 100, 80)
+    assert len(found) == 100 and (np.diff(found) > 0).all(), "the best first"
+    upper = np.flatnonzero(np.concatenate([strong, weak])[:, 1] < 40)
+    assert np.isin(found, upper).sum() == 25 and set(upper[:25]) <= set(found)
+
+
+def test_corners_that_are_spread_already_are_the_best_ones():
+    rng = np.random.default_rng(1)
+    pixels = rng.uniform((0, 0), (100, 80), (400, 2)).astype(np.float32)
+    assert spread(pixels, 100, 100, 80).tolist() == list(range(100))
+    assert spread(pixels[:50], 100, 100, 80).tolist() == list(range(50))
+    lone = pixels[pixels[:, 1] > 40]
+    assert spread(lone, 60, 100, 80).tolist()[:30] == list(range(30))
+    assert len(spread(lone, 60, 100, 80)) == 60
