@@ -93,12 +93,12 @@ class Frame:
         depth_m = None if self.depth_m is None else np.where(mask_HW > 0, self.depth_m, 0)
         mask = mask_HW if self.mask is None else np.minimum(self.mask, mask_HW)
         masked = replace(self, depth_m=depth_m, mask=mask)
-        masked._cache.gray, masked._cache.pyramid = self.gray, self.pyramid
+        masked._cache.gray, masked._cache.pyramid = self._cache.gray, self._cache.pyramid
         return masked
 
     def shows(self, pixels_n2: Float32Array) -> npt.NDArray[np.bool_]:
         """Tell which pixels (n, 2) inside of the image show the scene, by the mask."""
-        return np.ones(len(pixels_n2), bool) if self.mask is None else shows(self.mask, pixels_n2)
+        return shows(self.mask, pixels_n2)
 
     def reduced(self, most_pixels: int) -> Frame:
         """Return the frame halved until it has at most so many pixels, itself when it has."""
@@ -113,8 +113,10 @@ class Frame:
         return self._cache.pyramid
 
 
-def shows(mask_HW: UInt8Image, pixels_n2: Float32Array) -> npt.NDArray[np.bool_]:
-    """Tell at which pixels (n, 2) inside of an image a mask (H, W) is not 0."""
+def shows(mask_HW: UInt8Image | None, pixels_n2: Float32Array) -> npt.NDArray[np.bool_]:
+    """Tell at which pixels (n, 2) inside of an image a mask (H, W) is not 0; None = at all."""
+    if mask_HW is None:
+        return np.ones(len(pixels_n2), bool)
     column, row = np.rint(pixels_n2).astype(np.int64).T
     height, width = mask_HW.shape
     return np.asarray(mask_HW[row.clip(0, height - 1), column.clip(0, width - 1)] > 0)

@@ -142,8 +142,6 @@ class RobotParts:
 
     def shows_scene(self, pixels_N2: Float32Array) -> BoolArray:
         """Tell which pixels (N, 2) of any frame are on no part found so far."""
-        if self.mask_HW is None:
-            return np.ones(len(pixels_N2), bool)
         return shows(self.mask_HW, pixels_N2)
 
     def settle(self, frame: Frame, pose: SubmapPose) -> bool:

@@ -16,6 +16,7 @@ from rclpy.task import Future
 
 from ...core.errors import AceSlamError
 from .core_logging import core_log_in
+from .early_stop import UNSAVED
 from .fastdds import remove_dead_segments
 from .signals import StopSignals
 from .unsaved import lost_by_early_stop
@@ -167,7 +168,7 @@ def _end(logger: str, lost: str) -> int:
     """Log what should have been saved and is not; return the exit code."""
     if lost:
         rclpy.logging.get_logger(logger).error(lost)
-    return 1 if lost else 0
+    return UNSAVED if lost else 0
 
 
 def _make_herald() -> Any:
