@@ -92,6 +92,7 @@ def test_real_sequence(tum_fr1_xyz, tmp_path):
     assert summary.map_bytes < 1_200_000
 
 
+@pytest.mark.alone
 def test_real_sequence_in_real_time(tum_fr1_xyz, tmp_path):
     summary = run_sequence(
         _limited(tum_fr1_xyz, 240), CONFIG, tmp_path, realtime=True, progress=False)
@@ -99,6 +100,7 @@ def test_real_sequence_in_real_time(tum_fr1_xyz, tmp_path):
     assert summary.tracked + summary.lost + summary.skipped == 240
 
 
+@pytest.mark.alone
 def test_a_recording_can_be_played_faster_and_slower(room, tmp_path):
     factors = {}
     for rate in (0.5, 3.0):
