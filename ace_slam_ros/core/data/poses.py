@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,20 @@ class PoseEstimate(SubmapPose):
     def inlier_count(self) -> int:
         """Number of agreeing features."""
         return int(self.inliers_N.sum())
+
+
+class Support(NamedTuple):
+    """What speaks for a pose from scene coordinates, in figures for people; zeros without one.
+
+    Attributes:
+        inlier_ratio: share of all features that agree.
+        inlier_count: their number.
+        probability: that it is within 10 cm and 5 degrees of the truth.
+    """
+
+    inlier_ratio: float = 0.0
+    inlier_count: int = 0
+    probability: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.submaps import by_submap, submaps_sought
+from ..data.poses import Support
+from ..data.submaps import by_submap, only_submap, submaps_sought
 from ..encoders.extraction import extract_features, extract_in_steps
 from ..runtime.steps import Steps, at_once
 from .device.localizer import DeviceLocalizer, runs_whole
+from .probability import Evidence
 from .rgbd import solve_rgbd
+from .rivals import without_place
 
 if TYPE_CHECKING:
     from ..config.sections import SlamConfig
@@ -34,7 +37,7 @@ class Localizer:
     Attributes:
         head: the scene head, None before the first.
         submaps: those of its map that are not joined yet.
-        confidence: inlier ratio and count of the last frame that was localized, 0 without pose.
+        support: what spoke for the pose of the last frame that was localized.
     """
 
     def __init__(
@@ -59,7 +62,8 @@ class Localizer:
         """Forget the map."""
         self.head: SceneHead | None = None
         self.submaps: tuple[int, ...] = ()
-        self.confidence = (0.0, 0)
+        self.support = Support()
+        self._asked: Features | None = None
         self._rng = np.random.default_rng(self._config.seed)
         if self._device is not None:
             self._device.clear()
@@ -89,11 +93,30 @@ class Localizer:
     ) -> PoseEstimate | None:
         """Solve the pose; a camera tracked in a submap is sought there, or in all of them."""
         best = self.solve(features, submap, everywhere)
-        self.confidence = (0.0, 0) if best is None else (best.inlier_ratio, best.inlier_count)
+        self.tell(best)
         return best
 
+    def tell(self, pose: PoseEstimate | None, rival: PoseEstimate | None = None) -> None:
+        """Note the support of a pose. Of a tracked camera the place is known: it has no rival."""
+        self.support = Support() if pose is None else Support(
+            pose.inlier_ratio, pose.inlier_count,
+            Evidence.of(pose, rival, has_depth=True).probability)
+
+    def rival(self, pose: PoseEstimate) -> PoseEstimate | None:
+        """Return the best pose elsewhere in its submap that the features solved last allow."""
+        if self.head is None or self._asked is None:
+            return None
+        predictions = only_submap(
+            self.head.predict(self._asked.descriptors_ND), pose.submap)
+        rival = solve_rgbd(
+            self._asked, without_place(self._asked, predictions, pose.T_map_cam),
+            self._config.solver, self._config.sensor, self._rng)
+        self.tell(pose, rival)
+        return None if rival is None else replace(rival, submap=pose.submap)
+
     def solve(self, features: Features, submap: int, everywhere: bool) -> PoseEstimate | None:
-        """Do as `localize`, of which nobody is told the confidence."""
+        """Do as `localize`, of which nobody is told the support."""
+        self._asked = features
         if self.head is None:
             found = []
         elif (self._device is not None and self._device.use_head(self.head)

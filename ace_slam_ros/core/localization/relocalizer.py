@@ -14,6 +14,7 @@ from ..data.scene_mask import SceneMask
 from ..geometry.se3 import pose_error, pose_errors_in_map
 from ..heads.factory import load_head
 from .probability import Evidence
+from .rivals import rivals
 from .views.search import ViewSearch
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 
 #: Larger images take seconds and gigabytes, and show nothing that is not seen in smaller ones.
 _MOST_PIXELS = 1920 * 1080
-#: A place that explains this share of what the best one does is a rival...
-RIVAL_SHARE = 0.8
-#: ...unless its pose is as near as this: drift has drawn one place twice into the map.
-_SAME_POSE_M, _SAME_POSE_RAD = 0.5, np.deg2rad(20.0)
 #: 99 % of the chi-square distribution with six degrees of freedom.
 _HINT_CHI2 = 16.8
 #: Added to what a hint claims: meters and radians, as in filters that are too sure of themselves.
@@ -163,16 +160,15 @@ class Relocalizer:
         min_confidence: float | None, hint: PoseHint | None,
     ) -> tuple[PoseEstimate, RelocalizationReason, str]:
         """Choose between a pose and its rival, and say whether the one chosen may be used."""
-        if rival is not None and evidence.rival_share > RIVAL_SHARE:
-            apart_m, apart_rad = pose_error(pose.T_map_cam, rival.T_map_cam)
-            is_there = apart_m < _SAME_POSE_M and apart_rad < _SAME_POSE_RAD
+        if rival is not None and rivals(pose, rival):
             allowed = [p for p in (pose, rival) if hint is not None and hint.allows(p.T_map_cam)]
-            if len(allowed) != 1 and not is_there:
+            if len(allowed) != 1:
+                apart_m, apart_rad = pose_error(pose.T_map_cam, rival.T_map_cam)
                 return pose, RelocalizationReason.AMBIGUOUS, (
                     f"another place, {apart_m:.1f} m and {np.degrees(apart_rad):.0f} deg away, "
                     f"explains {100 * evidence.rival_share:.0f} % as much: ask again from "
                     "elsewhere, or with a prior")
-            pose = allowed[0] if len(allowed) == 1 else pose
+            pose = allowed[0]
         limit = min_confidence or (
             self._config.relocalizer.min_confidence_rgb if frame.depth_m is None else 0.0)
         if pose.confidence < limit:

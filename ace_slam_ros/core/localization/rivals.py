@@ -7,17 +7,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.predictions import Predictions
-from ..geometry.se3 import invert_pose, transform_points
+from ..geometry.se3 import invert_pose, pose_error, transform_points
 
 if TYPE_CHECKING:
     from ..data.camera import Camera
     from ..data.features import Features
+    from ..data.poses import PoseEstimate
     from ..geometry.arrays import Float64Array
 
 #: Hypotheses this near to where a pose puts a feature belong to its place.
 _SAME_PLACE_M = 0.3
 #: The same of pixels, for features without depth.
 _SAME_PLACE_PX = 40.0
+#: A place that explains this share of what the best one does is a rival...
+RIVAL_SHARE = 0.8
+#: ...unless its pose is as near as this: drift has drawn one place twice into the map.
+_SAME_POSE_M, _SAME_POSE_RAD = 0.5, np.deg2rad(20.0)
+
+
+def rivals(pose: PoseEstimate, other: PoseEstimate | None) -> bool:
+    """Tell whether another place explains a view nearly as well as the one of a pose.
+
+    Args:
+        pose: the best one.
+        other: the best one elsewhere, from `without_place`; None without any.
+    """
+    if other is None or other.confidence <= RIVAL_SHARE * pose.confidence:
+        return False
+    apart_m, apart_rad = pose_error(pose.T_map_cam, other.T_map_cam)
+    return apart_m >= _SAME_POSE_M or apart_rad >= _SAME_POSE_RAD
 
 
 def without_place(

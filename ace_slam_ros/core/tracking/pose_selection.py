@@ -11,11 +11,13 @@ import math
 from typing import TYPE_CHECKING
 
 from ..geometry.se3 import pose_error
+from ..localization.rivals import rivals
 
 if TYPE_CHECKING:
     from ..config.sections import TrackerConfig
     from ..data.frame import Frame
     from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
+    from ..localization.localizer import Localizer
     from ..odometry.frame_alignment import FrameAligner
     from ..odometry.motion_model import Motion, MotionModel
     from .following import Following
@@ -147,14 +149,22 @@ class Recovery:
 
 
 class PoseSelection:
-    """Finds the pose of a frame from what was tracked and what scene coordinates say."""
+    """Finds the pose of a frame from what was tracked and what scene coordinates say.
+
+    Attributes:
+        rival: why the last look of a lost camera was refused although it gave a pose, one
+            sentence; empty = no other place looked alike.
+    """
+
+    rival = ""
 
     def __init__(
         self, limits: TrackerConfig, aligner: FrameAligner, following: Following,
-        model: MotionModel,
+        model: MotionModel, localizer: Localizer,
     ) -> None:
         self._limits, self._aligner = limits, aligner
         self._following, self._model = following, model
+        self._localizer = localizer
         self._recovery = Recovery(limits)
 
     def clear(self) -> None:
@@ -170,7 +180,7 @@ class PoseSelection:
         Returns:
             The aligned pose, and the scene-coordinate pose if it is to be believed.
         """
-        limits = self._limits
+        limits, self.rival = self._limits, ""
         was_lost = self._model.age_s(frame.stamp_ns) > limits.lost_after_s
         verdict = judge(raw, aligned, predicted, limits, self._model.traveled_m,
                         is_unsure=was_lost or self._model.is_guess)
@@ -180,9 +190,10 @@ class PoseSelection:
             there, followed = None, 0
             if limits.refine:
                 there, followed = self._aligner.compare(frame, raw, motion)
-            if self._recovery.found(raw, there, followed):
+            found = self._recovery.found(raw, there, followed)
+            if found and (believed := self._told_apart(raw, there, predicted)) is not None:
                 self._model.is_guess = False
-                return there, raw
+                return there, believed
             return aligned or self._following.search(frame, predicted, motion), None
         if verdict is Verdict.REPLACE:
             aligned = self._following.align(frame, raw, None)
@@ -192,3 +203,21 @@ class PoseSelection:
         if confirms(raw, raw if aligned is None else aligned, limits):
             self._model.is_guess = False
         return aligned, raw
+
+    def _told_apart(
+        self, raw: PoseEstimate, there: AlignedPose | None, predicted: SubmapPose | None
+    ) -> PoseEstimate | None:
+        """Choose among places that look alike for a camera that no images of the place hold.
+
+        The nearer to the prediction is right. Without one there is no pose, as the relocalizer
+        answers AMBIGUOUS.
+        """
+        other = None if there is not None else self._localizer.rival(raw)
+        if other is None or not rivals(raw, other):
+            return raw
+        if predicted is not None:
+            return min(raw, other, key=lambda pose: _gap_m(predicted, pose))
+        apart_m, _ = pose_error(raw.T_map_cam, other.T_map_cam)
+        self.rival = (f"another place, {apart_m:.1f} m away, looks alike: move on, or give the "
+                      "initial pose")
+        return None

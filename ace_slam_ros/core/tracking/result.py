@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..data.features import Features
     from ..data.frame import Frame
     from ..data.keyframe import Keyframe
-    from ..data.poses import PoseEstimate
+    from ..data.poses import PoseEstimate, Support
     from ..geometry.arrays import Float64Array
     from .scheduler import Stage
 
@@ -60,9 +60,8 @@ class TrackResult:
         T_map_cam_raw: (4, 4) pose in the map from scene coordinates alone; None when they gave
             none, or one in an unjoined submap. It may be that of an earlier frame, carried on as
             tracked.
-        inlier_ratio: share of features whose scene coordinates agree with the raw pose; of the
-            last localized frame when this one was only aligned.
-        inlier_count: their number.
+        support: what speaks for the raw pose; of the last localized frame when this one was only
+            aligned.
         weights_version: of the head used, 0 = no head yet.
         keyframes: for the mapper, in this order: new ones, and earlier ones without the features
             that have proved to be of something that moved.
@@ -79,13 +78,22 @@ class TrackResult:
     T_map_cam: Float64Array | None
     covariance_66: Float64Array | None
     T_map_cam_raw: Float64Array | None
-    inlier_ratio: float
-    inlier_count: int
+    support: Support
     weights_version: int
     processing_ms: float
     stages_ms: dict[str, float]
     reason: str
     keyframes: tuple[Keyframe, ...] = ()
+
+    @property
+    def inlier_ratio(self) -> float:
+        """Share of features whose scene coordinates agree with the raw pose."""
+        return self.support.inlier_ratio
+
+    @property
+    def inlier_count(self) -> int:
+        """Number of these features."""
+        return self.support.inlier_count
 
     @property
     def has_map_pose(self) -> bool:
@@ -95,8 +103,7 @@ class TrackResult:
     def with_work(self, work: WorkResult) -> TrackResult:
         """Return the result with what the work after tracking found out."""
         return replace(
-            self, keyframes=work.keyframes, inlier_ratio=work.inlier_ratio,
-            inlier_count=work.inlier_count, T_map_cam_raw=(
+            self, keyframes=work.keyframes, support=work.support, T_map_cam_raw=(
                 self.T_map_cam_raw if work.raw is None else in_map(work.raw)),
             processing_ms=self.processing_ms + work.processing_ms,
             stages_ms={name: self.stages_ms.get(name, 0.0) + work.stages_ms.get(name, 0.0)
@@ -110,15 +117,14 @@ class WorkResult:
     Attributes:
         keyframes: for the mapper, see `TrackResult`.
         raw: pose of the tracked camera from scene coordinates, if the head looked in this work.
-        inlier_ratio, inlier_count: see `TrackResult`.
+        support: see `TrackResult`.
         processing_ms: time spent.
         stages_ms: time by stage.
     """
 
     keyframes: tuple[Keyframe, ...]
     raw: PoseEstimate | None
-    inlier_ratio: float
-    inlier_count: int
+    support: Support
     processing_ms: float
     stages_ms: dict[str, float]
 

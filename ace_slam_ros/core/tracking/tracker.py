@@ -105,7 +105,7 @@ class Tracker:
             config.tracker, self._scheduler, self._keyframes, self._window, self._localizer,
             self._averaging, self._model)
         self._selection = PoseSelection(
-            config.tracker, self._aligner, self._following, self._model)
+            config.tracker, self._aligner, self._following, self._model, self._localizer)
         self._unknown = UnknownPlace(config, self._aligner)
         self._delay = MapDelay()
         self._turned = TurnedLooks(self._localizer)
@@ -236,6 +236,7 @@ class Tracker:
             clock.lap(Stage.LOCALIZE)
             if raw is None and self.state is TrackerState.LOST and self.head is not None:
                 raw = self._turned.look(frame, self._model.submap, self._everywhere)
+                self._localizer.tell(raw)
                 clock.lap(Stage.TURNED)
         first = aligned
         aligned, believed = self._selection.select(frame, predicted, aligned, raw, motion)
@@ -286,7 +287,7 @@ class Tracker:
             self._elapsed_ms + elapsed_ms,
             looked=self._tracked is None or self._mapping.looked)
         self._tracked = None
-        return WorkResult(tuple(keyframes), raw, *self._localizer.confidence, elapsed_ms,
+        return WorkResult(tuple(keyframes), raw, self._localizer.support, elapsed_ms,
                           clock.stages_ms)
 
     def _predict(self, frame: Frame, hints: TrackingHints) -> SubmapPose | None:
@@ -378,7 +379,7 @@ class Tracker:
                 self._averaging.clear()
                 self._model.traveled_m = 0.0
                 return self._start(submap, frame, hints, features, clock)
-        return self._result(clock, raw=raw, reason=explain_missing(
+        return self._result(clock, raw=raw, reason=self._selection.rival or explain_missing(
             features, raw, frame, self._config, self.head is not None))
 
     def _result(
@@ -387,13 +388,12 @@ class Tracker:
     ) -> TrackResult:
         submap = self._model.submap if pose is None else pose.submap
         self._elapsed_ms = clock.elapsed_ms
-        ratio, count = self._localizer.confidence
         return TrackResult(
             stamp_ns=self._stamp_ns, state=self.state, map_id=self.map_id, submap=submap,
             map_revision=self.map_revision,
             T_map_cam=None if pose is None else pose.T_map_cam,
             covariance_66=None if pose is None else pose.covariance_66,
-            T_map_cam_raw=in_map(raw), inlier_ratio=ratio, inlier_count=count,
+            T_map_cam_raw=in_map(raw), support=self._localizer.support,
             weights_version=self._version, processing_ms=self._elapsed_ms,
             stages_ms=clock.stages_ms,
             reason=reason or (explain_submap(submap) if pose is not None else ""))

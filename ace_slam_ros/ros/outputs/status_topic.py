@@ -78,6 +78,7 @@ class StatusOutput:
             status.submap, status.map_revision = result.submap, result.map_revision
             if result.T_map_cam_raw is not None:
                 status.raw_valid, status.raw_pose = True, pose_to_msg(result.T_map_cam_raw)
+                status.probability = float(result.support.probability)
         status.weights_version = self._weights[1] if map_id == self._weights[0] else 0
         status.frames, status.tracked, status.lost = self.received, self._tracked, self._lost
         status.skipped, status.rejected = self.skipped, self.rejected

@@ -15,6 +15,7 @@ from helpers.rooms import CONFIG, black, map_room
 
 from ace_slam_ros.core.config.sections import EncoderConfig
 from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.data.poses import Support
 from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.geometry.se3 import pose_error
 from ace_slam_ros.core.heads.affine.head import AffineHead
@@ -68,7 +69,7 @@ def test_frames_are_described_and_localized_as_on_the_cpu(blob, room_frames, dev
         trans, rot = pose_error(a.T_map_cam, b.T_map_cam)
         assert trans < 2e-3 and np.degrees(rot) < 0.1
         assert b.confidence == pytest.approx(a.confidence, abs=0.005 if exact else 0.03)
-        assert len(b.inliers_N) == len(found) and there.confidence[1] == b.inlier_count
+        assert len(b.inliers_N) == len(found) and there.support.inlier_count == b.inlier_count
         assert (a.inliers_N == b.inliers_N)[same].mean() > (0.99 if exact else 0.95)
         assert b.inlier_ratio == pytest.approx(a.inlier_ratio, abs=0.005 if exact else 0.03)
         np.testing.assert_allclose(
@@ -81,7 +82,7 @@ def test_no_pose_is_found_where_there_is_none(blob, room_frames, device):
     there, frame = localizer(blob, device), room_frames[30]
     noise = np.random.default_rng(0).integers(0, 256, frame.gray.shape, np.uint8)
     assert locate(there, Frame(0, noise, frame.depth_m, frame.camera)) is None
-    assert there.confidence == (0.0, 0)
+    assert there.support == Support()
     dark = there.describe(black(frame))
     assert len(dark) == dark.depth_count == 0 and there.localize(dark, 0, False) is None
     assert locate(there, frame) is not None

@@ -19,7 +19,8 @@ from ace_slam_ros.core.localization.relocalizer import (
 )
 from ace_slam_ros.core.localization.views.query_views import rolled
 from ace_slam_ros.core.mapping.mapper import Mapper
-from ace_slam_ros.core.tracking.result import TrackerState
+from ace_slam_ros.core.tracking import tracker as tracker_module
+from ace_slam_ros.core.tracking.result import TrackerState, TrackingHints
 from ace_slam_ros.core.tracking.tracker import Tracker
 
 pytestmark = pytest.mark.render
@@ -126,6 +127,27 @@ def test_a_place_with_a_twin_is_ambiguous_unless_a_prior_tells(
     far = PoseHint(make_pose(np.eye(3), np.array([90.0, 0, 0])), np.eye(6) * 0.25)
     assert relocalizer.locate(
         room_frames[45], hint=far).reason is RelocalizationReason.AMBIGUOUS
+
+
+def test_a_lost_tracker_does_not_choose_between_twins_unless_a_prior_tells(
+    mapped, encoder, room_frames, monkeypatch
+):
+    mapper, results = mapped
+    loaded = load_head(mapper.export_head(), encoder, CONFIG)
+    twice = replace(loaded, head=TwoPlaces(loaded.head))
+    tracker = Tracker(LOCALIZATION, encoder)
+    monkeypatch.setattr(tracker_module, "load_head", lambda *_: twice)
+    tracker.set_head(b"", 1)
+    lost = process(tracker, room_frames[45])
+    assert lost.T_map_cam is None and lost.state is TrackerState.LOST
+    assert "another place, 5.0 m away, looks alike" in lost.reason
+    assert lost.T_map_cam_raw is not None and lost.support.probability < 0.9
+    there = results[46].T_map_cam.copy()
+    there[0, 3] += 5.0
+    near = make_pose(there[:3, :3], there[:3, 3] + 0.3)
+    found = process(tracker, room_frames[46], TrackingHints(T_map_cam_prior=near))
+    assert found.state is TrackerState.TRACKING and found.reason == ""
+    assert pose_error(found.T_map_cam, there)[0] < 0.05
 
 
 def test_a_hint_far_away_does_not_refuse_a_place_without_a_twin(mapped, encoder, room_frames):

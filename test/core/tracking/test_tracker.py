@@ -52,6 +52,8 @@ def test_scene_coordinates_alone_know_the_place(mapped):
     raw = [pose_error(r.T_map_cam_raw, r.T_map_cam)[0] for r in results
            if r.T_map_cam_raw is not None]
     assert len(raw) > 0.9 * len(results) and np.median(raw) < 0.03
+    claimed = [r.support.probability for r in results if r.T_map_cam_raw is not None]
+    assert np.mean(claimed) > 0.9 and results[0].support.probability == 0.0
 
 
 def test_first_pose_is_the_one_asked_for_or_looks_ahead_with_z_up(encoder, room_frames):

@@ -14,7 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from std_srvs.srv import Trigger
 
 from ace_slam_ros.core.data.camera import Camera
-from ace_slam_ros.core.data.poses import PoseEstimate
+from ace_slam_ros.core.data.poses import PoseEstimate, Support
 from ace_slam_ros.core.data.submaps import explain_submap
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, make_pose
@@ -157,7 +157,7 @@ def test_an_unjoined_submap_gives_odometry_alone(tracker, monkeypatch):
         patch.setattr(Tracker, "track", elsewhere)
         patch.setattr(Tracker, "work", lambda self, deadline_s: WorkResult(
             (), PoseEstimate(np.eye(4), np.eye(6), np.ones(9, bool), 1.0, 1.0, submap=2),
-            1.0, 9, 0.0, {}))
+            Support(1.0, 9, 0.9), 0.0, {}))
         node._output.tf.odometry.T_map_odom = np.eye(4)
         for _ in range(2):
             status = show()
