@@ -153,7 +153,9 @@ def has_nvidia() -> bool:
 def install_packages() -> None:
     """Install this checkout in editable mode with all that it needs, in pinned versions."""
     advice = "pip could not install the requirements: check the network and run `make setup` again"
-    pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet", "--constraint", PINS]
+    # what is imported is compiled then: all of it would take a minute
+    pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet", "--no-compile",
+                             "--constraint", PINS]
     with unfinished():
         if not has_nvidia():
             # Without a GPU the CPU build saves several GB. Where its index cannot be reached pip

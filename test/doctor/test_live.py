@@ -16,6 +16,7 @@ from helpers.wall import CAMERA
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from ace_slam_ros.cli import main
 from ace_slam_ros.doctor.findings import GOOD, NOTE, PROBLEM
 from ace_slam_ros.doctor.image_loss import measure
 from ace_slam_ros.doctor.live import check_live, node_findings
@@ -186,5 +187,6 @@ def test_command_line(tmp_path):
     assert code == 0 and told["ok"] and "environment" in told["figures"]
     code, text, _ = doctor("--no-loopback", "--live", "--seconds", "0.3", "--set", "device=cuda:9")
     assert code == 1 and "WRONG  /rgb/image: nobody publishes it" in text and "-> " in text
-    assert doctor("--seconds", "-1")[0] == 2
-    assert doctor("--set", "no.such=1", "--no-loopback")[0] == 2
+    for wrong in (["--seconds", "-1"], ["--set", "no.such=1", "--no-loopback"]):
+        with pytest.raises(SystemExit, match="2"):
+            sys.exit(main(["doctor", *wrong]))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,21 +57,32 @@ def clean_environment() -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="module")
+def workspace(repository, tmp_path_factory) -> Path:
+    """A workspace with a clean copy; the second build takes compiled interfaces from the first."""
+    folder = tmp_path_factory.mktemp("workspace")
+    copy_sources(repository, folder / "src" / "ace_slam_ros")
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--symlink-install"]], ids=["plain", "symlink"])
-def test_colcon_build(repository, tmp_path, options):
-    source = tmp_path / "src" / "ace_slam_ros"
-    copy_sources(repository, source)
+def test_colcon_build(repository, workspace, options):
+    prefix = "_".join(["install", *options])
+    # of the other kind of build, which could not replace it
+    shutil.rmtree(workspace / "build" / "ace_slam_ros" / "ament_cmake_python", ignore_errors=True)
     built = subprocess.run(
-        [COLCON, "build", *options], cwd=tmp_path, env=clean_environment(), text=True,
+        [COLCON, "build", "--install-base", prefix, *options], cwd=workspace,
+        env=clean_environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     assert built.returncode == 0, built.stdout[-4000:]
-    install = tmp_path / "install" / "ace_slam_ros"
+    install = workspace / prefix / "ace_slam_ros"
 
     def sourced(*command: object) -> str:
         done = subprocess.run(
-            ["bash", "-c", '. install/setup.bash && cd / && "$@"', "bash", *map(str, command)],
-            cwd=tmp_path, env=clean_environment(), text=True, capture_output=True, check=False)
+            ["bash", "-c", f'. {prefix}/setup.bash && cd / && "$@"', "bash",
+             *map(str, command)],
+            cwd=workspace, env=clean_environment(), text=True, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
