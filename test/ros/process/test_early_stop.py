@@ -27,7 +27,8 @@ SAVE = ["-p", "ros.save_on_exit:=true", "-p", "ros.map_dir:=/maps/hall"]
 def in_file(tmp_path, node, **more):
     """A parameter file that asks a node to save."""
     tree = {"ros": {"save_on_exit": True, "map_dir": "/maps/hall"}, **more}
-    return ["--params-file", written(tmp_path, f"{node}:\n  ros__parameters: {json.dumps(tree)}\n")]
+    text = f"{node}:\n  ros__parameters: {json.dumps(tree)}\n"
+    return ["--params-file", written(tmp_path, text)]
 
 
 def test_the_command_line_tells_what_an_early_stop_loses(tmp_path):
