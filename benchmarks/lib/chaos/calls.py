@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -41,6 +42,20 @@ class Call:
         return self.future.result() if self.future.done() else None
 
 
+@dataclass
+class Outage:
+    """A time in which a server could not answer; `gone`: its process was not there at all."""
+
+    server: str
+    gone: bool
+    begin_s: float
+    end_s: float = math.inf
+
+    def concerns(self, call: Call) -> bool:
+        """Whether it is an excuse for a call without an answer."""
+        return call.server == self.server and (self.gone or not call.service.endswith("_state"))
+
+
 class Clients:
     """Some clients that take turns.
 
@@ -49,13 +64,12 @@ class Clients:
 
     Attributes:
         calls: all that were sent.
-        outages: of each server, when it could not answer: (begin, end).
+        outages: when a server could not answer.
     """
 
     def __init__(self, nodes: Iterable[Any]) -> None:
         self.calls: list[Call] = []
-        self.outages: dict[str, list[tuple[float, float]]] = {name: [] for name in NODES}
-        self._down: dict[str, float] = {}
+        self.outages: list[Outage] = []
         self._clients = [{name: node.create_client(kind, name, qos_profile=service_qos())
                           for name, (kind, _) in SERVICES.items()} for node in nodes]
         self._turns = itertools.cycle(self._clients)
@@ -86,15 +100,20 @@ class Clients:
             time.sleep(0.01)
         return call.answer
 
-    def server_down(self, name: str) -> None:
-        """Note that a server cannot answer from now on, nor what it was asked before."""
-        self._down.setdefault(name, time.monotonic())
+    def server_down(self, name: str, gone: bool = True) -> None:
+        """Note that a server cannot answer from now on, nor what it was asked before.
+
+        Args:
+            name: node that serves.
+            gone: its process is; else it is unconfigured, and answers about its state alone.
+        """
+        self.outages.append(Outage(name, gone, time.monotonic()))
 
     def server_up(self, name: str) -> None:
         """Note that a server answers again."""
-        begin_s = self._down.pop(name, None)
-        if begin_s is not None:
-            self.outages[name].append((begin_s, time.monotonic()))
+        for outage in self.outages:
+            if outage.server == name and outage.end_s == math.inf:
+                outage.end_s = time.monotonic()
 
     def unanswered(self, patience_s: float) -> list[Call]:
         """Calls without an answer in time whose server was there all the while."""
@@ -107,11 +126,8 @@ class Clients:
         return found
 
     def _excused(self, call: Call, patience_s: float) -> bool:
-        down = [*self.outages[call.server]]
-        if call.server in self._down:
-            down.append((self._down[call.server], float("inf")))
-        return any(begin_s <= call.asked_s + patience_s and end_s >= call.asked_s
-                   for begin_s, end_s in down)
+        return any(outage.concerns(call) and outage.begin_s <= call.asked_s + patience_s
+                   and outage.end_s >= call.asked_s for outage in self.outages)
 
     def counts(self) -> dict[str, int]:
         """How often each service was called."""

@@ -177,7 +177,7 @@ class StormSystem:
             self.excuses.begin(_NO_POSE)
         if transition == Transition.TRANSITION_CLEANUP:
             self.orders.append(time.monotonic())
-            self.clients.server_down(name)
+            self.clients.server_down(name, gone=False)
         answer = self.clients.ask(f"{name}/change_state", ChangeState.Request(
             transition=Transition(id=transition)), 20.0)
         done = answer is not None and bool(answer.success)
