@@ -22,8 +22,9 @@ LARGEST_PIXELS = LARGEST_WIDTH * LARGEST_HEIGHT
 LARGEST_COMPRESSED = 64 << 20
 #: Features of a keyframe, unless `features.count` allows more, and numbers of a descriptor.
 MOST_FEATURES, LARGEST_DIMENSION = 4096, 1024
-#: Distance of a point from its camera, and of a camera from the map's origin, meters.
-FARTHEST_POINT_M, FARTHEST_POSE_M = 1e3, 1e7
+#: Distance of a point from its camera, and along an axis of anything from the origin of its frame,
+#: which may be that of the earth; meters.
+FARTHEST_POINT_M, FARTHEST_POSE_M = 1e3, 1e8
 #: An encoder's cells may reach over the edge of an image so far.
 _BESIDE_PX = 64.0
 
@@ -94,12 +95,10 @@ def check_keyframe(keyframe: Keyframe) -> None:
     """Refuse a keyframe whose features lie where no camera can have seen them.
 
     Raises:
-        DataError: a pixel is outside of the image, a point or the camera too far away.
+        DataError: a pixel is outside of the image, or a point too far away.
     """
     camera, where = keyframe.camera, f"keyframe {keyframe.id}"
     check_size(camera.width, camera.height, where)
-    if np.abs(keyframe.T_map_cam[:3, 3]).max() > FARTHEST_POSE_M:
-        raise DataError(f"{where}: the camera is more than {FARTHEST_POSE_M:g} m from the origin")
     if not len(keyframe.pixels_N2):
         return
     outside = (keyframe.pixels_N2 < -_BESIDE_PX) | (

@@ -18,6 +18,7 @@ from ...core.geometry.se3 import (
     transport_covariance,
 )
 from .compat import TF_TRANSFORMATIONS
+from .limits import FARTHEST_POSE_M
 
 if TYPE_CHECKING:
     from ...core.geometry.arrays import Float64Array
@@ -38,7 +39,7 @@ def pose_from_msg(msg: Pose) -> Float64Array:
     """Return a pose message as 4x4.
 
     Raises:
-        DataError: a number is not finite, or the quaternion is zero.
+        DataError: a number is not finite, the position beyond all limits, or the quaternion zero.
     """
     p, q = msg.position, msg.orientation
     return _checked_pose((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
@@ -55,7 +56,7 @@ def transform_from_msg(msg: Transform) -> Float64Array:
     """Return a transform message as 4x4.
 
     Raises:
-        DataError: a number is not finite, or the quaternion is zero.
+        DataError: a number is not finite, the position beyond all limits, or the quaternion zero.
     """
     t, q = msg.translation, msg.rotation
     return _checked_pose((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
@@ -65,6 +66,9 @@ def _checked_pose(t: tuple[float, ...], q: tuple[float, ...]) -> Float64Array:
     norm = math.sqrt(sum(v * v for v in q))
     if not all(math.isfinite(v) for v in (*t, *q)) or norm < 1e-6:
         raise DataError(f"pose with position {t} and quaternion {q} is no rigid pose")
+    if max(abs(v) for v in t) > FARTHEST_POSE_M:
+        raise DataError(f"pose with position {t} lies more than {FARTHEST_POSE_M:g} m from the "
+                        "origin of its frame")
     return _from_quaternion(np.array(t), np.array(q) / norm)
 
 

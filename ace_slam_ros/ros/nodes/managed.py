@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from ...core.errors import AceSlamError
@@ -28,6 +29,23 @@ class ManagedNode(LifecycleNode):
         self.state_label = "unconfigured"
         self._failure: AceSlamError | None = None
         self._autostarting = False
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                service.callback = self._answering(service.callback)
+
+    def _answering(self, change: Callable[..., Any]) -> Callable[..., Any]:
+        """Let who orders a transition that is none from here be answered; rclpy raises instead."""
+        def answer(request: ChangeState.Request, response: ChangeState.Response) -> Any:
+            try:
+                return change(request, response)
+            except Exception as error:  # rclpy's has no public name
+                name = request.transition.label or request.transition.id
+                self.get_logger().warning(
+                    f"transition {name} refused: the node is {self.state_label} ({error})")
+                response.success = False
+                return response
+
+        return answer
 
     # What a subclass does --------------------------------------------------------------------
 

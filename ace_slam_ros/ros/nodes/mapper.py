@@ -20,7 +20,7 @@ from ...weights_ipc.writer import WeightsWriter
 from ..inputs.keyframe_inbox import KeyframeInbox
 from ..outputs.diagnostics import Report
 from ..outputs.map_topics import MapOutput
-from ..process.unsaved import lost_while_loading
+from ..process.early_stop import lost_while_loading
 from ..qos import keyframe_qos, service_qos
 from ..weights.announcement import read_announcement
 from ..weights.link import Heartbeat, weights_schema

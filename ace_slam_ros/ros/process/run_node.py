@@ -16,10 +16,9 @@ from rclpy.task import Future
 
 from ...core.errors import AceSlamError
 from .core_logging import core_log_in
-from .early_stop import UNSAVED
+from .early_stop import UNSAVED, lost_by_early_stop
 from .fastdds import remove_dead_segments
 from .signals import StopSignals
-from .unsaved import lost_by_early_stop
 
 #: Who is told to stop while it loads, or waits for a library that hangs, has nothing to finish.
 _LOADING_DEADLINE_S = 0.3
@@ -107,7 +106,7 @@ def run_node(
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         herald = _make_herald()
         stop.drops(herald.destroy_node)  # and with it the middleware's shared memory
-        stop.lost = lambda: lost_by_early_stop(name)
+        stop.lost = lambda: lost_by_early_stop(name, sys.argv if argv is None else argv)
     except Exception as error:  # rclpy has no common base for bad arguments and a bad middleware
         print(f"rclpy cannot start: {error}", file=sys.stderr)
         return 2
