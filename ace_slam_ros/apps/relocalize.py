@@ -24,6 +24,8 @@ from ..core.runtime.memory import peak_rss_mb
 from ..core.warm_up import warm_up
 from ..evaluation.summary import Latency, RelocalizeSummary, relocalize_scores
 from ..evaluation.trajectory_error import absolute_trajectory_error, compared
+from ..io.source import known_length
+from .live_end import ends_when_told
 from .run import half_the_cores
 
 if TYPE_CHECKING:
@@ -54,11 +56,12 @@ def relocalize_sequence(
     relocalizer = Relocalizer(config, encoder)
     relocalizer.set_head(stored.head, 1)
     stamps, answers = [], []
-    for frame in tqdm(source, total=len(source), desc="relocalizing", unit="frame",
-                      disable=not progress):
-        query = Frame(frame.stamp_ns, frame.image, None, frame.camera) if rgb_only else frame
-        stamps.append(frame.stamp_ns)
-        answers.append(relocalizer.locate(query))
+    with ends_when_told(source):
+        for frame in tqdm(source, total=known_length(source), desc="relocalizing", unit="frame",
+                          disable=not progress):
+            query = Frame(frame.stamp_ns, frame.image, None, frame.camera) if rgb_only else frame
+            stamps.append(frame.stamp_ns)
+            answers.append(relocalizer.locate(query))
     if not answers:
         raise DataError(f"no usable frame in {source.path}: {source.skips.summary()}")
     estimate = Trajectory.of(

@@ -1,7 +1,8 @@
-"""`ace-slam run`: track and map a recorded sequence, and write what came of it.
+"""`ace-slam run`: track and map a recording or a live camera, and write what came of it.
 
 `--every-frame` runs tracker and mapper in turn and is deterministic; `--realtime` plays the
 recording at its own speed, with the mapper in a process beside the tracker.
+A live camera is always in real time.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ..evaluation.plots import plot_trajectory
 from ..evaluation.summary import Latency, RunSummary
 from ..evaluation.trajectory_error import absolute_trajectory_error, compared, relative_pose_error
 from ..viewer.rerun_view import NoView, open_view
+from .live_end import ends_when_told
 from .mapper_process import MapperProcess
 from .realtime import play_realtime
 from .recorder import RunRecorder
@@ -80,7 +82,8 @@ def run_sequence(
         if realtime:
             mapper = stack.enter_context(MapperProcess(config, map_dir))
             started = time.perf_counter()
-            play_realtime(recorder, source, mapper, encoder, config, progress, rate)
+            with ends_when_told(source):
+                play_realtime(recorder, source, mapper, encoder, config, progress, rate)
             save = mapper.save
         else:
             slam = Slam(config, encoder, map_dir=map_dir)

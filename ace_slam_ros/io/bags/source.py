@@ -207,7 +207,8 @@ class BagSource(PairSource):
     def _reader(self, index: int, color: bytes, depth: bytes | None = None) -> PairReader:
         key = self._depth[index] or self._color[index]
         read_depth = None if depth is None else partial(self._read_depth, depth)
-        return PairReader(index, key[0], partial(self._read_color, color), read_depth)
+        return PairReader(
+            int(self.stamps_ns[index]), key[0], partial(self._read_color, color), read_depth)
 
     def _read_color(self, raw: bytes) -> tuple[bytes | UInt8Image, str]:
         kind = self.types[self.topics.color]
