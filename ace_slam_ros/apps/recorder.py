@@ -35,7 +35,7 @@ class RunRecorder:
     def add(self, result: TrackResult, latency_ms: float, cpu_ms: float) -> None:
         """Record one processed frame: its latency, and the tracking thread's CPU time for it.
 
-        Its keyframes are the mapper's: kept here as well, they would fill the memory of a long run.
+        Its keyframes are the mapper's: kept here too, they would fill the memory of a long run.
         """
         self.results.append(replace(result, keyframes=()))
         self.latencies_ms.append(latency_ms)

@@ -1,4 +1,4 @@
-"""A live camera is tracked and mapped like a recording; Ctrl-C, and a pulled plug, keep the map."""
+"""A live camera is tracked and mapped as a recording is; Ctrl-C, or a pulled plug, keeps the map."""
 
 import json
 import os
