@@ -1,4 +1,4 @@
-"""A live camera is tracked and mapped as a recording is; Ctrl-C, or a pulled plug, keeps the map."""
+"""A live camera is tracked and mapped as a recording is; Ctrl-C or a pulled plug keeps the map."""
 
 import json
 import os
