@@ -20,6 +20,7 @@ from .arguments import (
     LIVE_SOURCE_HELP,
     SOURCE_HELP,
     add_out,
+    add_preset,
     add_seconds,
     add_topics,
     add_view,
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     dump = add("dump-config", _dump_config, "print every parameter with its meaning", configured)
     dump.add_argument(
         "--preset", metavar="NAME", help="print config/NAME.yaml: slam, localization, realsense, "
-        "ace_slam_paper")
+        "ace_slam_paper; or the defaults with the noise of a camera (d435 ...)")
     dump.add_argument(
         "--markdown", action="store_true", help="print the table of docs/parameters.md")
     return parser
@@ -116,6 +117,7 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
         "--rate", type=positive, metavar="R", help="with --realtime: play R times as fast")
     run.add_argument("--map", type=Path, metavar="DIR", help="start from this saved map")
     add_seconds(run)
+    add_preset(run)
     add_out(run)
     add_view(run)
     add_topics(run)
@@ -127,6 +129,7 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     query.add_argument("source", type=Path, metavar="SOURCE", help=LIVE_SOURCE_HELP)
     query.add_argument("--rgb-only", action="store_true", help="ignore the depth of the queries")
     add_seconds(query)
+    add_preset(query)
     add_out(query)
     add_topics(query)
 
@@ -174,6 +177,7 @@ def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
     up.add_argument(
         "--respawn", action=argparse.BooleanOptionalAction, default=True,
         help="restart a node that ends")
+    add_preset(up)
     add_view(up)
     add_topics(up)
 
@@ -209,21 +213,22 @@ def _add_doctor(add: Any, configured: argparse.ArgumentParser) -> None:
 
 def _node_config(args: argparse.Namespace) -> Any:
     """Return the parameters of the nodes."""
+    from .apps.sources import assigned
     from .core.config.files import load_config
     from .ros.config import NodeConfig
 
-    return load_config(args.config, NodeConfig).with_overrides(args.assignments)
+    return load_config(args.config, NodeConfig).with_overrides(assigned(args))
 
 
 def _run(args: argparse.Namespace) -> int:
     from .apps.reporting import prepare_out_folder, run_rows, say, table
     from .apps.results import free_folder, next_lines, results_line
-    from .apps.sources import open_for_run, source_lines
+    from .apps.sources import camera_lines, open_for_run, source_lines
 
     _check_view(args)
     source, config, realtime = open_for_run(args)
     out = prepare_out_folder(args.out or free_folder(source.name))
-    say(*source_lines(source.choice), results_line(out))
+    say(*source_lines(source.choice), *camera_lines(config, source), results_line(out))
     from .apps.run import run_sequence  # after the cheap checks: it imports torch
 
     summary = run_sequence(
@@ -255,11 +260,11 @@ def _check_view(args: argparse.Namespace) -> None:
 def _relocalize(args: argparse.Namespace) -> int:
     from .apps.reporting import prepare_out_folder, relocalize_rows, say, table
     from .apps.results import free_folder, next_lines, results_line
-    from .apps.sources import open_for_queries, source_lines
+    from .apps.sources import camera_lines, open_for_queries, source_lines
 
     source, config = open_for_queries(args)
     out = prepare_out_folder(args.out or free_folder(f"{source.name}_relocalized"))
-    say(*source_lines(source.choice), results_line(out))
+    say(*source_lines(source.choice), *camera_lines(config, source), results_line(out))
     from .apps.relocalize import relocalize_sequence
 
     summary = relocalize_sequence(

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import __version__
+from ..core.config.cameras import for_camera
 from ..core.data.frame import Frame
 from ..core.data.trajectory import Trajectory, write_tum
 from ..core.encoders.loading import load_encoder
@@ -49,6 +50,7 @@ def relocalize_sequence(
         MapError: the map cannot be used.
         DataError: no frame is usable.
     """
+    config, sensor = for_camera(config, source.device_names)
     set_threads(config.encoder.threads or half_the_cores())
     encoder = load_encoder(config.encoder, choose_device(config.device))
     warm_up(config, encoder, source.camera.width, source.camera.height, queries=True)
@@ -85,7 +87,7 @@ def relocalize_sequence(
                "groundtruth_frame": frame_name,
                "rejected": source.skips.total, "peak_rss_mb": peak_rss_mb(),
                "device": str(encoder.device), "version": __version__,
-               **source.summary(), "compared": said})
+               **source.summary(), "compared": said, "sensor": sensor.summary()})
     summary.write(out / "summary.json")
     return summary
 

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
+from ..core.config.cameras import for_camera
 from ..core.config.files import load_config
 from ..core.config.sections import SlamConfig
 from ..core.errors import ConfigError
@@ -57,7 +58,7 @@ def offline_config(args: argparse.Namespace, what: str) -> tuple[SlamConfig, Rea
         ConfigError: a parameter is unknown or refused, or set for nothing.
     """
     _refuse_unused(args.assignments, what)
-    config = load_config(args.config, NodeConfig).with_overrides(args.assignments)
+    config = load_config(args.config, NodeConfig).with_overrides(assigned(args))
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(SlamConfig)}
     return SlamConfig(**fields), as_nodes_read(named_topics(args), config)
 
@@ -131,6 +132,17 @@ def open_for_queries(args: argparse.Namespace) -> tuple[Source, SlamConfig]:
 def _refuse_seconds(args: argparse.Namespace) -> None:
     if args.seconds is not None:
         raise ConfigError("--seconds is for a live camera: a recording ends by itself")
+
+
+def assigned(args: argparse.Namespace) -> list[str]:
+    """Return the parameters that the command line sets, as `name=value`."""
+    preset = getattr(args, "preset", None)
+    return [*args.assignments, *([f"sensor.preset={preset}"] if preset else [])]
+
+
+def camera_lines(config: SlamConfig, source: Source) -> list[str]:
+    """Return the line of a report that tells whose noise and range count, and why."""
+    return [f"  sensor    {for_camera(config, source.device_names)[1]}"]
 
 
 def choice_text(choice: dict[str, str]) -> str:

@@ -88,6 +88,7 @@ class BagSource(PairSource):
             self.raw_camera = self._camera(index.info, streams[self.topics.color])
             self._set_registration(registration_in(bag, streams, self.topics, self.raw_camera))
         self.choice = self.topics.to_dict()
+        self.device_names = self._names(streams)
         self.camera = self.raw_camera.without_distortion()
         self._set_truth(_truth(index.poses))
         self._pair(index, options.slop_ns)
@@ -109,6 +110,11 @@ class BagSource(PairSource):
             raise DataError(f"{self.path}: {no_depth_message(streams)}")
         log.info("%s: %s", self.path.name, topics)
         return topics
+
+    def _names(self, streams: dict[str, Stream]) -> tuple[str, ...]:
+        """Return what may tell the camera: topics and frames of its images."""
+        chosen = [streams[t] for t in (self.topics.color, self.topics.depth) if t]
+        return tuple(name for s in chosen for name in (s.topic, s.frame_id) if name)
 
     def _scan(self, bag: AnyBag) -> _Index:
         """Read the bag once and keep stamps, the first calibration and the poses."""
