@@ -25,6 +25,7 @@ TF_STATIC = "/tf_static"
 _TOPIC = re.compile(
     r"/(device_\d+)/(sensor_\d+)/([A-Za-z]+)_(\d+)/(image/data|info/camera_info|tf/\d+)")
 _OURS = {"image/data": "image_raw", "info/camera_info": "camera_info"}
+_INFO, _KEY_VALUE = re.compile(r"/device_\d+/info"), "diagnostic_msgs/msg/KeyValue"
 _MILLIMETER = 0.001
 
 
@@ -62,6 +63,16 @@ class RecorderBag:
         self._ours = {theirs: ours for ours, theirs in self._theirs.items()}
         self._tf = _tf_message(bag, transforms)
         self._units_m: dict[str, float] = {}
+
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """What the library called the cameras."""
+        topics = [topic for topic, kind in self._bag.types.items()
+                  if _INFO.fullmatch(topic) and kind == _KEY_VALUE]
+        if not topics:
+            return ()
+        told = [decode(raw, _KEY_VALUE) for _, _, raw in self._bag.messages(topics)]
+        return tuple(str(item.value) for item in told if item.key == "Name")
 
     def messages(
         self, topics: Collection[str | None], start_ns: int | None = None,

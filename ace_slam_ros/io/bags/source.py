@@ -84,11 +84,11 @@ class BagSource(PairSource):
             self.types = bag.types
             streams = survey(bag)
             self.topics = self._choose(streams, wanted, options.slop_ns)
-            index = self._scan(bag)
+            index, told = self._scan(bag), bag.device_names
             self.raw_camera = self._camera(index.info, streams[self.topics.color])
             self._set_registration(registration_in(bag, streams, self.topics, self.raw_camera))
         self.choice = self.topics.to_dict()
-        self.device_names = self._names(streams)
+        self.device_names = (*told, *self._names(streams))
         self.camera = self.raw_camera.without_distortion()
         self._set_truth(_truth(index.poses))
         self._pair(index, options.slop_ns)

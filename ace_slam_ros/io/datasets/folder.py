@@ -49,7 +49,7 @@ class FolderSource(PairSource):
         self.layout, self._shrink = recording.layout, recording.shrink
         self.raw_camera = recording.camera
         self.camera = self.raw_camera.without_distortion()
-        self.registration = recording.registration
+        self.registration, self.device_names = recording.registration, recording.device_names
         self._set_truth(recording.truth)
         for what, how in recording.assumptions.items():
             self.assume(what, how)
