@@ -9,6 +9,22 @@ from pathlib import Path
 SOURCE_HELP = (
     "TUM-layout folder (rgb.txt, depth.txt, camera.yaml), public data set as it is, or bag "
     "(folder; .mcap, .db3, .bag)")
+LIVE_SOURCE_HELP = f"{SOURCE_HELP}; or realsense[:SERIAL], the camera itself"
+
+
+def add_seconds(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that ends a live camera."""
+    parser.add_argument(
+        "--seconds", type=positive, metavar="N",
+        help="of a live camera: end after N seconds (default: Ctrl-C ends it)")
+
+
+def add_preset(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that names the family of the camera."""
+    parser.add_argument(
+        "--preset", metavar="CAMERA",
+        help="noise and range of d435, d455, l515, azure_kinect, oak_d, kinect_v1, d405 or none "
+        "(default: as the names of driver, topics and frames tell); short for --set sensor.preset")
 
 
 def add_view(parser: argparse.ArgumentParser) -> None:

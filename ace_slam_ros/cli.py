@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .arguments import SOURCE_HELP, add_out, add_topics, add_view, positive
+from .arguments import (
+    LIVE_SOURCE_HELP,
+    SOURCE_HELP,
+    add_out,
+    add_preset,
+    add_seconds,
+    add_topics,
+    add_view,
+    positive,
+)
 from .core.errors import AceSlamError
 from .core.runtime.library_threads import calm_library_threads
 
@@ -87,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     dump = add("dump-config", _dump_config, "print every parameter with its meaning", configured)
     dump.add_argument(
         "--preset", metavar="NAME", help="print config/NAME.yaml: slam, localization, realsense, "
-        "ace_slam_paper")
+        "ace_slam_paper; or the defaults with the noise of a camera (d435 ...)")
     dump.add_argument(
         "--markdown", action="store_true", help="print the table of docs/parameters.md")
     return parser
@@ -95,8 +104,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     """Declare the subcommands that need no ROS."""
-    run = add("run", _run, "map and track a recorded sequence, without ROS", configured)
-    run.add_argument("source", type=Path, metavar="SOURCE", help=SOURCE_HELP)
+    run = add("run", _run, "map and track a recording or a live camera, without ROS", configured)
+    run.add_argument("source", type=Path, metavar="SOURCE", help=LIVE_SOURCE_HELP)
     pace = run.add_mutually_exclusive_group()
     pace.add_argument(
         "--realtime", action="store_true",
@@ -107,6 +116,8 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--rate", type=positive, metavar="R", help="with --realtime: play R times as fast")
     run.add_argument("--map", type=Path, metavar="DIR", help="start from this saved map")
+    add_seconds(run)
+    add_preset(run)
     add_out(run)
     add_view(run)
     add_topics(run)
@@ -115,8 +126,10 @@ def _add_offline(add: Any, configured: argparse.ArgumentParser) -> None:
         "relocalize", _relocalize, "localize every frame of a sequence in a saved map, no prior",
         configured)
     query.add_argument("map", type=Path, metavar="MAP", help="folder written by `ace-slam run`")
-    query.add_argument("source", type=Path, metavar="SOURCE", help=SOURCE_HELP)
+    query.add_argument("source", type=Path, metavar="SOURCE", help=LIVE_SOURCE_HELP)
     query.add_argument("--rgb-only", action="store_true", help="ignore the depth of the queries")
+    add_seconds(query)
+    add_preset(query)
     add_out(query)
     add_topics(query)
 
@@ -164,6 +177,7 @@ def _add_live(add: Any, configured: argparse.ArgumentParser) -> None:
     up.add_argument(
         "--respawn", action=argparse.BooleanOptionalAction, default=True,
         help="restart a node that ends")
+    add_preset(up)
     add_view(up)
     add_topics(up)
 
@@ -199,35 +213,41 @@ def _add_doctor(add: Any, configured: argparse.ArgumentParser) -> None:
 
 def _node_config(args: argparse.Namespace) -> Any:
     """Return the parameters of the nodes."""
+    from .apps.sources import assigned
     from .core.config.files import load_config
     from .ros.config import NodeConfig
 
-    return load_config(args.config, NodeConfig).with_overrides(args.assignments)
+    return load_config(args.config, NodeConfig).with_overrides(assigned(args))
 
 
 def _run(args: argparse.Namespace) -> int:
     from .apps.reporting import prepare_out_folder, run_rows, say, table
     from .apps.results import free_folder, next_lines, results_line
-    from .apps.sources import offline_config, source_lines
-    from .io.open_source import open_source
+    from .apps.sources import camera_lines, open_for_run, source_lines
 
-    if args.rate is not None and not args.realtime:
-        raise AceSlamError("--rate needs --realtime: frames that are waited for have no rate")
-    pace = "--realtime" if args.realtime else "--every-frame"
-    config, options = offline_config(args, f"run {pace}")
-    source = open_source(args.source, options=options)
     _check_view(args)
+    source, config, realtime = open_for_run(args)
     out = prepare_out_folder(args.out or free_folder(source.name))
-    say(*source_lines(source.choice), results_line(out))
+    say(*source_lines(source.choice), *camera_lines(config, source), results_line(out))
     from .apps.run import run_sequence  # after the cheap checks: it imports torch
 
     summary = run_sequence(
-        source, config, out, realtime=args.realtime, rate=args.rate or 1.0, map_dir=args.map,
+        source, config, out, realtime=realtime, rate=args.rate or 1.0, map_dir=args.map,
         progress=_watched(), view=args.view)
     mapped = not config.localization_only
     say(table(run_rows(summary.to_dict())), f"  results in {out}",
         *next_lines(out / "map" if mapped else args.map, args.source, mapped=mapped))
-    return DONE
+    return _ended(source)
+
+
+def _ended(source: Any) -> int:
+    """Return the exit code of a command that has read a source to its end, and say of trouble."""
+    from .apps.reporting import complain
+
+    trouble = getattr(source, "trouble", "")
+    if trouble:
+        complain([f"{trouble}; what came before is saved"])
+    return FAILED if trouble else DONE
 
 
 def _check_view(args: argparse.Namespace) -> None:
@@ -240,20 +260,18 @@ def _check_view(args: argparse.Namespace) -> None:
 def _relocalize(args: argparse.Namespace) -> int:
     from .apps.reporting import prepare_out_folder, relocalize_rows, say, table
     from .apps.results import free_folder, next_lines, results_line
-    from .apps.sources import offline_config, source_lines
-    from .io.open_source import open_source
+    from .apps.sources import camera_lines, open_for_queries, source_lines
 
-    config, options = offline_config(args, "relocalize")
-    source = open_source(args.source, require_depth=not args.rgb_only, options=options)
+    source, config = open_for_queries(args)
     out = prepare_out_folder(args.out or free_folder(f"{source.name}_relocalized"))
-    say(*source_lines(source.choice), results_line(out))
+    say(*source_lines(source.choice), *camera_lines(config, source), results_line(out))
     from .apps.relocalize import relocalize_sequence
 
     summary = relocalize_sequence(
         args.map, source, config, out, rgb_only=args.rgb_only, progress=_watched())
     say(table(relocalize_rows(summary.to_dict())), f"  results in {out}",
         *next_lines(args.map, args.source, mapped=False))
-    return DONE
+    return _ended(source)
 
 
 def _synth(args: argparse.Namespace) -> int:

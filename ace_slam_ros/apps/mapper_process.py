@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import queue
 import secrets
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -172,6 +173,8 @@ def _main(
     owner: int,
 ) -> None:
     """Run the mapper until told to stop or its owner is gone; what goes wrong is the answer."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the owner, told as well, has yet to save
+        signal.signal(number, signal.SIG_IGN)
     try:
         set_threads(1)
         encoder = load_encoder(
@@ -185,7 +188,7 @@ def _main(
             answers.send("ready")
             while os.getppid() == owner and _serve(mapper, writer, config, inbox, answers):
                 pass
-    except (KeyboardInterrupt, BrokenPipeError):
+    except BrokenPipeError:
         return
     except AceSlamError as error:
         answers.send(error)

@@ -1,4 +1,7 @@
-"""A recording played at its own speed: tracker here, mapper in its own process, as on a robot."""
+"""A recording played at its own speed, or a live camera, as on a robot.
+
+The tracker runs here, the mapper in its own process.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tqdm import tqdm
 from ..core.runtime.newest_slot import NewestSlot
 from ..core.tracking.scheduler import BETWEEN_FRAMES_S
 from ..core.tracking.tracker import Tracker
+from ..io.source import known_length
 
 if TYPE_CHECKING:
     from ..core.config.sections import SlamConfig
@@ -21,8 +25,6 @@ if TYPE_CHECKING:
     from ..io.source import Source
     from .mapper_process import MapperProcess
     from .recorder import RunRecorder
-
-
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,10 @@ class _Arrived:
 
 
 class _Camera:
-    """Decodes a recording in a thread and delivers each frame when it is due; newest wins."""
+    """Decodes a recording in a thread and delivers each frame when it is due; newest wins.
+
+    A live camera's frames are due when they come.
+    """
 
     def __init__(self, source: Source, rate: float) -> None:
         self._source, self._rate = source, rate
@@ -51,7 +56,8 @@ class _Camera:
                 if not started_s:
                     started_s, first_ns = time.monotonic(), frame.stamp_ns
                 due_s = started_s + (frame.stamp_ns - first_ns) * 1e-9 / self._rate
-                if self._stop.wait(max(0.0, due_s - time.monotonic())):
+                wait_s = 0.0 if self._source.is_live else max(0.0, due_s - time.monotonic())
+                if self._stop.wait(wait_s):
                     return
                 self.slot.put(_Arrived(frame, time.monotonic()))
         except Exception as error:  # raised again by close()
@@ -71,17 +77,18 @@ def play_realtime(
     recorder: RunRecorder, source: Source, mapper: MapperProcess, encoder: Encoder,
     config: SlamConfig, progress: bool, rate: float = 1.0,
 ) -> None:
-    """Track the newest frame again and again until the recording has been played, at a rate.
+    """Track the newest frame again and again until the source ends; a recording at a rate.
 
     Raises:
         MapperProcessError: the mapper ended.
         DataError: the recording cannot be decoded.
+        CameraError: a live camera delivers nothing.
     """
     tracker = Tracker(config, encoder)
     gc.collect()
     gc.freeze()  # what is loaded stays: searching it for garbage would stall frames
     camera = _Camera(source, rate)
-    bar = tqdm(total=len(source), desc="tracking", unit="frame", disable=not progress)
+    bar = tqdm(total=known_length(source), desc="tracking", unit="frame", disable=not progress)
     try:
         while not camera.slot.ended:
             arrived = camera.slot.take(BETWEEN_FRAMES_S)

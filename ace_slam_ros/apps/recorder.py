@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,8 +33,11 @@ class RunRecorder:
         self.gave_up: dict[str, float] = {}
 
     def add(self, result: TrackResult, latency_ms: float, cpu_ms: float) -> None:
-        """Record one processed frame: its latency, and the tracking thread's CPU time for it."""
-        self.results.append(result)
+        """Record one processed frame: its latency, and the tracking thread's CPU time for it.
+
+        Its keyframes are the mapper's: kept here too, they would fill the memory of a long run.
+        """
+        self.results.append(replace(result, keyframes=()))
         self.latencies_ms.append(latency_ms)
         self.cpu_ms.append(cpu_ms)
 

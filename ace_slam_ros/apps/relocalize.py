@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import __version__
+from ..core.config.cameras import for_camera
 from ..core.data.frame import Frame
 from ..core.data.trajectory import Trajectory, write_tum
 from ..core.encoders.loading import load_encoder
@@ -24,6 +25,8 @@ from ..core.runtime.memory import peak_rss_mb
 from ..core.warm_up import warm_up
 from ..evaluation.summary import Latency, RelocalizeSummary, relocalize_scores
 from ..evaluation.trajectory_error import absolute_trajectory_error, compared
+from ..io.source import known_length
+from .live_end import ends_when_told
 from .run import half_the_cores
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ def relocalize_sequence(
         MapError: the map cannot be used.
         DataError: no frame is usable.
     """
+    config, sensor = for_camera(config, source.device_names)
     set_threads(config.encoder.threads or half_the_cores())
     encoder = load_encoder(config.encoder, choose_device(config.device))
     warm_up(config, encoder, source.camera.width, source.camera.height, queries=True)
@@ -54,11 +58,12 @@ def relocalize_sequence(
     relocalizer = Relocalizer(config, encoder)
     relocalizer.set_head(stored.head, 1)
     stamps, answers = [], []
-    for frame in tqdm(source, total=len(source), desc="relocalizing", unit="frame",
-                      disable=not progress):
-        query = Frame(frame.stamp_ns, frame.image, None, frame.camera) if rgb_only else frame
-        stamps.append(frame.stamp_ns)
-        answers.append(relocalizer.locate(query))
+    with ends_when_told(source):
+        for frame in tqdm(source, total=known_length(source), desc="relocalizing", unit="frame",
+                          disable=not progress):
+            query = Frame(frame.stamp_ns, frame.image, None, frame.camera) if rgb_only else frame
+            stamps.append(frame.stamp_ns)
+            answers.append(relocalizer.locate(query))
     if not answers:
         raise DataError(f"no usable frame in {source.path}: {source.skips.summary()}")
     estimate = Trajectory.of(
@@ -82,7 +87,7 @@ def relocalize_sequence(
                "groundtruth_frame": frame_name,
                "rejected": source.skips.total, "peak_rss_mb": peak_rss_mb(),
                "device": str(encoder.device), "version": __version__,
-               **source.summary(), "compared": said})
+               **source.summary(), "compared": said, "sensor": sensor.summary()})
     summary.write(out / "summary.json")
     return summary
 

@@ -1,7 +1,8 @@
-"""`ace-slam run`: track and map a recorded sequence, and write what came of it.
+"""`ace-slam run`: track and map a recording or a live camera, and write what came of it.
 
 `--every-frame` runs tracker and mapper in turn and is deterministic; `--realtime` plays the
 recording at its own speed, with the mapper in a process beside the tracker.
+A live camera is always in real time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from .. import __version__
+from ..core.config.cameras import for_camera
 from ..core.config.fields import flatten
 from ..core.data.trajectory import Trajectory, write_tum
 from ..core.encoders.loading import load_encoder
@@ -32,11 +34,13 @@ from ..evaluation.plots import plot_trajectory
 from ..evaluation.summary import Latency, RunSummary
 from ..evaluation.trajectory_error import absolute_trajectory_error, compared, relative_pose_error
 from ..viewer.rerun_view import NoView, open_view
+from .live_end import ends_when_told
 from .mapper_process import MapperProcess
 from .realtime import play_realtime
 from .recorder import RunRecorder
 
 if TYPE_CHECKING:
+    from ..core.config.cameras import SensorChoice
     from ..core.config.sections import SlamConfig
     from ..core.encoders.base import Encoder
     from ..io.source import Source
@@ -70,6 +74,7 @@ def run_sequence(
     """
     if config.localization_only and map_dir is None:
         raise ConfigError("mode=localization needs a map to localize in: give --map")
+    config, sensor = for_camera(config, source.device_names)
     set_threads(config.encoder.threads or half_the_cores())
     encoder = load_encoder(config.encoder, choose_device(config.device))
     warm_up(config, encoder, source.camera.width, source.camera.height)
@@ -80,7 +85,8 @@ def run_sequence(
         if realtime:
             mapper = stack.enter_context(MapperProcess(config, map_dir))
             started = time.perf_counter()
-            play_realtime(recorder, source, mapper, encoder, config, progress, rate)
+            with ends_when_told(source):
+                play_realtime(recorder, source, mapper, encoder, config, progress, rate)
             save = mapper.save
         else:
             slam = Slam(config, encoder, map_dir=map_dir)
@@ -93,7 +99,8 @@ def run_sequence(
         if recorder.first_tracked is None:
             raise DataError(f"no frame of {source.path} could be tracked: "
                             f"{recorder.results[-1].reason}")
-        return _write_results(source, config, out, recorder, save, elapsed_s, encoder, map_dir)
+        return _write_results(
+            source, config, out, recorder, save, elapsed_s, encoder, map_dir, sensor)
 
 
 def half_the_cores() -> int:
@@ -119,7 +126,7 @@ def _play_every_frame(
 
 def _write_results(
     source: Source, config: SlamConfig, out: Path, recorder: RunRecorder, save: SaveMap,
-    elapsed_s: float, encoder: Encoder, map_dir: Path | None,
+    elapsed_s: float, encoder: Encoder, map_dir: Path | None, sensor: SensorChoice,
 ) -> RunSummary:
     """Write trajectories, map, plot and summary; return the summary."""
     estimate, raw = recorder.trajectory(), recorder.raw_trajectory()
@@ -150,7 +157,7 @@ def _write_results(
                "longest_lost_s": recorder.longest_lost_s, "submaps": recorder.submaps,
                "stages_ms": recorder.median_stages(), "skips": source.skips.counts,
                "unjoined": recorder.unjoined, **source.summary(),
-               "compared": errors.compared})
+               "compared": errors.compared, "sensor": sensor.summary()})
     summary.write(out / "summary.json")
     return summary
 

@@ -1,4 +1,4 @@
-"""Opens a recorded sequence with the reader its files need: folder of images or bag."""
+"""Opens a source of frames: a recording with the reader its files need, or a live camera."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import DataError
 from .bags.layout import is_bag
 from .datasets.layouts import LAYOUTS, layout_of
+from .realsense.devices import wanted_serial
 
 if TYPE_CHECKING:
     from .source import ReadOptions, Source
@@ -36,7 +37,34 @@ def open_source(
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def open_camera(
+    serial: str = "", *, require_depth: bool = True, options: ReadOptions | None = None,
+    seconds: float | None = None,
+) -> Source:
+    """Open a connected RealSense, which streams from now on.
+
+    Args:
+        serial: of the camera; empty = the only one.
+        require_depth: leave out frames without usable depth.
+        options: the unit of depth, if not as the camera says.
+        seconds: end after so much time; None = when told.
+
+    Raises:
+        CameraError: its library is missing, or the camera is absent, in use or unclear.
+        CalibrationError: its calibration is not usable.
+    """
+    from .realsense.devices import choose, connected
+    from .realsense.source import RealSenseSource
+
+    return RealSenseSource(
+        choose(connected(), serial), require_depth=require_depth, options=options,
+        seconds=seconds)
+
+
 def _open_source(path: Path, require_depth: bool, options: ReadOptions | None) -> Source:
+    if wanted_serial(path) is not None:
+        raise DataError(f"{path} is a live camera, and this command needs a recording: only "
+                        "`ace-slam run` and `relocalize` take the camera itself")
     if not path.exists():
         raise DataError(f"{path} does not exist: give a TUM folder or a bag")
     layout = None if (path / "camera.yaml").is_file() else layout_of(path)

@@ -139,13 +139,13 @@ class PairReader:
     """How to read one pair: both functions raise DataError when the image is damaged.
 
     Attributes:
-        index: position in `stamps_ns`.
+        stamp_ns: stamp of the color image.
         depth_stamp_ns: stamp of the depth image, of the color image without one.
         color: returns (bytes or decoded image, ROS format of the bytes).
         depth: returns the stored depth values; None without a depth image.
     """
 
-    index: int
+    stamp_ns: int
     depth_stamp_ns: int
     color: Callable[[], tuple[bytes | UInt8Image, str]]
     depth: Callable[[], npt.NDArray[Any]] | None
@@ -169,6 +169,8 @@ class PairSource(ABC):
     stamps_ns: Int64Array
     unit: DepthUnit
     unit_advice: str = ROS_UNITS
+    is_live = False
+    device_names: tuple[str, ...] = ()
 
     def __init__(self, path: Path, require_depth: bool) -> None:
         """Remember where the sequence lies and what a usable frame is."""
@@ -297,7 +299,7 @@ class PairSource(ABC):
                 made = make(reader)
             except DataError as error:
                 reason = error.reason if isinstance(error, Unusable) else "unreadable pair"
-                self.skips.add(reason, str(error), int(self.stamps_ns[reader.index]))
+                self.skips.add(reason, str(error), reader.stamp_ns)
                 continue
             delivered += 1
             yield made
@@ -310,7 +312,7 @@ class PairSource(ABC):
     def _raw_frame(self, reader: PairReader) -> RawFrame:
         """Read one pair; sizes are checked, color bytes only for completeness."""
         size = (self.raw_camera.height, self.raw_camera.width)
-        stamp_ns = int(self.stamps_ns[reader.index])
+        stamp_ns = reader.stamp_ns
         label = f"{self.path.name} at {stamp_to_text(stamp_ns)} s"
         with _unusable("damaged color image", label):
             color, color_format = reader.color()

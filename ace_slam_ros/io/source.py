@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -87,7 +87,7 @@ class SkipLog:
 
 
 class Source(Protocol):
-    """A recorded RGB-D sequence.
+    """A recorded RGB-D sequence, or a live camera.
 
     Attributes:
         name: short name for titles.
@@ -99,6 +99,9 @@ class Source(Protocol):
         skips: frames left out so far.
         choice: what was chosen among the topics of a bag, by role, and why; else empty.
         assumptions: what nobody told and was assumed, what -> how.
+        is_live: frames come when a camera delivers them, without end: see `LiveSource`. It has no
+            length and no earlier frames.
+        device_names: what tells which camera it is: what its driver calls it, topics, frames.
     """
 
     name: str
@@ -110,6 +113,8 @@ class Source(Protocol):
     skips: SkipLog
     choice: dict[str, str]
     assumptions: dict[str, str]
+    is_live: bool
+    device_names: tuple[str, ...]
 
     def summary(self) -> dict[str, Any]:
         """Return what `summary.json` says of how the recording was read."""
@@ -122,3 +127,22 @@ class Source(Protocol):
 
     def __getitem__(self, index: int) -> Frame:
         """Return one pair's frame; DataError when it is not usable."""
+
+
+@runtime_checkable
+class LiveSource(Protocol):
+    """What a live camera offers besides: an end.
+
+    Attributes:
+        trouble: why it ended by itself; empty when it did not.
+    """
+
+    trouble: str
+
+    def stop(self) -> None:
+        """End the frames; may be called from another thread or a signal handler."""
+
+
+def known_length(source: Source) -> int | None:
+    """Return how many pairs there will be; None of a live camera."""
+    return None if source.is_live else len(source)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.config.cameras import FAMILIES
 from ..core.config.fields import dump_yaml
 from ..core.errors import ConfigError
 from .config import NodeConfig
@@ -31,12 +32,9 @@ PRESETS = {
         "localization in a saved map (ros.map_dir) that is never changed",
         {"mode": "localization"}),
     "realsense": Preset(
-        "a RealSense D400 in the hand or on a mast: its own frames, stereo depth noise",
+        "a RealSense D435 in the hand or on a mast: its own frames, its noise and range",
         {
-            # Stereo: z^2 / (focal length x baseline) x disparity noise; D435 at 640x480 has
-            # 385 px x 0.05 m and 0.08 px.
-            "sensor.noise_quadratic": 0.0042,
-            "sensor.max_depth_m": 5.0,
+            "sensor.preset": "d435",
             # realsense2_camera publishes camera_link -> ..._optical_frame; nobody drives here.
             "ros.base_frame": "camera_link",
             "ros.odom_frame": "",
@@ -58,13 +56,17 @@ PRESETS = {
 
 
 def find_preset(name: str) -> Preset:
-    """Return a preset.
+    """Return a preset: of a use, or the defaults with the noise of a family of cameras.
 
     Raises:
         ConfigError: there is none of that name.
     """
+    if name in FAMILIES:
+        return Preset(f"mapping with {FAMILIES[name].cameras}", {"sensor.preset": name})
     if name not in PRESETS:
-        raise ConfigError(f"preset '{name}': choose one of {', '.join(PRESETS)}")
+        raise ConfigError(
+            f"preset '{name}': choose one of {', '.join(PRESETS)}, of cameras "
+            f"{', '.join(FAMILIES)}")
     return PRESETS[name]
 
 

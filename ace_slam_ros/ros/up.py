@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.config.cameras import for_camera
 from ..core.errors import AceSlamError
 from ..io.source import ReadOptions
 from .process.node_group import NODES, NodeGroup, print_line, with_namespace
@@ -41,16 +42,19 @@ def require_ros() -> None:
 def for_source(
     config: NodeConfig, source: Path, options: ReadOptions | None = None
 ) -> NodeConfig:
-    """Return `config` with the transports in which the player sends `source`."""
+    """Return `config` with the camera and the transports in which the player sends `source`."""
     from ..apps.sources import choice_text
     from .playback.playlist import open_playlist
 
     playlist = open_playlist(source, options=options)
     if playlist.choice:
         print_line("up", f"topics: {choice_text(playlist.choice)}")
+    sensor = for_camera(config, playlist.device_names)[1]
+    print_line("up", str(sensor))
     return config.with_values({
         "ros.color_transport": playlist.color_transport,
         "ros.depth_transport": playlist.depth_transport,
+        "sensor.preset": sensor.preset,  # the nodes see other names than were recorded
     })
 
 

@@ -37,6 +37,7 @@ def _limited(folder, count, start=0):
         name, path, camera, raw_camera = source.name, source.path, source.camera, source.raw_camera
         groundtruth, skips, summary = source.groundtruth, source.skips, source.summary
         stamps_ns = source.stamps_ns[start:start + count]
+        is_live, device_names = False, source.device_names
 
         def __len__(self):
             return len(self.stamps_ns)

@@ -27,5 +27,6 @@ def test_shipped_file_loads_and_differs_where_it_says(repository, name):
 
 def test_defaults_have_no_header_and_unknown_presets_are_named():
     assert preset_yaml("slam") == dump_yaml(NodeConfig())
+    assert "preset: l515" in preset_yaml("l515")
     with pytest.raises(ConfigError, match="choose one of slam, localization, realsense"):
         preset_yaml("moon")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import yaml
 
 from ..errors import ConfigError
+from .cameras import AUTO, FAMILIES, NONE
 from .fields import Checked, flatten, param
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ RENAMED = {"ros.mode": "mode", "tracker.segment_after_s": "tracker.submap_after_
 class SensorConfig(Checked, section="sensor"):
     """The depth camera."""
 
+    preset: str = param(
+        "auto", "family of the camera, whose noise and range count where the four parameters of "
+        "these have their defaults; auto = as names of driver, topics or frames tell, else none",
+        choices=(AUTO, NONE, *FAMILIES))
     min_depth_m: float = param(0.3, "nearer depth is ignored", "m", 0.0, 10.0)
     max_depth_m: float = param(6.0, "farther depth is ignored", "m", 0.1, 100.0)
     depth_unit_m: float = param(
@@ -43,7 +48,7 @@ class SensorConfig(Checked, section="sensor"):
     noise_base_m: float = param(
         0.001, "a in the depth noise model sigma = a + b z^2", "m", 1e-5, 0.1)
     noise_quadratic: float = param(
-        0.0025, "b in the depth noise model sigma = a + b z^2 (structured light, D435: 0.0025)",
+        0.0025, "b in the depth noise model sigma = a + b z^2",
         "1/m", 0.0, 0.1)
     pixel_sigma: float = param(
         1.0, "standard deviation of an image measurement", "px", 0.05, 10.0)

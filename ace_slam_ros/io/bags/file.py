@@ -46,7 +46,10 @@ class BagFile:
     Attributes:
         types: topic -> message type, of topics that hold messages.
         counts: topic -> number of messages.
+        device_names: what the recorder called the cameras; here nothing.
     """
+
+    device_names: tuple[str, ...] = ()
 
     def __init__(self, path: Path, readers: list[Any]) -> None:
         self.path, self._readers = path, readers

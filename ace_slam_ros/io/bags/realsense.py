@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.geometry.se3 import invert_pose, pose_from_quaternion, quaternion_from_pose
+from ..realsense.factory_calibration import ros_lens_model
 from .file import CAMERA_INFO, IMAGE, TF, TYPES, decode
 
 if TYPE_CHECKING:
@@ -24,10 +25,7 @@ TF_STATIC = "/tf_static"
 _TOPIC = re.compile(
     r"/(device_\d+)/(sensor_\d+)/([A-Za-z]+)_(\d+)/(image/data|info/camera_info|tf/\d+)")
 _OURS = {"image/data": "image_raw", "info/camera_info": "camera_info"}
-#: Names of lens models, as the ROS driver translates them.
-_MODELS = {
-    "None": "plumb_bob", "Brown Conrady": "plumb_bob", "Modified Brown Conrady": "plumb_bob",
-    "Inverse Brown Conrady": "plumb_bob", "Kannala Brandt4": "equidistant"}
+_INFO, _KEY_VALUE = re.compile(r"/device_\d+/info"), "diagnostic_msgs/msg/KeyValue"
 _MILLIMETER = 0.001
 
 
@@ -66,6 +64,16 @@ class RecorderBag:
         self._tf = _tf_message(bag, transforms)
         self._units_m: dict[str, float] = {}
 
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """What the library called the cameras."""
+        topics = [topic for topic, kind in self._bag.types.items()
+                  if _INFO.fullmatch(topic) and kind == _KEY_VALUE]
+        if not topics:
+            return ()
+        told = [decode(raw, _KEY_VALUE) for _, _, raw in self._bag.messages(topics)]
+        return tuple(str(item.value) for item in told if item.key == "Name")
+
     def messages(
         self, topics: Collection[str | None], start_ns: int | None = None,
         stop_ns: int | None = None,
@@ -88,8 +96,7 @@ class RecorderBag:
         message = decode(raw, kind)
         message.header.frame_id = self._frames[topic]
         if kind == CAMERA_INFO:
-            message.distortion_model = _MODELS.get(
-                message.distortion_model, message.distortion_model)
+            message.distortion_model = ros_lens_model(message.distortion_model)
             message.r = np.eye(3).ravel()
             message.p = np.hstack([message.k.reshape(3, 3), np.zeros((3, 1))]).ravel()
         elif kind == IMAGE and "/depth/" in topic:

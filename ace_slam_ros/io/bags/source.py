@@ -84,10 +84,11 @@ class BagSource(PairSource):
             self.types = bag.types
             streams = survey(bag)
             self.topics = self._choose(streams, wanted, options.slop_ns)
-            index = self._scan(bag)
+            index, told = self._scan(bag), bag.device_names
             self.raw_camera = self._camera(index.info, streams[self.topics.color])
             self._set_registration(registration_in(bag, streams, self.topics, self.raw_camera))
         self.choice = self.topics.to_dict()
+        self.device_names = (*told, *self._names(streams))
         self.camera = self.raw_camera.without_distortion()
         self._set_truth(_truth(index.poses))
         self._pair(index, options.slop_ns)
@@ -109,6 +110,11 @@ class BagSource(PairSource):
             raise DataError(f"{self.path}: {no_depth_message(streams)}")
         log.info("%s: %s", self.path.name, topics)
         return topics
+
+    def _names(self, streams: dict[str, Stream]) -> tuple[str, ...]:
+        """Return what may tell the camera: topics and frames of its images."""
+        chosen = [streams[t] for t in (self.topics.color, self.topics.depth) if t]
+        return tuple(name for s in chosen for name in (s.topic, s.frame_id) if name)
 
     def _scan(self, bag: AnyBag) -> _Index:
         """Read the bag once and keep stamps, the first calibration and the poses."""
@@ -207,7 +213,8 @@ class BagSource(PairSource):
     def _reader(self, index: int, color: bytes, depth: bytes | None = None) -> PairReader:
         key = self._depth[index] or self._color[index]
         read_depth = None if depth is None else partial(self._read_depth, depth)
-        return PairReader(index, key[0], partial(self._read_color, color), read_depth)
+        return PairReader(
+            int(self.stamps_ns[index]), key[0], partial(self._read_color, color), read_depth)
 
     def _read_color(self, raw: bytes) -> tuple[bytes | UInt8Image, str]:
         kind = self.types[self.topics.color]

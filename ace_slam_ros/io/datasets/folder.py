@@ -49,7 +49,7 @@ class FolderSource(PairSource):
         self.layout, self._shrink = recording.layout, recording.shrink
         self.raw_camera = recording.camera
         self.camera = self.raw_camera.without_distortion()
-        self.registration = recording.registration
+        self.registration, self.device_names = recording.registration, recording.device_names
         self._set_truth(recording.truth)
         for what, how in recording.assumptions.items():
             self.assume(what, how)
@@ -83,12 +83,13 @@ class FolderSource(PairSource):
     def _readers(self, start: int, stop: int) -> Iterator[PairReader]:
         for index in range(start, stop):
             depth = self._depth[index]
-            stamp_ns = int(self.stamps_ns[index]) if depth is None else depth[0]
+            stamp_ns = int(self.stamps_ns[index])
+            depth_ns = stamp_ns if depth is None else depth[0]
             read_depth: Callable[[], npt.NDArray[Any]] | None = None
             if depth is not None:
                 read_depth = partial(self._read_depth, depth[1])
             read_color = partial(self._read_color, self._color_names[index])
-            yield PairReader(index, stamp_ns, read_color, read_depth)
+            yield PairReader(stamp_ns, depth_ns, read_color, read_depth)
 
     def _read_color(self, name: str) -> tuple[bytes | UInt8Image, str]:
         data = self._bytes(name)

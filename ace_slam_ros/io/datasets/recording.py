@@ -60,6 +60,7 @@ class Recording:
         registration: how depth of another camera comes into the color image.
         shrink: color images are resized by this factor; 1 = as they are.
         assumptions: what the layout leaves open and was assumed.
+        device_names: what the files call the camera.
     """
 
     layout: str
@@ -72,6 +73,7 @@ class Recording:
     registration: Registration | None = None
     shrink: float = 1.0
     assumptions: dict[str, str] = field(default_factory=dict)
+    device_names: tuple[str, ...] = ()
 
 
 def read_listing(path: Path) -> Listing:

@@ -157,7 +157,7 @@ def read_openloris(path: Path) -> Recording:
     return Recording(
         "OpenLORIS-Scene", read_listing(path / "color.txt"),
         read_listing(path / "aligned_depth.txt"), camera, path / "sensors.yaml", _MILLIMETERS,
-        truth=truth, assumptions=assumptions)
+        truth=truth, assumptions=assumptions, device_names=("OpenLORIS-Scene: D435i",))
 
 
 _COLOR_FRAME = "d400_color_optical_frame"

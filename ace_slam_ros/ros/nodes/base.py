@@ -16,6 +16,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 
+from ...core.config.cameras import for_camera
 from ...core.data.scene_mask import SceneMask
 from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError, one_line
@@ -65,7 +66,10 @@ class SlamNode(ManagedNode):
     def __init__(self, name: str) -> None:
         super().__init__(name, **TELLS_OVERRIDES)
         libraries = choose_libraries(self.get_logger())
-        self.config = declare_parameters(self)
+        # All three nodes are given the same remappings, so they choose alike.
+        self.config, sensor = for_camera(declare_parameters(self), [
+            self.resolve_topic_name(topic) for topic in ("rgb/image", "depth/image")])
+        self.get_logger().info(str(sensor))
         if not self.config.ros.autostart:
             self.get_logger().info("unconfigured: waiting for a lifecycle manager "
                                    f"(ros.autostart is false), libraries: {libraries}")

@@ -51,6 +51,7 @@ class Playlist(Protocol):
         pairs: synchronized image pairs in it.
         duration_s: from the first to the last pair.
         choice: which topics of a bag are played, by role; empty for a folder.
+        device_names: what tells the camera, see `Source`.
     """
 
     types: dict[str, str]
@@ -59,6 +60,7 @@ class Playlist(Protocol):
     pairs: int
     duration_s: float
     choice: dict[str, str]
+    device_names: tuple[str, ...]
 
     def __iter__(self) -> Iterator[Item]:
         """Yield the messages in order of time; may be repeated."""
@@ -94,6 +96,7 @@ class BagPlaylist:
 
     def __init__(self, source: BagSource) -> None:
         self._path, self.choice = source.path, source.choice
+        self.device_names = source.device_names
         self.pairs, self.duration_s = len(source), _duration_s(source.stamps_ns)
         topics, types = source.topics, source.types
         assert topics.depth is not None  # `open_source` refuses a bag without depth
@@ -145,6 +148,7 @@ class TumPlaylist:
 
     def __init__(self, source: PairSource, color_transport: str) -> None:
         self._source, self.choice = source, source.choice
+        self.device_names = source.device_names
         self.pairs, self.duration_s = len(source), _duration_s(source.stamps_ns)
         self.color_transport, self.depth_transport = color_transport, "raw"
         self.types = {

@@ -7,6 +7,8 @@ import pytest
 from rosbags.rosbag1 import Writer
 from rosbags.typesys import Stores, get_typestore
 
+from ace_slam_ros.core.config.cameras import for_camera
+from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.geometry.se3 import exp_se3, quaternion_from_pose
 from ace_slam_ros.io import open_source
@@ -64,6 +66,10 @@ def record(path, unit_m=0.001, f=40.0, T_color_depth=T_COLOR_DEPTH):
         def add(topic, kind):
             return writer.add_connection(f"/device_0/{topic}", kind, typestore=ROS1)
 
+        named = add("info", "diagnostic_msgs/msg/KeyValue")
+        for key, value in (("Name", "Intel RealSense L515"), ("Serial Number", "7")):
+            writer.write(named, 1, b"".join(
+                struct.pack("<I", len(text)) + text.encode() for text in (key, value)))
         unit = add("sensor_0/option/Depth_Units/value", "std_msgs/msg/Float32")
         writer.write(unit, 1, struct.pack("<f", unit_m))
         images = {}
@@ -84,6 +90,7 @@ def test_a_recording_is_read_as_one_of_the_driver(tmp_path, unit_m):
     source = open_source(record(tmp_path / "viewer.bag", unit_m, f=60.0, T_color_depth=np.eye(4)))
     assert source.choice["color"] == "/device_0/color/image_raw"
     assert source.choice["depth"] == "/device_0/depth/image_raw"
+    assert for_camera(SlamConfig(), source.device_names)[1].preset == "l515"
     assert source.raw_camera == Camera(64, 48, 60.0, 60.0, 31.5, 23.5, (0.0,) * 5)
     raw = list(source.raw_frames())
     assert [frame.stamp_ns for frame in raw] == STAMPS
