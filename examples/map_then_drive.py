@@ -6,9 +6,9 @@
     python3 examples/map_then_drive.py
 
 Type a name and Enter where the robot is to come back to, Enter alone when all is mapped. The map
-is saved before the robot drives, so that nothing is lost when that fails; later sessions start with
-mode:=localization and examples/start_anywhere.py. A place that was named before a loop closed is
-off by what that corrected: drive the round first, then name places.
+is saved before the robot drives, so that nothing is lost when that fails; later sessions start
+with mode:=localization and examples/start_anywhere.py. A place that was named before a loop closed
+is off by what that corrected: drive the round first, then name places.
 """
 
 from __future__ import annotations
