@@ -12,7 +12,6 @@ pose, so that nothing here has to filter wrong ones.
 from __future__ import annotations
 
 import enum
-import importlib
 import math
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from nav2_client import find_navigator, goal_pose  # beside this file
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -187,26 +187,6 @@ class RobotRecovery(Node):
         self._spinner.shutdown()
         self._transforms.close()
         self.destroy_node()
-
-
-def find_navigator() -> Any | None:
-    """Return nav2's BasicNavigator, None where nav2 is not installed."""
-    try:
-        return importlib.import_module("nav2_simple_commander.robot_navigator").BasicNavigator()
-    except ImportError:
-        return None
-
-
-def goal_pose(text: str, map_frame: str) -> PoseStamped | None:
-    """Return the pose of a goal 'x y yaw' in the map; None when the text is empty."""
-    if not text.strip():
-        return None
-    x, y, yaw = (float(word) for word in text.split())
-    goal = PoseStamped()
-    goal.header.frame_id = map_frame
-    goal.pose.position.x, goal.pose.position.y = x, y
-    goal.pose.orientation.z, goal.pose.orientation.w = math.sin(yaw / 2), math.cos(yaw / 2)
-    return goal
 
 
 def run(recovery: RobotRecovery, navigator: Any | None, goal: PoseStamped | None) -> None:

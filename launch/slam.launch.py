@@ -83,6 +83,10 @@ def generate_launch_description() -> LaunchDescription:
             "base_frame", default_value="",
             description="frame of the robot; empty = as in params_file"),
         DeclareLaunchArgument(
+            "map_jump_limit", default_value="",
+            description="m/s and rad/s by which map -> odom follows corrections; empty = as in "
+            "params_file"),
+        DeclareLaunchArgument(
             "rviz", default_value="false", choices=["true", "false"],
             description="open RViz with config/slam.rviz"),
         DeclareLaunchArgument(
@@ -142,6 +146,8 @@ def _start(context) -> list:
         overrides["ros.map_dir"] = str(Path(get("map")).expanduser().resolve())
     if get("save_on_exit"):
         overrides["ros.save_on_exit"] = get("save_on_exit") == "true"
+    if get("map_jump_limit"):
+        overrides["ros.map_jump_limit"] = float(get("map_jump_limit"))
     frames = {"ros.map_frame": get("map_frame"), "ros.odom_frame": get("odom_frame"),
               "ros.base_frame": get("base_frame")}
     overrides.update({n: "" if frame == "none" else frame for n, frame in frames.items() if frame})

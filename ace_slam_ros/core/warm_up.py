@@ -18,6 +18,7 @@ from .data.camera import Camera
 from .data.frame import Frame
 from .encoders.loading import load_encoder
 from .localization.relocalizer import Relocalizer
+from .navigation.obstacle_cloud import warm_up_obstacles
 from .runtime.device import choose_device, set_threads
 from .slam import Slam
 
@@ -94,6 +95,7 @@ def main() -> None:
     set_threads(1)
     config = SlamConfig()
     warm_up(config, load_encoder(config.encoder, choose_device(config.device)), queries=True)
+    warm_up_obstacles()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..core.config.fields import Checked, param
+from ..core.config.obstacles import ObstacleConfig
 from ..core.config.sections import SLOP_S, SlamConfig
 from ..core.geometry.frame_names import frame_name
 
@@ -30,6 +31,11 @@ class RosConfig(Checked, section="ros"):
     odom_tolerance_s: float = param(
         0.5, "how far odometry may lag behind the images: map -> odom waits so long for it, and "
         "is not sent when it is later (clocks that differ)", "s", 0.0, 5.0)
+    map_jump_limit: float = param(
+        0.0, "how fast map -> odom follows a correction (a closed loop): beside what odometry "
+        "says, TF moves the robot in the map by so many meters and radians per second at most; "
+        "jumps beyond a meter are sent at once, the topic pose is always true; 0 = no limit",
+        "1/s", 0.0, 10.0)
     forward_initialpose: bool = param(
         False, "relocalizer: send each pose found in the newest frame to the topic initialpose, "
         "as pose of base_frame (for AMCL and for the tracker)")
@@ -59,3 +65,4 @@ class NodeConfig(SlamConfig):
     """Every parameter of a node."""
 
     ros: RosConfig = field(default_factory=RosConfig)
+    obstacles: ObstacleConfig = field(default_factory=ObstacleConfig)

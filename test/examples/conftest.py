@@ -1,10 +1,17 @@
-"""A short recording for the examples."""
+"""What tests of the examples share: a short recording, and the module that examples import."""
 
 from pathlib import Path
 
 import pytest
+from helpers.scripts import load_script
 
 FRAMES = 16
+
+
+@pytest.fixture(scope="session")
+def nav2_client(repository: Path):
+    """The module beside the examples that they import by its name."""
+    return load_script(repository / "examples" / "nav2_client.py")
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ T_MAP_BASE = exp_se3(np.array([3.0, -1.0, 0.0, 0.0, 0.0, 1.2]))
 
 
 @pytest.fixture(scope="module")
-def example(repository):
+def example(repository, nav2_client):
     return load_script(repository / "examples" / "recover_lost_robot.py")
 
 
@@ -142,6 +142,8 @@ def test_goals_and_machines_without_nav2(example):
     goal = example.goal_pose("1 2 3.14159265", "map")
     assert (goal.pose.position.x, goal.pose.position.y) == (1.0, 2.0)
     assert abs(goal.pose.orientation.z - 1.0) < 1e-6 and goal.header.frame_id == "map"
+    with pytest.raises(ValueError, match="write three numbers"):
+        example.goal_pose("1 2", "map")
     if importlib.util.find_spec("nav2_simple_commander") is None:
         assert example.find_navigator() is None
 

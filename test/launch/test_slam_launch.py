@@ -23,7 +23,7 @@ ARGUMENTS = {
     "namespace", "params_file", "use_sim_time", "mode", "map", "rviz", "bag", "bag_rate",
     "bag_color", "bag_depth", "bag_info",
     "bag_loop", "save_on_exit", "camera", "log_level", "respawn", "autostart",
-    "map_frame", "odom_frame", "base_frame",
+    "map_frame", "odom_frame", "base_frame", "map_jump_limit",
 }
 
 

@@ -10,6 +10,7 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from ...core.errors import AceSlamError
+from .bond import Bond, bond_status
 
 _DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -29,6 +30,7 @@ class ManagedNode(LifecycleNode):
         self.state_label = "unconfigured"
         self._failure: AceSlamError | None = None
         self._autostarting = False
+        self._bond: Bond | None = None
         for service in self.services:
             if service.srv_type is ChangeState:
                 service.callback = self._answering(service.callback)
@@ -100,11 +102,16 @@ class ManagedNode(LifecycleNode):
         return self._transition("inactive", self._configure, told=True)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Begin to work."""
-        return self._transition("active", self._activate)
+        """Begin to work, and send a heartbeat to who manages the node."""
+        done = self._transition("active", self._activate)
+        status = None if self._autostarting or done != _DONE else bond_status()
+        if status is not None:
+            self._bond = Bond(self, status)
+        return done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop working."""
+        self._end_bond()
         return self._transition("inactive", self._deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -140,7 +147,13 @@ class ManagedNode(LifecycleNode):
             self.get_logger().info(f"{label} (was {before}){summary}")
         return _DONE
 
+    def _end_bond(self) -> None:
+        if self._bond is not None:
+            self._bond.end()
+            self._bond = None
+
     def _finish(self) -> None:
+        self._end_bond()
         if self.state_label == "active":
             self._deactivate()
             self.state_label = "inactive"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from std_srvs.srv import SetBool, Trigger
 
 from ...core.errors import AceSlamError
+from ...core.navigation.obstacle_cloud import warm_up_obstacles
 from ...core.runtime.newest_slot import NewestSlot
 from ...core.tracking.result import TrackerState, TrackingHints, TrackResult
 from ...core.tracking.scheduler import BETWEEN_FRAMES_S
@@ -30,6 +31,7 @@ from ..inputs.initial_pose import InitialPose
 from ..inputs.silence import SilenceWatch
 from ..messages.conversions import frame_from_msgs, keyframe_to_msg
 from ..outputs.diagnostics import Report
+from ..outputs.obstacle_topics import ObstacleOutput
 from ..outputs.pose_topics import PoseOutput
 from ..outputs.status_topic import StatusOutput
 from ..qos import keyframe_qos, service_qos
@@ -51,6 +53,7 @@ class TrackerNode(SlamNode):
     def warm_up(self) -> None:
         """Track a few made-up pictures."""
         warm_up(self.config, self.encoder, maps=False)
+        warm_up_obstacles()
 
     def setup(self) -> None:
         """Make publishers, services and the link to the weights."""
@@ -68,6 +71,7 @@ class TrackerNode(SlamNode):
         self._transforms = make_transforms(self)
         self._extrinsic = Extrinsic(self, self.config.ros, self._transforms)
         self._output = PoseOutput(self, self.config.ros, self._transforms)
+        self._obstacles = ObstacleOutput(self, self.config)
         self._keyframes = self.create_publisher(KeyframeMsg, "keyframe", keyframe_qos())
         self._entities: list[Any] = [
             self.create_service(kind, name, self.guarded_service(handler),
@@ -81,6 +85,7 @@ class TrackerNode(SlamNode):
         self._place = DepthPlace(self, self._transforms)
         self._silence = SilenceWatch(self, self._inputs, self._silent)
         self._prior = InitialPose(self, self.config.ros.map_frame)
+        self._obstacles.start()
         return self._step
 
     def pause_work(self) -> None:
@@ -89,13 +94,15 @@ class TrackerNode(SlamNode):
             part.close()
         self._slot.clear()
         self._output.interrupt()
+        self._obstacles.stop()
 
     def teardown(self) -> None:
         """Drop what `setup` made."""
         for service in self._entities:
             self.destroy_service(service)
         self.destroy_publisher(self._keyframes)
-        for part in (self._status, self._output, self._transforms, self._link, self._announcer):
+        for part in (self._status, self._output, self._obstacles, self._transforms, self._link,
+                     self._announcer):
             part.close()
         self._tracker = None
 
@@ -190,6 +197,8 @@ class TrackerNode(SlamNode):
         result = tracker.track(frame, self._hints(tracker, pair))
         self._announcer.say(tracker.map_id, tracker.begun)  # before a keyframe of it goes out
         self._output.show(result, self._T_base_cam)
+        self._obstacles.show(
+            frame, self._T_base_cam, self._extrinsic.source, tracker.robot_parts.mask_HW)
         latency_ms = (time.monotonic_ns() - pair.arrival_ns) * 1e-6
         work = tracker.work(self.config.tracker.deadline_s(pair.arrival_ns * 1e-9))
         result = result.with_work(work)
@@ -249,7 +258,8 @@ class TrackerNode(SlamNode):
     def report(self) -> Report:
         """Describe input, tracking and weights."""
         report = Report(values=self._inputs.values(time.monotonic_ns()) | self._status.values()
-                        | self._output.values() | {"extrinsic": self._extrinsic.source})
+                        | self._output.values() | self._obstacles.values()
+                        | {"extrinsic": self._extrinsic.source})
         if self._tracker is not None:
             report.values |= self._tracker.gave_up
         self._announcer.keep()
@@ -261,6 +271,7 @@ class TrackerNode(SlamNode):
         report.warn(self._place.said)
         report.warn(self._status.problem())
         report.warn(self._extrinsic.problem())
+        report.warn(self._obstacles.problem())
         self._link.add_to(report)
         if self._last is not None:
             report.warn(self._last.reason)

@@ -125,7 +125,8 @@ class PoseOutput:
         """Return what diagnostics show."""
         lag_s = self.tf.odometry.lag_s()
         return {"tf": self.tf.mode, "odometry_used": self.tf.odometry_used,
-                "odometry_lag_s": "unknown" if lag_s is None else lag_s}
+                "odometry_lag_s": "unknown" if lag_s is None else lag_s,
+                "map_jump_left_m": self.tf.slew.left_m}
 
     def interrupt(self) -> None:
         """Stop repeating TF and forget the velocity: LOST, paused, or a time jump."""

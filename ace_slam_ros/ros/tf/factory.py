@@ -56,6 +56,10 @@ def make_transforms(node: Node) -> Transforms:
 
 
 def others_publish_tf(node: Node, transforms: Transforms) -> bool:
-    """Tell whether somebody else broadcasts transforms, so that waiting for one makes sense."""
-    return transforms.available and (
-        node.count_publishers("/tf") > 1 or node.count_publishers("/tf_static") > 0)
+    """Tell whether somebody else broadcasts transforms, so that waiting for one makes sense.
+
+    On the topics that the node listens to: nav2 remaps them into the namespace of a robot.
+    """
+    moving, static = (
+        node.count_publishers(node.resolve_topic_name(name)) for name in ("/tf", "/tf_static"))
+    return transforms.available and (moving > 1 or static > 0)

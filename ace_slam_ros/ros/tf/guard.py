@@ -108,7 +108,7 @@ class TfGuard:
             self._explain(f) for f in self._current() if (f.parent, f.child) in self._told)
 
     def _explain(self, foreign: Foreign) -> str:
-        topic = "/tf_static" if foreign.static else "/tf"
+        topic = self._node.resolve_topic_name("/tf_static" if foreign.static else "/tf")
         own = self._node.get_fully_qualified_name()
         names = sorted({
             f"{i.node_namespace.rstrip('/')}/{i.node_name}"

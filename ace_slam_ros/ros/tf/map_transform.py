@@ -13,6 +13,7 @@ from .factory import others_publish_tf
 from .guard import TfGuard
 from .interface import StampedTransform, Transforms
 from .odometry import OdometryLink
+from .slew import SlewLimit
 
 if TYPE_CHECKING:
     from ...core.geometry.arrays import Float64Array
@@ -37,6 +38,7 @@ class MapTransform:
 
     Once the odometry frame and the base were seen connected, map -> base is never sent again: the
     base would have two parents. Odometry whose times do not fit the images is waited for and told.
+    With `ros.map_jump_limit` corrections of map -> odom are spread over time, see `slewed`.
     """
 
     def __init__(self, node: Node, config: RosConfig, transforms: Transforms) -> None:
@@ -45,6 +47,7 @@ class MapTransform:
         self.mode = TfMode.UNDECIDED
         self.odometry = OdometryLink(config, transforms)
         self.odometry_used = 0
+        self.slew = SlewLimit(config.map_jump_limit)
         self._told = ""
         self.guard = TfGuard(node, config)
         transforms.watcher = self.guard
@@ -87,10 +90,13 @@ class MapTransform:
         """Send map -> odom again, valid a little into the future."""
         self.odometry.update()
         self._tell()
-        T_map_odom = self.odometry.T_map_odom
+        T_map_odom, T_odom_base = self.odometry.T_map_odom, self.odometry.T_odom_base
         odom = self._config.odom_frame
-        if self.mode is not TfMode.ODOM or T_map_odom is None or self.guard.blocks(odom):
+        if (self.mode is not TfMode.ODOM or T_map_odom is None or T_odom_base is None
+                or self.guard.blocks(odom)):
+            self.slew.forget()
             return
+        T_map_odom = self.slew.next(time.monotonic(), T_map_odom, T_odom_base)
         stamp_ns = self._node.get_clock().now().nanoseconds + _TF_TOLERANCE_NS
         self._transforms.send(
             [StampedTransform(self._config.map_frame, odom, stamp_ns, T_map_odom)])
@@ -122,8 +128,9 @@ class MapTransform:
         return "; ".join(filter(None, (self.guard.problem(), self.odometry.problem())))
 
     def interrupt(self) -> None:
-        """Send nothing until the next pose."""
+        """Send nothing until the next pose, which is then sent as it is."""
         self.odometry.interrupt()
+        self.slew.forget()
 
     def close(self) -> None:
         """Drop the timer."""

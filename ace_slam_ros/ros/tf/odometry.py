@@ -31,6 +31,7 @@ class OdometryLink:
         known: the odometry frame and the base were once connected, so that somebody else gives
             the base its parent.
         T_map_odom: pose of the odometry frame in the map, None while it is not known.
+        T_odom_base: where odometry had the robot when that was computed.
     """
 
     def __init__(self, config: RosConfig, transforms: Transforms) -> None:
@@ -44,6 +45,7 @@ class OdometryLink:
         self._newest_ns: int | None = None
         self.known = False
         self.T_map_odom: Float64Array | None = None
+        self.T_odom_base: Float64Array | None = None
 
     def add(self, stamp_ns: int, T_map_base: Float64Array) -> None:
         """Add the pose of the base in the map at a time."""
@@ -70,6 +72,7 @@ class OdometryLink:
                 stamp_ns, T_map_base = reached[-1]
                 T_odom_base = self._transforms.lookup(*self._frames, stamp_ns)
                 if T_odom_base is not None:
+                    self.T_odom_base = T_odom_base
                     self.T_map_odom = T_map_base @ invert_pose(T_odom_base)
                     self._used_ns = stamp_ns
                     while self._waiting and self._waiting[0][0] <= stamp_ns:

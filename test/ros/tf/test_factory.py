@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ace_slam_ros.ros.messages import compat
-from ace_slam_ros.ros.tf.factory import NoTransforms, make_transforms
+from ace_slam_ros.ros.qos import latched_qos
+from ace_slam_ros.ros.tf.factory import NoTransforms, make_transforms, others_publish_tf
 from ace_slam_ros.ros.tf.interface import StampedTransform
 from ace_slam_ros.ros.tf.tf2 import Tf2Transforms
 from ace_slam_ros.ros.tf.topics import TopicTransforms
@@ -97,4 +98,20 @@ def test_a_lookup_that_breaks_is_unknown_and_told_once(graph, libraries, caplog)
         assert transforms.lookup("map", 7, 10**9) is None
     told = [r for r in caplog.records if r.levelname == "WARNING"]
     assert len(told) == 1 and "tf2_ros fails in use" in told[0].getMessage()
+    transforms.close()
+
+
+def test_who_broadcasts_is_looked_for_where_tf_was_remapped_to(graph):
+    """nav2 has the transforms of a robot in its namespace."""
+    messages = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
+    make, _ = graph
+    node = make("tracker", ["--ros-args", "-r", "/tf_static:=tf_static", "-r", "/tf:=tf"])
+    transforms = make_transforms(node)
+    assert not others_publish_tf(node, transforms)
+    make("state_publisher").create_publisher(
+        messages.TFMessage, "/inputs/tf_static", latched_qos())
+    end = time.monotonic() + 20.0
+    while not others_publish_tf(node, transforms) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert others_publish_tf(node, transforms)
     transforms.close()

@@ -58,3 +58,27 @@ def test_a_camera_in_the_hand_gets_map_to_base(graph):
     out.repeat()
     assert tree.sent == [("map", "base_link")] and not out.problem()
     out.close()
+
+
+def test_a_correction_is_spread_over_time_and_a_lost_robot_starts_at_the_truth(graph, monkeypatch):
+    make, _ = graph
+    tree, clock_s = Recorder(), [0.0]
+    monkeypatch.setattr(map_transform, "time", SimpleNamespace(monotonic=lambda: clock_s[0]))
+    out = MapTransform(make("mapping"), RosConfig(map_jump_limit=0.2), tree)
+    sent = []
+    monkeypatch.setattr(tree, "send", lambda found: sent.extend(
+        t.T_parent_child[0, 3] for t in found))
+    for ms in range(0, 3000, 100):
+        clock_s[0] = ms / 1000
+        tree.add(StampedTransform("odom", "base_link", (20_000 + ms) * MS, np.eye(4)), False)
+        T_map_base = np.eye(4)
+        T_map_base[0, 3] = 0.0 if ms < 1000 else 0.3 if ms < 2500 else 0.6
+        if ms == 2500:
+            out.interrupt()
+        out.show((20_000 + ms) * MS, T_map_base)
+        out.repeat()
+    corrected = np.array(sent[10:25])
+    assert np.allclose(np.diff(sent[:10]), 0) and np.allclose(sent[25:], 0.6)
+    assert np.diff(corrected).max() < 0.021 and np.allclose(corrected[-1], 0.3)
+    assert corrected[5] == pytest.approx(0.12)
+    out.close()

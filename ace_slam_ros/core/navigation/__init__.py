@@ -1,0 +1,1 @@
+"""What navigation needs of depth images and keyframes, without ROS."""
