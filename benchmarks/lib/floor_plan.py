@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt
+
 from ace_slam_ros.core.navigation.occupancy_grid import FREE, OCCUPIED, UNKNOWN, GridPicture
 from ace_slam_ros.synth.rendering.scene import Box, Scene, Surface
-from scipy.ndimage import distance_transform_edt
 
 BoolArray = npt.NDArray[np.bool_]
 #: Edge of a cell of the plan, spacing of samples on surfaces, margin around the scene, meters.

@@ -64,7 +64,7 @@ class FloorScan:
     @property
     def bearings_K(self) -> Float64Array:
         """(K,) bearing of each range, radians."""
-        return self.first_rad + self.step_rad * np.arange(len(self.ranges_mm_K))
+        return np.asarray(self.first_rad + self.step_rad * np.arange(len(self.ranges_mm_K)))
 
     @property
     def axes_23(self) -> Float64Array:

@@ -46,7 +46,7 @@ _MOST_BELOW = 0.02
 _SAME_M, _SAME_COSINE = 0.08, float(np.cos(np.radians(5.0)))
 #: The noise of so many neighboring points is one and the same.
 _ALIKE = 40.0
-#: How far a robot on its wheels, or a pose, may be off the floor that is expected: meters, radians.
+#: How far a robot on wheels, or a pose, may be off the floor that is expected: meters, radians.
 _UNSURE = (0.03, float(np.radians(1.0)))
 #: So many keyframes must agree on a floor, of so many that are remembered.
 _AGREE, _REMEMBERED = 3, 12
@@ -83,7 +83,7 @@ def sampled(
     v, u = np.nonzero((depth_hw > sensor.min_depth_m)
                       & (depth_hw < min(sensor.max_depth_m, farthest_m)))
     z = depth_hw[v, u]
-    pixels = np.stack([u, v], axis=1) * float(_STEP_PX) + half
+    pixels = np.stack([u, v], axis=1).astype(np.float64) * _STEP_PX + half
     return _Points(camera.unproject(pixels, z), sensor.depth_sigma_m(z),
                    (_STEP_PX * z) ** 2 / (camera.fx * camera.fy))
 
@@ -212,7 +212,7 @@ class FloorFinder:
         if own is None or expected is None or not same_floor(own, expected):
             own = self._learn(seen, pose, expected)
         if own is None:
-            own = expected if expected is not None else None
+            own = expected
         elif mount is None:
             self._believed = (pose.submap, moved(own, pose.T_map_cam))
         self._tell(own, mount)

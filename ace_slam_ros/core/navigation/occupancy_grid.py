@@ -1,4 +1,4 @@
-"""The occupancy grid of a map: the evidence of many scans, cell by cell, in the plane of the floor.
+"""The occupancy grid of a map: the evidence of its scans, cell by cell, in the floor's plane.
 
 Evidence is whole numbers that are added, so that a scan can be taken out again exactly: after a
 correction of the map the scans that moved are drawn anew, and the grid is the same as if all had
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.floor_scan import FloorScan
 from ..runtime import compiled
 from ..runtime.compiled import kernel
 
 if TYPE_CHECKING:
     from ..config.sections import GridConfig
     from ..data.camera import Camera
+    from ..data.floor_scan import FloorScan
     from ..geometry.arrays import Float64Array, Int8Array, Int16Array
 
 #: Values of a cell, as in nav_msgs/OccupancyGrid.
@@ -71,7 +71,8 @@ class PlacedScan:
         ahead = T_floor_cam[:3, :3] @ scan.axes_23[0]
         return PlacedScan(
             float(T_floor_cam[0, 3]), float(T_floor_cam[1, 3]),
-            math.atan2(ahead[1], ahead[0]), scan.ranges_mm_K * 1e-3, scan.first_rad,
+            math.atan2(ahead[1], ahead[0]),
+            scan.ranges_mm_K.astype(np.float64) * 1e-3, scan.first_rad,
             scan.step_rad, _slopes(scan, camera), float(scan.floor_4[3]))
 
     def same_place(self, other: PlacedScan) -> bool:
