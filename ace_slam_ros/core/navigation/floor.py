@@ -37,7 +37,7 @@ _TRIALS = 160
 #: A floor is at most so oblique to the image's vertical: cosine, for pitch, and sine, for roll.
 _LEAST_DOWN, _MOST_ASIDE = 0.3, 0.5
 #: How far below the camera it may be, meters.
-_NEAREST_M, _DEEPEST_M = 0.1, 3.0
+_NEAREST_M, _DEEPEST_M = 0.05, 3.0
 #: A plane must cover so much area, and so many of the points.
 _LEAST_AREA_M2, _LEAST_SHARE = 0.25, 0.04
 #: Where so many points lie clearly below a plane, it is a table.
@@ -205,6 +205,8 @@ class FloorFinder:
             return None
         seen = sampled(frame.depth_m, frame.camera, self._sensor, self._farthest_m)
         mount = None if T_base_cam is None else floor_of_mount(T_base_cam)
+        if mount is not None and mount[3] < _NEAREST_M:
+            mount = None  # the base is a frame of the camera itself, not on the floor
         expected = self._expected(pose) if self._believed is not None else None
         if expected is None:
             expected = mount

@@ -33,7 +33,7 @@ def grid_files(name: str, picture: GridPicture, T_map_floor: Float64Array) -> di
     gray = np.full(picture.cells_HW.shape, _GRAY_UNKNOWN, np.uint8)
     gray[picture.cells_HW == FREE] = _GRAY_FREE
     gray[picture.cells_HW == OCCUPIED] = _GRAY_OCCUPIED
-    height, width = gray.shape
+    height, width = picture.cells_HW.shape
     origin = origin_of(picture, T_map_floor)
     x, y = float(origin[0, 3]), float(origin[1, 3])
     text = (

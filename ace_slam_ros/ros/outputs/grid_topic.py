@@ -1,4 +1,4 @@
-"""The occupancy grid of the mapper on the topic `map`, when it changed and at most once a second."""
+"""The occupancy grid of the mapper on the topic `map`, when it changed and rarely."""
 
 from __future__ import annotations
 
