@@ -7,7 +7,7 @@ direction laid on the floor, left is positive.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import DataError
 
 if TYPE_CHECKING:
-    from ..geometry.arrays import Float64Array, Int16Array
+    from ..geometry.arrays import Float64Array, Int16Array, Int64Array
 
 #: Ranges of a scan at most, and how long one may be, millimeters.
 MOST_RANGES, LONGEST_MM = 256, 30000
@@ -65,6 +65,12 @@ class FloorScan:
     def bearings_K(self) -> Float64Array:
         """(K,) bearing of each range, radians."""
         return np.asarray(self.first_rad + self.step_rad * np.arange(len(self.ranges_mm_K)))
+
+    def without(self, bearings: Int64Array) -> FloorScan:
+        """Return the scan without the ranges of some numbers: nothing is known there."""
+        ranges = self.ranges_mm_K.copy()
+        ranges[bearings] = 0
+        return replace(self, ranges_mm_K=ranges)
 
     @property
     def axes_23(self) -> Float64Array:

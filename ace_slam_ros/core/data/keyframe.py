@@ -70,6 +70,16 @@ class Keyframe:
             self, descriptors_i8_ND=self.descriptors_i8_ND[which_N],
             pixels_N2=self.pixels_N2[which_N], points_cam_N3=self.points_cam_N3[which_N])
 
+    def is_less_of(self, known: Keyframe) -> bool:
+        """Whether this is a keyframe as it was known, with less of its features or its scan."""
+        if known.stamp_ns != self.stamp_ns or len(known.pixels_N2) < len(self.pixels_N2):
+            return False
+        if len(known.pixels_N2) > len(self.pixels_N2):
+            return True
+        return (known.scan is not None and self.scan is not None
+                and np.count_nonzero(self.scan.ranges_mm_K)
+                < np.count_nonzero(known.scan.ranges_mm_K))
+
     def shared_with(self, pruned: Keyframe) -> npt.NDArray[np.bool_]:
         """Return which features (N,) this keyframe still has after it was pruned."""
         rows = np.ascontiguousarray(self.pixels_N2).view(np.int64)[:, 0]

@@ -89,8 +89,8 @@ class Mapper:
     def add_keyframe(self, keyframe: Keyframe, map_id: str) -> bool:
         """Queue a keyframe; another `map_id` starts a new, empty map. False if it is no use.
 
-        One that is known already, of the same stamp and with fewer features, was pruned: what
-        the lost features taught is unlearned.
+        One that is known already, of the same stamp and with less of features or scan, was pruned:
+        what the lost features taught is unlearned.
         """
         if map_id != self.map_id:
             log.info("new map %s", map_id)
@@ -98,8 +98,7 @@ class Mapper:
         if len(keyframe.points_cam_N3) == 0:
             return False
         known = self._known(keyframe.id)
-        if known is not None and not (known.stamp_ns == keyframe.stamp_ns
-                                      and len(known.pixels_N2) > len(keyframe.pixels_N2)):
+        if known is not None and not keyframe.is_less_of(known):
             log.debug("keyframe %d is in the map already: ignored", keyframe.id)
             return False
         if keyframe.descriptors_i8_ND.shape[1] != self._encoder.dimension:
@@ -172,7 +171,8 @@ class Mapper:
         """Unlearn what a keyframe has lost."""
         kept_N = self._buffer.keyframe(keyframe.id).shared_with(keyframe)
         self._buffer.prune(keyframe)
-        self._learner.prune(keyframe, self._buffer.pose(keyframe.id), kept_N)
+        if not kept_N.all():
+            self._learner.prune(keyframe, self._buffer.pose(keyframe.id), kept_N)
 
     def _hold(self, keyframe: Keyframe, pose: SubmapPose) -> None:
         """Put a keyframe into the buffer; the one that leaves for it is forgotten everywhere."""

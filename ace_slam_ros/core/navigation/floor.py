@@ -33,13 +33,14 @@ BoolArray = npt.NDArray[np.bool_]
 
 #: Every so many pixels a point is taken.
 _STEP_PX = 8
-_TRIALS = 160
+#: So many planes are drawn, through points so many samples apart; the best are refined.
+_TRIALS, _REACH, _TRIED = 1000, 12, 8
 #: A floor is at most so oblique to the image's vertical: cosine, for pitch, and sine, for roll.
 _LEAST_DOWN, _MOST_ASIDE = 0.3, 0.5
 #: How far below the camera it may be, meters.
 _NEAREST_M, _DEEPEST_M = 0.05, 3.0
 #: A plane must cover so much area, and so many of the points.
-_LEAST_AREA_M2, _LEAST_SHARE = 0.25, 0.04
+_LEAST_AREA_M2, _LEAST_FITTED_M2, _LEAST_SHARE = 0.25, 0.35, 0.04
 #: Where so many points lie clearly below a plane, it is a table.
 _MOST_BELOW = 0.02
 #: Two planes of one floor differ by no more than this, at the camera.
@@ -67,11 +68,16 @@ def moved(plane_4: Float64Array, T_to_from: Float64Array) -> Float64Array:
 
 @dataclass(frozen=True)
 class _Points:
-    """Points (n, 3) of a depth image with the noise of each, and the area each stands for."""
+    """Points (n, 3) of a depth image with the noise of each, and the area each stands for.
+
+    `cell_n2` is the row and column of each sample, `index_hw` its number there, -1 = no depth.
+    """
 
     points_n3: Float64Array
     sigma_n: Float64Array
     area_n: Float64Array
+    cell_n2: npt.NDArray[np.int64]
+    index_hw: npt.NDArray[np.int64]
 
 
 def sampled(
@@ -84,8 +90,11 @@ def sampled(
                       & (depth_hw < min(sensor.max_depth_m, farthest_m)))
     z = depth_hw[v, u]
     pixels = np.stack([u, v], axis=1).astype(np.float64) * _STEP_PX + half
+    index_hw = np.full(depth_hw.shape, -1)
+    index_hw[v, u] = np.arange(len(z))
     return _Points(camera.unproject(pixels, z), sensor.depth_sigma_m(z),
-                   (_STEP_PX * z) ** 2 / (camera.fx * camera.fy))
+                   (_STEP_PX * z) ** 2 / (camera.fx * camera.fy), np.stack([v, u], axis=1),
+                   index_hw)
 
 
 def fit_floor(seen: _Points) -> Float64Array | None:
@@ -93,29 +102,49 @@ def fit_floor(seen: _Points) -> Float64Array | None:
 
     The draws repeat: the same points give the same plane.
     """
-    points = seen.points_n3
-    if len(points) < 50:
+    planes_M4 = _drawn(seen)
+    if not len(planes_M4):
         return None
-    rng = np.random.default_rng(len(points))
-    corners = points[rng.integers(0, len(points), (_TRIALS, 3))]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    length = np.linalg.norm(normals, axis=1)
-    normals = normals[length > 1e-3] / length[length > 1e-3, None]
-    normals *= np.where(normals[:, 1:2] < 0, -1.0, 1.0)
-    offsets = np.einsum("ij,ij->i", normals, corners[length > 1e-3, 0])
-    able = ((normals[:, 1] > _LEAST_DOWN) & (np.abs(normals[:, 0]) < _MOST_ASIDE)
-            & (offsets > _NEAREST_M) & (offsets < _DEEPEST_M))
-    best, best_area = None, 0.0
     gate_n, below_n = _gates(seen)
-    heights = offsets[able] - points @ normals[able].T
-    for k in range(heights.shape[1]):
-        height_n = heights[:, k]
-        if np.mean(height_n < -below_n) > _MOST_BELOW:
+    height_Mn = planes_M4[:, 3:] - planes_M4[:, :3] @ seen.points_n3.T
+    area_M = (np.abs(height_Mn) < 2.0 * gate_n) @ seen.area_n
+    area_M[np.mean(height_Mn < -2.0 * below_n, axis=1) > _MOST_BELOW] = 0.0
+    best, best_area = None, _LEAST_FITTED_M2
+    for m in np.argsort(-area_M, kind="stable")[:_TRIED]:
+        found = refined(planes_M4[m], seen)
+        if found is None or not _may_be_floor(found):
             continue
-        area = float(seen.area_n[np.abs(height_n) < gate_n].sum())
+        near_n = np.abs(found[3] - seen.points_n3 @ found[:3]) < gate_n
+        area = float(seen.area_n[near_n].sum())
         if area > best_area:
-            best, best_area = np.append(normals[able][k], offsets[able][k]), area
-    return None if best is None else refined(best, seen)
+            best, best_area = found, area
+    return best
+
+
+def _drawn(seen: _Points) -> Float64Array:
+    """Return planes (M, 4) through three points each, near each other, that may be the floor."""
+    count = len(seen.points_n3)
+    if count < 50:
+        return np.zeros((0, 4))
+    rng = np.random.default_rng(count)
+    first = rng.integers(0, count, _TRIALS)
+    beside = seen.cell_n2[first, None] + rng.integers(-_REACH, _REACH + 1, (_TRIALS, 2, 2))
+    height, width = seen.index_hw.shape
+    second, third = seen.index_hw[beside[..., 0].clip(0, height - 1),
+                                  beside[..., 1].clip(0, width - 1)].T
+    known = (second >= 0) & (third >= 0)
+    a, b, c = (seen.points_n3[i[known]] for i in (first, second, third))
+    normals = np.cross(b - a, c - a)
+    length = np.linalg.norm(normals, axis=1)
+    a, normals, length = (x[length > 1e-3] for x in (a, normals, length))
+    normals *= np.where(normals[:, 1] < 0, -1.0, 1.0)[:, None] / length[:, None]
+    planes = np.column_stack([normals, np.einsum("ij,ij->i", normals, a)])
+    return planes[[_may_be_floor(plane) for plane in planes]] if len(planes) else planes
+
+
+def _may_be_floor(plane_4: Float64Array) -> bool:
+    return bool(plane_4[1] > _LEAST_DOWN and abs(plane_4[0]) < _MOST_ASIDE
+                and _NEAREST_M < plane_4[3] < _DEEPEST_M)
 
 
 def refined(
@@ -211,14 +240,21 @@ class FloorFinder:
         if expected is None:
             expected = mount
         own = None if expected is None else refined(expected, seen, _UNSURE)
-        if own is None or expected is None or not same_floor(own, expected):
+        if own is None and (expected is None or self._contradicts(expected, seen)):
             own = self._learn(seen, pose, expected)
         if own is None:
             own = expected
-        elif mount is None:
+        elif self._believed is not None or mount is None:
             self._believed = (pose.submap, moved(own, pose.T_map_cam))
         self._tell(own, mount)
         return own
+
+    @staticmethod
+    def _contradicts(expected: Float64Array, seen: _Points) -> bool:
+        """Whether something is seen clearly below where the floor is expected."""
+        _, below_n = _gates(seen)
+        return bool(np.mean(expected[3] - seen.points_n3 @ expected[:3] < -below_n)
+                    > 2 * _MOST_BELOW)
 
     def _expected(self, pose: SubmapPose) -> Float64Array | None:
         """Return the floor believed so far, in the optical frame of a camera."""
@@ -245,8 +281,10 @@ class FloorFinder:
             return None
         if expected is not None and fitted[3] < expected[3] + _LOWER_M:
             return None
-        self._believed = (pose.submap, in_map)
-        return fitted
+        mean = np.mean(here, axis=0)
+        mean /= np.linalg.norm(mean[:3])
+        self._believed = (pose.submap, mean)
+        return self._expected(pose)
 
     def _tell(self, own: Float64Array | None, mount: Float64Array | None) -> None:
         self.problem = ""

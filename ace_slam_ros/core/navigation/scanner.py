@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .floor import FloorFinder
-from .virtual_scan import make_scan
+from .virtual_scan import MadeScan, make_scan
 
 if TYPE_CHECKING:
     from ..config.sections import SlamConfig
-    from ..data.floor_scan import FloorScan
     from ..data.frame import Frame
     from ..data.poses import SubmapPose
     from ..data.submaps import SubmapMotions
@@ -42,7 +41,7 @@ class Scanner:
         """Follow a correction of the map."""
         self._floor.correct(motions)
 
-    def scan(self, frame: Frame, pose: SubmapPose) -> FloorScan | None:
+    def scan(self, frame: Frame, pose: SubmapPose) -> MadeScan | None:
         """Return the scan of a keyframe, None where its floor is unknown or nothing is seen."""
         if not self._enabled or frame.depth_m is None:
             return None

@@ -8,6 +8,7 @@ is free as far as its floor is seen.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..runtime.compiled import kernel
 if TYPE_CHECKING:
     from ..config.sections import GridConfig, SensorConfig
     from ..data.camera import Camera
-    from ..geometry.arrays import Float32Array, Float32Image, Float64Array, Int16Array
+    from ..geometry.arrays import Float32Array, Float32Image, Float64Array
 
 #: Every so many pixels are looked at.
 STEP_PX = 2
@@ -38,10 +39,18 @@ LARGEST_GAP_M = 0.3
 FLOOR_SHARE = 0.7
 
 
+@dataclass(frozen=True, eq=False)
+class MadeScan:
+    """A scan, and where its obstacles are (K, 3) in the optical frame, NaN where there is none."""
+
+    scan: FloorScan
+    obstacles_cam_K3: Float64Array
+
+
 def make_scan(
     depth_m_HW: Float32Image, camera: Camera, floor_4: Float64Array, grid: GridConfig,
     sensor: SensorConfig,
-) -> FloorScan | None:
+) -> MadeScan | None:
     """Make the scan of a depth image; None when nothing at all is known.
 
     Args:
@@ -58,14 +67,20 @@ def make_scan(
         floor_4[3], grid.lowest_m, grid.highest_m, grid.range_m, sensor.min_depth_m,
         sensor.max_depth_m, sensor.noise_base_m, sensor.noise_quadratic, first_rad, step_rad])
     cells = math.ceil(grid.range_m / CELL_M) + 1
-    hits, sums, floors = (np.zeros((count, cells), np.float32) for _ in range(3))
+    hits, sums, heights, floors = (np.zeros((count, cells), np.float32) for _ in range(4))
     accumulate = _accumulate if compiled.AVAILABLE else accumulate_twin
-    accumulate(depth_m_HW, axes_33, view, limits, hits, sums, floors)
+    accumulate(depth_m_HW, axes_33, view, limits, hits, sums, heights, floors)
     rows_m2 = STEP_PX / (camera.fy * floor_4[3])
-    ranges = _ranges(hits, sums, floors, sensor, rows_m2)
+    hit_m, over_m = _obstacles(hits, sums, heights, sensor)
+    range_m = np.where(np.isnan(hit_m), -_end_of_floor(floors, rows_m2), hit_m)
+    ranges = np.rint(np.clip(1e3 * range_m, -LONGEST_MM, LONGEST_MM)).astype(np.int16)
     if not ranges.any():
         return None
-    return FloorScan(np.asarray(floor_4, np.float64), first_rad, step_rad, ranges)
+    bearing = first_rad + step_rad * np.arange(count)
+    in_floor_K3 = np.stack(
+        [hit_m * np.cos(bearing), hit_m * np.sin(bearing), floor_4[3] - over_m], axis=1)
+    return MadeScan(FloorScan(np.asarray(floor_4, np.float64), first_rad, step_rad, ranges),
+                    in_floor_K3 @ axes_33)
 
 
 def _bearings(camera: Camera, axes_33: Float64Array) -> tuple[float, float, int]:
@@ -86,9 +101,9 @@ def _bearings(camera: Camera, axes_33: Float64Array) -> tuple[float, float, int]
 def _accumulate(
     depth_m_HW: Float32Image, axes_33: Float64Array, view_4: Float64Array,
     limits_10: Float64Array, hits_KC: Float32Array, sums_KC: Float32Array,
-    floors_KC: Float32Array,
+    heights_KC: Float32Array, floors_KC: Float32Array,
 ) -> None:
-    """Count the pixels by bearing and range: obstacles with the sum of their ranges, and floor."""
+    """Count pixels by bearing and range: of obstacles with their ranges and heights, of floor."""
     height, width = depth_m_HW.shape
     below, lowest, highest, farthest = limits_10[0], limits_10[1], limits_10[2], limits_10[3]
     least, most, base, quadratic = limits_10[4], limits_10[5], limits_10[6], limits_10[7]
@@ -117,6 +132,7 @@ def _accumulate(
                 if over < highest:
                     hits_KC[k, c] += 1.0
                     sums_KC[k, c] += distance
+                    heights_KC[k, c] += over
             elif abs(over) < max(FLOOR_SHARE * low, noise):
                 floors_KC[k, c] += 1.0
 
@@ -124,7 +140,7 @@ def _accumulate(
 def accumulate_twin(
     depth_m_HW: Float32Image, axes_33: Float64Array, view_4: Float64Array,
     limits_10: Float64Array, hits_KC: Float32Array, sums_KC: Float32Array,
-    floors_KC: Float32Array,
+    heights_KC: Float32Array, floors_KC: Float32Array,
 ) -> None:
     """Do the same in NumPy."""
     below, lowest, highest, farthest, least, most, base, quadratic, first, step = limits_10
@@ -145,34 +161,31 @@ def accumulate_twin(
     hit = inside & (over > low) & (over < highest)
     np.add.at(hits_KC, (k[hit], cell[hit]), 1.0)
     np.add.at(sums_KC, (k[hit], cell[hit]), distance[hit])
+    np.add.at(heights_KC, (k[hit], cell[hit]), over[hit])
     floor = inside & (over <= low) & (np.abs(over) < np.maximum(FLOOR_SHARE * low, noise))
     np.add.at(floors_KC, (k[floor], cell[floor]), 1.0)
 
 
-def _ranges(
-    hits_KC: Float32Array, sums_KC: Float32Array, floors_KC: Float32Array, sensor: SensorConfig,
-    rows_m2: float,
-) -> Int16Array:
-    """Return the ranges (K,) of a scan: the mean of the nearest obstacle, or the end of floor.
-
-    Rows of the image are `rows_m2` times the squared range apart on the floor.
-    """
+def _obstacles(
+    hits_KC: Float32Array, sums_KC: Float32Array, heights_KC: Float32Array, sensor: SensorConfig
+) -> tuple[Float64Array, Float64Array]:
+    """Return the range (K,) of the nearest obstacle and its height, means; NaN without one."""
     count, cells = hits_KC.shape
     pairs = hits_KC.copy()
     pairs[:, :-1] += hits_KC[:, 1:]
     enough = pairs >= LEAST_OBSTACLE
-    is_hit = enough.any(axis=1)
     start = np.argmax(enough, axis=1)
-    start_m = start * CELL_M
     # the near side of a noisy wall comes first: its middle is some sigmas farther
-    width = 2 + np.ceil(5.0 * sensor.depth_sigma_m(start_m) / CELL_M).astype(np.int64)
+    width = 2 + np.ceil(5.0 * sensor.depth_sigma_m(start * CELL_M) / CELL_M).astype(np.int64)
     end = np.minimum(start + width, cells)
     row = np.arange(count)
-    totals, numbers = _before(sums_KC), _before(hits_KC)
-    number = numbers[row, end] - numbers[row, start]
-    hit_m = (totals[row, end] - totals[row, start]) / np.maximum(number, 1.0)
-    range_m = np.where(is_hit, hit_m, -_end_of_floor(floors_KC, rows_m2))
-    return np.rint(np.clip(1e3 * range_m, -LONGEST_MM, LONGEST_MM)).astype(np.int16)
+
+    def total(values_KC: Float32Array) -> Float64Array:
+        before = np.hstack([np.zeros((count, 1)), np.cumsum(values_KC, axis=1, dtype=float)])
+        return np.asarray(before[row, end] - before[row, start])
+
+    number = np.where(enough.any(axis=1), total(hits_KC), np.nan)
+    return total(sums_KC) / number, total(heights_KC) / number
 
 
 def _end_of_floor(floors_KC: Float32Array, rows_m2: float) -> Float64Array:
@@ -184,8 +197,3 @@ def _end_of_floor(floors_KC: Float32Array, rows_m2: float) -> Float64Array:
         seen = floors_KC[:, cell] >= LEAST_FLOOR
         end_m = np.where(seen & ((end_m == 0.0) | (far_m - end_m <= gap_m)), far_m, end_m)
     return end_m
-
-
-def _before(values_KC: Float32Array) -> Float64Array:
-    """Return the sums (K, C + 1) of what is before each cell."""
-    return np.hstack([np.zeros((len(values_KC), 1)), np.cumsum(values_KC, axis=1, dtype=float)])

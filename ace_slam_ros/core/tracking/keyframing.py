@@ -148,7 +148,8 @@ class KeyframeMaker:
         if new.reference is not None and new.reference in self._local:
             T_map_ref = self._local[new.reference].T_map_cam
             reference = (new.reference, invert_pose(T_map_ref) @ own.T_map_cam)
-        scan = self.scanner.scan(new.frame, SubmapPose(own.T_map_cam, submap=own.submap))
+        made = self.scanner.scan(new.frame, SubmapPose(own.T_map_cam, submap=own.submap))
+        scan, obstacles = (None, None) if made is None else (made.scan, made.obstacles_cam_K3)
         return self._moving.watch(Keyframe.from_features(
             new.identifier, new.frame.stamp_ns, own.T_map_cam, features, new.frame.camera,
-            reference, own.submap, map_revision, scan))
+            reference, own.submap, map_revision, scan), obstacles)
