@@ -49,6 +49,9 @@ class RosConfig(Checked, section="ros"):
     map_root: str = param(
         "", "maps are loaded from and saved to folders below this one alone; empty = anywhere")
     save_on_exit: bool = param(False, "save the map to map_dir when the mapper shuts down")
+    grid_period_s: float = param(
+        1.0, "mapper: how often the occupancy grid is published at most, when changed; 0 = never",
+        "s", 0.0, 60.0)
     parent_pid: int = param(0, "exit when this process is gone; 0 = do not watch", "", 0)
     autostart: bool = param(
         True, "configure and activate at start; false = wait for a lifecycle manager")

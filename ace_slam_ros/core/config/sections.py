@@ -255,6 +255,28 @@ class MapperConfig(Checked, section="mapper"):
 
 
 @dataclass(frozen=True)
+class GridConfig(Checked, section="grid"):
+    """The occupancy grid: what a robot may not drive into, seen from above."""
+
+    enabled: bool = param(
+        True, "keyframes carry a virtual scan, and the mapper makes the occupancy grid of them")
+    resolution_m: float = param(0.05, "edge of a cell", "m", 0.01, 1.0)
+    lowest_m: float = param(
+        0.08, "what is lower above the floor is driven over, or noise", "m", 0.02, 2.0)
+    highest_m: float = param(
+        1.8, "what is higher above the floor is driven under: the height of the robot", "m",
+        0.1, 5.0)
+    range_m: float = param(5.0, "scans end there", "m", 0.5, 20.0)
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        if self.highest_m <= self.lowest_m:
+            raise ConfigError(f"grid.highest_m={self.highest_m} is not above "
+                              f"grid.lowest_m={self.lowest_m}")
+
+
+@dataclass(frozen=True)
 class RelocalizerConfig(Checked, section="relocalizer"):
     """The relocalization service."""
 
@@ -288,6 +310,7 @@ class SlamConfig(Checked):
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
     mapper: MapperConfig = field(default_factory=MapperConfig)
     relocalizer: RelocalizerConfig = field(default_factory=RelocalizerConfig)
+    grid: GridConfig = field(default_factory=GridConfig)
 
     @property
     def localization_only(self) -> bool:

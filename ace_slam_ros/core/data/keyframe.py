@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..geometry.arrays import Float32Array, Float64Array, Int8Array
     from .camera import Camera
     from .features import Features
+    from .floor_scan import FloorScan
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Keyframe:
         submap: number of the submap that the pose is in, see `data.submaps`.
         map_revision: how many corrections of the map the tracker had followed when it gave this
             pose, which tells the mapper which ones it has to make up for.
+        scan: what its depth says of the floor plan, None where the floor is unknown.
     """
 
     id: int
@@ -44,12 +46,13 @@ class Keyframe:
     reference: tuple[int, Float64Array] | None = None
     submap: int = 0
     map_revision: int = 0
+    scan: FloorScan | None = None
 
     @staticmethod
     def from_features(
         id: int, stamp_ns: int, T_map_cam: Float64Array, features: Features, camera: Camera,
         reference: tuple[int, Float64Array] | None = None, submap: int = 0,
-        map_revision: int = 0,
+        map_revision: int = 0, scan: FloorScan | None = None,
     ) -> Keyframe:
         """Quantize the features that have depth to eight bits a channel."""
         good = np.isfinite(features.points_cam_N3).all(axis=1)
@@ -59,13 +62,23 @@ class Keyframe:
         return Keyframe(
             id, stamp_ns, np.asarray(T_map_cam, np.float64), scaled.astype(np.int8),
             features.pixels_N2[good], features.points_cam_N3[good], camera, reference,
-            submap, map_revision)
+            submap, map_revision, scan)
 
     def pick(self, which_N: npt.NDArray[np.bool_]) -> Keyframe:
         """Return the keyframe with some of its features, by mask."""
         return replace(
             self, descriptors_i8_ND=self.descriptors_i8_ND[which_N],
             pixels_N2=self.pixels_N2[which_N], points_cam_N3=self.points_cam_N3[which_N])
+
+    def is_less_of(self, known: Keyframe) -> bool:
+        """Whether this is a keyframe as it was known, with less of its features or its scan."""
+        if known.stamp_ns != self.stamp_ns or len(known.pixels_N2) < len(self.pixels_N2):
+            return False
+        if len(known.pixels_N2) > len(self.pixels_N2):
+            return True
+        return (known.scan is not None and self.scan is not None
+                and np.count_nonzero(self.scan.ranges_mm_K)
+                < np.count_nonzero(known.scan.ranges_mm_K))
 
     def shared_with(self, pruned: Keyframe) -> npt.NDArray[np.bool_]:
         """Return which features (N,) this keyframe still has after it was pruned."""

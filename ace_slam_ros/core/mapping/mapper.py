@@ -22,8 +22,10 @@ from ..errors import MapError
 from ..geometry.se3 import transform_points
 from ..heads.factory import make_learner
 from ..heads.payload import HeadInfo, pack_head, read_info, unpack_tensors
-from ..maps.manifest import MapManifest
+from ..maps.manifest import GRID, MapManifest
 from ..maps.map_folder import load_map, save_map
+from ..navigation.grid_files import grid_files
+from ..navigation.map_grid import MapGrid
 from .graph_refinement import GraphRefinement
 from .keyframe_buffer import KeyframeBuffer
 from .keyframe_sampling import explained_share
@@ -58,6 +60,7 @@ class Mapper:
         self._learner = make_learner(self._config, self._encoder, head_type)
         self._buffer = KeyframeBuffer(self._config.keyframe.max_count)
         self._refinement = GraphRefinement(self._config, self._buffer)
+        self._grid = MapGrid(self._config.grid)
         self._queue: deque[Keyframe] = deque()
         self._next_id = 0
         self._owed_steps = 0
@@ -86,8 +89,8 @@ class Mapper:
     def add_keyframe(self, keyframe: Keyframe, map_id: str) -> bool:
         """Queue a keyframe; another `map_id` starts a new, empty map. False if it is no use.
 
-        One that is known already, of the same stamp and with fewer features, was pruned: what
-        the lost features taught is unlearned.
+        One that is known already, of the same stamp and with less of features or scan, was pruned:
+        what the lost features taught is unlearned.
         """
         if map_id != self.map_id:
             log.info("new map %s", map_id)
@@ -95,8 +98,7 @@ class Mapper:
         if len(keyframe.points_cam_N3) == 0:
             return False
         known = self._known(keyframe.id)
-        if known is not None and not (known.stamp_ns == keyframe.stamp_ns
-                                      and len(known.pixels_N2) > len(keyframe.pixels_N2)):
+        if known is not None and not keyframe.is_less_of(known):
             log.debug("keyframe %d is in the map already: ignored", keyframe.id)
             return False
         if keyframe.descriptors_i8_ND.shape[1] != self._encoder.dimension:
@@ -169,7 +171,8 @@ class Mapper:
         """Unlearn what a keyframe has lost."""
         kept_N = self._buffer.keyframe(keyframe.id).shared_with(keyframe)
         self._buffer.prune(keyframe)
-        self._learner.prune(keyframe, self._buffer.pose(keyframe.id), kept_N)
+        if not kept_N.all():
+            self._learner.prune(keyframe, self._buffer.pose(keyframe.id), kept_N)
 
     def _hold(self, keyframe: Keyframe, pose: SubmapPose) -> None:
         """Put a keyframe into the buffer; the one that leaves for it is forgotten everywhere."""
@@ -231,6 +234,16 @@ class Mapper:
         """Ids of the keyframes whose place in the map is known."""
         return self._buffer.of_submap(min(self._buffer.submaps, default=MAIN_SUBMAP))
 
+    @property
+    def placed_keyframes(self) -> dict[int, tuple[Keyframe, Float64Array]]:
+        """The keyframes whose place in the map is known, with their present poses (4, 4)."""
+        return {i: (self._buffer.keyframe(i), self._buffer.pose(i)) for i in self._placed()}
+
+    def updated_grid(self) -> MapGrid:
+        """Return the occupancy grid of the keyframes as they are placed now."""
+        self._grid.show(self.placed_keyframes if self._config.grid.enabled else {})
+        return self._grid
+
     def keyframe_trajectory(self) -> Trajectory:
         """Return the keyframe poses in stamp order, without those in unjoined submaps."""
         by_stamp = {self._buffer.keyframe(i).stamp_ns: self._buffer.pose(i)
@@ -278,8 +291,11 @@ class Mapper:
             bounds_m=((float(low[0]), float(low[1]), float(low[2])),
                       (float(high[0]), float(high[1]), float(high[2]))),
             software_version=__version__, T_groundtruth_map=T_groundtruth_map)
+        grid = self.updated_grid()
+        picture = grid.picture()
         return save_map(
-            path, manifest, self._pack_head({}), keyframes, self._refinement.graph.edges)
+            path, manifest, self._pack_head({}), keyframes, self._refinement.graph.edges,
+            {} if picture is None else grid_files(GRID, picture, grid.T_map_floor))
 
     def load(self, path: Path) -> None:
         """Continue the map in a folder; see `resume`.

@@ -11,16 +11,20 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
+import hashlib
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from .manifest import HEAD, KEYFRAMES, MANIFEST
+from .manifest import GRID, HEAD, KEYFRAMES, MANIFEST
 
-#: The files of a map folder that are ours; nothing else there is ever removed or replaced.
+#: The files of a map folder that are ours; nothing else there is ever removed or replaced, but
+#: those of the grid, unless somebody has changed them.
 OWN_FILES = (MANIFEST, HEAD, KEYFRAMES)
+GRID_FILES = (f"{GRID}.pgm", f"{GRID}.yaml")
 
 
 def previous_of(path: Path) -> Path:
@@ -78,7 +82,7 @@ def back_up(path: Path) -> Path:
     """
     fresh = _hidden(path)
     fresh.mkdir()
-    for name in OWN_FILES:
+    for name in (*OWN_FILES, *GRID_FILES):
         if (path / name).exists():
             try:
                 os.link(path / name, fresh / name)
@@ -94,15 +98,26 @@ def back_up(path: Path) -> Path:
 
 def _dissolve(old: Path, path: Path) -> None:
     """Move what is not ours from the replaced folder to `path`, and remove our files."""
+    ours = (*OWN_FILES, *_unchanged_grid(old))
     for entry in sorted(old.iterdir()):
-        if entry.name not in OWN_FILES:
+        if entry.name not in ours:
             target = path / entry.name
             if os.path.lexists(target):  # made since a save was interrupted: both are kept
                 target = path / f"{entry.name}.{secrets.token_hex(4)}"
             entry.rename(target)
-    for name in OWN_FILES:
+    for name in reversed(ours):  # the manifest last: it says what is ours
         (old / name).unlink(missing_ok=True)
     old.rmdir()
+
+
+def _unchanged_grid(folder: Path) -> list[str]:
+    """Return which files of the grid are as they were written there."""
+    try:
+        derived = json.loads((folder / MANIFEST).read_bytes())["derived"]
+        return [name for name in GRID_FILES if (folder / name).is_file() and derived.get(name)
+                == hashlib.sha256((folder / name).read_bytes()).hexdigest()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
 
 
 def _hidden(path: Path) -> Path:

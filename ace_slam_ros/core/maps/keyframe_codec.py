@@ -14,6 +14,7 @@ from safetensors.numpy import save as save_tensors
 
 from ..data.camera import Camera
 from ..data.edge import Edge, EdgeKind
+from ..data.floor_scan import FloorScan
 from ..data.keyframe import Keyframe
 from ..errors import AceSlamError, MapError
 
@@ -58,7 +59,35 @@ def pack_keyframes(keyframes: list[Keyframe], edges: Sequence[Edge] = ()) -> byt
         "edge_T_a_b": stacked([e.T_a_b[None] for e in edges], "float64", (0, 4, 4)),
         "edge_covariances": stacked(
             [e.covariance_66[None] for e in edges], "float32", (0, 6, 6)),
+        **_packed_scans([k.scan for k in keyframes]),
     })
+
+
+def _packed_scans(scans: list[FloorScan | None]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the arrays of the scans, one after the other; none where there is no scan."""
+    known = [s for s in scans if s is not None]
+    if not known:
+        return {}
+    counts = [0 if s is None else len(s.ranges_mm_K) for s in scans]
+    lines = [np.zeros(6) if s is None else np.append(s.floor_4, (s.first_rad, s.step_rad))
+             for s in scans]
+    return {
+        "scan_offsets": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        "scan_ranges_mm": np.concatenate([s.ranges_mm_K for s in known]).astype(np.int16),
+        "scan_floor_first_step": np.array(lines, np.float64),
+    }
+
+
+def _unpacked_scans(arrays: dict[str, np.ndarray[Any, Any]]) -> list[FloorScan | None]:
+    """Inverse of `_packed_scans`; no scans in maps that were saved before there were any."""
+    if "scan_offsets" not in arrays:
+        return [None] * len(arrays["ids"])
+    offsets, ranges = arrays["scan_offsets"], arrays["scan_ranges_mm"]
+    return [
+        None if a == b else FloorScan(
+            line[:4].copy(), float(line[4]), float(line[5]), ranges[a:b].copy())
+        for a, b, line in zip(
+            offsets[:-1], offsets[1:], arrays["scan_floor_first_step"], strict=True)]
 
 
 def unpack_keyframes(data: bytes) -> list[Keyframe]:
@@ -72,12 +101,13 @@ def unpack_keyframes(data: bytes) -> list[Keyframe]:
         cameras = [camera_from_tree(t) for t in json.loads(arrays["cameras_json"].tobytes())]
         offsets = arrays["offsets"]
         submaps = arrays.get("submaps", np.zeros(len(arrays["ids"]), np.int64))
+        scans = _unpacked_scans(arrays)
         return [
             Keyframe(
                 int(arrays["ids"][i]), int(arrays["stamps_ns"][i]), arrays["T_map_cam"][i].copy(),
                 arrays["descriptors"][a:b].copy(), arrays["pixels"][a:b].copy(),
                 arrays["points_cam_m"][a:b].copy(), cameras[int(arrays["camera_index"][i])],
-                submap=int(submaps[i]))
+                submap=int(submaps[i]), scan=scans[i])
             for i, (a, b) in enumerate(zip(offsets[:-1], offsets[1:], strict=True))
         ]
     except (AceSlamError, safetensors.SafetensorError, KeyError, IndexError, TypeError,

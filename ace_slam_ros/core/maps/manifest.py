@@ -23,6 +23,8 @@ _READABLE = ("1", "2")
 #: Key of the checksum of everything else in the manifest; maps of 2.0 have none.
 _CHECKSUM = "manifest_sha256"
 MANIFEST, HEAD, KEYFRAMES = "manifest.json", "head.safetensors", "keyframes.safetensors"
+#: Name of the occupancy grid's files, which are made of the keyframes.
+GRID = "grid"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class MapManifest:
         created: time of saving, ISO 8601 UTC; `save_map` fills it when empty.
         keyframes, map_bytes, keyframe_bytes, sha256: number of keyframes, sizes of the two data
             files and the hash of each file by name; `save_map` fills them.
+        derived: hash of each file that was made of the others, by name; what somebody has changed
+            since is theirs. `save_map` fills it.
         format_version: `major.minor` of the files as they were read, or are to be written.
     """
 
@@ -59,6 +63,7 @@ class MapManifest:
     map_bytes: int = 0
     keyframe_bytes: int = 0
     sha256: dict[str, str] = field(default_factory=dict)
+    derived: dict[str, str] = field(default_factory=dict)
     format_version: str = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -117,6 +122,7 @@ def _manifest_from_tree(tree: dict[str, Any]) -> MapManifest:
     values = {key: value for key, value in tree.items() if key in known}
     values["camera"] = camera_from_tree(tree["camera"])
     values["sha256"] = {str(k): str(v) for k, v in tree["sha256"].items()}
+    values["derived"] = {str(k): str(v) for k, v in tree.get("derived", {}).items()}
     for name in ("keyframes", "map_bytes", "keyframe_bytes"):
         values[name] = int(tree[name])
     low, high = tree["bounds_m"]

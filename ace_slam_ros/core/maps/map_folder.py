@@ -49,7 +49,7 @@ class StoredMap:
 
 def save_map(
     path: Path, manifest: MapManifest, head: bytes, keyframes: list[Keyframe] | None = None,
-    edges: Sequence[Edge] = (),
+    edges: Sequence[Edge] = (), derived: dict[str, bytes] | None = None,
 ) -> MapManifest:
     """Write a map folder; an existing map there stays loadable until the new one is complete.
 
@@ -59,6 +59,7 @@ def save_map(
         head: head weights as a safetensors blob.
         keyframes: needed to extend the map later; None = localization only.
         edges: relative poses measured between the keyframes.
+        derived: files made of all this for other programs, by name; nothing here reads them.
 
     Returns:
         The manifest as written.
@@ -78,9 +79,11 @@ def save_map(
         keyframes=len(keyframes or ()), map_bytes=len(head),
         keyframe_bytes=len(files.get(KEYFRAMES, b"")),
         sha256={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        derived={name: hashlib.sha256(data).hexdigest()
+                 for name, data in (derived or {}).items()},
         format_version=FORMAT_VERSION,
     )
-    files[MANIFEST] = manifest.to_json().encode()
+    files |= (derived or {}) | {MANIFEST: manifest.to_json().encode()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.parent):

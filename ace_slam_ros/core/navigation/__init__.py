@@ -1,1 +1,1 @@
-"""What navigation needs of depth images and keyframes, without ROS."""
+"""For navigation stacks: the floor, scans of keyframes, the occupancy grid, obstacles."""

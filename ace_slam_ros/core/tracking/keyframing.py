@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.keyframe import Keyframe
+from ..data.poses import SubmapPose
 from ..geometry.se3 import invert_pose, pose_error
+from ..navigation.scanner import Scanner
 from ..odometry.local_keyframe import LocalKeyframe
 
 if TYPE_CHECKING:
     from ..config.sections import SlamConfig
     from ..data.features import Features
     from ..data.frame import Frame
-    from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
+    from ..data.poses import AlignedPose, PoseEstimate
     from ..geometry.arrays import Float64Array
     from ..odometry.frame_alignment import FrameAligner
     from ..odometry.local_map import LocalMap
@@ -44,6 +46,7 @@ class KeyframeMaker:
 
     Attributes:
         next_id: of the next keyframe.
+        scanner: scans the surroundings of keyframes for the occupancy grid.
     """
 
     def __init__(
@@ -53,7 +56,13 @@ class KeyframeMaker:
         self._config = config
         self._local, self._aligner, self._window = local, aligner, window
         self._averaging, self._moving = averaging, moving
+        self.scanner = Scanner(config)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with the keyframes of another map."""
         self.next_id = 0
+        self.scanner.clear()
 
     def due(self, frame: Frame, pose: SubmapPose, held: bool) -> float:
         """How far the view is from every local keyframe: 1 and more makes it one, as new texture.
@@ -139,6 +148,8 @@ class KeyframeMaker:
         if new.reference is not None and new.reference in self._local:
             T_map_ref = self._local[new.reference].T_map_cam
             reference = (new.reference, invert_pose(T_map_ref) @ own.T_map_cam)
+        made = self.scanner.scan(new.frame, SubmapPose(own.T_map_cam, submap=own.submap))
+        scan, obstacles = (None, None) if made is None else (made.scan, made.obstacles_cam_K3)
         return self._moving.watch(Keyframe.from_features(
             new.identifier, new.frame.stamp_ns, own.T_map_cam, features, new.frame.camera,
-            reference, own.submap, map_revision))
+            reference, own.submap, map_revision, scan), obstacles)

@@ -65,30 +65,64 @@ class _View:
 
 
 @dataclass
-class _Watched:
-    """A keyframe as the mapper has it, its map points (N, 3), and the submap they are in.
+class _Points:
+    """Map points (N, 3), and how many views speak for each and against it.
 
     `through_N` and `there_N` count the views that saw something farther where a point is, and
     those that saw something there.
     """
 
-    keyframe: Keyframe
-    points_map_N3: Float64Array
-    submap: int
+    in_map_N3: Float64Array
     through_N: Int32Array
     there_N: Int32Array
-    told_ns: int
+
+    @staticmethod
+    def of(in_map_N3: Float64Array) -> _Points:
+        """Begin with points that no view has spoken of."""
+        count = len(in_map_N3)
+        return _Points(in_map_N3, np.zeros(count, np.int32), np.zeros(count, np.int32))
 
     @property
     def stands_N(self) -> npt.NDArray[np.bool_]:
         """Which points nothing speaks against."""
-        return _stands(self.through_N, self.there_N)
+        return np.asarray((self.through_N == 0)
+                          | (self.through_N < _LEAST_THROUGH * (self.through_N + self.there_N)))
 
     def pick(self, which_N: npt.NDArray[np.bool_]) -> None:
         """Keep some of the points."""
-        self.keyframe = self.keyframe.pick(which_N)
-        self.points_map_N3 = self.points_map_N3[which_N]
+        self.in_map_N3 = self.in_map_N3[which_N]
         self.through_N, self.there_N = self.through_N[which_N], self.there_N[which_N]
+
+
+@dataclass
+class _Watched:
+    """A keyframe as the mapper has it, its features and the obstacles of its scan, which submap.
+
+    `bearings` are the numbers of the ranges that the obstacles are of.
+    """
+
+    keyframe: Keyframe
+    features: _Points
+    obstacles: _Points
+    bearings: npt.NDArray[np.int64]
+    submap: int
+    told_ns: int
+
+    def pick(self, which_N: npt.NDArray[np.bool_]) -> None:
+        """Keep some of the features."""
+        self.keyframe = self.keyframe.pick(which_N)
+        self.features.pick(which_N)
+
+    def forget_obstacles(self) -> int:
+        """Take out of the scan what does not stand; return how much that was."""
+        stands = self.obstacles.stands_N
+        scan = self.keyframe.scan
+        if scan is not None and not stands.all():
+            self.keyframe = replace(
+                self.keyframe, scan=scan.without(self.bearings[~stands]))
+            self.obstacles.pick(stands)
+            self.bearings = self.bearings[stands]
+        return int((~stands).sum())
 
 
 class MovingObjects:
@@ -111,7 +145,8 @@ class MovingObjects:
         for watched in self._watched:
             motion = motions.get(watched.submap)
             if motion is not None:
-                watched.points_map_N3 = transform_points(motion.T_44, watched.points_map_N3)
+                for points in (watched.features, watched.obstacles):
+                    points.in_map_N3 = transform_points(motion.T_44, points.in_map_N3)
                 watched.submap = motion.submap
 
     def add(self, frame: Frame, pose: SubmapPose) -> bool:
@@ -132,22 +167,33 @@ class MovingObjects:
         for watched in self._watched:
             if (watched.submap == pose.submap
                     and abs(frame.stamp_ns - watched.keyframe.stamp_ns) <= _WATCHED_NS):
-                self._count(view, watched.points_map_N3, watched.through_N, watched.there_N)
+                self._count(view, watched.features)
+                self._count(view, watched.obstacles)
         return True
 
     def standing(self, submap: int) -> Standing:
         """Return what tells the points (N, 3) of a submap that no view so far speaks against."""
-        return lambda points_map_N3: _stands(*self._counts(points_map_N3, submap))
+        return lambda points_map_N3: self._counted(points_map_N3, submap).stands_N
 
-    def watch(self, keyframe: Keyframe) -> Keyframe:
-        """Return a new keyframe without the features that earlier views speak against; watch it.
+    def watch(self, keyframe: Keyframe, obstacles_cam_K3: Float64Array | None = None) -> Keyframe:
+        """Return a new keyframe without what earlier views speak against; watch it.
 
         Later views speak in `pruned`.
+
+        Args:
+            keyframe: with all its features, and its scan.
+            obstacles_cam_K3: (K, 3) where the ranges of the scan end, in the optical frame; NaN
+                where there is no obstacle.
         """
-        points = transform_points(keyframe.T_map_cam, keyframe.points_cam_N3.astype(np.float64))
-        watched = _Watched(keyframe, points, keyframe.submap,
-                           *self._counts(points, keyframe.submap), keyframe.stamp_ns)
-        watched.pick(watched.stands_N)
+        ends = np.empty((0, 3)) if obstacles_cam_K3 is None else obstacles_cam_K3
+        bearings = np.flatnonzero(np.isfinite(ends[:, 0]))
+        features, obstacles = (
+            self._counted(transform_points(keyframe.T_map_cam, of_cam), keyframe.submap)
+            for of_cam in (keyframe.points_cam_N3.astype(np.float64), ends[bearings]))
+        watched = _Watched(
+            keyframe, features, obstacles, bearings, keyframe.submap, keyframe.stamp_ns)
+        watched.pick(features.stands_N)
+        watched.forget_obstacles()
         self._watched.append(watched)
         return watched.keyframe
 
@@ -155,7 +201,7 @@ class MovingObjects:
         self, now_ns: int, corner_motion: Callable[[int], CornerMotion | None] | None = None,
         parts: RobotParts | None = None,
     ) -> Keyframe | None:
-        """Return a watched keyframe with fewer features than it had, if one is due.
+        """Return a watched keyframe with less of features or scan than it had, if one is due.
 
         Args:
             now_ns: stamp of the newest frame.
@@ -171,32 +217,28 @@ class MovingObjects:
             if not over and now_ns - watched.told_ns < _PRUNING_INTERVAL_NS:
                 continue
             watched.told_ns = now_ns
-            stands_N = watched.stands_N
+            stands_N = watched.features.stands_N
             motion = None if corner_motion is None else corner_motion(watched.keyframe.id)
             if motion is not None:
                 stands_N &= ~motion.moving_near(watched.keyframe.points_cam_N3)
             if parts is not None:
                 stands_N &= parts.shows_scene(watched.keyframe.pixels_N2)
-            if (~stands_N).sum() >= _LEAST_NEWS:
+            if (~watched.obstacles.stands_N).sum() + (~stands_N).sum() >= _LEAST_NEWS:
                 watched.pick(stands_N)
+                watched.forget_obstacles()
                 return watched.keyframe
         return None
 
-    def _counts(
-        self, points_map_N3: Float64Array, submap: int
-    ) -> tuple[Int32Array, Int32Array]:
-        """Count the views (N,) that see through points, and those that see something there."""
-        through_N = np.zeros(len(points_map_N3), np.int32)
-        there_N = np.zeros(len(points_map_N3), np.int32)
+    def _counted(self, points_map_N3: Float64Array, submap: int) -> _Points:
+        """Return points with what the views so far say of them."""
+        points = _Points.of(points_map_N3)
         for view in (v for v in self._views if v.pose.submap == submap):
-            self._count(view, points_map_N3, through_N, there_N)
-        return through_N, there_N
+            self._count(view, points)
+        return points
 
-    def _count(
-        self, view: _View, points_map_N3: Float64Array, through_N: Int32Array, there_N: Int32Array
-    ) -> None:
+    def _count(self, view: _View, points: _Points) -> None:
         """Count what a view says of points, unless it contradicts too many to be right."""
-        in_cam = transform_points(invert_pose(view.pose.T_map_cam), points_map_N3)
+        in_cam = transform_points(invert_pose(view.pose.T_map_cam), points.in_map_N3)
         z = in_cam[:, 2]
         ahead = np.flatnonzero(z > self._sensor.min_depth_m)
         cell = np.floor(view.camera.project(in_cam[ahead]) / _STEP_PX).astype(np.int64)
@@ -207,11 +249,5 @@ class MovingObjects:
         unsure = _FARTHER_SHARE * z + _FARTHER_SIGMAS * self._sensor.depth_sigma_m(z)
         through = seen > z + unsure
         if through.sum() <= _MOST_SHARE * len(index):
-            through_N[index] += through
-            there_N[index] += np.abs(seen - z) <= unsure
-
-
-def _stands(through_N: Int32Array, there_N: Int32Array) -> npt.NDArray[np.bool_]:
-    """Which points nothing speaks against, by the numbers of views."""
-    return np.asarray(
-        (through_N == 0) | (through_N < _LEAST_THROUGH * (through_N + there_N)))
+            points.through_N[index] += through
+            points.there_N[index] += np.abs(seen - z) <= unsure

@@ -38,11 +38,13 @@ class TrackingHints:
             motion instead of a constant velocity.
         T_map_cam_first: (4, 4) pose that the frame gets if it is the first of a map or submap;
             default: the camera's body frame (x forward, y left, z up) is the origin.
+        T_base_cam: (4, 4) camera on the robot whose z = 0 is the floor, where that is known.
     """
 
     T_map_cam_prior: Float64Array | None = None
     T_odom_cam: Float64Array | None = None
     T_map_cam_first: Float64Array | None = None
+    T_base_cam: Float64Array | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """The tracker: one frame in, one pose out, and the states INIT, TRACKING, LOST.
 
 `track` gives the pose: the frame is aligned with local keyframes by image tracks with depth; when
-these do not hold the camera well it is localized from scene coordinates without a prior
-(ACE-SLAM, section 3.3). `work` then does what the pose does not need: it has the head look at
-frames that were only aligned, makes keyframes and adjusts them, as far as time allows.
+these do not hold it well, by scene coordinates without a prior (ACE-SLAM, section 3.3). `work`
+then does what no pose needs, as time allows: looks of the head, keyframes and their adjustment.
 """
 
 from __future__ import annotations
@@ -75,6 +74,7 @@ class Tracker:
         state: after the last frame.
         map_revision: how many corrections of the map by the mapper the poses follow.
         robot_parts: what is found of the robot in the picture.
+        scanner: scans the surroundings of keyframes for the occupancy grid.
     """
 
     def __init__(self, config: SlamConfig, encoder: Encoder, *, map_id: str | None = None) -> None:
@@ -86,7 +86,7 @@ class Tracker:
             map_id: name of the map this tracker starts, default random.
         """
         self._config, self._encoder = config, encoder
-        self._maps = MapSuccession()
+        self._maps, self._delay = MapSuccession(), MapDelay()
         self._model = MotionModel(config.tracker.motion_prior)
         self._scheduler = Scheduler(config.tracker.frame_budget_ms)
         self._localizer = Localizer(config, encoder)
@@ -101,15 +101,14 @@ class Tracker:
         self._averaging = PoseAveraging(config, self._local)
         self._keyframes = KeyframeMaker(
             config, self._local, self._aligner, self._window, self._averaging, self._moving)
+        self.scanner = self._keyframes.scanner
         self._mapping = LocalMapping(
             config.tracker, self._scheduler, self._keyframes, self._window, self._localizer,
             self._averaging, self._model)
         self._selection = PoseSelection(
             config.tracker, self._aligner, self._following, self._model, self._localizer)
         self._unknown = UnknownPlace(config, self._aligner)
-        self._delay = MapDelay()
-        self._turned = TurnedLooks(self._localizer)
-        self._return = ReturnToMap(self._localizer)
+        self._turned, self._return = TurnedLooks(self._localizer), ReturnToMap(self._localizer)
         self._begin(map_id or uuid.uuid4().hex[:12])
 
     def _begin(self, map_id: str) -> None:
@@ -118,7 +117,7 @@ class Tracker:
         self.map_revision, self._version = 0, 0
         self._localizer.clear()
         self._delay.clear()
-        self._keyframes.next_id = 0
+        self._keyframes.begin()
         self._forget_surroundings()
 
     def _forget_surroundings(self) -> None:
@@ -199,7 +198,8 @@ class Tracker:
         """
         before = self._model.submap
         motions = self._local.correct(poses)
-        for part in (self._moving, self._mapping, self._model, self._previous, self.robot_parts):
+        for part in (self._moving, self._mapping, self._model, self._previous, self.robot_parts,
+                     self.scanner):
             part.correct(motions)
         if self._model.submap != before:
             log.info("submap %d is joined: tracking goes on in map %s", before, self.map_id)
@@ -222,6 +222,7 @@ class Tracker:
         frame = self.robot_parts.see(whole)
         self._stamp_ns, self._tracked = frame.stamp_ns, None
         self._model.observe_odometry(hints.T_odom_cam)
+        self.scanner.mount = hints.T_base_cam
         if self.state is TrackerState.INIT:
             return self._initialize(frame, hints, clock)
         motion = self._model.until(frame.stamp_ns)

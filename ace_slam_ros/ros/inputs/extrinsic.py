@@ -93,6 +93,11 @@ class Extrinsic:
         self._late = False
         self._tells, self._told = tell, PlaceSource.WAITING
 
+    @property
+    def is_known(self) -> bool:
+        """Whether somebody said where the camera sits, so that z = 0 of the base is the floor."""
+        return self.source in (PlaceSource.PARAMETER, PlaceSource.TF)
+
     def at(self, camera_frame: str, stamp_ns: int) -> Float64Array | None:
         """Return T_base_cam at a stamp; None while TF may still arrive.
 

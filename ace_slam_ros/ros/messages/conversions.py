@@ -30,6 +30,7 @@ from ...msg import Keyframe as KeyframeMsg
 from .compat import CV_BRIDGE
 from .limits import MOST_FEATURES, check_compressed, check_counts, check_keyframe, check_size
 from .poses import pose_from_msg, pose_to_msg
+from .scans import scan_fields, scan_from_msg
 
 if TYPE_CHECKING:
     from ...core.geometry.arrays import Float32Image, UInt8Image
@@ -198,7 +199,7 @@ def keyframe_to_msg(
         pixels=byte_array(keyframe.pixels_N2.astype("<f4")),
         points=byte_array(keyframe.points_cam_N3.astype("<f4")),
         fx=camera.fx, fy=camera.fy, cx=camera.cx, cy=camera.cy,
-        width=camera.width, height=camera.height,
+        width=camera.width, height=camera.height, **scan_fields(keyframe.scan),
     )
 
 
@@ -207,7 +208,7 @@ def keyframe_from_msg(msg: KeyframeMsg, most: int = MOST_FEATURES) -> Keyframe:
 
     Raises:
         DataError: array lengths do not fit the counts, numbers are not finite, there is no such
-            submap, or it is larger than any camera makes it.
+            submap, it is larger than any camera makes it, or its scan is none.
     """
     count, dimension = int(msg.count), int(msg.dimension)
     check_counts(msg.id, count, dimension, most)
@@ -229,7 +230,7 @@ def keyframe_from_msg(msg: KeyframeMsg, most: int = MOST_FEATURES) -> Keyframe:
         np.frombuffer(msg.descriptors, np.int8).reshape(count, dimension).copy(),
         pixels, points,
         Camera(int(msg.width), int(msg.height), msg.fx, msg.fy, msg.cx, msg.cy), reference,
-        int(msg.submap), int(msg.map_revision),
+        int(msg.submap), int(msg.map_revision), scan_from_msg(msg),
     )
     check_keyframe(keyframe)
     return keyframe

@@ -19,6 +19,7 @@ from ...srv import LoadMap, SaveMap
 from ...weights_ipc.writer import WeightsWriter
 from ..inputs.keyframe_inbox import KeyframeInbox
 from ..outputs.diagnostics import Report
+from ..outputs.grid_topic import GridOutput
 from ..outputs.map_topics import MapOutput
 from ..process.early_stop import lost_while_loading
 from ..qos import keyframe_qos, service_qos
@@ -72,6 +73,7 @@ class MapperNode(SlamNode):
             self._close_segment()
             raise
         self._output = MapOutput(self, ros.map_frame)
+        self._grid = GridOutput(self, self.config)
         self._own_services = [
             self.create_service(kind, name, self.guarded_service(handler),
                                 qos_profile=service_qos(), callback_group=self.reentrant)
@@ -122,6 +124,7 @@ class MapperNode(SlamNode):
         for service in self._own_services:
             self.destroy_service(service)
         self._output.close()
+        self._grid.close()
         self._close_segment()
         self._session.remove(saved_map=not self.config.localization_only)
 
@@ -214,6 +217,7 @@ class MapperNode(SlamNode):
                 (self._mapper.map_id, self._writer.version), self._mapper.save)
         if self._mapper.keyframe_count:
             self._output.show(self._mapper, self._writer.version)
+            self._grid.show(self._mapper, self._writer.version)
         if not (self._inbox or more):
             self.worker.wait(_IDLE_S)
 
@@ -270,6 +274,7 @@ class MapperNode(SlamNode):
         report.error(self._inbox.problem)
         report.error(self._heartbeat.problem)
         report.warn(self._session.problem)
+        report.warn(self._grid.problem)
         if not self._keyframes:
             report.warn("no keyframes yet: is the tracker running and seeing the camera?")
         return report

@@ -219,7 +219,8 @@ class TrackerNode(SlamNode):
         return TrackingHints(
             T_map_cam_prior=None if prior is None else prior @ self._T_base_cam,
             T_odom_cam=self._output.tf.camera_in_odometry(pair.stamp_ns, self._T_base_cam),
-            T_map_cam_first=self._T_base_cam)
+            T_map_cam_first=self._T_base_cam,
+            T_base_cam=self._T_base_cam if self._extrinsic.is_known else None)
 
     def _act(self, tracker: Tracker) -> None:
         while self._actions:
@@ -262,6 +263,7 @@ class TrackerNode(SlamNode):
                         | {"extrinsic": self._extrinsic.source})
         if self._tracker is not None:
             report.values |= self._tracker.gave_up
+            report.warn(self._tracker.scanner.problem)
         self._announcer.keep()
         report.error(self._silence.reason)
         for text in (self._inputs.several(), *self._inputs.incompatible.values(),

@@ -1,0 +1,305 @@
+"""The floor below the camera, as a plane in its optical frame.
+
+Where the camera sits on the robot, the floor is z = 0 of the base. Depth makes that exact, or
+contradicts it. Without a mount the floor is fitted: the lowest large plane that faces the camera
+from below, once several keyframes agree on it. Until then there is no floor.
+
+A plane is four numbers: a unit normal n that points down, and d with n.x = d on the plane.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.floor_scan import floor_axes
+
+if TYPE_CHECKING:
+    from ..config.sections import SensorConfig
+    from ..data.camera import Camera
+    from ..data.frame import Frame
+    from ..data.poses import SubmapPose
+    from ..data.submaps import SubmapMotions
+    from ..geometry.arrays import Float32Image, Float64Array
+
+log = logging.getLogger(__name__)
+
+BoolArray = npt.NDArray[np.bool_]
+
+#: Every so many pixels a point is taken.
+_STEP_PX = 8
+#: So many planes are drawn, through points so many samples apart; the best are refined.
+_TRIALS, _REACH, _TRIED = 1000, 12, 8
+#: A floor is at most so oblique to the image's vertical: cosine, for pitch, and sine, for roll.
+_LEAST_DOWN, _MOST_ASIDE = 0.3, 0.5
+#: How far below the camera it may be, meters.
+_NEAREST_M, _DEEPEST_M = 0.05, 3.0
+#: A plane must cover so much area, and so many of the points.
+_LEAST_AREA_M2, _LEAST_FITTED_M2, _LEAST_SHARE = 0.25, 0.35, 0.04
+#: Where so many points lie clearly below a plane, it is a table.
+_MOST_BELOW = 0.02
+#: Two planes of one floor differ by no more than this, at the camera.
+_SAME_M, _SAME_COSINE = 0.08, float(np.cos(np.radians(5.0)))
+#: The noise of so many neighboring points is one and the same.
+_ALIKE = 40.0
+#: How far a robot on wheels, or a pose, may be off the floor that is expected: meters, radians.
+_UNSURE = (0.03, float(np.radians(1.0)))
+#: So many keyframes must agree on a floor, of so many that are remembered.
+_AGREE, _REMEMBERED = 3, 12
+#: A floor that is lower by so much than the one believed replaces it when enough agree.
+_LOWER_M = 0.1
+
+
+def floor_of_mount(T_base_cam: Float64Array) -> Float64Array:
+    """Return the plane z = 0 of the base in the optical frame of a camera that sits there."""
+    return np.append(-T_base_cam[2, :3], T_base_cam[2, 3])
+
+
+def moved(plane_4: Float64Array, T_to_from: Float64Array) -> Float64Array:
+    """Return a plane in another frame."""
+    normal = T_to_from[:3, :3] @ plane_4[:3]
+    return np.append(normal, plane_4[3] + normal @ T_to_from[:3, 3])
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Points (n, 3) of a depth image with the noise of each, and the area each stands for.
+
+    `cell_n2` is the row and column of each sample, `index_hw` its number there, -1 = no depth.
+    """
+
+    points_n3: Float64Array
+    sigma_n: Float64Array
+    area_n: Float64Array
+    cell_n2: npt.NDArray[np.int64]
+    index_hw: npt.NDArray[np.int64]
+
+
+def sampled(
+    depth_m_HW: Float32Image, camera: Camera, sensor: SensorConfig, farthest_m: float
+) -> _Points:
+    """Return every eighth point of a depth image each way, in the optical frame."""
+    half = _STEP_PX // 2
+    depth_hw = depth_m_HW[half::_STEP_PX, half::_STEP_PX].astype(np.float64)
+    v, u = np.nonzero((depth_hw > sensor.min_depth_m)
+                      & (depth_hw < min(sensor.max_depth_m, farthest_m)))
+    z = depth_hw[v, u]
+    pixels = np.stack([u, v], axis=1).astype(np.float64) * _STEP_PX + half
+    index_hw = np.full(depth_hw.shape, -1)
+    index_hw[v, u] = np.arange(len(z))
+    return _Points(camera.unproject(pixels, z), sensor.depth_sigma_m(z),
+                   (_STEP_PX * z) ** 2 / (camera.fx * camera.fy), np.stack([v, u], axis=1),
+                   index_hw)
+
+
+def fit_floor(seen: _Points) -> Float64Array | None:
+    """Return the lowest large plane below the camera, None when there is none.
+
+    The draws repeat: the same points give the same plane.
+    """
+    planes_M4 = _drawn(seen)
+    if not len(planes_M4):
+        return None
+    gate_n, below_n = _gates(seen)
+    height_Mn = planes_M4[:, 3:] - planes_M4[:, :3] @ seen.points_n3.T
+    area_M = (np.abs(height_Mn) < 2.0 * gate_n) @ seen.area_n
+    area_M[np.mean(height_Mn < -2.0 * below_n, axis=1) > _MOST_BELOW] = 0.0
+    best, best_area = None, _LEAST_FITTED_M2
+    for m in np.argsort(-area_M, kind="stable")[:_TRIED]:
+        found = refined(planes_M4[m], seen)
+        if found is None or not _may_be_floor(found):
+            continue
+        near_n = np.abs(found[3] - seen.points_n3 @ found[:3]) < gate_n
+        area = float(seen.area_n[near_n].sum())
+        if area > best_area:
+            best, best_area = found, area
+    return best
+
+
+def _drawn(seen: _Points) -> Float64Array:
+    """Return planes (M, 4) through three points each, near each other, that may be the floor."""
+    count = len(seen.points_n3)
+    if count < 50:
+        return np.zeros((0, 4))
+    rng = np.random.default_rng(count)
+    first = rng.integers(0, count, _TRIALS)
+    beside = seen.cell_n2[first, None] + rng.integers(-_REACH, _REACH + 1, (_TRIALS, 2, 2))
+    height, width = seen.index_hw.shape
+    second, third = seen.index_hw[beside[..., 0].clip(0, height - 1),
+                                  beside[..., 1].clip(0, width - 1)].T
+    known = (second >= 0) & (third >= 0)
+    a, b, c = (seen.points_n3[i[known]] for i in (first, second, third))
+    normals = np.cross(b - a, c - a)
+    length = np.linalg.norm(normals, axis=1)
+    a, normals, length = (x[length > 1e-3] for x in (a, normals, length))
+    normals *= np.where(normals[:, 1] < 0, -1.0, 1.0)[:, None] / length[:, None]
+    planes = np.column_stack([normals, np.einsum("ij,ij->i", normals, a)])
+    return planes[[_may_be_floor(plane) for plane in planes]] if len(planes) else planes
+
+
+def _may_be_floor(plane_4: Float64Array) -> bool:
+    return bool(plane_4[1] > _LEAST_DOWN and abs(plane_4[0]) < _MOST_ASIDE
+                and _NEAREST_M < plane_4[3] < _DEEPEST_M)
+
+
+def refined(
+    plane_4: Float64Array, seen: _Points, unsure: tuple[float, float] = (1.0, 1.0)
+) -> Float64Array | None:
+    """Fit a plane to the points near it; None when they are too few to be a floor.
+
+    Args:
+        plane_4: where the floor is expected.
+        seen: points of a depth image.
+        unsure: standard deviations of its height at the camera, meters, and of its tilt, radians:
+            a floor that is seen from afar, or little of it, says nothing of them.
+    """
+    gate_n, below_n = _gates(seen)
+    prior = np.array([1 / unsure[0], 1 / unsure[1], 1 / unsure[1]]) ** 2
+    axes_23 = floor_axes(plane_4)
+    over_n = plane_4[3] - seen.points_n3 @ plane_4[:3]
+    flat_n2 = seen.points_n3 @ axes_23.T
+    found_3 = np.zeros(3)  # height at the camera, and slopes along both axes
+    for _ in range(4):
+        height_n = over_n - found_3[0] - flat_n2 @ found_3[1:]
+        near_n = np.abs(height_n) < gate_n
+        if near_n.mean() < _LEAST_SHARE:
+            return None
+        A = np.column_stack([np.ones(int(near_n.sum())), flat_n2[near_n]])
+        weight_n = 1.0 / (_ALIKE * np.square(seen.sigma_n[near_n] + 0.005))
+        H = (A * weight_n[:, None]).T @ A + np.diag(prior)
+        found_3 = np.linalg.solve(H, (A * weight_n[:, None]).T @ over_n[near_n])
+    height_n = over_n - found_3[0] - flat_n2 @ found_3[1:]
+    near_n = np.abs(height_n) < gate_n
+    if (float(seen.area_n[near_n].sum()) < _LEAST_AREA_M2 or near_n.mean() < _LEAST_SHARE
+            or np.mean(height_n < -below_n) > 2 * _MOST_BELOW):
+        return None
+    normal = plane_4[:3] + found_3[1:] @ axes_23
+    length = float(np.linalg.norm(normal))
+    return np.append(normal / length, (plane_4[3] - found_3[0]) / length)
+
+
+def _gates(seen: _Points) -> tuple[Float64Array, Float64Array]:
+    """Height within which a point is on a plane, and beyond which it is below it."""
+    return 0.015 + 1.5 * seen.sigma_n, 0.05 + 4.0 * seen.sigma_n
+
+
+def same_floor(a_4: Float64Array, b_4: Float64Array) -> bool:
+    """Whether two planes of one frame are one floor, as seen from a camera at its origin."""
+    return bool(abs(a_4[3] - b_4[3]) < _SAME_M and a_4[:3] @ b_4[:3] > _SAME_COSINE)
+
+
+class FloorFinder:
+    """Follows the floor from keyframe to keyframe.
+
+    Attributes:
+        problem: why there is no floor, or what contradicts the mount; empty when all is well.
+    """
+
+    def __init__(self, sensor: SensorConfig, farthest_m: float) -> None:
+        self._sensor, self._farthest_m = sensor, farthest_m
+        self._told = ""
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was seen."""
+        self._candidates: deque[tuple[int, Float64Array]] = deque(maxlen=_REMEMBERED)
+        self._believed: tuple[int, Float64Array] | None = None
+        self.problem = ""
+
+    def correct(self, motions: SubmapMotions) -> None:
+        """Follow a correction of the map."""
+        def follow(of: tuple[int, Float64Array]) -> tuple[int, Float64Array]:
+            motion = motions.get(of[0])
+            return of if motion is None else (motion.submap, moved(of[1], motion.T_44))
+
+        self._candidates = deque((follow(c) for c in self._candidates), maxlen=_REMEMBERED)
+        self._believed = None if self._believed is None else follow(self._believed)
+
+    def find(
+        self, frame: Frame, pose: SubmapPose, T_base_cam: Float64Array | None = None
+    ) -> Float64Array | None:
+        """Return the floor in the optical frame of a keyframe, None while it is unknown.
+
+        Args:
+            frame: image and depth.
+            pose: where its camera is.
+            T_base_cam: (4, 4) camera on the robot; None = not known.
+        """
+        if frame.depth_m is None:
+            return None
+        seen = sampled(frame.depth_m, frame.camera, self._sensor, self._farthest_m)
+        mount = None if T_base_cam is None else floor_of_mount(T_base_cam)
+        if mount is not None and mount[3] < _NEAREST_M:
+            mount = None  # the base is a frame of the camera itself, not on the floor
+        expected = self._expected(pose) if self._believed is not None else None
+        if expected is None:
+            expected = mount
+        own = None if expected is None else refined(expected, seen, _UNSURE)
+        if own is None and (expected is None or self._contradicts(expected, seen)):
+            own = self._learn(seen, pose, expected)
+        if own is None:
+            own = expected
+        elif self._believed is not None or mount is None:
+            self._believed = (pose.submap, moved(own, pose.T_map_cam))
+        self._tell(own, mount)
+        return own
+
+    @staticmethod
+    def _contradicts(expected: Float64Array, seen: _Points) -> bool:
+        """Whether something is seen clearly below where the floor is expected."""
+        _, below_n = _gates(seen)
+        return bool(np.mean(expected[3] - seen.points_n3 @ expected[:3] < -below_n)
+                    > 2 * _MOST_BELOW)
+
+    def _expected(self, pose: SubmapPose) -> Float64Array | None:
+        """Return the floor believed so far, in the optical frame of a camera."""
+        if self._believed is None or self._believed[0] != pose.submap:
+            return None
+        inverse = np.eye(4)
+        inverse[:3, :3] = pose.T_map_cam[:3, :3].T
+        inverse[:3, 3] = -inverse[:3, :3] @ pose.T_map_cam[:3, 3]
+        return moved(self._believed[1], inverse)
+
+    def _learn(
+        self, seen: _Points, pose: SubmapPose, expected: Float64Array | None
+    ) -> Float64Array | None:
+        """Fit a floor without prejudice; return it when enough keyframes agree and it is lower."""
+        fitted = fit_floor(seen)
+        if fitted is None:
+            return None
+        in_map = moved(fitted, pose.T_map_cam)
+        self._candidates.append((pose.submap, in_map))
+        here = [c for number, c in self._candidates if number == pose.submap
+                and c[:3] @ in_map[:3] > _SAME_COSINE
+                and abs(_below(c, pose) - fitted[3]) < _SAME_M]
+        if len(here) < _AGREE:
+            return None
+        if expected is not None and fitted[3] < expected[3] + _LOWER_M:
+            return None
+        mean = np.mean(here, axis=0)
+        mean /= np.linalg.norm(mean[:3])
+        self._believed = (pose.submap, mean)
+        return self._expected(pose)
+
+    def _tell(self, own: Float64Array | None, mount: Float64Array | None) -> None:
+        self.problem = ""
+        if own is None:
+            self.problem = ("the floor is unknown, so keyframes carry no scan: publish TF from "
+                            "base_frame to the camera, or let it see the floor")
+        elif mount is not None and not same_floor(own, mount):
+            self.problem = (
+                f"the camera sees the floor {own[3]:.2f} m below it, its mount says "
+                f"{mount[3]:.2f} m: correct TF base_frame -> camera (z = 0 is the floor)")
+        if self.problem and self.problem != self._told:
+            log.warning("%s", self.problem)
+            self._told = self.problem
+
+
+def _below(plane_4: Float64Array, pose: SubmapPose) -> float:
+    """Return how far a plane of the map is below a camera."""
+    return float(plane_4[3] - plane_4[:3] @ pose.T_map_cam[:3, 3])

@@ -1,0 +1,191 @@
+"""The occupancy grid against the true floor plan of rendered worlds.
+
+    python benchmarks/navigation.py [--worlds room corridor dynamic] [--seeds 3] [--frames N]
+                                    [--cache FOLDER] [--pictures FOLDER] --out FILE.json
+
+Every frame is tracked and mapped. The trajectory's alignment with the truth lays the grid into the
+world, where each cell is compared with a slice of the geometry between the heights of the scan.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ace_slam_ros.core.runtime.library_threads import calm_library_threads
+
+calm_library_threads()  # before numpy: as the command line and the nodes run
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from lib.floor_plan import Comparison, FloorPlan  # noqa: E402
+from lib.report import Report, parser, say  # noqa: E402
+from lib.tracking_runs import rendered  # noqa: E402
+
+from ace_slam_ros.core.config.sections import SlamConfig  # noqa: E402
+from ace_slam_ros.core.encoders.loading import load_encoder  # noqa: E402
+from ace_slam_ros.core.navigation.map_grid import MapGrid  # noqa: E402
+from ace_slam_ros.core.navigation.occupancy_grid import (  # noqa: E402
+    FREE,
+    OCCUPIED,
+    UNKNOWN,
+    GridPicture,
+)
+from ace_slam_ros.core.runtime.device import choose_device, set_threads  # noqa: E402
+from ace_slam_ros.core.slam import Slam  # noqa: E402
+from ace_slam_ros.core.warm_up import warm_up  # noqa: E402
+from ace_slam_ros.evaluation.trajectory_error import absolute_trajectory_error  # noqa: E402
+from ace_slam_ros.io.open_source import open_source  # noqa: E402
+from ace_slam_ros.synth.worlds import RATE_HZ, make_world  # noqa: E402
+
+#: A cell is right when what it says is true within this distance.
+WITHIN_M, LEAST_RIGHT = 0.10, 0.97
+#: A person leaves at least so much where nothing stands.
+GHOST_M2 = 0.05
+MOST_CORE, MOST_BYTES = 0.05, 100_000
+
+
+class Stopwatch:
+    """Adds up the CPU time of calls of this thread."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a call that is timed."""
+        def timed(*args: Any) -> Any:
+            started_s = time.thread_time()
+            result = call(*args)
+            self.seconds += time.thread_time() - started_s
+            return result
+
+        return timed
+
+
+def measure(
+    report: Report, name: str, seed: int, frames: int | None, cache: Path, encoder: Any,
+    pictures: Path | None,
+) -> None:
+    """Map a world and set its grid beside the truth."""
+    title = f"{name}_{seed}"
+    source = open_source(rendered(name, seed, frames, cache).path)
+    config = SlamConfig()
+    slam, watch = Slam(config, encoder), Stopwatch()
+    scanner: Any = slam.tracker.scanner
+    scanner.scan = watch.around(scanner.scan)
+    updated: Callable[[], MapGrid] = watch.around(slam.mapper.updated_grid)
+    way, count = [], 0
+    for count, frame in enumerate(source, 1):  # noqa: B007
+        result = slam.process(frame)
+        if result.has_map_pose and result.T_map_cam is not None:
+            way.append(result.T_map_cam[:3, 3])
+        if count % RATE_HZ == 0:
+            updated()
+    keyframes = slam.mapper.placed_keyframes
+    grid = updated()
+    scratch = MapGrid(config.grid)
+    scratch.show(keyframes)
+    picture, again = grid.picture(), scratch.picture()
+    assert source.groundtruth is not None
+    alignment = absolute_trajectory_error(slam.mapper.keyframe_trajectory(), source.groundtruth)
+    if picture is None or again is None:
+        report.missing(f"{title}: a grid: {scanner.problem or grid.problem}")
+        report.at_least(f"{title}: cells right within 10 cm", None, LEAST_RIGHT)
+        return
+    plan = FloorPlan.of(make_world(name, seed).scene, config.grid.lowest_m, config.grid.highest_m)
+    T_world_floor = alignment.T_groundtruth_map @ grid.T_map_floor
+    compared = plan.compare(picture, in_plane(T_world_floor))
+    feet = np.array(way) @ np.linalg.inv(grid.T_map_floor)[:2, :3].T + np.linalg.inv(
+        grid.T_map_floor)[:2, 3]
+    driven = driven_over(picture, feet)
+    scans = [k.scan for k, _ in keyframes.values() if k.scan is not None]
+    bytes_of = sum(2 * len(s.ranges_mm_K) + 48 for s in scans) / len(keyframes) * 100
+    same = bool(picture.corner_2 == again.corner_2
+                and np.array_equal(picture.cells_HW, again.cells_HW))
+    report.figures[title] = {
+        "cells": int((picture.cells_HW != UNKNOWN).sum()), "keyframes": len(keyframes),
+        "scans": len(scans), "ate_cm": 100 * alignment.rmse_m,
+        "right": compared.right(WITHIN_M), "free_right": compared.right(WITHIN_M, FREE),
+        "occupied_right": compared.right(WITHIN_M, OCCUPIED), "largest_ghost_m2": ghost(compared),
+        "driven_free": float(np.mean(driven == FREE)),
+        "driven_occupied": float(np.mean(driven == OCCUPIED)),
+        "core": watch.seconds / (count / RATE_HZ), "bytes_per_100_keyframes": bytes_of,
+        "tilt_deg": grid.tilt_deg, "left_out": grid.problem,
+        "map_revision": slam.tracker.map_revision}
+    say(f"{title}: {report.figures[title]}")
+    report.at_least(f"{title}: cells right within 10 cm", compared.right(WITHIN_M), LEAST_RIGHT)
+    report.at_most(f"{title}: largest ghost, m2", ghost(compared), GHOST_M2)
+    report.at_most(f"{title}: occupied where the camera drove",
+                   float(np.mean(driven == OCCUPIED)), 0.0)
+    report.at_least(f"{title}: the same as from scratch", float(same), 1.0)
+    report.at_most(f"{title}: share of a core", watch.seconds / (count / RATE_HZ), MOST_CORE)
+    report.at_most(f"{title}: bytes per 100 keyframes", bytes_of, MOST_BYTES)
+    if pictures is not None:
+        draw(pictures / f"grid_{title}.png", picture, compared, feet)
+
+
+def in_plane(T_44: np.ndarray) -> np.ndarray:
+    """Return the pose (3, 3) in the plane of an upright pose (4, 4)."""
+    yaw = np.arctan2(T_44[1, 0], T_44[0, 0])
+    c, s = np.cos(yaw), np.sin(yaw)
+    return np.array([[c, -s, T_44[0, 3]], [s, c, T_44[1, 3]], [0, 0, 1]])
+
+
+def driven_over(picture: GridPicture, feet_N2: np.ndarray) -> np.ndarray:
+    """Return the values of the cells below the camera's way."""
+    cell = np.floor((feet_N2 - picture.corner_2) / picture.resolution_m).astype(int)
+    height, width = picture.cells_HW.shape
+    inside = ((cell >= 0) & (cell < (width, height))).all(axis=1)
+    found = np.full(len(cell), UNKNOWN)
+    found[inside] = picture.cells_HW[cell[inside, 1], cell[inside, 0]]
+    return found
+
+
+def ghost(compared: Comparison) -> float:
+    """Return the area of the largest thing that stands nowhere, m2."""
+    wrong = (compared.cells_HW == OCCUPIED) & (compared.error_m_HW > WITHIN_M)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(wrong.astype(np.uint8), connectivity=8)
+    return float(max(stats[1:, cv2.CC_STAT_AREA], default=0)) * 0.05**2
+
+
+def draw(path: Path, picture: GridPicture, compared: Comparison, feet_N2: np.ndarray) -> None:
+    """Draw a grid four times its size: wrong cells red, the way of the camera blue."""
+    image = np.full((*picture.cells_HW.shape, 3), 150, np.uint8)
+    image[picture.cells_HW == FREE] = 255
+    image[picture.cells_HW == OCCUPIED] = 0
+    image[compared.error_m_HW > WITHIN_M] = (0, 0, 255)
+    image = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
+    for x, y in (feet_N2[::5] - picture.corner_2) / picture.resolution_m * 4:
+        cv2.circle(image, (int(x), int(y)), 1, (200, 80, 0), -1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image[::-1])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; the exit code is 1 when a bar is missed."""
+    made = parser("The occupancy grid against the true floor plan.")
+    made.add_argument("--worlds", nargs="+", default=["room", "corridor", "dynamic"])
+    made.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N - 1")
+    made.add_argument("--frames", type=int, metavar="N", help="of each world; default: its own")
+    made.add_argument("--cache", type=Path, metavar="DIR", help="where rendered worlds are kept")
+    made.add_argument("--pictures", type=Path, metavar="DIR", help="draw the grids there")
+    args = made.parse_args(argv)
+    set_threads(1)
+    config = SlamConfig()
+    encoder = load_encoder(config.encoder, choose_device(config.device))
+    warm_up(config, encoder)
+    report = Report("navigation")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.worlds:
+            for seed in range(args.seeds):
+                measure(report, name, seed, args.frames, args.cache or Path(folder), encoder,
+                        args.pictures)
+    return report.finish(args.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
