@@ -48,6 +48,7 @@ from .result import (
     in_map,
 )
 from .scheduler import Scheduler, Stage
+from .watch import Watch
 
 if TYPE_CHECKING:
     from ..config.sections import SlamConfig
@@ -60,8 +61,6 @@ log = logging.getLogger(__name__)
 
 _KEYFRAME_ID_MARGIN = 1000
 _NO_HINTS = TrackingHints()
-#: Longer gaps are of clocks that jumped as well as of a camera that paused.
-_LONG_S = 10.0
 #: Of the first frame, which defines the map.
 _FIRST_COVARIANCE_66 = np.eye(6) * 1e-6
 
@@ -71,7 +70,6 @@ class Tracker:
 
     Attributes:
         map_id: name of the map.
-        state: after the last frame.
         map_revision: how many corrections of the map by the mapper the poses follow.
         robot_parts: what is found of the robot in the picture.
         scanner: scans the surroundings of keyframes for the occupancy grid.
@@ -87,6 +85,7 @@ class Tracker:
         """
         self._config, self._encoder = config, encoder
         self._maps, self._delay = MapSuccession(), MapDelay()
+        self._watch = Watch(config.tracker.lost_after_s)
         self._model = MotionModel(config.tracker.motion_prior)
         self._scheduler = Scheduler(config.tracker.frame_budget_ms)
         self._localizer = Localizer(config, encoder)
@@ -113,7 +112,7 @@ class Tracker:
 
     def _begin(self, map_id: str) -> None:
         self.map_id = map_id
-        self.state = TrackerState.INIT
+        self._watch.state = TrackerState.INIT
         self.map_revision, self._version = 0, 0
         self._localizer.clear()
         self._delay.clear()
@@ -128,12 +127,17 @@ class Tracker:
     def clear_motion(self) -> None:
         """Forget velocity and time, after a clock jump; map and state stay."""
         for part in (self._model, self._selection, self._unknown, self._scheduler,
-                     self._mapping, self._moving, self._turned, self._return, self.robot_parts):
+                     self._mapping, self._moving, self._turned, self._return, self.robot_parts,
+                     self._watch):
             part.clear()
-        self._last_seen_ns: int | None = None
         self._is_steady = False
         self._tracked: Tracked | None = None
         self._stamp_ns, self._elapsed_ms = 0, 0.0
+
+    @property
+    def state(self) -> TrackerState:
+        """INIT, TRACKING or LOST, after the last frame."""
+        return self._watch.state
 
     @property
     def head(self) -> SceneHead | None:
@@ -159,7 +163,7 @@ class Tracker:
         """Start a new map with the next frame; in localization mode look for the map anew."""
         if self._config.localization_only:
             self._forget_surroundings()
-            self.state = TrackerState.INIT if self.head is None else TrackerState.LOST
+            self._watch.state = TrackerState.INIT if self.head is None else TrackerState.LOST
             return
         self._maps.left(self.map_id)
         self._begin(uuid.uuid4().hex[:12])
@@ -181,7 +185,7 @@ class Tracker:
             log.info("localizing in map %s", info.map_id)
             self._maps.left(self.map_id)
             self._begin(info.map_id)
-            self.state = TrackerState.LOST
+            self._watch.state = TrackerState.LOST
             # some that another tracker has sent may not be learned yet
             self._keyframes.next_id = info.next_keyframe + _KEYFRAME_ID_MARGIN
         self._localizer.head, self._localizer.submaps = loaded.head, info.submaps
@@ -348,21 +352,11 @@ class Tracker:
         self._model.moved(stamp_ns, pose, jumped)
         self._selection.clear()
         self._unknown.clear()
-        self._last_seen_ns = stamp_ns
-        if self.state is TrackerState.LOST:
-            log.info("found again in map %s", self.map_id)
-        self.state = TrackerState.TRACKING
+        self._watch.seen(stamp_ns, self.map_id)
 
     def missed(self, stamp_ns: int) -> None:
         """Count a frame without pose, or an unusable one; LOST after `tracker.lost_after_s`."""
-        if self._last_seen_ns is None:
-            self._last_seen_ns = stamp_ns
-        waited_s = (stamp_ns - self._last_seen_ns) * 1e-9
-        if self.state is TrackerState.TRACKING and waited_s >= self._config.tracker.lost_after_s:
-            span = f"{waited_s:.2f} s" if waited_s < _LONG_S else (
-                f"more than {_LONG_S:g} s, by the stamps of the images")
-            log.warning("LOST: no pose for %s; looking for the map in every frame", span)
-            self.state = TrackerState.LOST
+        if self._watch.missed(stamp_ns):
             self._model.lose()
 
     def _missing(

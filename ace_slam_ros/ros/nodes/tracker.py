@@ -263,8 +263,7 @@ class TrackerNode(SlamNode):
                         | {"extrinsic": self._extrinsic.source})
         if self._tracker is not None:
             report.values |= self._tracker.gave_up
-            report.warn(self._tracker.scanner.problem)
-        self._announcer.keep()
+            self._announcer.keep()
         report.error(self._silence.reason)
         for text in (self._inputs.several(), *self._inputs.incompatible.values(),
                      self._output.tf.problem()):
@@ -274,6 +273,7 @@ class TrackerNode(SlamNode):
         report.warn(self._status.problem())
         report.warn(self._extrinsic.problem())
         report.warn(self._obstacles.problem())
+        report.warn(self._tracker.scanner.problem)
         self._link.add_to(report)
         if self._last is not None:
             report.warn(self._last.reason)
