@@ -65,6 +65,11 @@ class Motion:
             exp_se3(turn_6)[:3, :3] @ T[:3, :3], T[:3, 3] + step_6[:3]))
 
 
+def doubted(found: AlignedPose) -> AlignedPose:
+    """Return a pose that is held by little with the covariance that its shared errors make."""
+    return replace(found, covariance_66=_DOUBT * found.covariance_66)
+
+
 @dataclass(frozen=True)
 class StampedPose:
     """When and where a camera was."""
