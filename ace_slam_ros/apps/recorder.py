@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,15 +10,11 @@ import numpy as np
 from ..core.data.submaps import MAIN_SUBMAP
 from ..core.data.trajectory import Trajectory
 from ..core.tracking.scheduler import Stage
-from ..evaluation.trajectory_error import normalized_error_squared
+from ..evaluation.normalized_error import MOCAP_SIGMA, normalized_error
 
 if TYPE_CHECKING:
     from ..core.tracking.result import TrackResult
     from ..viewer.rerun_view import View
-
-#: Of recorded ground truth, meters and radians per axis: marker noise, hand-eye calibration and
-#: the synchronization of clocks. The errors of all good trackers of TUM fr1 end there.
-MOCAP_SIGMA = (0.005, float(np.radians(0.3)))
 
 
 class RunRecorder:
@@ -91,15 +87,18 @@ class RunRecorder:
                              if r.T_map_cam_raw is not None)
 
     def normalized_errors(self, groundtruth: Trajectory) -> dict[str, float]:
-        """Return the mean squared pose error over its covariance and its expectation.
+        """Return the squared errors over their covariances, of pose, translation and rotation.
 
-        `pose` takes the truth for exact, as in rendered sequences; `pose_mocap` for as exact as
-        motion capture of a hand-held camera.
+        These take the truth for exact, as in rendered sequences; `pose_mocap` and so on for as
+        exact as motion capture of a hand-held camera.
         """
         posed, estimate = [r for r in self.results if r.has_map_pose], self.trajectory()
         covariances = np.array([r.covariance_66 for r in posed]).reshape(-1, 6, 6)
-        return {name: normalized_error_squared(estimate, covariances, groundtruth, sigma)
-                for name, sigma in (("pose", (0.0, 0.0)), ("pose_mocap", MOCAP_SIGMA))}
+        found = {}
+        for kind, sigma in (("", (0.0, 0.0)), ("_mocap", MOCAP_SIGMA)):
+            error = normalized_error(estimate, covariances, groundtruth, sigma)
+            found.update({f"{part}{kind}": value for part, value in asdict(error).items()})
+        return found
 
     def median_stages(self) -> dict[str, float]:
         """Return the median time of each stage over the frames that had it, milliseconds."""

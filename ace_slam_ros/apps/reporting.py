@@ -76,6 +76,10 @@ def run_rows(summary: dict[str, Any]) -> list[Row]:
             ("raw ATE", centimeters(summary["raw_ate_rmse_m"]), "cm", "scene coordinates alone"),
             ("RPE", centimeters(summary["rpe_trans_m_per_s"]), "cm/s", "drift"),
         ]
+    if ate is not None and (nees := summary.get("nees")):
+        exact = _rounded(nees["pose"], 2)
+        rows.append(("NEES", _rounded(nees["pose_mocap"], 2), "", "1 = the covariance is honest, "
+                     f"with a truth good to 5 mm, 0.3 deg; {exact} with an exact one"))
     if ate is not None and compared:
         rows.append(("compared", compared["poses"], "", compared_over(summary)))
     rows += [

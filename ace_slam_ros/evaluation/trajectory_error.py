@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation
 
 from ..core.geometry.rigid_alignment import kabsch
-from ..core.geometry.se3 import (
-    cross_matrices,
-    invert_pose,
-    make_pose,
-    pose_errors_in_map,
-    rotation_angle_rad,
-)
+from ..core.geometry.se3 import invert_pose, rotation_angle_rad
 
 if TYPE_CHECKING:
     from ..core.data.trajectory import Trajectory
@@ -24,8 +17,6 @@ if TYPE_CHECKING:
 
 #: Ground truth is interpolated at the stamps of the estimate up to this far from a sample.
 MAX_GAP_NS = 50_000_000
-#: Gauss-Newton converges quadratically from orientations that are right within degrees.
-_ALIGNMENT_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -154,55 +145,6 @@ def relative_pose_error(
     return RpeResult(
         float(np.sqrt(np.mean(np.square(translation)))),
         float(np.sqrt(np.mean(np.square(rotation)))), len(translation))
-
-
-def normalized_error_squared(
-    estimate: Trajectory, covariances_N66: Float64Array, groundtruth: Trajectory,
-    truth_sigma: tuple[float, float] = (0.0, 0.0),
-) -> float:
-    """Mean squared pose error over its covariance, divided by its expectation: 1 is calibrated.
-
-    The covariance of a pose is that in the map, whose frame its first poses define. Truth is
-    therefore aligned as the covariances tell (maximum likelihood), not to the mean of all poses:
-    that would hold the drift of later poses against the first ones, which are sure.
-
-    Args:
-        estimate: poses.
-        covariances_N66: theirs, map frame, order x y z, rotation about x y z.
-        groundtruth: true poses.
-        truth_sigma: standard deviation of the truth itself per axis, meters and radians.
-
-    Returns:
-        The mean over all poses with ground truth of e^T C^-1 e / 6; NaN without any.
-    """
-    T_true_N44, paired_N = groundtruth.at(estimate.stamps_ns, MAX_GAP_NS)
-    if not paired_N.any():
-        return float("nan")
-    T_true_N44, T_N44 = T_true_N44[paired_N], estimate.T_map_cam_N44[paired_N]
-    truth_66 = np.diag([truth_sigma[0] ** 2] * 3 + [truth_sigma[1] ** 2] * 3)
-    information_N66 = np.linalg.inv(covariances_N66[paired_N] + truth_66)
-    T_true_N44 = _rotations_aligned(T_N44, T_true_N44) @ T_true_N44
-    for _ in range(_ALIGNMENT_STEPS):
-        error_N6 = pose_errors_in_map(T_N44, T_true_N44)
-        J_N66 = np.tile(np.eye(6), (len(T_N44), 1, 1))
-        J_N66[:, :3, 3:] = -cross_matrices(T_true_N44[:, :3, 3])
-        weighted = np.einsum("nki,nkl->nil", J_N66, information_N66)
-        step_6 = np.linalg.solve(np.einsum("nil,nlj->ij", weighted, J_N66),
-                                 np.einsum("nil,nl->i", weighted, error_N6))
-        T_true_N44 = make_pose(Rotation.from_rotvec(step_6[3:]).as_matrix(),
-                               step_6[:3]) @ T_true_N44
-    error_N6 = pose_errors_in_map(T_N44, T_true_N44)
-    return float(np.einsum("ni,nij,nj->n", error_N6, information_N66, error_N6).mean()) / 6
-
-
-def _rotations_aligned(T_N44: Float64Array, T_true_N44: Float64Array) -> Float64Array:
-    """Motion (4, 4) of the truth by all orientations, then by the mean position.
-
-    Positions would tell the rotation of a short path worse than a single orientation does.
-    """
-    U, _, Vt = np.linalg.svd(np.einsum("nij,nkj->ik", T_N44[:, :3, :3], T_true_N44[:, :3, :3]))
-    R_33 = U @ np.diag([1.0, 1.0, np.linalg.det(U @ Vt)]) @ Vt
-    return make_pose(R_33, (T_N44[:, :3, 3] - T_true_N44[:, :3, 3] @ R_33.T).mean(axis=0))
 
 
 def _pairs_apart(stamps_ns: npt.NDArray[np.int64], delta_ns: int) -> list[tuple[int, int]]:

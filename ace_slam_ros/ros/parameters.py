@@ -9,6 +9,7 @@ import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from ..core.config.cameras import SensorChoice, for_camera
 from ..core.config.fields import describe, flatten
 from ..core.config.files import ROS_OWN
 from .config import NodeConfig
@@ -44,6 +45,18 @@ def config_from_overrides(overrides: dict[str, Any]) -> tuple[NodeConfig, list[s
         else:
             foreign.append(name)
     return NodeConfig().with_values(values), foreign
+
+
+def config_for_camera(node: Node, config: NodeConfig) -> tuple[NodeConfig, SensorChoice]:
+    """Return the configuration with noise and range of the camera that the topics name, and why.
+
+    All nodes of a system are given the same remappings, so they choose alike.
+
+    Raises:
+        ConfigError: see `for_camera`.
+    """
+    return for_camera(config, [
+        node.resolve_topic_name(topic) for topic in ("rgb/image", "depth/image")])
 
 
 def check_parameters(name: str) -> None:

@@ -7,16 +7,12 @@ import threading
 import time
 
 import pytest
-from helpers.rooms import CONFIG
 from helpers.software_camera import Offer, SoftwareCamera
 from helpers.wall import CAMERA, Wall, wander
 
 from ace_slam_ros.apps.live_end import ends_when_told
-from ace_slam_ros.apps.relocalize import relocalize_sequence
-from ace_slam_ros.apps.results import next_lines
-from ace_slam_ros.apps.run import run_sequence
-from ace_slam_ros.apps.sources import source_lines
-from ace_slam_ros.io.realsense.devices import device_of
+from ace_slam_ros.cli import main
+from ace_slam_ros.io.realsense import devices
 from ace_slam_ros.io.realsense.source import RealSenseSource
 
 pytest.importorskip("pyrealsense2", exc_type=ImportError)
@@ -30,56 +26,52 @@ def views():
     return [wall.look(T) for T in wander(90)[:FRAMES]]
 
 
-def plugged_in(views, repeat=1):
-    """A source whose camera shows the views, forth and back, and is silent afterwards."""
+def plugged_in(views, monkeypatch, repeat=80):
+    """A camera that, once started, shows the views forth and back, and is silent afterwards."""
     camera = SoftwareCamera(Offer(CAMERA), Offer(CAMERA))
-    source = RealSenseSource(device_of(camera.handle), patience_s=1.0)
-    around = [*views, *views[-2:0:-1]] * repeat
-    return source, lambda: camera.play(around, rate_hz=15.0)
+    monkeypatch.setattr(devices, "connected", lambda: [devices.device_of(camera.handle)])
+    return lambda: camera.play([*views, *views[-2:0:-1]] * repeat, rate_hz=15.0)
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_the_map_and_queries_find_the_camera_in_it(views, tmp_path, capfd):
-    out, found = tmp_path / "run", tmp_path / "found"
-    out.mkdir()
-    found.mkdir()
-    source, start = plugged_in(views, repeat=40)
-    start()
+def test_ctrl_c_saves_the_map_and_queries_find_the_camera_in_it(
+    views, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    plugged_in(views, monkeypatch)()
 
     def press() -> None:
-        while len(source) < FRAMES:
+        written = tmp_path / "out" / "realsense"
+        while not written.is_dir():  # so the command has begun
             time.sleep(0.1)
+        while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            time.sleep(0.1)
+        time.sleep(3.0)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press, daemon=True).start()
-    run_sequence(source, CONFIG, out, realtime=True, progress=False)
-    summary = json.loads((out / "summary.json").read_text())
-    assert summary["camera"]["ended"] == "as told" and source.trouble == ""
-    assert summary["tracked"] >= FRAMES // 2 and summary["source"] == "realsense:0123"
-    assert (out / "map" / "manifest.json").is_file()
-    assert "once more leaves without saving" in capfd.readouterr().err
+    settings = ["--set", "encoder.threads=1", "--set", "device=cpu"]
+    assert main(["run", "realsense", *settings]) == 0
+    told = capfd.readouterr()
+    assert "camera    Intel RealSense D435 (serial 0123, USB 3.2): color 320x240 at 30" in told.out
+    assert "sensor    noise and range of RealSense D435" in told.out
+    assert "ace-slam relocalize out/realsense/map realsense" in told.out
+    assert "once more leaves without saving" in told.err
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    summary = json.loads((tmp_path / "out/realsense/summary.json").read_text())
+    assert summary["camera"]["ended"] == "as told" and summary["tracked"] >= 2
+    assert summary["sensor"]["preset"] == "d435" and summary["source"] == "realsense:0123"
 
-    source, start = plugged_in(views[:6])
-    start()
-    answers = relocalize_sequence(out / "map", source, CONFIG, found, progress=False)
-    assert answers.extra["answered"] >= 1 and "delivers no images" in source.trouble
-
-
-def test_it_says_which_camera_and_how_to_go_on(views, tmp_path, monkeypatch):
-    source, _ = plugged_in(views)
-    camera, how = source_lines(source.choice)
-    assert "Intel RealSense D435 (serial 0123, USB 3.2): color 320x240 at 30 Hz" in camera
-    assert "Ctrl-C" in how
-    source.stop()
-    monkeypatch.chdir(tmp_path)
-    look, locate = next_lines(tmp_path / "map", source.path, mapped=True)
-    assert "ace-slam run realsense:0123 --map map" in look
-    assert "ace-slam relocalize map realsense:0123" in locate
+    plugged_in(views[:6], monkeypatch, repeat=1)()
+    assert main(["relocalize", "out/realsense/map", "realsense", *settings]) == 1
+    assert "delivers no images" in capfd.readouterr().err
+    summary = json.loads((tmp_path / "out/realsense_relocalized/summary.json").read_text())
+    assert summary["answered"] >= 1
 
 
-def test_a_second_ctrl_c_interrupts_and_recordings_are_interrupted_at_once(views):
-    source, _ = plugged_in(views)
+def test_a_second_ctrl_c_interrupts_and_recordings_are_interrupted_at_once():
+    camera = SoftwareCamera(Offer(CAMERA), Offer(CAMERA))
+    source = RealSenseSource(devices.device_of(camera.handle))
     with pytest.raises(KeyboardInterrupt), ends_when_told(source):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)  # the first one is only noted

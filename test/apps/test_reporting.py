@@ -47,6 +47,9 @@ def _summary(**changes: object) -> dict[str, object]:
 def test_run_table_shows_units_and_shares() -> None:
     rows = {row[0]: row[1:] for row in run_rows(_summary())}
     assert rows["ATE"][:2] == (1.23, "cm")
+    honest = {row[0]: row for row in run_rows(
+        _summary(nees={"pose_mocap": 1.234, "pose": 9.876}))}["NEES"]
+    assert honest[1] == 1.23 and "5 mm" in honest[3] and "9.88 with an exact one" in honest[3]
     assert rows["tracked"] == (150, "", "75.0 %")
     assert rows["map"][:2] == (0.8, "MB")
     assert "1.23  cm" in table(run_rows(_summary()))

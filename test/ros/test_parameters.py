@@ -4,12 +4,14 @@ import pytest
 import rclpy
 from rclpy.parameter import Parameter
 
+from ace_slam_ros.core.config.cameras import FAMILIES
 from ace_slam_ros.core.config.fields import describe, flatten
 from ace_slam_ros.core.errors import ConfigError
 from ace_slam_ros.ros.config import NodeConfig
 from ace_slam_ros.ros.inputs.extrinsic import parse_extrinsic
 from ace_slam_ros.ros.parameters import (
     TELLS_OVERRIDES,
+    config_for_camera,
     config_from_overrides,
     declare_parameters,
 )
@@ -114,3 +116,18 @@ def test_extrinsic_text():
     for bad in ("1 2 3", "1 2 3 0 0 0 0", "a b c d e f g", "1 2 3 0 0 0 nan", "inf 0 0 0 0 0 1"):
         with pytest.raises(ConfigError, match="camera_extrinsic"):
             parse_extrinsic(bad)
+
+
+def test_the_topics_of_the_nodes_tell_the_camera_unless_the_parameter_does(graph):
+    make, _ = graph
+    remapped = ["--ros-args", "-r", "rgb/image:=/oak/rgb/image_raw", "-r",
+                "depth/image:=/oak/stereo/image_raw"]
+    for arguments, preset, expected in (
+            (remapped, "auto", "oak_d"), (remapped, "d435", "d435"), (None, "auto", "none")):
+        node = make("tracker", arguments)
+        config = NodeConfig().with_values({"sensor.preset": preset})
+        config, choice = config_for_camera(node, config)
+        assert choice.preset == expected
+        if expected != "none":
+            assert config.sensor.noise_quadratic == FAMILIES[expected].noise_quadratic
+        node.destroy_node()

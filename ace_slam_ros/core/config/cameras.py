@@ -49,7 +49,7 @@ class Family:
 
 FAMILIES: Mapping[str, Family] = {
     "d435": Family(
-        "RealSense D435, D435i, D415", r"d4[13]5[a-z]*", 0.001, 0.0032, 0.28, 6.0),
+        "RealSense D435, D435i, D415", r"d4[13]5[a-z]*", 0.001, 0.0032, 0.3, 6.0),
     "d455": Family("RealSense D455, D456, D457", r"d45[567][a-z]*", 0.001, 0.0017, 0.4, 6.0),
     "l515": Family("RealSense L515", r"l515", 0.0025, 0.00016, 0.25, 9.0),
     "azure_kinect": Family(

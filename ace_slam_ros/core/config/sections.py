@@ -57,6 +57,10 @@ class SensorConfig(Checked, section="sensor"):
         -1.0, "time from the first row of the color image to the last (rolling shutter), the "
         "stamp being that of the first; 0 = all rows at once, negative = measured while tracking",
         "s", -1.0, 0.1)
+    stamp_sigma_s: float = param(
+        0.01, "standard deviation of the time from an image's stamp to what it shows, in which a "
+        "camera moves on: added to the covariance along its motion; 0 = stamps are exact", "s",
+        0.0, 0.2)
     mask: str = param(
         "", "path of an image, black where the camera sees the robot itself; empty = parts of the "
         "robot are only found while the camera moves")

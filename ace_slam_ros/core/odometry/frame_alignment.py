@@ -17,6 +17,7 @@ from .flow.corners import detect_corners, spread
 from .flow.optical_flow import Template, follow
 from .local_keyframe import expect
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
+from .motion_model import doubted
 from .pose_optimization import optimize_pose
 from .residuals import Sightings
 from .rolling_shutter import RollingShutter
@@ -142,8 +143,8 @@ class FrameAligner:
         few = solved.inliers < _FEW_TRACKS
         if few:
             solved = self._steadied(solved, frame, keyframes[0], seen)
-        if motion is not None and (few or not sure):
-            solved = motion.steady(solved)
+        if few or not sure:
+            solved = doubted(solved if motion is None else motion.steady(solved))
         return _in_map(solved, keyframes[0]), len(seen)
 
     def _steadied(

@@ -65,6 +65,11 @@ class Motion:
             exp_se3(turn_6)[:3, :3] @ T[:3, :3], T[:3, 3] + step_6[:3]))
 
 
+def doubted(found: AlignedPose) -> AlignedPose:
+    """Return a pose that is held by little with the covariance that its shared errors make."""
+    return replace(found, covariance_66=_DOUBT * found.covariance_66)
+
+
 @dataclass(frozen=True)
 class StampedPose:
     """When and where a camera was."""
@@ -83,8 +88,8 @@ class MotionModel:
             since.
     """
 
-    def __init__(self, constant_velocity: bool) -> None:
-        self._constant_velocity = constant_velocity
+    def __init__(self, constant_velocity: bool, stamp_sigma_s: float = 0.0) -> None:
+        self._constant_velocity, self._stamp_sigma_s = constant_velocity, stamp_sigma_s
         self.clear()
 
     def clear(self) -> None:
@@ -142,6 +147,22 @@ class MotionModel:
             self.traveled_m += float(np.linalg.norm(self._velocity_6[:3])) * motion.elapsed_s
         self.last = StampedPose(stamp_ns, SubmapPose(pose.T_map_cam, submap=pose.submap))
         self._T_odom_cam_then = self._T_odom_cam
+
+    def reported(self, covariance_66: Float64Array) -> Float64Array:
+        """Return the covariance (6, 6) of the last pose at its stamp, in map axes.
+
+        The stamp is not exactly when the image was taken: the way and the turn of that time are
+        one more error, along the motion. It is of the stamp alone, not of the map, so keyframes
+        and alignments are without it.
+
+        Args:
+            covariance_66: of the pose at the time of the image.
+        """
+        if self.last is None:
+            return covariance_66
+        turned = np.kron(np.eye(2), self.last.pose.T_map_cam[:3, :3])
+        way_6 = self._stamp_sigma_s * (turned @ self._velocity_6)
+        return np.asarray(covariance_66 + np.outer(way_6, way_6))
 
     def lose(self) -> None:
         """Note that the camera is lost: of its last pose only `nearby` still tells."""

@@ -86,7 +86,7 @@ class Tracker:
         self._config, self._encoder = config, encoder
         self._maps, self._delay = MapSuccession(), MapDelay()
         self._watch = Watch(config.tracker.lost_after_s)
-        self._model = MotionModel(config.tracker.motion_prior)
+        self._model = MotionModel(config.tracker.motion_prior, config.sensor.stamp_sigma_s)
         self._scheduler = Scheduler(config.tracker.frame_budget_ms)
         self._localizer = Localizer(config, encoder)
         self._local = LocalMap()
@@ -387,7 +387,7 @@ class Tracker:
             stamp_ns=self._stamp_ns, state=self.state, map_id=self.map_id, submap=submap,
             map_revision=self.map_revision,
             T_map_cam=None if pose is None else pose.T_map_cam,
-            covariance_66=None if pose is None else pose.covariance_66,
+            covariance_66=None if pose is None else self._model.reported(pose.covariance_66),
             T_map_cam_raw=in_map(raw), support=self._localizer.support,
             weights_version=self._version, processing_ms=self._elapsed_ms,
             stages_ms=clock.stages_ms,

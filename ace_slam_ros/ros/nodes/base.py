@@ -16,7 +16,6 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 
-from ...core.config.cameras import for_camera
 from ...core.data.scene_mask import SceneMask
 from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError, one_line
@@ -25,7 +24,7 @@ from ...core.runtime.memory import give_back_freed_memory
 from ...weights_ipc.layout import segment_name
 from ..messages.compat import libraries_in_use
 from ..outputs.diagnostics import ProcessUsage, Report
-from ..parameters import TELLS_OVERRIDES, declare_parameters
+from ..parameters import TELLS_OVERRIDES, config_for_camera, declare_parameters
 from ..process.core_logging import core_log_in
 from ..qos import reliable_qos
 from ..quiet_events import EventGroup
@@ -66,9 +65,7 @@ class SlamNode(ManagedNode):
     def __init__(self, name: str) -> None:
         super().__init__(name, **TELLS_OVERRIDES)
         libraries = choose_libraries(self.get_logger())
-        # All three nodes are given the same remappings, so they choose alike.
-        self.config, sensor = for_camera(declare_parameters(self), [
-            self.resolve_topic_name(topic) for topic in ("rgb/image", "depth/image")])
+        self.config, sensor = config_for_camera(self, declare_parameters(self))
         self.get_logger().info(str(sensor))
         if not self.config.ros.autostart:
             self.get_logger().info("unconfigured: waiting for a lifecycle manager "

@@ -66,6 +66,17 @@ def test_what_an_adjustment_moves_is_less_sure_than_it_was_thought(frames):
     assert np.sqrt(np.trace(covariance[:3, :3])) > 0.9 * np.linalg.norm(moved_m)
 
 
+def test_what_holds_a_camera_by_little_is_less_sure(frames):
+    """Its errors are shared: of few tracks, or of those from a frame that is no keyframe."""
+    parts = LocalParts(CONFIG)
+    assert parts.add(frames[0], np.eye(4))
+    host, seed = list(parts.local), SubmapPose(np.eye(4))
+    well, _ = parts.aligner.align_with(host, frames[1], seed, None)
+    little, _ = parts.aligner.align_with(host, frames[1], seed, None, sure=False)
+    assert well.inliers >= 150 and np.array_equal(well.T_map_cam, little.T_map_cam)
+    assert np.allclose(little.covariance_66, 9.0 * well.covariance_66)
+
+
 def test_a_correction_between_the_steps_is_kept(frames):
     moved = exp_se3(np.array([1.0, 2.0, 3.0, 0.1, 0.2, 0.3]))
     local, expected = neighbors(frames), neighbors(frames)

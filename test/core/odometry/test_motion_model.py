@@ -51,3 +51,22 @@ def test_a_pose_held_by_little_is_weighed_against_the_motion_before():
 def test_the_longer_ago_the_less_is_known_of_where_a_camera_went():
     short, long = (Motion(np.eye(4), s, np.eye(4)).sigma_6 for s in (1 / 30, 0.1))
     assert np.allclose(long, 9 * short) and short[0] == pytest.approx(0.006)
+
+
+def test_a_moving_camera_is_less_sure_along_its_motion_alone():
+    """In map axes, whatever way the camera looks; one that stands still, or just came, is not."""
+    model = MotionModel(constant_velocity=True, stamp_sigma_s=0.02)
+    covariance = np.diag([1e-6, 2e-6, 3e-6, 1e-7, 2e-7, 3e-7])
+    assert np.array_equal(model.reported(covariance), covariance)
+    looks = exp_se3(np.array([1.0, 2.0, 3.0, 0.0, np.pi / 2, 0.0]))  # its z axis is the map's x
+    model.moved(0, SubmapPose(looks))
+    assert np.array_equal(model.reported(covariance), covariance)
+    step = exp_se3(np.array([0.0, 0.0, 0.05, 0.03, 0.0, 0.0]))  # 0.5 m/s ahead, 0.3 rad/s about x
+    model.moved(100_000_000, SubmapPose(looks @ step))
+    added = model.reported(covariance) - covariance
+    expected = 0.02 * np.array([0.5, 0.0, 0.0, 0.0, 0.0, -0.3])
+    assert np.allclose(np.sqrt(np.diag(added)), np.abs(expected), atol=3e-4)
+    assert np.linalg.matrix_rank(added, tol=1e-12) == 1 and added[0, 5] < 0.0
+    assert np.linalg.eigvalsh(model.reported(covariance))[0] > 0.0
+    model.moved(200_000_000, SubmapPose(looks @ step))
+    assert np.allclose(model.reported(covariance), covariance)

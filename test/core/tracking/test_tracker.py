@@ -47,6 +47,17 @@ def test_the_room_is_tracked_and_mapped(mapped, room_frames, room):
         assert pose_error(step, keyframe.T_map_cam)[0] < 0.02
 
 
+def test_doubt_about_stamps_widens_the_covariance_and_leaves_the_poses(encoder, room_frames):
+    trackers = [Tracker(CONFIG.with_values({"sensor.stamp_sigma_s": sigma_s}), encoder)
+                for sigma_s in (0.0, 0.05)]
+    for frame in room_frames[:12]:
+        one, two = (process(tracker, frame) for tracker in trackers)
+        assert np.array_equal(one.T_map_cam, two.T_map_cam)
+        added = two.covariance_66 - one.covariance_66
+        assert np.linalg.eigvalsh(added)[0] > -1e-12 and np.linalg.matrix_rank(added, 1e-10) <= 1
+    assert np.trace(added[:3, :3]) > 1e-8
+
+
 def test_scene_coordinates_alone_know_the_place(mapped):
     _, results = mapped
     raw = [pose_error(r.T_map_cam_raw, r.T_map_cam)[0] for r in results
