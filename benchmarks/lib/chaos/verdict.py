@@ -19,8 +19,8 @@ WRONG_M = 0.2
 _AGREES_M, _CANDIDATES = 0.05, 60
 #: Two views that show the same place, for most of what they see.
 _NEAR_M, _NEAR_RAD = 0.4, np.radians(20.0)
-#: Longer than this between two statuses nobody tracks.
-_SILENCE_S = 0.5
+#: Longer than this between two statuses nobody tracks; a busy machine may skip some frames.
+_SILENCE_S = 1.0
 
 
 @dataclass

@@ -23,6 +23,15 @@ def test_the_graph_is_joined_before_torch_loads():
     assert found.returncode == 0, found.stderr
 
 
+def test_a_node_loads_nothing_that_only_recordings_need():
+    """Each of them costs a killed tracker a tenth of a second and more."""
+    code = ("import sys, ace_slam_ros.ros.nodes.tracker, ace_slam_ros.ros.nodes.mapper; "
+            "sys.exit(' '.join({'scipy.spatial', 'gtsam', 'rosbags', 'openvino', 'matplotlib', "
+            "'tqdm'} & set(sys.modules)) or 0)")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+
+
 def test_a_missing_library_is_one_line(tmp_path):
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1 is missing')")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(
