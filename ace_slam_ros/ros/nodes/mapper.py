@@ -184,6 +184,7 @@ class MapperNode(SlamNode):
                            "localization_only, makes the map one that can be saved")
         folder = self._map_folder(request.path)
         manifest, kept = await self.in_worker(lambda: self._save(folder))
+        self._session.hurry()
         response.success, response.path = True, str(folder)
         response.map_bytes, response.keyframe_bytes = manifest.map_bytes, manifest.keyframe_bytes
         response.keyframes = manifest.keyframes

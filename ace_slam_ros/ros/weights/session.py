@@ -153,6 +153,14 @@ class Session:
         took_s = time.monotonic() - now_s
         self._due_s = now_s + took_s + max(self._period_s, took_s / _LARGEST_SHARE)
 
+    def hurry(self) -> None:
+        """Save at the next chance.
+
+        A map that a user has saved must not be older after a crash: saved again, it would lose
+        what lies on the disk already.
+        """
+        self._due_s = time.monotonic()
+
     def remove(self, saved_map: bool = True) -> None:
         """Forget the session after a clean end, `saved_map` or only which map was loaded."""
         with contextlib.suppress(OSError):
