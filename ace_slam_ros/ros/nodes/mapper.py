@@ -128,7 +128,8 @@ class MapperNode(SlamNode):
     def _restore(self, crashed: CrashedMap | None) -> None:
         """Load the map of a crashed session, else the one asked for."""
         if crashed is not None:
-            self._publish(crashed.head)  # at once: loading learns the map anew and takes time
+            if crashed.head:
+                self._publish(crashed.head)  # at once: loading learns the map anew and takes time
             try:
                 self._switch_map(crashed.path, crashed.localization_only)
                 self.get_logger().info(
