@@ -45,6 +45,20 @@ def test_a_missing_library_is_one_line(tmp_path):
     assert "Traceback" not in text
 
 
+def test_a_player_that_loads_ends_when_told(tmp_path):
+    """Launch reported it as died, in red, at each Ctrl-C in its first seconds."""
+    (tmp_path / "cv2.py").write_text(
+        "import sys, time\nprint('loading', flush=True)\ntime.sleep(600)\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(
+        [str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])}
+    player = subprocess.Popen(
+        [sys.executable, "-c", "from ace_slam_ros.ros.process.start import player; player()"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert player.stdout.readline() == "loading\n"
+    player.send_signal(signal.SIGINT)
+    assert player.communicate(timeout=60)[1] == "" and player.returncode == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_node_that_loads_ends_when_told(tmp_path, number):
     """It used to go on until a deadline of nine seconds, and launch sent SIGTERM meanwhile."""
