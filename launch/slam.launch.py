@@ -183,7 +183,9 @@ def _refuse_hopeless(saves: bool):
     """
     def ended(event, context) -> None:
         if saves and event.returncode and context.is_shutdown and "mapper" in event.process_name:
-            raise RuntimeError("the map is not saved, the mapper's last line above says why")
+            why = ("its last line above says why" if event.returncode > 0
+                   else f"signal {-event.returncode} ended it before it could")
+            raise RuntimeError(f"the map is not saved by the mapper: {why}")
         if event.returncode == BAD_PARAMETERS and not context.is_shutdown:
             raise RuntimeError(f"{event.process_name} cannot start, its last line above says why")
 
