@@ -8,6 +8,7 @@ Parameters come from `params_file` (config/slam.yaml by default); arguments left
 override it. Machines without launch use `ace-slam up`, which takes the same file.
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -29,9 +30,6 @@ PACKAGE = "ace_slam_ros"
 NODES = ("tracker", "mapper", "relocalizer")
 #: Exit code of a node that cannot start as it is configured.
 BAD_PARAMETERS = 2
-
-#: What the mapper was to save at its end is not saved.
-UNSAVED = 1
 #: Nodes compile for the machine when they start for the first time, which takes a minute or two.
 READY_WITHIN_S = 300
 
@@ -154,12 +152,13 @@ def _start(context) -> list:
     if get("bag"):
         overrides.update(_transports(get))
     topics = _remappings() if get("camera") == "realsense" else []
+    ended = _refuse_hopeless(_saves(get("params_file"), overrides))
     nodes = [
         Node(
             package=PACKAGE, executable=f"{name}_node", name=name, namespace=get("namespace"),
             parameters=[ParameterFile(get("params_file")), overrides], remappings=topics,
             arguments=["--ros-args", "--log-level", get("log_level")], output="screen",
-            respawn=get("respawn") == "true", respawn_delay=0.1, on_exit=_refuse_hopeless)
+            respawn=get("respawn") == "true", respawn_delay=0.1, on_exit=ended)
         for name in NODES]
     if get("camera") == "realsense":
         nodes.append(_realsense())
@@ -174,15 +173,29 @@ def _start(context) -> list:
     return nodes
 
 
-def _refuse_hopeless(event, context) -> None:
-    """End the launch when a node refuses its parameters: a restart would refuse them again.
+def _saves(params_file: str, overrides: dict) -> bool:
+    """Tell whether the mapper is to save its map at its end."""
+    from ace_slam_ros.ros.process.early_stop import lost_by_early_stop
 
-    A run that was to save its map and did not is no clean end either.
+    given = [text for name, value in overrides.items()
+             for text in ("-p", f"{name}:={json.dumps(value)}")]
+    return bool(lost_by_early_stop("mapper", ["--params-file", params_file, *given]))
+
+
+def _refuse_hopeless(saves: bool):
+    """Return what ends the launch when a node refuses its parameters: it would refuse them again.
+
+    A run that was to save its map and did not is no clean end either, whatever ended its mapper.
     """
-    if event.returncode == UNSAVED and context.is_shutdown and "mapper" in event.process_name:
-        raise RuntimeError("the map is not saved, the mapper's last line above says why")
-    if event.returncode == BAD_PARAMETERS and not context.is_shutdown:
-        raise RuntimeError(f"{event.process_name} cannot start, its last line above says why")
+    def ended(event, context) -> None:
+        if saves and event.returncode and context.is_shutdown and "mapper" in event.process_name:
+            why = ("its last line above says why" if event.returncode > 0
+                   else f"signal {-event.returncode} ended it before it could")
+            raise RuntimeError(f"the map is not saved by the mapper: {why}")
+        if event.returncode == BAD_PARAMETERS and not context.is_shutdown:
+            raise RuntimeError(f"{event.process_name} cannot start, its last line above says why")
+
+    return ended
 
 
 def _end_with_the_bag(event, context) -> Shutdown:

@@ -8,8 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from types import ModuleType
+from contextlib import nullcontext
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from helpers.paths import ROOT
@@ -55,9 +58,50 @@ def test_declared_arguments() -> None:
     assert declared == ARGUMENTS
 
 
-def test_the_player_waits_for_all_nodes_and_a_lost_map_is_a_failure() -> None:
+def test_the_player_waits_for_all_nodes() -> None:
     assert "--nodes" in _strings() and _constant("NODES") == ("tracker", "mapper", "relocalizer")
-    assert _constant("UNSAVED") == 1 and _constant("READY_WITHIN_S") >= 120
+    assert _constant("READY_WITHIN_S") >= 120
+
+
+@pytest.fixture
+def file_alone(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The imported file, with nothing of launch behind it."""
+    for name in ("ament_index_python", "ament_index_python.packages", "launch", "launch.actions",
+                 "launch.launch_description_sources", "launch.substitutions", "launch_ros",
+                 "launch_ros.actions", "launch_ros.parameter_descriptions"):
+        monkeypatch.setitem(sys.modules, name, MagicMock())
+    return load_script(FILE)
+
+
+@pytest.mark.parametrize(("code", "name", "is_shutdown", "saves", "words"), [
+    (1, "mapper_node-2", True, True, "the map is not saved .* last line"),
+    (-2, "mapper_node-2", True, True, "not saved .* signal 2 "),  # Ctrl-C while Python started
+    (-9, "mapper_node-2", True, True, "not saved .* signal 9 "),
+    (-9, "mapper_node-2", True, False, ""), (0, "mapper_node-2", True, True, ""),
+    (-9, "mapper_node-2", False, True, ""),  # it is started again, and resumes its map
+    (-2, "tracker_node-1", True, True, ""),
+    (2, "tracker_node-1", False, False, "tracker_node-1 cannot start"),
+])
+def test_a_lost_map_and_refused_parameters_are_failures(
+    file_alone: ModuleType, code: int, name: str, is_shutdown: bool, saves: bool, words: str
+) -> None:
+    end = SimpleNamespace(returncode=code, process_name=name)
+    ended = file_alone._refuse_hopeless(saves)
+    with pytest.raises(RuntimeError, match=words) if words else nullcontext():
+        ended(end, SimpleNamespace(is_shutdown=is_shutdown))
+
+
+def test_whether_a_map_is_to_be_saved(file_alone: ModuleType, tmp_path: Path) -> None:
+    """By the arguments of launch, or by the parameter file."""
+    file = tmp_path / "params.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    ros: {save_on_exit: true}\n")
+    where = {"ros.map_dir": "/maps/hall: 2"}
+    assert file_alone._saves(str(file), where) and not file_alone._saves(str(file), {})
+    assert not file_alone._saves(str(file), where | {"mode": "localization"})
+    assert not file_alone._saves(str(file), where | {"ros.save_on_exit": False})
+    plain = str(ROOT / "config" / "slam.yaml")
+    assert not file_alone._saves(plain, where)
+    assert file_alone._saves(plain, where | {"ros.save_on_exit": True})
 
 
 def test_arguments_read_are_declared() -> None:
@@ -81,7 +125,7 @@ def test_executables_are_installed_by_cmake() -> None:
     starter = (ROOT / "ace_slam_ros" / "ros" / "process" / "start.py").read_text()
     for node in _constant("NODES"):
         assert f"{node}_node=ros.process.start={node}" in cmake and f"def {node}()" in starter
-    assert "player=ros.playback.player=main" in cmake
+    assert "player=ros.process.start=player" in cmake and "def player()" in starter
 
 
 def test_files_it_refers_to_exist() -> None:

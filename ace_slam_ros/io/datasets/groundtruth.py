@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ...core.data.trajectory import Trajectory
 from ...core.errors import DataError
@@ -71,6 +70,8 @@ def clean(rows: Iterable[tuple[int, Float64Array]], dropped: Counter[str] | None
 
 def clean_matrices(rows: Iterable[tuple[int, Float64Array | None]]) -> GroundTruth:
     """Do as `clean` with matrices (4, 4) or what is None."""
+    from scipy.spatial.transform import Rotation  # a live node comes by here, and needs none
+
     dropped, good = Counter[str](), []
     for stamp_ns, T_44 in rows:
         if T_44 is None:

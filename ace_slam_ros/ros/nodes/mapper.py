@@ -131,7 +131,8 @@ class MapperNode(SlamNode):
     def _restore(self, crashed: CrashedMap | None) -> None:
         """Load the map of a crashed session, else the one asked for."""
         if crashed is not None:
-            self._publish(crashed.head)  # at once: loading learns the map anew and takes time
+            if crashed.head:
+                self._publish(crashed.head)  # at once: loading learns the map anew and takes time
             try:
                 self._switch_map(crashed.path, crashed.localization_only)
                 self.get_logger().info(
@@ -187,6 +188,7 @@ class MapperNode(SlamNode):
                            "localization_only, makes the map one that can be saved")
         folder = self._map_folder(request.path)
         manifest, kept = await self.in_worker(lambda: self._save(folder))
+        self._session.hurry()
         response.success, response.path = True, str(folder)
         response.map_bytes, response.keyframe_bytes = manifest.map_bytes, manifest.keyframe_bytes
         response.keyframes = manifest.keyframes

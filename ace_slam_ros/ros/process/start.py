@@ -62,6 +62,14 @@ def relocalizer() -> NoReturn:
     start("relocalizer")
 
 
+def player() -> NoReturn:
+    """Play a recording; told to stop while it loads, it ends at once, as the nodes do."""
+    end_at_once("player", sys.argv)
+    from ..playback.player import main
+
+    main()
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in NODES:
         sys.exit(f"which node? one of: {', '.join(NODES)}")

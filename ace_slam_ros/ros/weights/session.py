@@ -49,7 +49,7 @@ class CrashedMap:
     """What a mapper that died was working on.
 
     Attributes:
-        head: its last head weights.
+        head: its last head weights; empty where they are lost.
         path: folder that holds the map.
         localization_only: the map must not be changed.
     """
@@ -74,6 +74,7 @@ class Session:
     ) -> None:
         self.path = state_folder(segment)
         self._record = self.path.with_name("loaded.json")
+        self._boot = self.path.with_name("boot_id")
         self._started_with = started_with
         self._segment, self._schema, self._period_s = segment, schema, period_s
         self._due_s = time.monotonic() + period_s
@@ -85,7 +86,7 @@ class Session:
         record = LoadedMap(str(path), map_id, localization_only, self._started_with)
         fresh = self._record.with_suffix(".new")
         try:
-            _make_private(self._record.parent)
+            self._begin()
             fresh.unlink(missing_ok=True)
             fresh.touch(0o600)
             fresh.write_text(json.dumps(asdict(record)))
@@ -97,37 +98,54 @@ class Session:
         """Return what a mapper that died was working on, when a folder holds that map.
 
         With `localization_only`, what was mapped does not count: this mapper was given its map.
-        The dead mapper's segment must still be there and name the same map: a session without a
-        segment is from before a reboot, and nobody follows its map any more.
+        The dead mapper's segment names the map. Where somebody removed or damaged that as well,
+        what was written last since the machine started is taken: of a session from before a
+        reboot nobody follows the map any more.
         """
         reader = WeightsReader(self._segment, self._schema, allow_stale=True)
+        head, map_id = b"", ""
         try:
-            status = reader.status()
             found = reader.read()
-            if not status.exists or status.writer_alive or found is None:
+            if reader.status().writer_alive:
                 return None
-            map_id = read_info(found[1]).map_id
+            if found is not None:
+                head, map_id = found[1], read_info(found[1]).map_id
         except (SegmentError, MapError) as error:
-            _log.warning("the last session is not resumed: %s", error)
-            return None
+            head = b""
+            _log.warning("the dead mapper's weights cannot be read: %s", error)
         finally:
             reader.close()
+        if not head:
+            map_id = self._written_last()
         loaded = self._loaded(map_id)
         if loaded is not None and loaded.localization_only:
-            return CrashedMap(found[1], Path(loaded.path), True)
-        if localization_only:
+            return CrashedMap(head, Path(loaded.path), True)
+        if localization_only or not map_id:
             return None
         if self._saved_map_id() == map_id:
-            return CrashedMap(found[1], self.path, False)
-        return None if loaded is None else CrashedMap(found[1], Path(loaded.path), False)
+            return CrashedMap(head, self.path, False)
+        return None if loaded is None else CrashedMap(head, Path(loaded.path), False)
+
+    def _written_last(self) -> str:
+        """Name of the map that was saved or loaded last since the machine started, or nothing."""
+        if _text_of(self._boot) != _boot_id():
+            return ""
+        loaded = self._read_record()
+        if loaded is not None and _written_ns(self._record) > _written_ns(self.path / MANIFEST):
+            return loaded.map_id
+        return self._saved_map_id()
 
     def _loaded(self, map_id: str) -> LoadedMap | None:
+        loaded = self._read_record()
+        return loaded if loaded is not None and loaded.map_id == map_id else None
+
+    def _read_record(self) -> LoadedMap | None:
+        """Return which map was loaded; None when none was, or by a mapper of other orders."""
         try:
             record = LoadedMap(**json.loads(self._record.read_text()))
         except (OSError, ValueError, TypeError):
             return None
-        fits = (record.map_id, record.started_with) == (map_id, self._started_with)
-        return record if fits else None
+        return record if record.started_with == self._started_with else None
 
     def _saved_map_id(self) -> str:
         try:
@@ -141,7 +159,7 @@ class Session:
         if self._period_s <= 0.0 or now_s < self._due_s or state == self._saved_state:
             return
         try:
-            _make_private(self.path.parent)
+            self._begin()
             _make_private(self.path)  # the files of a map are for whom its folder is
             save(self.path)
             self._saved_state, self.problem = state, ""
@@ -153,14 +171,51 @@ class Session:
         took_s = time.monotonic() - now_s
         self._due_s = now_s + took_s + max(self._period_s, took_s / _LARGEST_SHARE)
 
+    def _begin(self) -> None:
+        """Make the folder, and write down since when the machine runs."""
+        _make_private(self.path.parent)
+        if _text_of(self._boot) != _boot_id():
+            self._boot.unlink(missing_ok=True)
+            self._boot.touch(0o600)
+            self._boot.write_text(_boot_id())
+
+    def hurry(self) -> None:
+        """Save at the next chance.
+
+        A map that a user has saved must not be older after a crash: saved again, it would lose
+        what lies on the disk already.
+        """
+        self._due_s = time.monotonic()
+
     def remove(self, saved_map: bool = True) -> None:
         """Forget the session after a clean end, `saved_map` or only which map was loaded."""
         with contextlib.suppress(OSError):
-            self._record.unlink()
+            for path in (self._record, self._boot):
+                path.unlink(missing_ok=True)
         if saved_map:
             shutil.rmtree(self.path, ignore_errors=True)
         with contextlib.suppress(OSError):  # one that is not empty stays
             self.path.parent.rmdir()
+
+
+def _boot_id() -> str:
+    """Name that the kernel gives this run of the machine; empty where it gives none."""
+    return _text_of(Path("/proc/sys/kernel/random/boot_id"))
+
+
+def _written_ns(path: Path) -> int:
+    """When a file was written last; 0 = never."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _make_private(folder: Path) -> None:

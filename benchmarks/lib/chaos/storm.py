@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -66,26 +67,29 @@ class Storm:
         self._events = self._shuffled(events)
         self.bill = Bill(seed, 0.0)
         self._since_pause: list[str] = []
-        self._map_id, self._saved = "", dict[str, int]()
+        self._map_id = ""
         self.begin_s = self._sampled_s = time.monotonic()
 
     def _shuffled(self, events: Sequence[Event]) -> Iterator[Event]:
         while True:
             yield from self._rng.sample(list(events), len(events))
 
-    def run(self, seconds: float, in_a_row: int = EVENTS_IN_A_ROW) -> Bill:
-        """Let it rage; the last pause comes after that time."""
-        self.system.start()
-        self._pause()
+    def run(self, seconds: float) -> Bill:
+        """Let it rage, with pauses; the last one comes after that time."""
+        self.pause()
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
-            for _ in range(in_a_row):
-                self._one()
-                if time.monotonic() > end_s:
-                    break
-            self._pause()
+            self.rage(EVENTS_IN_A_ROW, end_s)
+            self.pause()
         self.bill.minutes = (time.monotonic() - self.begin_s) / 60.0
         return self.bill
+
+    def rage(self, events: int, until_s: float = math.inf) -> None:
+        """Let so many events come, fewer when the time is over (monotonic seconds)."""
+        for _ in range(events):
+            self._one()
+            if time.monotonic() > until_s:
+                break
 
     def _one(self) -> None:
         event = next(self._events)
@@ -110,10 +114,11 @@ class Storm:
             if now_s - self.system.group.children[name].started_s > _SETTLED_S:
                 self.bill.memory[name].append((now_s - self.begin_s, used_mb))
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
         """Let everything work again, and see what is left of the maps."""
-        begin_s = time.monotonic()
-        ordered = bool(self.system.orders)
+        begin_s, ordered = time.monotonic(), bool(self.system.orders)
+        if not self.bill.pauses and not self.bill.hangs:
+            self.system.start()
         try:
             map_id = self.system.works()
         except HangError as error:
@@ -145,9 +150,8 @@ class Storm:
             except AceSlamError as error:
                 self._lost(f"saved map {folder.name}: {error}")
                 continue
-            named = folder.name.partition(".")[0]
-            if "shared" not in named and manifest.map_id != named:
-                self._lost(f"saved map {named} is now {manifest.map_id}")
+            if ".backup-" not in folder.name and manifest.map_id != folder.name:
+                self._lost(f"saved map {folder.name} is now {manifest.map_id}")
 
 
 def figures(storm: Storm, warm_s: float) -> dict[str, Any]:

@@ -19,8 +19,10 @@ WRONG_M = 0.2
 _AGREES_M, _CANDIDATES = 0.05, 60
 #: Two views that show the same place, for most of what they see.
 _NEAR_M, _NEAR_RAD = 0.4, np.radians(20.0)
-#: Longer than this between two statuses nobody tracks.
-_SILENCE_S = 0.5
+#: Longer than this between two statuses nobody tracks; a busy machine may skip some frames.
+_SILENCE_S = 1.0
+#: Shorter times are a frame or two beside an excuse.
+_LEAST_S = 0.2
 
 
 @dataclass
@@ -127,7 +129,7 @@ def without_pose_s(
                 found[-1] = found[-1][0], end_s, before.reason
             else:
                 found.append((begin_s, end_s, "silence" if silent else before.reason))
-    return found
+    return [(a, b, why) for a, b, why in found if b - a > _LEAST_S]
 
 
 class _KnownPlaces:

@@ -141,6 +141,21 @@ def test_stopping_in_the_middle_of_a_step_is_no_error(tmp_path, monkeypatch):
     assert list((tmp_path / "ace_slam_ros").glob("*")) == []  # nor an empty session folder
 
 
+def test_what_a_user_saved_is_in_the_session_at_once(tmp_path, monkeypatch):
+    """Killed a second after save_map, the mapper resumed an older map, and saved that over it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    session, saved = Session("segment", "schema", 600.0), []
+    session.save_when_due(1, saved.append)
+    session.hurry()
+    session.save_when_due(1, saved.append)
+    session.save_when_due(2, saved.append)
+    assert saved == [session.path]
+    never = Session("segment", "schema", 0.0)
+    never.hurry()
+    never.save_when_due(1, saved.append)
+    assert len(saved) == 1
+
+
 def test_a_session_that_cannot_be_saved_is_logged_once(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     session = Session("segment", "schema", 1e-9)

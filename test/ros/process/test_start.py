@@ -23,6 +23,15 @@ def test_the_graph_is_joined_before_torch_loads():
     assert found.returncode == 0, found.stderr
 
 
+def test_a_node_loads_nothing_that_only_recordings_need():
+    """Each of them costs a killed tracker a tenth of a second and more."""
+    code = ("import sys, ace_slam_ros.ros.nodes.tracker, ace_slam_ros.ros.nodes.mapper; "
+            "sys.exit(' '.join({'scipy.spatial', 'gtsam', 'rosbags', 'openvino', 'matplotlib'"
+            "} & set(sys.modules)) or 0)")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+
+
 def test_a_missing_library_is_one_line(tmp_path):
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1 is missing')")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(
@@ -34,6 +43,20 @@ def test_a_missing_library_is_one_line(tmp_path):
     assert found.returncode == 2
     assert "libGL.so.1 is missing" in text and "ace-slam doctor" in text
     assert "Traceback" not in text
+
+
+def test_a_player_that_loads_ends_when_told(tmp_path):
+    """Launch reported it as died, in red, at each Ctrl-C in its first seconds."""
+    (tmp_path / "cv2.py").write_text(
+        "import sys, time\nprint('loading', flush=True)\ntime.sleep(600)\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(
+        [str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])}
+    player = subprocess.Popen(
+        [sys.executable, "-c", "from ace_slam_ros.ros.process.start import player; player()"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert player.stdout.readline() == "loading\n"
+    player.send_signal(signal.SIGINT)
+    assert player.communicate(timeout=60)[1] == "" and player.returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
