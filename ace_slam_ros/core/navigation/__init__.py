@@ -1,1 +1,1 @@
-"""What navigation needs of depth images and keyframes, without ROS."""
+"""What a navigation stack needs of the map: the floor, virtual scans, the occupancy grid."""
