@@ -66,7 +66,7 @@ class Layers:
     def obstacles(self, points_N3: npt.NDArray[Any]) -> None:
         """Draw what is in the way now."""
         self._recording.log("map/obstacles", self._rerun.Points3D(
-            points_N3, colors=[_OBSTACLE_COLOR], radii=0.015))
+            points_N3, colors=[_OBSTACLE_COLOR], radii=0.01))
 
     def robot(self, T_map_base: Float64Array) -> None:
         """Draw where the robot (4, 4) is and looks to."""
