@@ -28,11 +28,15 @@ def add_preset(parser: argparse.ArgumentParser) -> None:
 
 
 def add_view(parser: argparse.ArgumentParser) -> None:
-    """Declare the option that shows what happens."""
-    parser.add_argument(
+    """Declare the options that show what happens."""
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
         "--view", nargs="?", const="", metavar="FILE.rrd",
         help="show image, predicted coordinates, trajectory, map and state in a window, or record "
         "them to a file (--view=FILE.rrd); needs rerun-sdk")
+    either.add_argument(
+        "--web", dest="view", action="store_const", const="web",
+        help="show the same in a browser of this machine, at the address that is told")
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:

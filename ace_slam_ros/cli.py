@@ -230,14 +230,16 @@ def _run(args: argparse.Namespace) -> int:
     out = prepare_out_folder(args.out or free_folder(source.name))
     say(*source_lines(source.choice), *camera_lines(config, source), results_line(out))
     from .apps.run import run_sequence  # after the cheap checks: it imports torch
+    from .viewer.web import page_for
 
-    summary = run_sequence(
-        source, config, out, realtime=realtime, rate=args.rate or 1.0, map_dir=args.map,
-        progress=_watched(), view=args.view)
-    mapped = not config.localization_only
-    say(table(run_rows(summary.to_dict())), f"  results in {out}",
-        *next_lines(out / "map" if mapped else args.map, args.source, mapped=mapped))
-    return _ended(source)
+    with page_for(args.view, say, stays=True) as view:
+        summary = run_sequence(
+            source, config, out, realtime=realtime, rate=args.rate or 1.0, map_dir=args.map,
+            progress=_watched(), view=view)
+        mapped = not config.localization_only
+        say(table(run_rows(summary.to_dict())), f"  results in {out}",
+            *next_lines(out / "map" if mapped else args.map, args.source, mapped=mapped))
+        return _ended(source)
 
 
 def _ended(source: Any) -> int:
@@ -306,6 +308,7 @@ def _up(args: argparse.Namespace) -> int:
     from .apps.sources import as_nodes_read, check_up_options, named_topics
     from .core.config.files import load_ros_own
     from .ros.up import run_up
+    from .viewer.web import page_for
 
     check_up_options(args)
     _check_view(args)
@@ -315,11 +318,12 @@ def _up(args: argparse.Namespace) -> int:
     if args.map:
         values["ros.map_dir"] = str(args.map.expanduser().resolve())
     config = _node_config(args).with_values(values)
-    code = run_up(
-        config, namespace=args.namespace, bag=args.bag,
-        options=as_nodes_read(named_topics(args), config),
-        rate=args.rate or 1.0, clock=args.clock, respawn=args.respawn,
-        log_level=args.log_level or "info", view=args.view, ros_own=load_ros_own(args.config))
+    with page_for(args.view, say) as view:
+        code = run_up(
+            config, namespace=args.namespace, bag=args.bag,
+            options=as_nodes_read(named_topics(args), config),
+            rate=args.rate or 1.0, clock=args.clock, respawn=args.respawn,
+            log_level=args.log_level or "info", view=view, ros_own=load_ros_own(args.config))
     say(*lines_after_up(config.ros.map_dir, args.bag, mapped=not config.localization_only))
     return code
 

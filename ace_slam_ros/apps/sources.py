@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..core.config.cameras import for_camera
 from ..core.config.files import load_config
-from ..core.config.sections import SlamConfig
+from ..core.config.sections import SlamConfig, is_for_nodes
 from ..core.errors import ConfigError
 from ..io.open_source import open_camera, open_source
 from ..io.realsense.devices import wanted_serial
@@ -84,7 +84,7 @@ def _refuse_unused(assignments: list[str], what: str) -> None:
     """Refuse what is set on the command line and changes nothing there."""
     for text in assignments:
         name = text.partition("=")[0].strip()
-        of_nodes = name.startswith("ros.") and name not in OF_RECORDINGS
+        of_nodes = is_for_nodes(name) and name not in OF_RECORDINGS
         if of_nodes or name.startswith(_UNUSED[what]):
             raise ConfigError(f"{name} changes nothing in `ace-slam {what}`: leave it out")
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ..core.data.submaps import MAIN_SUBMAP, only_submap
 from ..core.encoders.extraction import extract_features
 from ..core.geometry.se3 import transform_points
+from .layers import Layers
 from .target import connect, import_rerun
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def open_view(target: str, config: SlamConfig, encoder: Encoder) -> RerunView:
     """Open the view `--view` asks for.
 
     Args:
-        target: empty = a window; FILE.rrd = record to a file; rerun+http://... = a running viewer.
+        target: empty = a window; FILE.rrd = record to a file; rerun+http://... = a running viewer,
+            or what `web.page_for` gives.
 
     Raises:
         ViewError: rerun is not installed, there is no display, or the target is none of these.
@@ -74,11 +76,15 @@ class RerunView:
 
     Frames: everything below `map` is in map coordinates (meters), `camera` and `coordinates` are
     in pixels. One thread calls it.
+
+    Attributes:
+        layers: draws what else a robot knows: grid, obstacles, keyframes, what is wrong.
     """
 
     def __init__(self, recording: Any, config: SlamConfig, encoder: Encoder) -> None:
         """Take a recording made by `connect`."""
         self._rerun, self._recording = import_rerun(), recording
+        self.layers = Layers(self._rerun, recording)
         self._config, self._encoder = config, encoder
         self._path: list[Float64Array] = []
         self._state = ""
@@ -92,6 +98,7 @@ class RerunView:
         self.at(frame.stamp_ns)
         self.frame(frame)
         self.state(result.state.name, result.inlier_ratio, result.processing_ms, result.reason)
+        self.layers.problems([result.reason] if result.reason else [])
         if result.submap == MAIN_SUBMAP:  # of others nobody knows where they are to be drawn
             if result.T_map_cam is not None:
                 self.pose(result.T_map_cam)

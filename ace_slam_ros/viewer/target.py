@@ -1,4 +1,4 @@
-"""Where the live view goes: a window, a file or a running viewer; rerun is imported only here."""
+"""Where the live view goes: a window, a file or a running viewer; only here rerun is imported."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import AceSlamError
+from .errors import ViewError
 
 #: What `--view` needs; the extra `view` in pyproject.toml.
 PACKAGE = "rerun-sdk>=0.24"
-
-
-class ViewError(AceSlamError):
-    """The view cannot be opened."""
+#: The target of `--web`, see `web.page_for`.
+WEB = "web"
 
 
 def check_target(target: str) -> None:
@@ -24,11 +22,13 @@ def check_target(target: str) -> None:
         ViewError: see `open_view`.
     """
     import_rerun()
+    if target == WEB:
+        return
     if not target:
         if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
             raise ViewError(
-                "--view opens a window, but there is no display: record with --view=FILE.rrd and "
-                "open that file with `rerun FILE.rrd` elsewhere")
+                "--view opens a window, but there is no display: --web shows the same in a "
+                "browser, --view=FILE.rrd records it for `rerun FILE.rrd` elsewhere")
     elif "://" not in target and not target.endswith(".rrd"):
         raise ViewError(
             f"--view={target}: give a file that ends in .rrd, the address of a viewer "
@@ -48,7 +48,11 @@ def import_rerun() -> Any:
 
 
 def connect(target: str) -> Any:
-    """Return a rerun recording that goes to a window, a file or a viewer."""
+    """Return a rerun recording that goes to a window, a file or a viewer (its address).
+
+    Raises:
+        ViewError: see `check_target`; or the file cannot be written.
+    """
     check_target(target)
     rerun = import_rerun()
     recording = rerun.RecordingStream("ace_slam")
@@ -81,7 +85,9 @@ def _layout() -> Any:
                 blueprint.Tabs(
                     blueprint.TimeSeriesView(origin="confidence", name="confidence"),
                     blueprint.TimeSeriesView(origin="work", name="work per frame [ms]")),
-                blueprint.TextLogView(origin="state", name="state"),
+                blueprint.Tabs(
+                    blueprint.TextDocumentView(origin="problems", name="what is wrong"),
+                    blueprint.TextLogView(origin="state", name="state")),
                 row_shares=[3, 3, 2, 1.5]),
             column_shares=[3, 2]),
         collapse_panels=True)

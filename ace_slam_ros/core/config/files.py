@@ -9,14 +9,10 @@ from typing import Any, TypeVar
 import yaml
 
 from ..errors import ConfigError
-from .sections import SlamConfig, current_names
+from .sections import NODE_SECTIONS, SlamConfig, current_names, is_for_nodes
 
 #: First part of the names that ROS gives to every node: no parameters of ours.
 ROS_OWN = ("use_sim_time", "qos_overrides", "start_type_description_service")
-
-
-#: The section of the nodes, which the core has no use for.
-NODE_SECTION = "ros"
 
 Config = TypeVar("Config", bound=SlamConfig)
 
@@ -28,7 +24,7 @@ def load_config(
 
     Args:
         path: the file; None = all defaults.
-        kind: `SlamConfig`, which leaves the nodes' own section aside, or `ros.config.NodeConfig`.
+        kind: `SlamConfig`, which leaves the nodes' own sections aside, or `ros.config.NodeConfig`.
 
     Raises:
         ConfigError: the file is missing, not yaml, or holds an unknown or refused parameter.
@@ -41,8 +37,8 @@ def load_config(
             values[key] = value
     try:
         known = current_names({k: v for k, v in values.items() if not _is_ros_own(k)})
-        if NODE_SECTION not in {field.name for field in dataclasses.fields(kind)}:
-            known = {k: v for k, v in known.items() if k.split(".")[0] != NODE_SECTION}
+        if not {field.name for field in dataclasses.fields(kind)} & set(NODE_SECTIONS):
+            known = {k: v for k, v in known.items() if not is_for_nodes(k)}
         return kind().with_values(known)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: Largest stamp gap of an image pair, live and in recordings, unless told otherwise.
 SLOP_S = 0.02
+#: The sections of the nodes.
+NODE_SECTIONS = ("ros", "obstacles")
 #: Parameters by their names in earlier versions; these go on working.
 RENAMED = {"ros.mode": "mode", "tracker.segment_after_s": "tracker.submap_after_s",
            "head.neighbours": "head.neighbors"}
@@ -362,6 +364,11 @@ class SlamConfig(Checked):
         return self.with_values(values)
 
 
+def is_for_nodes(name: str) -> bool:
+    """Tell whether the core has no use for a parameter, by its dotted name."""
+    return name.partition(".")[0] in NODE_SECTIONS
+
+
 def current_names(values: dict[str, Any]) -> dict[str, Any]:
     """Return parameters under the names they have now; old names are logged."""
     for old in values.keys() & RENAMED:
@@ -372,7 +379,7 @@ def current_names(values: dict[str, Any]) -> dict[str, Any]:
 def _suggest(key: str, known: dict[str, Any]) -> str:
     import difflib
 
-    if key.startswith("ros.") and not any(name.startswith("ros.") for name in known):
+    if is_for_nodes(key) and not any(is_for_nodes(name) for name in known):
         return ": it is for the nodes, which `ace-slam up` and launch files start"
     near = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean '{near[0]}'?" if near else "; `ace-slam dump-config` lists them all"

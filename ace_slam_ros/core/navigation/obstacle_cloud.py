@@ -66,13 +66,12 @@ def floor_of_base(
         floor_z_m: height of the floor in the base frame.
 
     Returns:
-        (4,) plane n, c in the base frame: n . p + c is the height of p above the floor. None when
-        the camera would sit on or in that floor, as it does where the base is the camera's own
-        frame.
+        (4,) plane n, d in the optical frame, n . x = d on the floor and n down: as far is the
+        camera above it. None when the camera would sit on or in that floor, as it does where the
+        base is the camera's own frame.
     """
-    if T_base_cam[2, 3] - floor_z_m < _LEAST_HEIGHT_M:
-        return None
-    return np.array([0.0, 0.0, 1.0, -floor_z_m])
+    above_m = T_base_cam[2, 3] - floor_z_m
+    return None if above_m < _LEAST_HEIGHT_M else np.append(-T_base_cam[2, :3], above_m)
 
 
 def obstacle_cloud(
@@ -89,7 +88,7 @@ def obstacle_cloud(
         depth_m: (H, W) float32 meters, 0 where there is none; undistorted.
         camera: its intrinsics.
         T_base_cam: (4, 4) pose of the optical frame in the base.
-        floor_4: plane of the floor in the base, see `floor_of_base`.
+        floor_4: plane of the floor in the optical frame, see `floor_of_base`.
         sensor: range and noise of the depth.
         config: what counts.
         shown_HW: (H, W) uint8, 0 where the robot itself is seen; None = nowhere.
@@ -111,7 +110,7 @@ def warm_up_obstacles() -> None:
     T_base_cam = make_pose(R_BODY_OPTICAL_33, np.array([0.0, 0.0, 0.5]))
     for shown_HW in (None, np.ones((48, 64), np.uint8)):
         obstacle_cloud(np.ones((48, 64), np.float32), camera, T_base_cam,
-                       np.array([0.0, 0.0, 1.0, 0.0]), SensorConfig(), ObstacleConfig(), shown_HW)
+                       np.array([0.0, 1.0, 0.0, 0.5]), SensorConfig(), ObstacleConfig(), shown_HW)
 
 
 def _cloud(
@@ -125,7 +124,7 @@ def _cloud(
     z_n = points_n3[:, 2]
     base_n3 = (points_n3 @ T_base_cam[:3, :3].astype(np.float32).T
                + T_base_cam[:3, 3].astype(np.float32))
-    height_n = base_n3 @ floor_4[:3].astype(np.float32) + np.float32(floor_4[3])
+    height_n = np.float32(floor_4[3]) - points_n3 @ floor_4[:3].astype(np.float32)
     near_n = np.einsum("ni,ni->n", points_n3, points_n3) <= config.range_m**2
     in_way_n = near_n & (height_n > config.low_m) & (height_n <= config.high_m)
     samples_n = camera.fx * camera.fy * (config.voxel_m / (stride * z_n)) ** 2

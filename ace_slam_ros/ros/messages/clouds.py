@@ -26,6 +26,11 @@ def cloud_to_msg(
     return cloud
 
 
+def xyz_of(cloud: PointCloud2) -> npt.NDArray[np.float32]:
+    """Return the points (N, 3) of a cloud that begins with x, y, z, as those of `cloud_to_msg`."""
+    return np.frombuffer(cloud.data, "<f4").reshape(-1, cloud.point_step // 4)[:, :3]
+
+
 def _pack(header: Header, points_N3: npt.NDArray[Any]) -> PointCloud2:
     fields = [
         PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)

@@ -13,11 +13,13 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rclpy
-from nav_msgs.msg import Path
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import OccupancyGrid, Path
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -25,26 +27,29 @@ from sensor_msgs.msg import PointCloud2
 
 from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError
+from ...core.geometry.se3 import transform_points
 from ...core.heads.factory import load_head
 from ...core.runtime.device import choose_device, set_threads
 from ...core.runtime.newest_slot import NewestSlot
 from ...core.tracking.result import TrackerState
 from ...msg import SlamStatus
-from ...viewer.rerun_view import RerunView
-from ...viewer.target import connect
+from ...viewer.layers import Grid
+from ...viewer.rerun_view import open_view
 from ...weights_ipc.layout import segment_name
 from ..inputs.camera_topics import ImageInputs
 from ..inputs.extrinsic import Extrinsic
+from ..messages.clouds import xyz_of
 from ..messages.conversions import frame_from_msgs, stamp_to_ns
 from ..messages.poses import pose_from_msg
 from ..parameters import TELLS_OVERRIDES, declare_parameters
 from ..process.signals import stop_event
-from ..qos import latched_qos, reliable_qos
+from ..qos import latched_qos, reliable_qos, sensor_qos
 from ..tf.factory import make_transforms
 from ..weights.link import WeightsLink, weights_schema
 from .base import choose_libraries
 
 if TYPE_CHECKING:
+    from ...core.geometry.arrays import Float64Array
     from ...core.heads.base import SceneHead
     from ..config import NodeConfig
     from ..inputs.synchronizer import ImagePair
@@ -70,33 +75,82 @@ class ViewerNode(Node):
         self._transforms = make_transforms(self)
         self._extrinsic = Extrinsic(self, self.config.ros, self._transforms, tell=False)
         self._pairs: NewestSlot[ImagePair] = NewestSlot()
-        self._status: NewestSlot[SlamStatus] = NewestSlot()
-        self._paths: NewestSlot[Path] = NewestSlot()
-        self._points: NewestSlot[PointCloud2] = NewestSlot()
         self._inputs = ImageInputs(self, self.config.ros, self._pairs.put)
-        for kind, name, slot, qos in (
-            (SlamStatus, "status", self._status, reliable_qos()),
-            (Path, "path", self._paths, latched_qos()),
-            (PointCloud2, "map_points", self._points, latched_qos()),
-        ):
-            self.create_subscription(kind, name, slot.put, qos)
-        self._view = RerunView(connect(target), self.config, self._encoder)
+        self._slots = [
+            (self._listen(kind, name, qos), draw) for kind, name, qos, draw in (
+                (SlamStatus, "status", reliable_qos(), self._draw_status),
+                (PoseWithCovarianceStamped, "pose", latched_qos(), self._draw_pose),
+                (Path, "path", latched_qos(), self._draw_path),
+                (Path, "keyframe_poses", latched_qos(), self._draw_keyframes),
+                (PointCloud2, "map_points", latched_qos(), self._draw_points),
+                (OccupancyGrid, "map", latched_qos(), self._draw_grid),
+                (PointCloud2, "obstacles", sensor_qos(), self._draw_obstacles))]
+        self._problems: dict[str, str] = {}
+        self.create_subscription(
+            DiagnosticArray, "/diagnostics", self._hear_diagnostics, reliable_qos(20))
+        self._view = open_view(target, self.config, self._encoder)
         self._camera_frame = ""
+        self._T_map_base: Float64Array | None = None
+
+    def _listen(self, kind: Any, name: str, qos: Any) -> NewestSlot[Any]:
+        slot: NewestSlot[Any] = NewestSlot()
+        self.create_subscription(kind, name, slot.put, qos)
+        return slot
+
+    def _hear_diagnostics(self, message: DiagnosticArray) -> None:
+        """Keep what is wrong with each node of this namespace."""
+        for status in message.status:
+            if status.hardware_id == "ace_slam_ros" and status.name.startswith(
+                    self.get_namespace().lstrip("/")):
+                bad = status.level != status.OK
+                self._problems[status.name] = (
+                    f"**{status.name}**: {status.message}" if bad else "")
 
     def draw(self) -> None:
         """Draw what is new; in the drawing thread."""
         self._link.take(self._take_head)
         if (pair := self._pairs.take(0.05)) is not None:
             self._draw_pair(pair)
-        if (status := self._status.take(0.0)) is not None:
-            self._view.state(
-                _NAMES.get(status.state, "?"), status.inlier_ratio, status.processing_ms,
-                status.reason)
-        if (path := self._paths.take(0.0)) is not None and path.poses:
-            self._draw_path(path)
-        if (points := self._points.take(0.0)) is not None:
-            self._view.map_points(
-                np.frombuffer(points.data, "<f4").reshape(-1, points.point_step // 4)[:, :3])
+        for slot, draw in self._slots:
+            if (message := slot.take(0.0)) is not None:
+                draw(message)
+        self._view.layers.problems([text for text in dict(self._problems).values() if text])
+
+    def _draw_status(self, status: SlamStatus) -> None:
+        self._view.state(
+            _NAMES.get(status.state, "?"), status.inlier_ratio, status.processing_ms,
+            status.reason)
+        if status.state != SlamStatus.TRACKING and self._T_map_base is not None:
+            self._T_map_base = None  # nobody knows where in the map obstacles are
+            self._view.layers.obstacles(np.empty((0, 3)))
+
+    def _draw_pose(self, message: PoseWithCovarianceStamped) -> None:
+        """Draw the robot, and the camera on it."""
+        T_map_base = self._T_map_base = pose_from_msg(message.pose.pose)
+        self._view.layers.robot(T_map_base)
+        T_base_cam = self._extrinsic.at(
+            self._camera_frame, stamp_to_ns(message.header.stamp))
+        if T_base_cam is not None:
+            self._view.camera_pose(T_map_base @ T_base_cam)
+
+    def _draw_keyframes(self, path: Path) -> None:
+        if path.poses:
+            self._view.layers.keyframes(np.array([pose_from_msg(p.pose) for p in path.poses]))
+
+    def _draw_points(self, cloud: PointCloud2) -> None:
+        self._view.map_points(xyz_of(cloud))
+
+    def _draw_obstacles(self, cloud: PointCloud2) -> None:
+        if self._T_map_base is not None:
+            self._view.layers.obstacles(
+                transform_points(self._T_map_base, xyz_of(cloud).astype(np.float64)))
+
+    def _draw_grid(self, message: OccupancyGrid) -> None:
+        info, cells = message.info, np.asarray(message.data, np.int8)
+        if cells.size != info.height * info.width:
+            return  # not of our mapper
+        cells = cells.reshape(info.height, info.width)
+        self._view.layers.grid(Grid(cells, info.resolution, pose_from_msg(info.origin)))
 
     def _take_head(self, payload: bytes, version: int) -> None:
         self._head = load_head(payload, self._encoder, self.config).head
@@ -111,14 +165,9 @@ class ViewerNode(Node):
         self._camera_frame = pair.color.header.frame_id
 
     def _draw_path(self, path: Path) -> None:
-        """Draw the base's path, and the camera at its end."""
+        """Draw the base's path."""
         self._view.trajectory(np.array(
             [(p.pose.position.x, p.pose.position.y, p.pose.position.z) for p in path.poses]))
-        newest = path.poses[-1]
-        T_base_cam = self._extrinsic.at(
-            self._camera_frame, stamp_to_ns(newest.header.stamp))
-        if T_base_cam is not None:
-            self._view.camera_pose(pose_from_msg(newest.pose) @ T_base_cam)
 
     def close(self) -> None:
         """Unsubscribe and hand over what was drawn."""

@@ -39,6 +39,7 @@ class _Seen:
     T_base_cam: Float64Array
     source: PlaceSource
     shown_HW: UInt8Image | None
+    floor_4: Float64Array | None
 
 
 class ObstacleOutput:
@@ -71,7 +72,7 @@ class ObstacleOutput:
 
     def show(
         self, frame: Frame, T_base_cam: Float64Array, source: PlaceSource,
-        shown_HW: UInt8Image | None,
+        shown_HW: UInt8Image | None, floor_4: Float64Array | None = None,
     ) -> None:
         """Leave the newest frame for the thread if a cloud is due; takes microseconds.
 
@@ -80,6 +81,8 @@ class ObstacleOutput:
             T_base_cam: (4, 4) pose of the optical frame in the base.
             source: where that is known from.
             shown_HW: (H, W) uint8, 0 where the robot itself was found; None = nowhere.
+            floor_4: plane of the floor in the optical frame, see `floor_of_base`, where somebody
+                found it; None = that of the mount.
         """
         now_s = time.monotonic()
         if self._worker is None or now_s < self._due_s or not self._is_wanted():
@@ -88,7 +91,7 @@ class ObstacleOutput:
         # Frames come when they come: on average as often as told, and no debts after a pause.
         self._due_s = max(self._due_s, now_s - period_s / 2) + period_s
         self._wanted_s = now_s
-        self._seen.put(_Seen(frame, T_base_cam, source, shown_HW))
+        self._seen.put(_Seen(frame, T_base_cam, source, shown_HW, floor_4))
 
     def _is_wanted(self) -> bool:
         return bool(self._obstacles.get_subscription_count()
@@ -105,8 +108,9 @@ class ObstacleOutput:
     def _publish(self, seen: _Seen) -> str:
         """Publish the clouds of a frame, or return why there are none."""
         config, frame = self._config, seen.frame
-        floor_4 = None if seen.source is PlaceSource.ASSUMED else floor_of_base(
-            seen.T_base_cam, config.obstacles.floor_z_m)
+        floor_4 = seen.floor_4
+        if floor_4 is None and seen.source is not PlaceSource.ASSUMED:
+            floor_4 = floor_of_base(seen.T_base_cam, config.obstacles.floor_z_m)
         base = config.ros.base_frame
         if floor_4 is None:
             return (f"obstacles are not sent, since the floor is not known: z = 0 of {base} is "

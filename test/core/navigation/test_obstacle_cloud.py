@@ -23,7 +23,7 @@ SENSOR, CONFIG = SensorConfig(), ObstacleConfig()
 #: Half a meter above the floor, 15 degrees down.
 T_BASE_CAM = make_pose(np.eye(3), np.array([0.1, 0.0, 0.5])) @ exp_se3(
     np.array([0, 0, 0, 0, np.deg2rad(15.0), 0])) @ make_pose(R_BODY_OPTICAL_33, np.zeros(3))
-FLOOR_4 = np.array([0.0, 0.0, 1.0, 0.0])
+FLOOR_4 = floor_of_base(T_BASE_CAM, 0.0)
 #: Lowest and highest corners: a low box, a thin pole, a thing far away, a shelf, a wall, a sill
 #: that is floor.
 BOXES = np.array([
@@ -148,7 +148,9 @@ def test_a_camera_that_sees_nothing_is_blind() -> None:
 
 def test_the_floor_of_a_base() -> None:
     floor = floor_of_base(T_BASE_CAM, -0.1)
-    assert floor is not None and np.allclose(floor, [0, 0, 1, 0.1])
+    assert floor is not None and floor[3] == pytest.approx(0.6), "so high is the camera"
+    ahead = np.linalg.inv(T_BASE_CAM) @ [2.0, 0.5, -0.1, 1.0]
+    assert floor[:3] @ ahead[:3] == pytest.approx(floor[3])
     assert floor_of_base(make_pose(R_BODY_OPTICAL_33, np.zeros(3)), 0.0) is None
     assert floor_of_base(make_pose(R_BODY_OPTICAL_33, np.array([0, 0.015, 0])), 0.0) is None
 

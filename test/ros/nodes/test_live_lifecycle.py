@@ -11,8 +11,15 @@ from helpers.node_processes import FRAME, PATIENCE_S, LiveSystem, Probe
 from helpers.wall import Wall, wander
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from sensor_msgs.msg import PointCloud2
 
-from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, exp_se3, invert_pose, make_pose
+from ace_slam_ros.core.geometry.se3 import (
+    R_BODY_OPTICAL_33,
+    T_BODY_OPTICAL,
+    exp_se3,
+    invert_pose,
+    make_pose,
+)
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.messages.poses import pose_from_msg, pose_to_msg, transform_from_msg
 from ace_slam_ros.ros.qos import latched_qos, reliable_qos
@@ -189,3 +196,42 @@ def test_every_node_goes_round_the_lifecycle(name, tmp_path):
         print(node.log.read_text())
         probe.close()
         node.process.kill()
+
+
+def test_a_robot_somewhere_in_a_known_map_is_found_without_being_told(map_dir, tmp_path):
+    """Its odometry began elsewhere; nobody gives a first pose."""
+    starter = LiveSystem.__new__(LiveSystem)
+    starter.namespace, starter.folder = "/robot", tmp_path
+    starter.parameters = {"mode": "localization", "ros__map_dir": map_dir}
+    nodes = [starter.start("mapper"), starter.start("tracker", ros__autostart=False)]
+    probe = Robot("/robot")
+    clouds = []
+    probe.node.create_subscription(PointCloud2, "obstacles", clouds.append, reliable_qos())
+    pair = Wall().look(wander(36)[7])
+    T_map_base = T_BODY_OPTICAL @ wander(36)[7] @ invert_pose(T_BASE_CAM)
+    try:
+        nodes[0].wait_for("loaded")
+        assert probe.change(Transition.TRANSITION_CONFIGURE)
+        assert probe.change(Transition.TRANSITION_ACTIVATE)
+        begin_s, stamp_ns = time.monotonic(), 10**9
+        while not (probe.heard and clouds) and time.monotonic() < begin_s + PATIENCE_S:
+            stamp_ns += 33_000_000
+            probe.drive(stamp_ns + 10_000_000, invert_pose(T_MAP_ODOM) @ T_map_base)
+            probe.publish(stamp_ns, *pair)
+            end_s = time.monotonic() + 0.033
+            while time.monotonic() < end_s:
+                probe.executor.spin_once(timeout_sec=0.01)
+        print(f"map -> odom and obstacles {time.monotonic() - begin_s:.2f} s after activate")
+        found = transform_from_msg(probe.heard[0].transform)
+        assert probe.heard[0].child_frame_id == "odom"
+        assert np.allclose(found, T_MAP_ODOM, atol=0.03)
+        first = next(s for s in probe.status if s.state == SlamStatus.TRACKING)
+        assert first.lost <= 1, "one look is enough"
+        points = np.frombuffer(clouds[0].data, "<f4").reshape(-1, 3)
+        assert clouds[0].header.frame_id == "base_link" and len(points) > 100
+        assert points[:, 2].min() > 0.05
+    finally:
+        probe.close()
+        for node in nodes:
+            print(node.log.read_text())
+            node.process.kill()

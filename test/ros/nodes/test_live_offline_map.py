@@ -1,30 +1,15 @@
 """A map made offline serves live nodes: one frame, with z up, for recordings and robots."""
 
-import numpy as np
 import pytest
 from helpers.node_processes import live_system
-from helpers.wall import CAMERA, Wall, wander
+from helpers.wall import wander
 
-from ace_slam_ros.core import Frame, Slam, SlamConfig
 from ace_slam_ros.core.geometry.se3 import T_BODY_OPTICAL, invert_pose, pose_error
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.messages.poses import pose_from_msg
 
 pytestmark = pytest.mark.live
 WALK = wander(36)
-
-
-@pytest.fixture(scope="module")
-def map_dir(tmp_path_factory):
-    """What `ace-slam run` would save of a walk before the wall."""
-    slam, wall = Slam(SlamConfig().with_values({"device": "cpu"})), Wall()
-    for number, T_world_cam in enumerate(WALK[:18]):
-        image, depth_mm = wall.look(T_world_cam)
-        depth_m = depth_mm.astype(np.float32) / 1000.0
-        slam.process(Frame((number + 1) * 33_000_000, image, depth_m, CAMERA))
-    path = tmp_path_factory.mktemp("offline") / "map"
-    assert slam.save(path).keyframes >= 2
-    return path
 
 
 def test_live_nodes_localize_in_a_map_made_offline(map_dir, tmp_path):

@@ -8,10 +8,11 @@ import time
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseStamped
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from helpers.node_processes import FRAME, PATIENCE_S, Probe
 from helpers.wall import CAMERA, Wall
-from nav_msgs.msg import Path
+from nav_msgs.msg import OccupancyGrid, Path
 from sensor_msgs.msg import PointCloud2
 
 from ace_slam_ros.core.geometry.se3 import make_pose
@@ -45,6 +46,11 @@ def test_a_running_system_is_recorded(tmp_path):
         status = create(SlamStatus, "status", reliable_qos())
         path = create(Path, "path", latched_qos())
         points = create(PointCloud2, "map_points", latched_qos())
+        keyframes = create(Path, "keyframe_poses", latched_qos())
+        pose = create(PoseWithCovarianceStamped, "pose", latched_qos())
+        grid = create(OccupancyGrid, "map", latched_qos())
+        obstacles = create(PointCloud2, "obstacles", reliable_qos())
+        diagnostics = create(DiagnosticArray, "/diagnostics", reliable_qos())
         probe.spin_until(lambda: viewer.poll() is not None or all(
             p.get_subscription_count() for p in (probe.color, probe.depth, probe.info)),
             "the viewer")
@@ -53,15 +59,25 @@ def test_a_running_system_is_recorded(tmp_path):
         poses = [PoseStamped(pose=pose_to_msg(make_pose(np.eye(3), np.array([0.1 * i, 0, 0]))))
                  for i in range(5)]
         points.publish(cloud_to_msg(np.eye(3, dtype=np.float32), 0, "map"))
+        keyframes.publish(Path(poses=poses))
+        cells = OccupancyGrid(data=[0, 100, -1, 0, 50, 0])
+        cells.info.width, cells.info.height, cells.info.resolution = 3, 2, 0.05
+        grid.publish(cells)
+        wrong = DiagnosticArray(status=[DiagnosticStatus(
+            level=DiagnosticStatus.WARN, name="seen/tracker", hardware_id="ace_slam_ros",
+            message="it is dark")])
         deadline = time.monotonic() + PATIENCE_S
         stamp_ns, size = 10**18, 0
-        while size < 30_000 and time.monotonic() < deadline:
+        while size < 100_000 and time.monotonic() < deadline:
             stamp_ns += 33_000_000
             for publisher, message in (
                     (probe.info, camera_to_msg(CAMERA, stamp_ns, FRAME)),
                     (probe.color, image_to_msg(image, stamp_ns, FRAME)),
                     (probe.depth, image_to_msg(depth_mm, stamp_ns, FRAME)),
                     (status, SlamStatus(state=SlamStatus.TRACKING, inlier_ratio=0.5)),
+                    (pose, PoseWithCovarianceStamped(header=make_header(stamp_ns, "map"))),
+                    (obstacles, cloud_to_msg(np.eye(3, dtype=np.float32), 0, "base_link")),
+                    (diagnostics, wrong),
                     (path, Path(header=make_header(stamp_ns, "map"), poses=poses))):
                 publisher.publish(message)
             probe.executor.spin_once(timeout_sec=0.1)
@@ -76,7 +92,8 @@ def test_a_running_system_is_recorded(tmp_path):
     told = subprocess.run(
         [sys.executable, "-m", "rerun", "rrd", "print", "-v", str(record)], capture_output=True,
         text=True, check=False).stdout
-    for entity in ("/camera/image", "/map/camera", "/map/points", "/map/trajectory",
+    for entity in ("/camera/image", "/map/camera", "/map/points", "/map/trajectory", "/map/robot",
+                   "/map/grid", "/map/keyframes", "/map/obstacles", "/problems",
                    "/confidence/inlier_ratio", "/state"):
         assert entity in told, told[-2000:] + log.read_text()
     assert "Traceback" not in log.read_text()

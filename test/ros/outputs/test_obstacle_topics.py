@@ -58,7 +58,8 @@ class Listener:
         return bool(holds())
 
     def show(self, frame: Frame, source: PlaceSource = PlaceSource.TF, **others: Any) -> None:
-        self.output.show(frame, others.get("T_base_cam", T_BASE_CAM), source, others.get("mask"))
+        self.output.show(frame, others.get("T_base_cam", T_BASE_CAM), source, others.get("mask"),
+                         others.get("floor_4"))
 
     def refused(self, frame: Frame, source: PlaceSource = PlaceSource.TF, **others: Any) -> str:
         """Show a frame of which no cloud comes; return why."""
@@ -116,6 +117,15 @@ def test_no_floor_no_cloud_and_the_fix_is_named(listener: Any) -> None:
     one.listen("obstacles")
     assert "floor is not known" in one.refused(wall(), PlaceSource.ASSUMED)
     assert "ros.base_frame" in one.output.problem()
+
+
+def test_a_floor_that_was_found_stands_for_the_mount(listener: Any) -> None:
+    one = listener()
+    one.listen("obstacles")
+    one.show(wall(), PlaceSource.ASSUMED, floor_4=np.array([0.0, 1.0, 0.0, 0.5]),
+             T_base_cam=make_pose(R_BODY_OPTICAL_33, np.zeros(3)))
+    assert one.until(lambda: one.heard["obstacles"])
+    assert xyz(one.heard["obstacles"][0])[:, 2].min() == pytest.approx(-0.43, abs=0.02)
 
 
 def test_the_cameras_own_frame_has_no_floor(listener: Any) -> None:
