@@ -31,8 +31,9 @@ HIT, PASS, LEAST_SHARE = 12, 8, 0.3
 #: Nothing is free where the lowest share of the heights is out of view: most things stand on the
 #: floor.
 LOWEST_SHARE = 0.15
-#: Evidence that makes a cell occupied, or free.
-_OCCUPIED, _FREE = 10, -1
+#: Evidence that makes a cell occupied, of two views, or free: one view of a person who went on
+#: is no obstacle.
+_OCCUPIED, _FREE = 20, -1
 #: Nothing is within this radius below a camera that is so low that it sits on a robot; a higher
 #: one may be held over a table.
 FOOT_M, FOOT, LOW_M = 0.15, 4, 0.7
