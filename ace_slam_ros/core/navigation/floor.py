@@ -51,6 +51,8 @@ _ALIKE = 40.0
 _UNSURE = (0.03, float(np.radians(1.0)))
 #: So many keyframes must agree on a floor, of so many that are remembered.
 _AGREE, _REMEMBERED = 3, 12
+#: More keyframes than this without a floor are worth a word.
+_PATIENCE = 5
 #: A floor that is lower by so much than the one believed replaces it when enough agree.
 _LOWER_M = 0.1
 
@@ -209,6 +211,7 @@ class FloorFinder:
         """Forget what was seen."""
         self._candidates: deque[tuple[int, Float64Array]] = deque(maxlen=_REMEMBERED)
         self._believed: tuple[int, Float64Array] | None = None
+        self._without = 0
         self.problem = ""
 
     def correct(self, motions: SubmapMotions) -> None:
@@ -288,10 +291,11 @@ class FloorFinder:
 
     def _tell(self, own: Float64Array | None, mount: Float64Array | None) -> None:
         self.problem = ""
-        if own is None:
+        self._without = self._without + 1 if own is None else 0
+        if self._without > _PATIENCE:
             self.problem = ("the floor is unknown, so keyframes carry no scan: publish TF from "
                             "base_frame to the camera, or let it see the floor")
-        elif mount is not None and not same_floor(own, mount):
+        elif own is not None and mount is not None and not same_floor(own, mount):
             self.problem = (
                 f"the camera sees the floor {own[3]:.2f} m below it, its mount says "
                 f"{mount[3]:.2f} m: correct TF base_frame -> camera (z = 0 is the floor)")
