@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +34,11 @@ BoolArray = npt.NDArray[np.bool_]
 #: Every so many pixels a point is taken.
 _STEP_PX = 8
 #: So many planes are drawn, through points so many samples apart; the best are refined.
-_TRIALS, _REACH, _TRIED = 1000, 12, 8
+_TRIALS, _REACH, _TRIED = 800, 12, 5
+#: By every so many of the points.
+_SCORED = 4
 #: A floor is at most so oblique to the image's vertical: cosine, for pitch, and sine, for roll.
-_LEAST_DOWN, _MOST_ASIDE = 0.3, 0.5
+_LEAST_DOWN, _MOST_ASIDE = 0.5, 0.5
 #: How far below the camera it may be, meters.
 _NEAREST_M, _DEEPEST_M = 0.05, 3.0
 #: A plane must cover so much area, and so many of the points.
@@ -45,6 +47,9 @@ _LEAST_AREA_M2, _LEAST_FITTED_M2, _LEAST_SHARE = 0.25, 0.35, 0.04
 _MOST_BELOW = 0.02
 #: Two planes of one floor differ by no more than this, at the camera.
 _SAME_M, _SAME_COSINE = 0.08, float(np.cos(np.radians(5.0)))
+#: A plane takes points within so many standard deviations, and is fitted so often, first to points
+#: within so many meters more.
+_GATE_SIGMAS, _ITERATIONS, _START_M = 2.5, 8, 0.08
 #: The noise of so many neighboring points is one and the same.
 _ALIKE = 40.0
 #: How far a robot on wheels, or a pose, may be off the floor that is expected: meters, radians.
@@ -81,6 +86,11 @@ class _Points:
     cell_n2: npt.NDArray[np.int64]
     index_hw: npt.NDArray[np.int64]
 
+    def thinned(self, step: int) -> _Points:
+        """Return every so many of the points."""
+        return _Points(self.points_n3[::step], self.sigma_n[::step], self.area_n[::step],
+                       self.cell_n2[::step], self.index_hw)
+
 
 def sampled(
     depth_m_HW: Float32Image, camera: Camera, sensor: SensorConfig, farthest_m: float
@@ -107,15 +117,17 @@ def fit_floor(seen: _Points) -> Float64Array | None:
     planes_M4 = _drawn(seen)
     if not len(planes_M4):
         return None
-    gate_n, below_n = _gates(seen)
-    height_Mn = planes_M4[:, 3:] - planes_M4[:, :3] @ seen.points_n3.T
-    area_M = (np.abs(height_Mn) < 2.0 * gate_n) @ seen.area_n
-    area_M[np.mean(height_Mn < -2.0 * below_n, axis=1) > _MOST_BELOW] = 0.0
+    few = seen.thinned(_SCORED)
+    gate_Mn, below_Mn = _gates(planes_M4[:, 3:], few)
+    height_Mn = planes_M4[:, 3:] - planes_M4[:, :3] @ few.points_n3.T
+    area_M = (np.abs(height_Mn) < 2.0 * gate_Mn) @ few.area_n
+    area_M[np.mean(height_Mn < -2.0 * below_Mn, axis=1) > _MOST_BELOW] = 0.0
     best, best_area = None, _LEAST_FITTED_M2
     for m in np.argsort(-area_M, kind="stable")[:_TRIED]:
         found = refined(planes_M4[m], seen)
         if found is None or not _may_be_floor(found):
             continue
+        gate_n, _ = _gates(found[3], seen)
         near_n = np.abs(found[3] - seen.points_n3 @ found[:3]) < gate_n
         area = float(seen.area_n[near_n].sum())
         if area > best_area:
@@ -160,19 +172,22 @@ def refined(
         unsure: standard deviations of its height at the camera, meters, and of its tilt, radians:
             a floor that is seen from afar, or little of it, says nothing of them.
     """
-    gate_n, below_n = _gates(seen)
+    gate_n, below_n = _gates(plane_4[3], seen)
     prior = np.array([1 / unsure[0], 1 / unsure[1], 1 / unsure[1]]) ** 2
     axes_23 = floor_axes(plane_4)
     over_n = plane_4[3] - seen.points_n3 @ plane_4[:3]
     flat_n2 = seen.points_n3 @ axes_23.T
     found_3 = np.zeros(3)  # height at the camera, and slopes along both axes
-    for _ in range(4):
+    unsure_n = np.minimum(unsure[0] + unsure[1] * np.linalg.norm(flat_n2, axis=1), _START_M)
+    for iteration in range(_ITERATIONS):
         height_n = over_n - found_3[0] - flat_n2 @ found_3[1:]
-        near_n = np.abs(height_n) < gate_n
+        wide_n = gate_n + unsure_n * 0.5**iteration
+        near_n = np.abs(height_n) < wide_n
         if near_n.mean() < _LEAST_SHARE:
             return None
         A = np.column_stack([np.ones(int(near_n.sum())), flat_n2[near_n]])
-        weight_n = 1.0 / (_ALIKE * np.square(seen.sigma_n[near_n] + 0.005))
+        weight_n = np.square(1.0 - np.square(height_n[near_n] / wide_n[near_n]))
+        weight_n /= _ALIKE * np.square(wide_n[near_n] / _GATE_SIGMAS)
         H = (A * weight_n[:, None]).T @ A + np.diag(prior)
         found_3 = np.linalg.solve(H, (A * weight_n[:, None]).T @ over_n[near_n])
     height_n = over_n - found_3[0] - flat_n2 @ found_3[1:]
@@ -185,9 +200,13 @@ def refined(
     return np.append(normal / length, (plane_4[3] - found_3[0]) / length)
 
 
-def _gates(seen: _Points) -> tuple[Float64Array, Float64Array]:
-    """Height within which a point is on a plane, and beyond which it is below it."""
-    return 0.015 + 1.5 * seen.sigma_n, 0.05 + 4.0 * seen.sigma_n
+def _gates(below_m: Any, seen: _Points) -> tuple[Float64Array, Float64Array]:
+    """Height within which a point is on a plane below the camera, and beyond which below it.
+
+    Depth that is wrong by some millimeters moves a point along its ray, which is flat far away.
+    """
+    sigma = seen.sigma_n * below_m / seen.points_n3[:, 2]
+    return 0.012 + _GATE_SIGMAS * sigma, 0.05 + 5.0 * sigma
 
 
 def same_floor(a_4: Float64Array, b_4: Float64Array) -> bool:
@@ -255,7 +274,7 @@ class FloorFinder:
     @staticmethod
     def _contradicts(expected: Float64Array, seen: _Points) -> bool:
         """Whether something is seen clearly below where the floor is expected."""
-        _, below_n = _gates(seen)
+        _, below_n = _gates(expected[3], seen)
         return bool(np.mean(expected[3] - seen.points_n3 @ expected[:3] < -below_n)
                     > 2 * _MOST_BELOW)
 
