@@ -77,8 +77,8 @@ class PlacedScan:
             scan.step_rad, _slopes(scan, camera), float(scan.floor_4[3]))
 
     def same_place(self, other: PlacedScan) -> bool:
-        """Whether both are at one pose."""
-        return ((self.x_m, self.y_m, self.yaw_rad, self.height_m)
+        """Whether both are one scan at one pose."""
+        return self is other or ((self.x_m, self.y_m, self.yaw_rad, self.height_m)
                 == (other.x_m, other.y_m, other.yaw_rad, other.height_m)
                 and np.array_equal(self.ranges_m_K, other.ranges_m_K))
 
