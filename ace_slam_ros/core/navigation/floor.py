@@ -39,10 +39,13 @@ _TRIALS, _REACH, _TRIED = 800, 12, 5
 _SCORED = 4
 #: A floor is at most so oblique to the image's vertical: cosine, for pitch, and sine, for roll.
 _LEAST_DOWN, _MOST_ASIDE = 0.5, 0.5
+#: A surface is told by the samples so many beside a point, and may be part of a plane up to 35
+#: degrees aside: noise turns it, edges of furniture that lie in one plane by chance do not.
+_BESIDE, _SURFACE_COSINE = 2, float(np.cos(np.radians(35.0)))
 #: How far below the camera it may be, meters.
 _NEAREST_M, _DEEPEST_M = 0.05, 3.0
 #: A plane must cover so much area, and so many of the points.
-_LEAST_AREA_M2, _LEAST_FITTED_M2, _LEAST_SHARE = 0.25, 0.35, 0.04
+_LEAST_AREA_M2, _LEAST_FITTED_M2, _LEAST_SHARE = 0.15, 0.2, 0.02
 #: Where so many points lie clearly below a plane, it is a table.
 _MOST_BELOW = 0.02
 #: Two planes of one floor differ by no more than this, at the camera.
@@ -77,19 +80,24 @@ def moved(plane_4: Float64Array, T_to_from: Float64Array) -> Float64Array:
 class _Points:
     """Points (n, 3) of a depth image with the noise of each, and the area each stands for.
 
-    `cell_n2` is the row and column of each sample, `index_hw` its number there, -1 = no depth.
+    `normals_n3` are those of the surface around each, 0 where it is not known. `cell_n2` is the row and column of each sample, `index_hw` its number there, -1 = no depth.
     """
 
     points_n3: Float64Array
     sigma_n: Float64Array
     area_n: Float64Array
+    normals_n3: Float64Array
     cell_n2: npt.NDArray[np.int64]
     index_hw: npt.NDArray[np.int64]
 
     def thinned(self, step: int) -> _Points:
         """Return every so many of the points."""
         return _Points(self.points_n3[::step], self.sigma_n[::step], self.area_n[::step],
-                       self.cell_n2[::step], self.index_hw)
+                       self.normals_n3[::step], self.cell_n2[::step], self.index_hw)
+
+    def lie_in(self, normals_M3: Float64Array) -> BoolArray:
+        """Tell which points (..., n) are of surfaces that may be a plane of some normals."""
+        return np.asarray(np.abs(normals_M3 @ self.normals_n3.T) > _SURFACE_COSINE)
 
 
 def sampled(
@@ -104,9 +112,27 @@ def sampled(
     pixels = np.stack([u, v], axis=1).astype(np.float64) * _STEP_PX + half
     index_hw = np.full(depth_hw.shape, -1)
     index_hw[v, u] = np.arange(len(z))
-    return _Points(camera.unproject(pixels, z), sensor.depth_sigma_m(z),
-                   (_STEP_PX * z) ** 2 / (camera.fx * camera.fy), np.stack([v, u], axis=1),
-                   index_hw)
+    points = camera.unproject(pixels, z)
+    return _Points(points, sensor.depth_sigma_m(z),
+                   (_STEP_PX * z) ** 2 / (camera.fx * camera.fy), _normals(points, v, u, index_hw),
+                   np.stack([v, u], axis=1), index_hw)
+
+
+def _normals(
+    points_n3: Float64Array, v_n: npt.NDArray[np.int64], u_n: npt.NDArray[np.int64],
+    index_hw: npt.NDArray[np.int64],
+) -> Float64Array:
+    """Return the normals (n, 3) of surfaces through the samples around each; 0 where unknown."""
+    padded = np.pad(index_hw, _BESIDE, constant_values=-1)
+    v_n, u_n = v_n + _BESIDE, u_n + _BESIDE
+    left, right = padded[v_n, u_n - _BESIDE], padded[v_n, u_n + _BESIDE]
+    above, under = padded[v_n - _BESIDE, u_n], padded[v_n + _BESIDE, u_n]
+    known_n = np.minimum(np.minimum(left, right), np.minimum(above, under)) >= 0
+    normals = np.cross(points_n3[right] - points_n3[left], points_n3[under] - points_n3[above])
+    length = np.linalg.norm(normals, axis=1)
+    normals /= np.maximum(length, 1e-9)[:, None]
+    normals[~known_n] = 0.0
+    return normals
 
 
 def fit_floor(seen: _Points) -> Float64Array | None:
@@ -120,7 +146,8 @@ def fit_floor(seen: _Points) -> Float64Array | None:
     few = seen.thinned(_SCORED)
     gate_Mn, below_Mn = _gates(planes_M4[:, 3:], few)
     height_Mn = planes_M4[:, 3:] - planes_M4[:, :3] @ few.points_n3.T
-    area_M = (np.abs(height_Mn) < 2.0 * gate_Mn) @ few.area_n
+    on_Mn = (np.abs(height_Mn) < 2.0 * gate_Mn) & few.lie_in(planes_M4[:, :3])
+    area_M = on_Mn @ few.area_n
     area_M[np.mean(height_Mn < -2.0 * below_Mn, axis=1) > _MOST_BELOW] = 0.0
     best, best_area = None, _LEAST_FITTED_M2
     for m in np.argsort(-area_M, kind="stable")[:_TRIED]:
@@ -129,7 +156,7 @@ def fit_floor(seen: _Points) -> Float64Array | None:
             continue
         gate_n, _ = _gates(found[3], seen)
         near_n = np.abs(found[3] - seen.points_n3 @ found[:3]) < gate_n
-        area = float(seen.area_n[near_n].sum())
+        area = float(seen.area_n[near_n & seen.lie_in(found[:3])].sum())
         if area > best_area:
             best, best_area = found, area
     return best
@@ -175,6 +202,7 @@ def refined(
     gate_n, below_n = _gates(plane_4[3], seen)
     prior = np.array([1 / unsure[0], 1 / unsure[1], 1 / unsure[1]]) ** 2
     axes_23 = floor_axes(plane_4)
+    flat_n = seen.lie_in(plane_4[:3])
     over_n = plane_4[3] - seen.points_n3 @ plane_4[:3]
     flat_n2 = seen.points_n3 @ axes_23.T
     found_3 = np.zeros(3)  # height at the camera, and slopes along both axes
@@ -182,7 +210,7 @@ def refined(
     for iteration in range(_ITERATIONS):
         height_n = over_n - found_3[0] - flat_n2 @ found_3[1:]
         wide_n = gate_n + unsure_n * 0.5**iteration
-        near_n = np.abs(height_n) < wide_n
+        near_n = flat_n & (np.abs(height_n) < wide_n)
         if near_n.mean() < _LEAST_SHARE:
             return None
         A = np.column_stack([np.ones(int(near_n.sum())), flat_n2[near_n]])
@@ -191,7 +219,7 @@ def refined(
         H = (A * weight_n[:, None]).T @ A + np.diag(prior)
         found_3 = np.linalg.solve(H, (A * weight_n[:, None]).T @ over_n[near_n])
     height_n = over_n - found_3[0] - flat_n2 @ found_3[1:]
-    near_n = np.abs(height_n) < gate_n
+    near_n = flat_n & (np.abs(height_n) < gate_n)
     if (float(seen.area_n[near_n].sum()) < _LEAST_AREA_M2 or near_n.mean() < _LEAST_SHARE
             or np.mean(height_n < -below_n) > 2 * _MOST_BELOW):
         return None
