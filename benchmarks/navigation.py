@@ -1,6 +1,6 @@
 """The occupancy grid against the true floor plan of rendered worlds.
 
-    python benchmarks/navigation.py [--worlds room corridor dynamic] [--seeds 3] [--frames N]
+    python benchmarks/navigation.py [--worlds room corridor dynamic] [--seeds 0 1 2] [--frames N]
                                     [--cache FOLDER] [--pictures FOLDER] --out FILE.json
 
 Every frame is tracked and mapped. The trajectory's alignment with the truth lays the grid into the
@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; the exit code is 1 when a bar is missed."""
     made = parser("The occupancy grid against the true floor plan.")
     made.add_argument("--worlds", nargs="+", default=["room", "corridor", "dynamic"])
-    made.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N - 1")
+    made.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     made.add_argument("--frames", type=int, metavar="N", help="of each world; default: its own")
     made.add_argument("--cache", type=Path, metavar="DIR", help="where rendered worlds are kept")
     made.add_argument("--pictures", type=Path, metavar="DIR", help="draw the grids there")
@@ -181,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
     report = Report("navigation")
     with tempfile.TemporaryDirectory() as folder:
         for name in args.worlds:
-            for seed in range(args.seeds):
+            for seed in args.seeds:
                 measure(report, name, seed, args.frames, args.cache or Path(folder), encoder,
                         args.pictures)
     return report.finish(args.out)

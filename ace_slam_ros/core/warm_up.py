@@ -17,10 +17,12 @@ from .config.sections import SlamConfig
 from .data.camera import Camera
 from .data.frame import Frame
 from .encoders.loading import load_encoder
+from .geometry.se3 import R_BODY_OPTICAL_33, make_pose
 from .localization.relocalizer import Relocalizer
 from .navigation.obstacle_cloud import warm_up_obstacles
 from .runtime.device import choose_device, set_threads
 from .slam import Slam
+from .tracking.result import TrackingHints
 
 if TYPE_CHECKING:
     from .encoders.base import Encoder
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _WIDTH, _HEIGHT, _FOCAL_PX = 320, 240, 260.0
 _DEPTH_M = 1.0
+_T_BASE_CAM = make_pose(R_BODY_OPTICAL_33, np.array([0.0, 0.0, 0.5]))
 #: The camera moves by so many pixels from picture to picture, with a keyframe at every second.
 _STEP_PX, _PICTURES = 16, 6
 #: Longer means that loops were compiled, which is worth a line in the log.
@@ -56,13 +59,15 @@ def warm_up(
     quiet.setLevel(logging.ERROR)  # of the map that is thrown away nobody wants to know
     try:
         config = config.with_values({"mode": "mapping", "sensor.mask": ""})
-        slam = Slam(config, encoder)
+        slam, hints = Slam(config, encoder), TrackingHints(T_base_cam=_T_BASE_CAM)
         for n, frame in enumerate(_pictures()):
             if maps or not n:
-                slam.process(frame)
+                slam.process(frame, hints)
             else:
-                slam.tracker.track(frame)
+                slam.tracker.track(frame, hints)
                 slam.tracker.work()
+        if maps:
+            slam.mapper.updated_grid()
         if queries:
             relocalizer = Relocalizer(config, encoder)
             relocalizer.set_head(slam.mapper.export_head(), 1)

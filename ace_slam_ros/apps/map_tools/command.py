@@ -7,11 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ...core.config.sections import GridConfig
+
 DONE = 0
+GRID = GridConfig()
 
 
 def add_map_commands(add: Any) -> None:
-    """Declare `map info`, `map draw` and `map export`.
+    """Declare `map info`, `map draw`, `map grid` and `map export`.
 
     Args:
         add: makes a subcommand of a name, a function and a line of help.
@@ -28,8 +31,15 @@ def add_map_commands(add: Any) -> None:
 
     info = action("info", _info, "size, area, keyframes, where it is thin, and what made it")
     info.add_argument("--json", action="store_true", help="print one JSON object")
-    draw = action("draw", _draw, "floor plan with keyframes, coverage and loops, as a PNG file")
+    draw = action("draw", _draw, "floor plan: grid, keyframes, coverage and loops, as a PNG file")
     draw.add_argument("--out", type=Path, metavar="FILE", help="default: MAP.png beside it")
+    grid = action("grid", _grid, "occupancy grid as NAME.pgm and NAME.yaml, for nav2_map_server")
+    grid.add_argument("--out", type=Path, metavar="NAME", help="default: MAP beside it")
+    grid.add_argument("--resolution", type=_centimeters, default=GRID.resolution_m, metavar="M",
+                      help=f"edge of a cell (default: {GRID.resolution_m:g})")
+    grid.add_argument("--highest", type=float, default=GRID.highest_m, metavar="M",
+                      help="grid.highest_m when it was mapped, 0.1 to 5 m "
+                      f"(default: {GRID.highest_m:g})")
     export = action("export", _export, "surface points with normals as a PLY file, no color")
     export.add_argument("--ply", type=Path, metavar="FILE", help="default: MAP.ply beside it")
     export.add_argument(
@@ -69,11 +79,24 @@ def _draw(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _grid(args: argparse.Namespace) -> int:
+    from ...core.maps.map_folder import load_map
+    from ..reporting import say
+    from .grid import write_grid
+
+    config = GridConfig(resolution_m=args.resolution, highest_m=args.highest)
+    stored = load_map(args.map)
+    out = args.out or beside(stored.path, "")
+    picture = write_grid(out, stored, config)
+    height, width = picture.cells_HW.shape
+    say(f"  written   {out}.pgm and .yaml: {width} x {height} cells of {args.resolution:g} m")
+    return DONE
+
+
 def _export(args: argparse.Namespace) -> int:
     from ...core.maps.map_folder import load_map
     from ..reporting import say
-    from .report import in_map
-    from .surface import fitted, fuse, keyframes_of, write_ply
+    from .surface import fitted, fuse, in_map, keyframes_of, write_ply
 
     stored = load_map(args.map)
     out = args.ply or beside(stored.path, ".ply")

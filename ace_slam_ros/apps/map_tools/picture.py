@@ -9,8 +9,11 @@ import numpy as np
 
 from ...core.data.edge import EdgeKind
 from ...core.errors import DataError
-from .report import in_map, report
-from .surface import fuse, keyframes_of
+from ...core.geometry.se3 import transform_points
+from ...core.navigation.occupancy_grid import UNKNOWN
+from .grid import grid_of
+from .report import report
+from .surface import fuse, in_map, keyframes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 _VOXEL_M = 0.05
 #: Surface that so many keyframes saw is drawn as well covered.
 _WELL = 6
-_WAY, _LOOP = "#2b6cb0", "#c53030"
+_WAY, _LOOP, _UNKNOWN = "#2b6cb0", "#c53030", "#d9d9d9"
 
 
 def draw_map(path_png: Path, stored: StoredMap) -> None:
@@ -40,6 +43,7 @@ def draw_map(path_png: Path, stored: StoredMap) -> None:
     figure = Figure(figsize=(9, 8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    _draw_grid(axes, stored)
     # what is higher covers what is below
     order = np.argsort(voxels.points_N3[:, 2], kind="stable")
     points = axes.scatter(
@@ -63,6 +67,24 @@ def draw_map(path_png: Path, stored: StoredMap) -> None:
         figure.savefig(path_png, dpi=130)
     except OSError as error:
         raise DataError(f"cannot write {path_png}: {error.strerror or error}") from error
+
+
+def _draw_grid(axes: Axes, stored: StoredMap) -> None:
+    """Draw what is free white and what is occupied dark, on gray."""
+    grid = grid_of(stored)
+    picture = grid.picture()
+    if picture is None:
+        return
+    height, width = picture.cells_HW.shape
+    x, y = np.meshgrid(picture.corner_2[0] + np.arange(width + 1) * picture.resolution_m,
+                       picture.corner_2[1] + np.arange(height + 1) * picture.resolution_m)
+    corners = transform_points(
+        grid.T_map_floor, np.column_stack([x.ravel(), y.ravel(), np.zeros(x.size)]))
+    axes.set_facecolor(_UNKNOWN)
+    axes.pcolormesh(
+        corners[:, 0].reshape(x.shape), corners[:, 1].reshape(x.shape),
+        np.ma.masked_equal(picture.cells_HW, UNKNOWN), cmap="gray_r", vmin=0, vmax=110, zorder=0,
+        rasterized=True)
 
 
 def _draw_way(axes: Axes, keyframes: list[Keyframe]) -> None:

@@ -11,10 +11,11 @@ from scipy import ndimage
 
 from ...core.data.edge import EdgeKind
 from ...core.data.submaps import MAIN_SUBMAP
-from .surface import Voxels, fuse, keyframes_of, points_of
+from ...core.navigation.occupancy_grid import FREE, OCCUPIED, UNKNOWN
+from .grid import grid_of
+from .surface import Voxels, fuse, in_map, keyframes_of, points_of
 
 if TYPE_CHECKING:
-    from ...core.data.keyframe import Keyframe
     from ...core.geometry.arrays import Float64Array
     from ...core.maps.map_folder import StoredMap
 
@@ -46,6 +47,9 @@ class MapReport:
         area_m2: floor below and above which something was seen.
         seen_once: share of the surface that only one keyframe saw.
         thin: the largest places of it.
+        scans: how many keyframes have a scan of the floor plan.
+        free_m2, occupied_m2, unknown_m2: areas of the grid.
+        grid_problem: what is wrong with the grid; empty when nothing is.
     """
 
     folder: str
@@ -68,6 +72,11 @@ class MapReport:
     area_m2: float
     seen_once: float
     thin: tuple[ThinPlace, ...]
+    scans: int
+    free_m2: float
+    occupied_m2: float
+    unknown_m2: float
+    grid_problem: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -88,7 +97,13 @@ class MapReport:
             ("keyframes", f"{self.keyframes} with {self.points} points on a way of "
                           f"{self.path_m:.1f} m, {self.loops} loop edges"),
             ("seen once", f"{100 * self.seen_once:.0f} % of the surface"),
+            ("grid", f"{self.free_m2:.1f} m2 free, {self.occupied_m2:.1f} m2 occupied, "
+                     f"{self.unknown_m2:.1f} m2 unknown around; {self.scans} scans"
+             if self.scans else "none: no keyframe has a scan; go on mapping with the floor in "
+                                "view"),
         ]
+        if self.grid_problem:
+            rows.append(("grid", self.grid_problem))
         if self.submaps > 1:
             rows.append(("submaps", f"{self.submaps - 1} not joined: drive from there to a known "
                                     "place"))
@@ -112,6 +127,10 @@ def report(stored: StoredMap) -> MapReport:
     everything = np.concatenate([points_of(k) for k in mapped])
     columns = np.unique(fuse(mapped, AREA_M).index_N3[:, :2], axis=0)
     camera = manifest.camera
+    grid = grid_of(stored)
+    picture = grid.picture()
+    areas = [0.0 if picture is None else picture.area_m2(value)
+             for value in (FREE, OCCUPIED, UNKNOWN)]
     return MapReport(
         folder=str(stored.path), map_id=manifest.map_id, created=manifest.created,
         software=manifest.software_version, format=manifest.format_version,
@@ -123,12 +142,9 @@ def report(stored: StoredMap) -> MapReport:
         loops=sum(edge.kind is EdgeKind.LOOP for edge in stored.edges),
         path_m=float(np.linalg.norm(np.diff(positions, axis=0), axis=1).sum()),
         size_m=_triple(np.ptp(everything, axis=0)), area_m2=len(columns) * AREA_M**2,
-        seen_once=float(np.mean(voxels.views_N == 1)), thin=thin_places(voxels))
-
-
-def in_map(keyframes: list[Keyframe]) -> list[Keyframe]:
-    """Return the keyframes whose place in the map is known."""
-    return [k for k in keyframes if k.submap == MAIN_SUBMAP]
+        seen_once=float(np.mean(voxels.views_N == 1)), thin=thin_places(voxels),
+        scans=grid.scans, free_m2=areas[0], occupied_m2=areas[1], unknown_m2=areas[2],
+        grid_problem=grid.problem)
 
 
 def thin_places(voxels: Voxels) -> tuple[ThinPlace, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from ...core.data.submaps import MAIN_SUBMAP
 from ...core.errors import DataError, MapError
 from ...core.geometry.se3 import transform_points
 
@@ -54,6 +55,11 @@ def keyframes_of(stored: StoredMap) -> list[Keyframe]:
             f"map {stored.path} has no keyframes (keyframes.safetensors): it localizes, but there "
             "is nothing to show; copy the whole folder, or map again")
     return stored.keyframes
+
+
+def in_map(keyframes: list[Keyframe]) -> list[Keyframe]:
+    """Return the keyframes whose place in the map is known."""
+    return [k for k in keyframes if k.submap == MAIN_SUBMAP]
 
 
 def points_of(keyframe: Keyframe) -> Float64Array:

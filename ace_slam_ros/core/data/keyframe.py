@@ -76,9 +76,8 @@ class Keyframe:
             return False
         if len(known.pixels_N2) > len(self.pixels_N2):
             return True
-        return (known.scan is not None and self.scan is not None
-                and bool(np.count_nonzero(self.scan.ranges_mm_K)
-                         < np.count_nonzero(known.scan.ranges_mm_K)))
+        return known.scan is not None and self.scan is not None and bool(
+            np.count_nonzero(self.scan.ranges_mm_K) < np.count_nonzero(known.scan.ranges_mm_K))
 
     def shared_with(self, pruned: Keyframe) -> npt.NDArray[np.bool_]:
         """Return which features (N,) this keyframe still has after it was pruned."""

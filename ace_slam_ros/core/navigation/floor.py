@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,23 +34,33 @@ BoolArray = npt.NDArray[np.bool_]
 #: Every so many pixels a point is taken.
 _STEP_PX = 8
 #: So many planes are drawn, through points so many samples apart; the best are refined.
-_TRIALS, _REACH, _TRIED = 1000, 12, 8
+_TRIALS, _REACH, _TRIED = 800, 12, 5
+#: By every so many of the points.
+_SCORED = 4
 #: A floor is at most so oblique to the image's vertical: cosine, for pitch, and sine, for roll.
-_LEAST_DOWN, _MOST_ASIDE = 0.3, 0.5
+_LEAST_DOWN, _MOST_ASIDE = 0.5, 0.5
+#: A surface is told by the samples so many beside a point, and may be part of a plane up to 35
+#: degrees aside: noise turns it, edges of furniture that lie in one plane by chance do not.
+_BESIDE, _SURFACE_COSINE = 2, float(np.cos(np.radians(35.0)))
 #: How far below the camera it may be, meters.
 _NEAREST_M, _DEEPEST_M = 0.05, 3.0
 #: A plane must cover so much area, and so many of the points.
-_LEAST_AREA_M2, _LEAST_FITTED_M2, _LEAST_SHARE = 0.25, 0.35, 0.04
+_LEAST_AREA_M2, _LEAST_FITTED_M2, _LEAST_SHARE = 0.15, 0.2, 0.02
 #: Where so many points lie clearly below a plane, it is a table.
 _MOST_BELOW = 0.02
 #: Two planes of one floor differ by no more than this, at the camera.
 _SAME_M, _SAME_COSINE = 0.08, float(np.cos(np.radians(5.0)))
+#: A plane takes points within so many standard deviations, and is fitted so often, first to points
+#: within so many meters more.
+_GATE_SIGMAS, _ITERATIONS, _START_M = 2.5, 8, 0.08
 #: The noise of so many neighboring points is one and the same.
 _ALIKE = 40.0
 #: How far a robot on wheels, or a pose, may be off the floor that is expected: meters, radians.
 _UNSURE = (0.03, float(np.radians(1.0)))
 #: So many keyframes must agree on a floor, of so many that are remembered.
 _AGREE, _REMEMBERED = 3, 12
+#: More keyframes than this without a floor are worth a word.
+_PATIENCE = 5
 #: A floor that is lower by so much than the one believed replaces it when enough agree.
 _LOWER_M = 0.1
 
@@ -70,14 +80,24 @@ def moved(plane_4: Float64Array, T_to_from: Float64Array) -> Float64Array:
 class _Points:
     """Points (n, 3) of a depth image with the noise of each, and the area each stands for.
 
-    `cell_n2` is the row and column of each sample, `index_hw` its number there, -1 = no depth.
+    `normals_n3` are those of the surface around each, 0 where it is not known. `cell_n2` is the row and column of each sample, `index_hw` its number there, -1 = no depth.
     """
 
     points_n3: Float64Array
     sigma_n: Float64Array
     area_n: Float64Array
+    normals_n3: Float64Array
     cell_n2: npt.NDArray[np.int64]
     index_hw: npt.NDArray[np.int64]
+
+    def thinned(self, step: int) -> _Points:
+        """Return every so many of the points."""
+        return _Points(self.points_n3[::step], self.sigma_n[::step], self.area_n[::step],
+                       self.normals_n3[::step], self.cell_n2[::step], self.index_hw)
+
+    def lie_in(self, normals_M3: Float64Array) -> BoolArray:
+        """Tell which points (..., n) are of surfaces that may be a plane of some normals."""
+        return np.asarray(np.abs(normals_M3 @ self.normals_n3.T) > _SURFACE_COSINE)
 
 
 def sampled(
@@ -92,9 +112,27 @@ def sampled(
     pixels = np.stack([u, v], axis=1).astype(np.float64) * _STEP_PX + half
     index_hw = np.full(depth_hw.shape, -1)
     index_hw[v, u] = np.arange(len(z))
-    return _Points(camera.unproject(pixels, z), sensor.depth_sigma_m(z),
-                   (_STEP_PX * z) ** 2 / (camera.fx * camera.fy), np.stack([v, u], axis=1),
-                   index_hw)
+    points = camera.unproject(pixels, z)
+    return _Points(points, sensor.depth_sigma_m(z),
+                   (_STEP_PX * z) ** 2 / (camera.fx * camera.fy), _normals(points, v, u, index_hw),
+                   np.stack([v, u], axis=1), index_hw)
+
+
+def _normals(
+    points_n3: Float64Array, v_n: npt.NDArray[np.int64], u_n: npt.NDArray[np.int64],
+    index_hw: npt.NDArray[np.int64],
+) -> Float64Array:
+    """Return the normals (n, 3) of surfaces through the samples around each; 0 where unknown."""
+    padded = np.pad(index_hw, _BESIDE, constant_values=-1)
+    v_n, u_n = v_n + _BESIDE, u_n + _BESIDE
+    left, right = padded[v_n, u_n - _BESIDE], padded[v_n, u_n + _BESIDE]
+    above, under = padded[v_n - _BESIDE, u_n], padded[v_n + _BESIDE, u_n]
+    known_n = np.minimum(np.minimum(left, right), np.minimum(above, under)) >= 0
+    normals = np.cross(points_n3[right] - points_n3[left], points_n3[under] - points_n3[above])
+    length = np.linalg.norm(normals, axis=1)
+    normals /= np.maximum(length, 1e-9)[:, None]
+    normals[~known_n] = 0.0
+    return normals
 
 
 def fit_floor(seen: _Points) -> Float64Array | None:
@@ -105,17 +143,20 @@ def fit_floor(seen: _Points) -> Float64Array | None:
     planes_M4 = _drawn(seen)
     if not len(planes_M4):
         return None
-    gate_n, below_n = _gates(seen)
-    height_Mn = planes_M4[:, 3:] - planes_M4[:, :3] @ seen.points_n3.T
-    area_M = (np.abs(height_Mn) < 2.0 * gate_n) @ seen.area_n
-    area_M[np.mean(height_Mn < -2.0 * below_n, axis=1) > _MOST_BELOW] = 0.0
+    few = seen.thinned(_SCORED)
+    gate_Mn, below_Mn = _gates(planes_M4[:, 3:], few)
+    height_Mn = planes_M4[:, 3:] - planes_M4[:, :3] @ few.points_n3.T
+    on_Mn = (np.abs(height_Mn) < 2.0 * gate_Mn) & few.lie_in(planes_M4[:, :3])
+    area_M = on_Mn @ few.area_n
+    area_M[np.mean(height_Mn < -2.0 * below_Mn, axis=1) > _MOST_BELOW] = 0.0
     best, best_area = None, _LEAST_FITTED_M2
     for m in np.argsort(-area_M, kind="stable")[:_TRIED]:
         found = refined(planes_M4[m], seen)
         if found is None or not _may_be_floor(found):
             continue
+        gate_n, _ = _gates(found[3], seen)
         near_n = np.abs(found[3] - seen.points_n3 @ found[:3]) < gate_n
-        area = float(seen.area_n[near_n].sum())
+        area = float(seen.area_n[near_n & seen.lie_in(found[:3])].sum())
         if area > best_area:
             best, best_area = found, area
     return best
@@ -158,23 +199,27 @@ def refined(
         unsure: standard deviations of its height at the camera, meters, and of its tilt, radians:
             a floor that is seen from afar, or little of it, says nothing of them.
     """
-    gate_n, below_n = _gates(seen)
+    gate_n, below_n = _gates(plane_4[3], seen)
     prior = np.array([1 / unsure[0], 1 / unsure[1], 1 / unsure[1]]) ** 2
     axes_23 = floor_axes(plane_4)
+    flat_n = seen.lie_in(plane_4[:3])
     over_n = plane_4[3] - seen.points_n3 @ plane_4[:3]
     flat_n2 = seen.points_n3 @ axes_23.T
     found_3 = np.zeros(3)  # height at the camera, and slopes along both axes
-    for _ in range(4):
+    unsure_n = np.minimum(unsure[0] + unsure[1] * np.linalg.norm(flat_n2, axis=1), _START_M)
+    for iteration in range(_ITERATIONS):
         height_n = over_n - found_3[0] - flat_n2 @ found_3[1:]
-        near_n = np.abs(height_n) < gate_n
+        wide_n = gate_n + unsure_n * 0.5**iteration
+        near_n = flat_n & (np.abs(height_n) < wide_n)
         if near_n.mean() < _LEAST_SHARE:
             return None
         A = np.column_stack([np.ones(int(near_n.sum())), flat_n2[near_n]])
-        weight_n = 1.0 / (_ALIKE * np.square(seen.sigma_n[near_n] + 0.005))
+        weight_n = np.square(1.0 - np.square(height_n[near_n] / wide_n[near_n]))
+        weight_n /= _ALIKE * np.square(wide_n[near_n] / _GATE_SIGMAS)
         H = (A * weight_n[:, None]).T @ A + np.diag(prior)
         found_3 = np.linalg.solve(H, (A * weight_n[:, None]).T @ over_n[near_n])
     height_n = over_n - found_3[0] - flat_n2 @ found_3[1:]
-    near_n = np.abs(height_n) < gate_n
+    near_n = flat_n & (np.abs(height_n) < gate_n)
     if (float(seen.area_n[near_n].sum()) < _LEAST_AREA_M2 or near_n.mean() < _LEAST_SHARE
             or np.mean(height_n < -below_n) > 2 * _MOST_BELOW):
         return None
@@ -183,9 +228,13 @@ def refined(
     return np.append(normal / length, (plane_4[3] - found_3[0]) / length)
 
 
-def _gates(seen: _Points) -> tuple[Float64Array, Float64Array]:
-    """Height within which a point is on a plane, and beyond which it is below it."""
-    return 0.015 + 1.5 * seen.sigma_n, 0.05 + 4.0 * seen.sigma_n
+def _gates(below_m: Any, seen: _Points) -> tuple[Float64Array, Float64Array]:
+    """Height within which a point is on a plane below the camera, and beyond which below it.
+
+    Depth that is wrong by some millimeters moves a point along its ray, which is flat far away.
+    """
+    sigma = seen.sigma_n * below_m / seen.points_n3[:, 2]
+    return 0.012 + _GATE_SIGMAS * sigma, 0.05 + 5.0 * sigma
 
 
 def same_floor(a_4: Float64Array, b_4: Float64Array) -> bool:
@@ -209,6 +258,7 @@ class FloorFinder:
         """Forget what was seen."""
         self._candidates: deque[tuple[int, Float64Array]] = deque(maxlen=_REMEMBERED)
         self._believed: tuple[int, Float64Array] | None = None
+        self._without = 0
         self.problem = ""
 
     def correct(self, motions: SubmapMotions) -> None:
@@ -252,7 +302,7 @@ class FloorFinder:
     @staticmethod
     def _contradicts(expected: Float64Array, seen: _Points) -> bool:
         """Whether something is seen clearly below where the floor is expected."""
-        _, below_n = _gates(seen)
+        _, below_n = _gates(expected[3], seen)
         return bool(np.mean(expected[3] - seen.points_n3 @ expected[:3] < -below_n)
                     > 2 * _MOST_BELOW)
 
@@ -288,10 +338,11 @@ class FloorFinder:
 
     def _tell(self, own: Float64Array | None, mount: Float64Array | None) -> None:
         self.problem = ""
-        if own is None:
+        self._without = self._without + 1 if own is None else 0
+        if self._without > _PATIENCE:
             self.problem = ("the floor is unknown, so keyframes carry no scan: publish TF from "
                             "base_frame to the camera, or let it see the floor")
-        elif mount is not None and not same_floor(own, mount):
+        elif own is not None and mount is not None and not same_floor(own, mount):
             self.problem = (
                 f"the camera sees the floor {own[3]:.2f} m below it, its mount says "
                 f"{mount[3]:.2f} m: correct TF base_frame -> camera (z = 0 is the floor)")

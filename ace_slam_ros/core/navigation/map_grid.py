@@ -17,6 +17,7 @@ from .occupancy_grid import GridPicture, OccupancyGrid, PlacedScan
 
 if TYPE_CHECKING:
     from ..config.sections import GridConfig
+    from ..data.floor_scan import FloorScan
     from ..data.keyframe import Keyframe
     from ..geometry.arrays import Float64Array
 
@@ -46,6 +47,7 @@ class MapGrid:
 
     def __init__(self, config: GridConfig) -> None:
         self._grid = OccupancyGrid(config)
+        self._known: dict[int, tuple[FloorScan, Float64Array, PlacedScan]] = {}
         self.T_map_floor = np.eye(4)
         self.scans = 0
         self.revision = next(_revisions)
@@ -56,6 +58,7 @@ class MapGrid:
 
         The result is the same as that of a new grid, but only what changed is drawn.
         """
+        self._known = {i: known for i, known in self._known.items() if i in placed}
         scanned = {i: (k, T) for i, (k, T) in placed.items() if k.scan is not None}
         self.scans = len(scanned)
         floors_N4 = np.array([
@@ -69,10 +72,22 @@ class MapGrid:
         self.T_map_floor = floor_frame(floors_N4[agree_N], feet[agree_N])
         T_floor_map = invert_pose(self.T_map_floor)
         self._draw({
-            i: PlacedScan.of(k.scan, k.camera, T_floor_map @ T)
-            for (i, (k, T)), agrees in zip(scanned.items(), agree_N, strict=True)
-            if agrees and k.scan is not None})
+            i: self._placed(i, k, T_floor_map @ T)
+            for (i, (k, T)), agrees in zip(scanned.items(), agree_N, strict=True) if agrees})
         self._tell(int((~agree_N).sum()))
+
+    def _placed(
+        self, identifier: int, keyframe: Keyframe, T_floor_cam: Float64Array
+    ) -> PlacedScan:
+        """Place the scan of a keyframe, unless it was placed there before."""
+        known = self._known.get(identifier)
+        if (known is None or known[0] is not keyframe.scan
+                or not np.array_equal(known[1], T_floor_cam)):
+            assert keyframe.scan is not None
+            known = (keyframe.scan, T_floor_cam,
+                     PlacedScan.of(keyframe.scan, keyframe.camera, T_floor_cam))
+            self._known[identifier] = known
+        return known[2]
 
     def _draw(self, placed: dict[int, PlacedScan]) -> None:
         if self._grid.show(placed):

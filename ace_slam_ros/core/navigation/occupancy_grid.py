@@ -31,8 +31,9 @@ HIT, PASS, LEAST_SHARE = 12, 8, 0.3
 #: Nothing is free where the lowest share of the heights is out of view: most things stand on the
 #: floor.
 LOWEST_SHARE = 0.15
-#: Evidence that makes a cell occupied, or free.
-_OCCUPIED, _FREE = 10, -1
+#: Evidence that makes a cell occupied, of two views, or free: one view of a person who went on
+#: is no obstacle.
+_OCCUPIED, _FREE = 20, -1
 #: Nothing is within this radius below a camera that is so low that it sits on a robot; a higher
 #: one may be held over a table.
 FOOT_M, FOOT, LOW_M = 0.15, 4, 0.7
@@ -76,8 +77,8 @@ class PlacedScan:
             scan.step_rad, _slopes(scan, camera), float(scan.floor_4[3]))
 
     def same_place(self, other: PlacedScan) -> bool:
-        """Whether both are at one pose."""
-        return ((self.x_m, self.y_m, self.yaw_rad, self.height_m)
+        """Whether both are one scan at one pose."""
+        return self is other or ((self.x_m, self.y_m, self.yaw_rad, self.height_m)
                 == (other.x_m, other.y_m, other.yaw_rad, other.height_m)
                 and np.array_equal(self.ranges_m_K, other.ranges_m_K))
 

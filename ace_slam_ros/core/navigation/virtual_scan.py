@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from ..data.camera import Camera
     from ..geometry.arrays import Float32Array, Float32Image, Float64Array
 
-#: Every so many pixels are looked at.
-STEP_PX = 2
-#: Smallest angle between bearings; wider views have wider ones.
-_LEAST_STEP_RAD = math.radians(0.3)
+#: Of a picture so many columns are looked at.
+_COLUMNS = 320
+#: Smallest angle between bearings, in radians and in columns; wider views have wider ones.
+_LEAST_STEP_RAD, _LEAST_COLUMNS = math.radians(0.3), 1.6
 #: Ranges are counted in cells of this length.
 CELL_M = 0.05
 #: So many pixels at nearly one range are an obstacle, so many are floor.
-LEAST_OBSTACLE, LEAST_FLOOR = 4, 2
+LEAST_OBSTACLE, LEAST_FLOOR = 4, 1
 #: What is lower is floor, or noise of depth and of the floor's tilt: sigmas, and meters a meter.
 NOISE_SIGMAS, TILT = 2.5, 0.015
 #: Floor that is seen again behind a wider gap does not count: something without depth may stand
@@ -61,16 +61,18 @@ def make_scan(
         sensor: noise and range of depth.
     """
     axes_33 = np.vstack([floor_axes(floor_4), floor_4[:3]])
-    first_rad, step_rad, count = _bearings(camera, axes_33)
+    step_px = max(1, camera.width // _COLUMNS)
+    first_rad, step_rad, count = _bearings(camera, axes_33, step_px)
     view = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
     limits = np.array([
         floor_4[3], grid.lowest_m, grid.highest_m, grid.range_m, sensor.min_depth_m,
-        sensor.max_depth_m, sensor.noise_base_m, sensor.noise_quadratic, first_rad, step_rad])
+        sensor.max_depth_m, sensor.noise_base_m, sensor.noise_quadratic, first_rad, step_rad,
+        step_px])
     cells = math.ceil(grid.range_m / CELL_M) + 1
     hits, sums, heights, floors = (np.zeros((count, cells), np.float32) for _ in range(4))
     accumulate = _accumulate if compiled.AVAILABLE else accumulate_twin
     accumulate(depth_m_HW, axes_33, view, limits, hits, sums, heights, floors)
-    rows_m2 = STEP_PX / (camera.fy * floor_4[3])
+    rows_m2 = step_px / (camera.fy * floor_4[3])
     hit_m, over_m = _obstacles(hits, sums, heights, sensor)
     range_m = np.where(np.isnan(hit_m), -_end_of_floor(floors, rows_m2), hit_m)
     ranges = np.rint(np.clip(1e3 * range_m, -LONGEST_MM, LONGEST_MM)).astype(np.int16)
@@ -83,7 +85,9 @@ def make_scan(
                     in_floor_K3 @ axes_33)
 
 
-def _bearings(camera: Camera, axes_33: Float64Array) -> tuple[float, float, int]:
+def _bearings(
+    camera: Camera, axes_33: Float64Array, step_px: int
+) -> tuple[float, float, int]:
     """Return the first bearing of a view, the step, and how many there are."""
     u, v = np.linspace(0, camera.width - 1, 33), np.linspace(0, camera.height - 1, 33)
     border = np.concatenate([
@@ -93,24 +97,25 @@ def _bearings(camera: Camera, axes_33: Float64Array) -> tuple[float, float, int]
     bearings = np.arctan2(rays[:, 1], rays[:, 0])
     low, high = (float(x) for x in np.clip((bearings.min(), bearings.max()), -math.pi / 2,
                                            math.pi / 2))
-    step = max(_LEAST_STEP_RAD, (high - low) / (MOST_RANGES - 1))
+    step = max(_LEAST_STEP_RAD, _LEAST_COLUMNS * step_px / camera.fx,
+               (high - low) / (MOST_RANGES - 1))
     return low, step, min(MOST_RANGES, int((high - low) / step) + 1)
 
 
 @kernel
 def _accumulate(
     depth_m_HW: Float32Image, axes_33: Float64Array, view_4: Float64Array,
-    limits_10: Float64Array, hits_KC: Float32Array, sums_KC: Float32Array,
+    limits_11: Float64Array, hits_KC: Float32Array, sums_KC: Float32Array,
     heights_KC: Float32Array, floors_KC: Float32Array,
 ) -> None:
     """Count pixels by bearing and range: of obstacles with their ranges and heights, of floor."""
     height, width = depth_m_HW.shape
-    below, lowest, highest, farthest = limits_10[0], limits_10[1], limits_10[2], limits_10[3]
-    least, most, base, quadratic = limits_10[4], limits_10[5], limits_10[6], limits_10[7]
-    count, cells = hits_KC.shape
-    for row in range(STEP_PX // 2, height, STEP_PX):
+    below, lowest, highest, farthest = limits_11[0], limits_11[1], limits_11[2], limits_11[3]
+    least, most, base, quadratic = limits_11[4], limits_11[5], limits_11[6], limits_11[7]
+    count, step_px = len(hits_KC), int(limits_11[10])
+    for row in range(step_px // 2, height, step_px):
         y = (row - view_4[3]) / view_4[1]
-        for column in range(STEP_PX // 2, width, STEP_PX):
+        for column in range(step_px // 2, width, step_px):
             z = float(depth_m_HW[row, column])
             if not (z >= least and z <= most):
                 continue
@@ -121,7 +126,7 @@ def _accumulate(
             distance = z * math.sqrt(ahead * ahead + left * left)
             if distance >= farthest:
                 continue
-            k = int(math.floor((math.atan2(left, ahead) - limits_10[8]) / limits_10[9] + 0.5))
+            k = int(math.floor((math.atan2(left, ahead) - limits_11[8]) / limits_11[9] + 0.5))
             if k < 0 or k >= count:
                 continue
             over = below - z * down
@@ -139,17 +144,18 @@ def _accumulate(
 
 def accumulate_twin(
     depth_m_HW: Float32Image, axes_33: Float64Array, view_4: Float64Array,
-    limits_10: Float64Array, hits_KC: Float32Array, sums_KC: Float32Array,
+    limits_11: Float64Array, hits_KC: Float32Array, sums_KC: Float32Array,
     heights_KC: Float32Array, floors_KC: Float32Array,
 ) -> None:
     """Do the same in NumPy."""
-    below, lowest, highest, farthest, least, most, base, quadratic, first, step = limits_10
-    half = STEP_PX // 2
-    z = depth_m_HW[half::STEP_PX, half::STEP_PX].astype(np.float64)
+    below, lowest, highest, farthest, least, most, base, quadratic, first, step = limits_11[:10]
+    step_px = int(limits_11[10])
+    half = step_px // 2
+    z = depth_m_HW[half::step_px, half::step_px].astype(np.float64)
     row, column = np.nonzero((z >= least) & (z <= most))
     z = z[row, column]
-    rays = np.stack([(column * STEP_PX + half - view_4[2]) / view_4[0],
-                     (row * STEP_PX + half - view_4[3]) / view_4[1], np.ones(len(z))])
+    rays = np.stack([(column * step_px + half - view_4[2]) / view_4[0],
+                     (row * step_px + half - view_4[3]) / view_4[1], np.ones(len(z))])
     ahead, left, down = axes_33 @ rays
     distance = z * np.hypot(ahead, left)
     k = np.floor((np.arctan2(left, ahead) - first) / step + 0.5).astype(np.int64)

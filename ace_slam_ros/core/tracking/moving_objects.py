@@ -167,8 +167,7 @@ class MovingObjects:
         for watched in self._watched:
             if (watched.submap == pose.submap
                     and abs(frame.stamp_ns - watched.keyframe.stamp_ns) <= _WATCHED_NS):
-                self._count(view, watched.features)
-                self._count(view, watched.obstacles)
+                self._count_both(view, watched.features, watched.obstacles)
         return True
 
     def standing(self, submap: int) -> Standing:
@@ -188,8 +187,10 @@ class MovingObjects:
         ends = np.empty((0, 3)) if obstacles_cam_K3 is None else obstacles_cam_K3
         bearings = np.flatnonzero(np.isfinite(ends[:, 0]))
         features, obstacles = (
-            self._counted(transform_points(keyframe.T_map_cam, of_cam), keyframe.submap)
+            _Points.of(transform_points(keyframe.T_map_cam, of_cam))
             for of_cam in (keyframe.points_cam_N3.astype(np.float64), ends[bearings]))
+        for view in (v for v in self._views if v.pose.submap == keyframe.submap):
+            self._count_both(view, features, obstacles)
         watched = _Watched(
             keyframe, features, obstacles, bearings, keyframe.submap, keyframe.stamp_ns)
         watched.pick(features.stands_N)
@@ -236,8 +237,13 @@ class MovingObjects:
             self._count(view, points)
         return points
 
-    def _count(self, view: _View, points: _Points) -> None:
-        """Count what a view says of points, unless it contradicts too many to be right."""
+    def _count_both(self, view: _View, features: _Points, obstacles: _Points) -> None:
+        """Count what a view says of a keyframe; its obstacles may all be one person."""
+        if self._count(view, features):
+            self._count(view, obstacles, 1.0)
+
+    def _count(self, view: _View, points: _Points, most_share: float = _MOST_SHARE) -> bool:
+        """Count what a view says of points; False if it contradicts too many to be right."""
         in_cam = transform_points(invert_pose(view.pose.T_map_cam), points.in_map_N3)
         z = in_cam[:, 2]
         ahead = np.flatnonzero(z > self._sensor.min_depth_m)
@@ -248,6 +254,8 @@ class MovingObjects:
         seen, z = view.nearest_hw[cell[:, 1], cell[:, 0]], z[index]
         unsure = _FARTHER_SHARE * z + _FARTHER_SIGMAS * self._sensor.depth_sigma_m(z)
         through = seen > z + unsure
-        if through.sum() <= _MOST_SHARE * len(index):
-            points.through_N[index] += through
-            points.there_N[index] += np.abs(seen - z) <= unsure
+        if through.sum() > most_share * len(index):
+            return False
+        points.through_N[index] += through
+        points.there_N[index] += np.abs(seen - z) <= unsure
+        return True

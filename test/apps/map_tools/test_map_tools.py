@@ -12,6 +12,7 @@ from ace_slam_ros.apps.map_tools.report import report, thin_places
 from ace_slam_ros.apps.map_tools.surface import Voxels, fitted, fuse, write_ply
 from ace_slam_ros.cli import main
 from ace_slam_ros.core.data.edge import Edge, EdgeKind
+from ace_slam_ros.core.data.floor_scan import FloorScan
 from ace_slam_ros.core.errors import DataError, MapError
 from ace_slam_ros.core.geometry.se3 import make_pose, transform_points
 from ace_slam_ros.core.maps.map_folder import load_map, save_map
@@ -101,6 +102,28 @@ def test_commands(folder, capsys):
     assert f"element vertex {len(rows)}" in text.decode() and len(rows) == len(fuse(LOOKS, 0.05))
     assert all(row[0] == 2.0 and row[3] == pytest.approx(-1.0, abs=1e-3) for row in rows)
     assert {row[6] for row in rows} == {1, 2}
+
+
+def test_the_grid_is_written_told_and_drawn(tmp_path, capsys):
+    floor_4 = np.array([0.0, 1.0, 0.0, 1.0])
+    wall = FloorScan(floor_4, -0.3, 0.01, np.full(60, 2000, np.int16))
+    save_map(tmp_path / "hall", MANIFEST, HEAD, [replace(k, scan=wall) for k in LOOKS * 2])
+    assert main(["map", "grid", str(tmp_path / "hall"), "--out", str(tmp_path / "plan"),
+                 "--highest", "1.5", "--resolution", "0.1"]) == 0
+    assert "plan.pgm" in capsys.readouterr().out
+    assert (tmp_path / "plan.pgm").read_bytes().startswith(b"P5\n")
+    assert "image: plan.pgm" in (tmp_path / "plan.yaml").read_text()
+    found = report(load_map(tmp_path / "hall"))
+    assert found.scans == 3 and found.free_m2 > 0.2 and found.occupied_m2 < 0.1
+    assert any(name == "grid" and "m2 free" in text for name, text in found.rows())
+    assert main(["map", "draw", str(tmp_path / "hall")]) == 0
+
+
+def test_a_map_without_scans_says_how_it_gets_them(folder, capsys):
+    assert main(["map", "grid", str(folder)]) == 2
+    assert "no keyframe carries a scan" in capsys.readouterr().err
+    rows = dict(report(load_map(folder)).rows())
+    assert rows["grid"] == "none: no keyframe has a scan; go on mapping with the floor in view"
 
 
 @pytest.mark.parametrize("words", [["map"], ["map", "export", "x", "--voxel", "0.001"]])

@@ -12,6 +12,7 @@ from ace_slam_ros.core.config.sections import (
     SensorConfig,
     SlamConfig,
 )
+from ace_slam_ros.core.data.floor_scan import FloorScan
 from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.encoders.extraction import extract_features
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, pose_error, transform_points
@@ -19,6 +20,7 @@ from ace_slam_ros.core.heads.factory import load_head
 from ace_slam_ros.core.heads.payload import read_info, unpack_head, unpack_tensors
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.maps.map_folder import load_map
+from ace_slam_ros.core.navigation.floor import floor_of_mount
 from ace_slam_ros.core.tracking.tracker import Tracker
 
 pytestmark = pytest.mark.render
@@ -218,3 +220,33 @@ def test_the_tracker_follows_a_correction_without_a_jump(encoder, rendered):
     tracker.set_head(mapper.export_head(), 3)  # the same correction once more moves nothing
     same = process(tracker, replace(frames[1], stamp_ns=frames[1].stamp_ns + 2_000_000))
     assert pose_error(same.T_map_cam, after.T_map_cam)[0] < 0.005
+
+
+def test_scans_make_the_grid_and_lose_what_moved(encoder, walk, tmp_path):
+    """An older map has no scans, and gets them as it is driven again."""
+    learned(encoder, walk[:2]).save(tmp_path / "map")
+    assert not list((tmp_path / "map").glob("grid.*"))
+    mapper = Mapper(CONFIG, encoder)
+    mapper.load(tmp_path / "map")
+    assert mapper.updated_grid().picture() is None
+    ranges = np.full(100, 2000, np.int16)
+    for k in walk[2:4]:
+        floor_4 = floor_of_mount(k.T_map_cam)
+        mapper.add_keyframe(replace(k, scan=FloorScan(floor_4, -0.5, 0.01, ranges)), "m")
+    mapper.work(float("inf"))
+    mapper.save(tmp_path / "map")
+    assert (tmp_path / "map" / "grid.pgm").read_bytes().startswith(b"P5")
+    assert "image: grid.pgm" in (tmp_path / "map" / "grid.yaml").read_text()
+    before, head = mapper.updated_grid().revision, mapper.export_head()
+    ranges = ranges.copy()
+    ranges[40:60] = 0
+    assert mapper.add_keyframe(replace(
+        walk[3], scan=FloorScan(floor_4, -0.5, 0.01, ranges)), "m")
+    mapper.work(0.5)
+    assert unpack_tensors(mapper.export_head()).keys() == unpack_tensors(head).keys()
+    assert mapper.updated_grid().revision != before
+    again = Mapper(CONFIG, encoder)
+    mapper.save(tmp_path / "map")
+    again.load(tmp_path / "map")
+    assert np.array_equal(again.updated_grid().picture().cells_HW,
+                          mapper.updated_grid().picture().cells_HW)

@@ -1,10 +1,13 @@
 """Points that other views saw through are movers; covered, unknown and static ones are not."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ace_slam_ros.core.config.sections import SensorConfig
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.features import Features
+from ace_slam_ros.core.data.floor_scan import FloorScan
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.data.poses import SubmapPose
@@ -208,6 +211,28 @@ def test_points_map_as_the_camera_stands():
     uv = CAMERA.project(in_view)
     inside = ((uv > 12) & (uv < (628, 468))).all(axis=1)
     assert (in_view[inside, 2] > 2.9).all() and inside.sum() > 500
+
+
+def test_a_person_leaves_the_scan_as_the_features():
+    """Ranges of a scan that views see through, before or after, become unknown."""
+    ranges = np.full(5, 1500, np.int16)
+    ranges[4] = -2000
+    scan = FloorScan(np.array([0.0, 1.0, 0.0, 1.0]), -0.2, 0.1, ranges)
+    pixels = np.array([[100.0, 240.0], [290.0, 240.0], [320.0, 240.0], [350.0, 240.0]])
+    ends = np.full((5, 3), np.nan)
+    ends[:4] = CAMERA.unproject(pixels, np.array([WALL_M, PERSON_M, PERSON_M, PERSON_M]))
+    seen = MovingObjects(SensorConfig())
+    seen.add(frame(wall(240)), SubmapPose(POSE))
+    first = seen.watch(replace(keyframe(wall(240)), scan=scan), ends)
+    assert first.scan.ranges_mm_K.tolist() == ranges.tolist()
+    for n in range(1, 20):
+        seen.add(frame(wall(), n * TENTH_S), SubmapPose(POSE))
+    pruned = seen.pruned(20 * TENTH_S)
+    assert pruned.scan.ranges_mm_K.tolist() == [1500, 0, 0, 0, -2000]
+    again = seen.watch(replace(keyframe(wall(240), 20 * TENTH_S, 1), scan=scan), ends)
+    assert again.scan.ranges_mm_K.tolist() == [1500, 0, 0, 0, -2000]
+    assert not pruned.is_less_of(again), "another keyframe"
+    assert pruned.is_less_of(first) and not first.is_less_of(pruned)
 
 
 def test_views_of_another_submap_say_nothing():

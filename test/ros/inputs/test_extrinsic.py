@@ -48,7 +48,7 @@ OPTICAL = make_pose(R_BODY_OPTICAL_33, np.array([0.2, 0.0, 0.5]))
 def test_extrinsic_from_the_parameter(clock):
     found = Extrinsic(Graph(), RosConfig(camera_extrinsic="1 2 3 0 0 0 1"), Graph())
     assert np.allclose(found.at("cam_frame", 0)[:3, 3], [1, 2, 3])
-    assert found.source is PlaceSource.PARAMETER
+    assert found.source is PlaceSource.PARAMETER and found.is_known
 
 
 def test_extrinsic_from_tf_is_awaited_then_followed(clock):
@@ -75,7 +75,7 @@ def test_extrinsic_is_assumed_when_nobody_knows(clock, publishers):
     assert (first is None) == bool(publishers)
     clock[0] += Extrinsic.WAIT_S
     assumed = extrinsic.at("cam_frame", 1)
-    assert extrinsic.source is PlaceSource.ASSUMED
+    assert extrinsic.source is PlaceSource.ASSUMED and not extrinsic.is_known
     # the viewing direction is the base's x axis, the image's upper edge points along z
     assert np.allclose(assumed[:3, :3] @ [0, 0, 1], [1, 0, 0])
     assert np.allclose(assumed[:3, :3] @ [0, -1, 0], [0, 0, 1])
