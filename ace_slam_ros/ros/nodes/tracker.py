@@ -273,7 +273,8 @@ class TrackerNode(SlamNode):
         report.warn(self._status.problem())
         report.warn(self._extrinsic.problem())
         report.warn(self._obstacles.problem())
-        report.warn(self._tracker.scanner.problem)
+        if self._tracker is not None:
+            report.warn(self._tracker.scanner.problem)
         self._link.add_to(report)
         if self._last is not None:
             report.warn(self._last.reason)
