@@ -80,7 +80,8 @@ def moved(plane_4: Float64Array, T_to_from: Float64Array) -> Float64Array:
 class _Points:
     """Points (n, 3) of a depth image with the noise of each, and the area each stands for.
 
-    `normals_n3` are those of the surface around each, 0 where it is not known. `cell_n2` is the row and column of each sample, `index_hw` its number there, -1 = no depth.
+    `normals_n3` are those of the surface around each, 0 where it is not known. `cell_n2` is the
+    row and column of each sample, `index_hw` its number there, -1 = no depth.
     """
 
     points_n3: Float64Array
