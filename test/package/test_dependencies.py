@@ -34,7 +34,7 @@ PYPI_NAMES = {
 }
 # What only ROS brings, or the ROS wheels under other names.
 OF_ROS = {
-    "ament_index_python", "builtin_interfaces", "cv_bridge", "launch", "launch_ros",
+    "ament_index_python", "bond", "builtin_interfaces", "cv_bridge", "launch", "launch_ros",
     "message_filters", "rcl_interfaces", "rosgraph_msgs", "sensor_msgs_py", "std_msgs", "tf2_msgs",
     "tf2_ros", "tf_transformations",
 }
@@ -105,7 +105,7 @@ def robot(repository):
 def test_every_import_is_declared_for_robots(repository, manifest, project, robot):
     declared = {
         element.text for tag in ("depend", "exec_depend") for element in manifest.iter(tag)}
-    optional = [line for extra in ("view", "realsense", "dinov2", "fast", "pnp")
+    optional = [line for extra in ("view", "realsense", "dinov2", "fast", "pnp", "mesh")
                 for line in project["optional-dependencies"][extra]]
     by_pip = {name_of(line) for line in [*robot, *optional]}
     missing = {
@@ -118,7 +118,7 @@ def test_every_import_is_declared_for_robots(repository, manifest, project, robo
 def test_every_import_is_declared_for_pip(repository, project):
     extras = project["optional-dependencies"]
     lines = [*project["dependencies"], *extras["view"], *extras["realsense"], *extras["dinov2"],
-             *extras["fast"], *extras["pnp"], *extras["ros"]]
+             *extras["fast"], *extras["pnp"], *extras["mesh"], *extras["ros"]]
     declared = {name_of(line) for line in lines}
     declared |= {name.removeprefix("ros-jazzy-").replace("-", "_") for name in declared}
     missing = {
@@ -129,7 +129,7 @@ def test_every_import_is_declared_for_pip(repository, project):
 
 def test_without_ros_the_basic_dependencies_do(repository, project):
     declared = {name_of(line) for line in project["dependencies"]}
-    optional = {"rerun-sdk", "timm", "openvino", "poselib", "pyrealsense2"}
+    optional = {"rerun-sdk", "timm", "openvino", "poselib", "pyrealsense2", "open3d"}
     folders = [repository / "ace_slam_ros" / name for name in (
         "apps", "core", "evaluation", "io", "synth", "viewer", "weights_ipc")]
     missing = {
