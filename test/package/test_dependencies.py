@@ -34,7 +34,7 @@ PYPI_NAMES = {
 }
 # What only ROS brings, or the ROS wheels under other names.
 OF_ROS = {
-    "ament_index_python", "bond", "builtin_interfaces", "cv_bridge", "launch", "launch_ros",
+    "ament_index_python", "builtin_interfaces", "cv_bridge", "launch", "launch_ros",
     "message_filters", "rcl_interfaces", "rosgraph_msgs", "sensor_msgs_py", "std_msgs", "tf2_msgs",
     "tf2_ros", "tf_transformations",
 }
