@@ -1,12 +1,13 @@
 """What a run's summary says of its frames: looks of the head, CPU time, times lost, submaps."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ace_slam_ros.apps.recorder import RunRecorder
+from ace_slam_ros.core.data.poses import Support
+from ace_slam_ros.core.tracking.result import TrackerState, TrackResult
 from ace_slam_ros.viewer.rerun_view import NoView
 
 
@@ -15,9 +16,12 @@ def recorded(frames):
     run = RunRecorder(NoView())
     for number, (submap, stages, cpu_ms) in enumerate(frames):
         pose = None if submap is None else np.eye(4)
-        run.add(SimpleNamespace(
-            stamp_ns=number * 100_000_000, T_map_cam=pose, submap=submap or 0,
-            has_map_pose=submap == 0, stages_ms=dict.fromkeys(stages, 1.0)), 1.0, cpu_ms)
+        run.add(TrackResult(
+            stamp_ns=number * 100_000_000,
+            state=TrackerState.LOST if pose is None else TrackerState.TRACKING,
+            map_id="map", submap=submap or 0, map_revision=0, T_map_cam=pose, covariance_66=None,
+            T_map_cam_raw=None, support=Support(), weights_version=1, processing_ms=1.0,
+            stages_ms=dict.fromkeys(stages, 1.0), reason=""), 1.0, cpu_ms)
     return run
 
 

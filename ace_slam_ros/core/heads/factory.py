@@ -10,6 +10,9 @@ from torch import Tensor
 
 from ..config.fields import add_choice
 from ..errors import MapError
+from .aceg.head import HEAD_TYPE as ACEG
+from .aceg.head import AcegHead
+from .aceg.learner import AcegLearner
 from .affine.head import HEAD_TYPE as AFFINE
 from .affine.head import AffineHead
 from .affine.learner import AffineLearner
@@ -59,6 +62,10 @@ def _affine_bytes(config: SlamConfig, encoder: Encoder) -> int:
     return words + experts * (3 * config.head.inputs + 11)
 
 
+def _aceg_bytes(config: SlamConfig, encoder: Encoder) -> int:
+    return config.head.tokens * (encoder.dimension + 9)
+
+
 def _network_kind(head_type: str) -> HeadKind:
     def make_learner(config: SlamConfig, encoder: Encoder) -> HeadLearner:
         return GradientLearner(head_type, config.head, config.sensor, config.seed,
@@ -79,6 +86,9 @@ def _network_bytes(config: SlamConfig, encoder: Encoder) -> int:
 
 _OURS: dict[str, HeadKind] = {
     AFFINE: HeadKind(_affine_learner, _affine_head, _affine_bytes),
+    ACEG: HeadKind(
+        lambda config, encoder: AcegLearner(config.head, config.sensor, encoder.codebook),
+        lambda tensors, encoder, config: AcegHead(tensors, encoder.codebook), _aceg_bytes),
     TRIMLP: _network_kind(TRIMLP), HOMMLP: _network_kind(HOMMLP)}
 _kinds = dict(_OURS)
 

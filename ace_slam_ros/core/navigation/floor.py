@@ -341,14 +341,15 @@ class FloorFinder:
         self.problem = ""
         self._without = self._without + 1 if own is None else 0
         if self._without > _PATIENCE:
-            self.problem = ("the floor is unknown, so keyframes carry no scan: publish TF from "
-                            "base_frame to the camera, or let it see the floor")
+            self.problem = ("the floor is unknown, so there is no occupancy grid: let the camera "
+                            "see it, or tell where it sits (in ROS: TF base_frame -> camera)")
         elif own is not None and mount is not None and not same_floor(own, mount):
             self.problem = (
                 f"the camera sees the floor {own[3]:.2f} m below it, its mount says "
                 f"{mount[3]:.2f} m: correct TF base_frame -> camera (z = 0 is the floor)")
         if self.problem and self.problem != self._told:
-            log.warning("%s", self.problem)
+            # A camera in the hand has no floor to tell of; a wrong mount is somebody's mistake.
+            log.log(logging.INFO if own is None else logging.WARNING, "%s", self.problem)
             self._told = self.problem
 
 

@@ -12,7 +12,7 @@ from ace_slam_ros.core.heads.factory import head_capacity_bytes, load_head, make
 from ace_slam_ros.core.heads.payload import HeadInfo, pack_head, unpack_tensors
 from ace_slam_ros.core.mapping.mapper import Mapper
 
-HEADS = ("affine", "trimlp", "hommlp")
+HEADS = ("affine", "aceg", "trimlp", "hommlp")
 BY_STEPS = ("trimlp", "hommlp")
 #: Median error after learning, meters: the affine head has 128 words for the whole box.
 NEAR_M = 0.12
@@ -59,7 +59,7 @@ def test_an_empty_head_predicts_nothing_and_has_nothing_to_do(head_type):
 def test_export_and_load_agree_whatever_type_is_configured(trained):
     head_type, learner, _ = trained
     blob = blob_of(learner, head_type)
-    other = HEADS[(HEADS.index(head_type) + 1) % 3]
+    other = HEADS[(HEADS.index(head_type) + 1) % len(HEADS)]
     loaded = load_head(blob, scene.encoder(), scene.config(other))
     head, info = loaded.head, loaded.info
     assert head.head_type == info.head == head_type
@@ -200,7 +200,7 @@ def test_a_restarted_mapper_goes_on_from_the_saved_map(head_type, tmp_path):
         mapper.work(float("inf"))
     mapper.save(tmp_path / "map")
     saved = unpack_tensors(mapper.export_head())
-    other = HEADS[(HEADS.index(head_type) + 1) % 3]
+    other = HEADS[(HEADS.index(head_type) + 1) % len(HEADS)]
     resumed = Mapper(scene.config(other), encoder)  # the map says which head it has
     resumed.load(tmp_path / "map")
     assert resumed.keyframe_count == 5

@@ -26,6 +26,9 @@ class Graph:
     def get_logger(self):
         return SimpleNamespace(warning=self.said.append, info=self.said.append)
 
+    def resolve_topic_name(self, topic):
+        return topic
+
     def count_publishers(self, topic):
         return self.publishers
 

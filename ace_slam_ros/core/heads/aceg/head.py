@@ -1,0 +1,116 @@
+"""The frozen token head: features attend to tokens and point at where these are.
+
+After ACE-G (arXiv 2510.11605): the map is a code, here a list of tokens, and what reads it knows
+nothing of the scene. A token is made of mapped features without any optimization.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...data.predictions import Predictions
+from ...errors import MapError
+from ...runtime.compiled import AVAILABLE
+from .index import NOTHING, TokenIndex
+from .kernels import point, point_twin
+from .tokens import unit
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ...encoders.codebook import Codebook
+    from ...geometry.arrays import Float32Array
+
+HEAD_TYPE = "aceg"
+#: Steps of a rounded map point.
+OFFSET_LEVELS = 32767.0
+#: Tokens a feature attends to, and the places it may point at.
+CANDIDATES, _PLACES = 16, 8
+#: Softmax temperature of cosines; tokens nearer than this are of one place; a place with a smaller
+#: share of the attention of the first one is none.
+_TEMPERATURE, _PLACE_M, _LEAST_SHARE = 0.05, 0.12, 0.02
+
+
+@dataclass(frozen=True)
+class TokenMap:
+    """Tokens as features see them.
+
+    Attributes:
+        index: finds them by their keys.
+        x_T3: (T, 3) float32 map points, meters.
+        sigma_T: (T,) float32 standard deviation per axis, meters.
+        submap_T: (T,) uint8 submap of each.
+    """
+
+    index: TokenIndex
+    x_T3: Float32Array
+    sigma_T: Float32Array
+    submap_T: npt.NDArray[np.uint8]
+
+    def predict(self, descriptors_ND: Float32Array) -> Predictions:
+        """Return the places that each descriptor points at, the surest first."""
+        count = len(descriptors_ND)
+        if count == 0 or len(self.x_T3) == 0:
+            return no_predictions(count)
+        token_Nk, cosine_Nk = self.index.nearest(descriptors_ND, CANDIDATES)
+        weight_Nk = np.exp((cosine_Nk - cosine_Nk[:, :1]) / np.float32(_TEMPERATURE))
+        weight_Nk[cosine_Nk <= NOTHING] = 0.0
+        coords = np.empty((count, _PLACES, 3), np.float32)
+        sigma = np.empty((count, _PLACES), np.float32)
+        submap = np.empty((count, _PLACES), np.uint8)
+        (point if AVAILABLE else point_twin)(
+            token_Nk, weight_Nk, self.x_T3, self.sigma_T, self.submap_T, _PLACE_M, _LEAST_SHARE,
+            coords, sigma, submap)
+        return Predictions(coords, sigma, submap if self.submap_T.any() else None)
+
+
+def no_predictions(count: int) -> Predictions:
+    """Return `count` features without any hypothesis."""
+    return Predictions(np.zeros((count, 1, 3), np.float32),
+                       np.full((count, 1), np.inf, np.float32))
+
+
+class AcegHead:
+    """Frozen tokens: what tracker and relocalizer use and what a map stores.
+
+    Attributes:
+        tokens: as features see them.
+    """
+
+    head_type = HEAD_TYPE
+    takes_submaps = True
+
+    def __init__(self, tensors: dict[str, Tensor], codebook: Codebook) -> None:
+        """Unpack tokens.
+
+        Raises:
+            MapError: a tensor is missing or does not fit the codebook.
+        """
+        try:
+            descriptors = tensors["token_descriptors"].float().numpy()
+            offsets = tensors["token_offsets"].float()
+            x_T3 = offsets * tensors["token_step"] + tensors["token_center"]
+            sigma_T = tensors["token_sigma"].float().numpy()
+        except KeyError as error:
+            raise MapError(f"head weights lack {error}: save the map again") from error
+        submap = tensors.get("token_submap", torch.zeros(len(sigma_T), dtype=torch.uint8))
+        coarse_GD = codebook.coarse_GD.cpu().numpy()
+        if (descriptors.ndim != 2 or descriptors.shape != (len(sigma_T), coarse_GD.shape[1])
+                or x_T3.shape != (len(sigma_T), 3) or len(submap) != len(sigma_T)):
+            raise MapError("head weights do not fit the encoder's descriptors")
+        self.tokens = TokenMap(TokenIndex(unit(descriptors), coarse_GD), x_T3.numpy(), sigma_T,
+                             submap.numpy())
+
+    @property
+    def token_count(self) -> int:
+        """Tokens of the map."""
+        return len(self.tokens.x_T3)
+
+    def predict(self, descriptors_ND: Float32Array) -> Predictions:
+        """Return all hypotheses of each descriptor."""
+        return self.tokens.predict(descriptors_ND)

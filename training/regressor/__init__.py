@@ -1,0 +1,1 @@
+"""What `train_regressor.py` is made of."""
