@@ -13,6 +13,7 @@ from ..errors import MapError
 from .aceg.head import HEAD_TYPE as ACEG
 from .aceg.head import AcegHead
 from .aceg.learner import AcegLearner
+from .aceg.regressor import KEYS, regressor_for
 from .affine.head import HEAD_TYPE as AFFINE
 from .affine.head import AffineHead
 from .affine.learner import AffineLearner
@@ -63,7 +64,7 @@ def _affine_bytes(config: SlamConfig, encoder: Encoder) -> int:
 
 
 def _aceg_bytes(config: SlamConfig, encoder: Encoder) -> int:
-    return config.head.tokens * (encoder.dimension + 9)
+    return config.head.tokens * (KEYS + 9)
 
 
 def _network_kind(head_type: str) -> HeadKind:
@@ -87,8 +88,8 @@ def _network_bytes(config: SlamConfig, encoder: Encoder) -> int:
 _OURS: dict[str, HeadKind] = {
     AFFINE: HeadKind(_affine_learner, _affine_head, _affine_bytes),
     ACEG: HeadKind(
-        lambda config, encoder: AcegLearner(config.head, config.sensor, encoder.codebook),
-        lambda tensors, encoder, config: AcegHead(tensors, encoder.codebook), _aceg_bytes),
+        lambda config, encoder: AcegLearner(config.head, config.sensor, regressor_for(encoder)),
+        lambda tensors, encoder, config: AcegHead(tensors, regressor_for(encoder)), _aceg_bytes),
     TRIMLP: _network_kind(TRIMLP), HOMMLP: _network_kind(HOMMLP)}
 _kinds = dict(_OURS)
 
