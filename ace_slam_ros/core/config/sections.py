@@ -114,9 +114,10 @@ class HeadConfig(Checked, section="head"):
 
     type: str = param(
         "affine", "kind of head of a new map; affine: local affine experts in closed form, "
-        "aceg: tokens that features attend to (ACE-G), trimlp: network that votes on three planes "
-        "(ACE-SLAM), hommlp: network that regresses homogeneous points (ACE)",
-        choices=("affine", "aceg", "trimlp", "hommlp"))
+        "aceg: tokens that features attend to (ACE-G), affine+aceg: both are asked, trimlp: "
+        "network that votes on three planes (ACE-SLAM), hommlp: network that regresses "
+        "homogeneous points (ACE)",
+        choices=("affine", "aceg", "affine+aceg", "trimlp", "hommlp"))
     experts_per_word: int = param(64, "places one word may stand for (aliasing)", "", 1, 255)
     max_experts: int = param(
         29000, "experts at most, 34 bytes each with 8 inputs; beyond, every cubic meter keeps "
