@@ -1,14 +1,17 @@
-"""The occupancy grid against the true floor plan of rendered worlds.
+"""Occupancy grid and obstacle clouds against the truth of rendered worlds.
 
     python benchmarks/navigation.py [--worlds room corridor dynamic] [--seeds 0 1 2] [--frames N]
-                                    [--cache FOLDER] [--pictures FOLDER] --out FILE.json
+                                    [--parts grid obstacles] [--cache FOLDER] [--pictures FOLDER]
+                                    --out FILE.json
 
-Every frame is tracked and mapped. The trajectory's alignment with the truth lays the grid into the
-world, where each cell is compared with a slice of the geometry between the heights of the scan.
+`grid`: every frame is tracked and mapped. The trajectory's alignment with the truth lays the grid
+into the world, where each cell is compared with a slice of the geometry between the heights of the
+scan. `obstacles`: the cloud of every 25th frame, at its true pose, is compared with exact depth.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
 import time
@@ -23,12 +26,14 @@ calm_library_threads()  # before numpy: as the command line and the nodes run
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 from lib.floor_plan import Comparison, FloorPlan  # noqa: E402
+from lib.obstacle_truth import ObstacleTally  # noqa: E402
 from lib.report import Report, parser, say  # noqa: E402
 from lib.tracking_runs import rendered  # noqa: E402
 
 from ace_slam_ros.core.config.sections import SlamConfig  # noqa: E402
 from ace_slam_ros.core.encoders.loading import load_encoder  # noqa: E402
 from ace_slam_ros.core.navigation.map_grid import MapGrid  # noqa: E402
+from ace_slam_ros.core.navigation.obstacle_cloud import warm_up_obstacles  # noqa: E402
 from ace_slam_ros.core.navigation.occupancy_grid import (  # noqa: E402
     FREE,
     OCCUPIED,
@@ -42,11 +47,14 @@ from ace_slam_ros.evaluation.trajectory_error import absolute_trajectory_error  
 from ace_slam_ros.io.open_source import open_source  # noqa: E402
 from ace_slam_ros.synth.worlds import RATE_HZ, make_world  # noqa: E402
 
+PARTS = ("grid", "obstacles")
 #: A cell is right when what it says is true within this distance.
 WITHIN_M, LEAST_RIGHT = 0.10, 0.97
 #: A person leaves at least so much where nothing stands.
 GHOST_M2 = 0.05
 MOST_CORE, MOST_BYTES = 0.05, 100_000
+#: Of obstacles: edges of things that are hidden in part may lack a point, no thing of 10 by 10 cm.
+EACH_FRAME, LEAST_THERE, LARGEST_MISSED_M2, MOST_WRONG, MOST_MS = 25, 0.99, 0.01, 0.001, 15.0
 
 
 class Stopwatch:
@@ -128,6 +136,29 @@ def measure(
         draw(pictures / f"grid_{title}.png", picture, compared, feet)
 
 
+def measure_obstacles(
+    report: Report, name: str, seed: int, frames: int | None, cache: Path
+) -> None:
+    """Set the obstacle clouds of a world beside its exact depth."""
+    title, world, tally = f"{name}_{seed}", make_world(name, seed), ObstacleTally()
+    path = world.path(frames)
+    walkers = world.walkers(path)
+    for number, frame in enumerate(open_source(rendered(name, seed, frames, cache).path)):
+        if number % EACH_FRAME == 0:
+            T_world_cam, time_s = path.pose(number / RATE_HZ), number / RATE_HZ
+            view = world.view(T_world_cam, world.placed(walkers, time_s))
+            tally.add(frame, view.depth_m, T_world_cam)
+    figures = report.figures[f"{title}: obstacles"] = tally.figures()
+    say(f"{title}: obstacles: {figures}")
+    report.at_most(f"{title}: obstacles within 5 cm of the floor", figures["floor_points"], 0)
+    report.at_least(f"{title}: of what stands there, share with a point", figures["there"],
+                    LEAST_THERE)
+    report.at_most(f"{title}: largest thing without one, m2", figures["largest_missed_m2"],
+                   LARGEST_MISSED_M2)
+    report.at_most(f"{title}: share of points where nothing stands", figures["wrong"], MOST_WRONG)
+    report.at_most(f"{title}: ms of a cloud, p95", figures["p95_ms"], MOST_MS)
+
+
 def in_plane(T_44: np.ndarray) -> np.ndarray:
     """Return the pose (3, 3) in the plane of an upright pose (4, 4)."""
     yaw = np.arctan2(T_44[1, 0], T_44[0, 0])
@@ -167,10 +198,11 @@ def draw(path: Path, picture: GridPicture, compared: Comparison, feet_N2: np.nda
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; the exit code is 1 when a bar is missed."""
-    made = parser("The occupancy grid against the true floor plan.")
+    made = parser("Occupancy grid and obstacle clouds against the truth.")
     made.add_argument("--worlds", nargs="+", default=["room", "corridor", "dynamic"])
     made.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     made.add_argument("--frames", type=int, metavar="N", help="of each world; default: its own")
+    made.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     made.add_argument("--cache", type=Path, metavar="DIR", help="where rendered worlds are kept")
     made.add_argument("--pictures", type=Path, metavar="DIR", help="draw the grids there")
     args = made.parse_args(argv)
@@ -178,12 +210,15 @@ def main(argv: list[str] | None = None) -> int:
     config = SlamConfig()
     encoder = load_encoder(config.encoder, choose_device(config.device))
     warm_up(config, encoder)
+    warm_up_obstacles()
     report = Report("navigation")
     with tempfile.TemporaryDirectory() as folder:
-        for name in args.worlds:
-            for seed in args.seeds:
-                measure(report, name, seed, args.frames, args.cache or Path(folder), encoder,
-                        args.pictures)
+        cache = args.cache or Path(folder)
+        for name, seed in itertools.product(args.worlds, args.seeds):
+            if "grid" in args.parts:
+                measure(report, name, seed, args.frames, cache, encoder, args.pictures)
+            if "obstacles" in args.parts:
+                measure_obstacles(report, name, seed, args.frames, cache)
     return report.finish(args.out)
 
 

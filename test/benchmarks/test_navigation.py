@@ -1,10 +1,14 @@
-"""How the navigation benchmark judges a grid: a slice of a world, and distances to the truth."""
+"""How the navigation benchmark judges: a slice of a world, distances, obstacles in exact depth."""
 
 import navigation
 import numpy as np
 import pytest
 from lib.floor_plan import FloorPlan
+from lib.obstacle_truth import ObstacleTally
 
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.data.frame import Frame
+from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, make_pose
 from ace_slam_ros.core.navigation.occupancy_grid import GridPicture
 from ace_slam_ros.synth.rendering.scene import Builder
 from ace_slam_ros.synth.rendering.textures import painted
@@ -48,3 +52,36 @@ def test_ghosts_and_ways(plan):
     assert navigation.ghost(plan.compare(grid, np.eye(3))) == pytest.approx(9 * 0.0025)
     driven = navigation.driven_over(grid, np.array([[-1.9, -1.0], [-1.8, -1.8], [9.0, 9.0]]))
     assert driven.tolist() == [0, 100, -1]
+
+
+CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
+T_WORLD_CAM = make_pose(R_BODY_OPTICAL_33, np.array([0.0, 0.0, 0.5]))
+
+
+def tally(measured_m, exact_m):
+    found = ObstacleTally()
+    image = np.zeros((240, 320, 3), np.uint8)
+    found.add(Frame(1, image, measured_m, CAMERA), exact_m, T_WORLD_CAM)
+    return found.figures()
+
+
+def test_obstacles_are_judged_by_exact_depth():
+    below = np.arange(240)[:, None] - CAMERA.cy
+    floor = np.where(below > 5.0, 0.5 * CAMERA.fy / np.maximum(below, 5.0), 0.0)
+    exact = np.broadcast_to(floor, (240, 320)).astype(np.float32).copy()
+    exact[exact > 5.0] = 0.0
+    exact[60:160, 100:140] = 2.0  # a thing 30 cm wide
+    good = tally(exact, exact)
+    assert (good["floor_points"], good["wrong"]) == (0, 0.0) and good["points"] > 50
+    assert good["there"] > 0.98 and good["largest_missed_m2"] < 0.01
+    blind = exact.copy()
+    blind[60:160, 100:140] = 4.9
+    missed = tally(blind, exact)
+    assert missed["there"] < 0.02 and missed["largest_missed_m2"] > 0.1
+    speckled = exact.copy()
+    speckled[100:130, 250:290] = 1.0
+    assert tally(speckled, exact)["wrong"] > 0.05
+    without = exact.copy()
+    without[60:160, 100:140] = 0.0
+    hidden = tally(without, exact)
+    assert hidden["there"] < 0.02 < 0.8 < hidden["there_of_measured"]

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,16 +36,29 @@ PATIENCE_S = 60.0
 
 
 class NodeProcess:
-    """One node as a process; its output is kept in a file."""
+    """One node as a process; its output is kept in a file.
 
-    def __init__(self, name: str, namespace: str, folder: Path, **parameters: Any) -> None:
+    Args:
+        name, namespace: of the node.
+        folder: for its output and state.
+        remaps: rules like `/tf:=tf`.
+        variables: of its environment, besides those of this process.
+        parameters: `__` stands for a point.
+    """
+
+    def __init__(
+        self, name: str, namespace: str, folder: Path, remaps: Iterable[str] = (),
+        variables: Mapping[str, str] = MappingProxyType({}), **parameters: Any,
+    ) -> None:
         self.log = folder / f"{name}-{time.monotonic_ns()}.log"
         arguments = ["--ros-args", "-r", f"__ns:={namespace}"]
+        for rule in remaps:
+            arguments += ["-r", rule]
         for key, value in parameters.items():
             arguments += ["-p", f"{key.replace('__', '.')}:={value}"]
         environment = os.environ | {
             "XDG_STATE_HOME": str(folder / "state"), "OMP_NUM_THREADS": "1",
-            "ROS_LOG_DIR": str(folder / "ros_log")}
+            "ROS_LOG_DIR": str(folder / "ros_log")} | dict(variables)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ace_slam_ros.ros.process.start", name, *arguments],

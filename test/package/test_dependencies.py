@@ -107,7 +107,7 @@ def robot(repository):
 def test_every_import_is_declared_for_robots(repository, manifest, project, robot):
     declared = {
         element.text for tag in ("depend", "exec_depend") for element in manifest.iter(tag)}
-    optional = [line for extra in ("view", "realsense", "dinov2", "fast", "pnp")
+    optional = [line for extra in ("view", "realsense", "dinov2", "fast", "pnp", "mesh")
                 for line in project["optional-dependencies"][extra]]
     by_pip = {name_of(line) for line in [*robot, *optional]}
     missing = {
@@ -120,7 +120,7 @@ def test_every_import_is_declared_for_robots(repository, manifest, project, robo
 def test_every_import_is_declared_for_pip(repository, project):
     extras = project["optional-dependencies"]
     lines = [*project["dependencies"], *extras["view"], *extras["realsense"], *extras["dinov2"],
-             *extras["fast"], *extras["pnp"], *extras["ros"]]
+             *extras["fast"], *extras["pnp"], *extras["mesh"], *extras["ros"]]
     declared = {name_of(line) for line in lines}
     declared |= {name.removeprefix("ros-jazzy-").replace("-", "_") for name in declared}
     missing = {
@@ -131,7 +131,7 @@ def test_every_import_is_declared_for_pip(repository, project):
 
 def test_without_ros_the_basic_dependencies_do(repository, project):
     declared = {name_of(line) for line in project["dependencies"]}
-    optional = {"rerun-sdk", "timm", "openvino", "poselib", "pyrealsense2"}
+    optional = {"rerun-sdk", "timm", "openvino", "poselib", "pyrealsense2", "open3d"}
     folders = [repository / "ace_slam_ros" / name for name in (
         "apps", "core", "evaluation", "io", "synth", "viewer", "weights_ipc")]
     missing = {

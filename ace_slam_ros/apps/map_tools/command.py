@@ -11,6 +11,8 @@ from ...core.config.sections import GridConfig
 
 DONE = 0
 GRID = GridConfig()
+#: What Open3D writes, by the end of a file's name; the .glb of its release 0.20 cannot be read.
+MESHES = (".ply", ".obj", ".stl")
 
 
 def add_map_commands(add: Any) -> None:
@@ -40,8 +42,13 @@ def add_map_commands(add: Any) -> None:
     grid.add_argument("--highest", type=float, default=GRID.highest_m, metavar="M",
                       help="grid.highest_m when it was mapped, 0.1 to 5 m "
                       f"(default: {GRID.highest_m:g})")
-    export = action("export", _export, "surface points with normals as a PLY file, no color")
-    export.add_argument("--ply", type=Path, metavar="FILE", help="default: MAP.ply beside it")
+    export = action("export", _export, "surface as points with normals or as a mesh, no color")
+    export.add_argument("--ply", type=Path, metavar="FILE",
+                        help="points; default, unless --mesh is given: MAP.ply beside it")
+    export.add_argument(
+        "--mesh", type=_mesh_file, nargs="?", const=Path(), metavar="FILE",
+        help="triangles, by Open3D (pip install '.[mesh]'), as .ply, .obj or .stl; default: "
+        "MAP_mesh.ply beside it")
     export.add_argument(
         "--voxel", type=_centimeters, default=0.02, metavar="M", help="size of a point's voxel, "
         "0.005 to 1 m (default: 0.02)")
@@ -52,6 +59,12 @@ def _centimeters(text: str) -> float:
     if not 0.005 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"{text} is outside 0.005 to 1 m")
     return value
+
+
+def _mesh_file(text: str) -> Path:
+    if Path(text).suffix.lower() not in MESHES:
+        raise argparse.ArgumentTypeError(f"{text} does not end in {', '.join(MESHES)}")
+    return Path(text)
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -96,13 +109,22 @@ def _grid(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     from ...core.maps.map_folder import load_map
     from ..reporting import say
+    from .mesh import import_open3d, mesh_of, write_mesh
     from .surface import fitted, fuse, in_map, keyframes_of, write_ply
 
+    if args.mesh is not None:
+        import_open3d()  # before a large map is read
     stored = load_map(args.map)
-    out = args.ply or beside(stored.path, ".ply")
     voxels = fitted(fuse(in_map(keyframes_of(stored)), args.voxel))
-    write_ply(out, voxels)
-    say(f"  written   {out}: {len(voxels)} points with normals, {args.voxel:g} m apart")
+    if args.ply or args.mesh is None:
+        out = args.ply or beside(stored.path, ".ply")
+        write_ply(out, voxels)
+        say(f"  written   {out}: {len(voxels)} points with normals, {args.voxel:g} m apart")
+    if args.mesh is not None:
+        out = args.mesh if args.mesh.name else beside(stored.path, "_mesh.ply")
+        mesh = mesh_of(voxels, args.voxel)
+        write_mesh(out, mesh)
+        say(f"  written   {out}: {len(mesh.triangles_K3)} triangles")
     return DONE
 
 

@@ -71,6 +71,7 @@ class MapGrid:
         agree_N = _agreeing(floors_N4, feet)
         self.T_map_floor = floor_frame(floors_N4[agree_N], feet[agree_N])
         T_floor_map = invert_pose(self.T_map_floor)
+        T_floor_map[:2, 3] = 0.0  # as it is, but for rounding errors that would redraw everything
         self._draw({
             i: self._placed(i, k, T_floor_map @ T)
             for (i, (k, T)), agrees in zip(scanned.items(), agree_N, strict=True) if agrees})
@@ -139,8 +140,9 @@ def floor_frame(floors_N4: Float64Array, feet_N3: Float64Array) -> Float64Array:
     up = -normal / np.linalg.norm(normal)
     if math.hypot(up[0], up[1]) < _LEVEL and up[2] > 0:
         up = np.array([0.0, 0.0, 1.0])
-    else:
+    else:  # nothing of what was rounded off is left, so that the frame stays while little changes
         up[:2] = np.rint(up[:2] / _TILT_STEP) * _TILT_STEP
+        up[2] = math.copysign(math.sqrt(max(0.0, 1.0 - up[0]**2 - up[1]**2)), up[2])
         up /= np.linalg.norm(up)
     x = np.array([1.0, 0.0, 0.0]) - up[0] * up
     x /= np.linalg.norm(x)

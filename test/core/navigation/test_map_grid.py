@@ -10,9 +10,9 @@ from helpers.keyframes import keyframe
 
 from ace_slam_ros.core.config.sections import GridConfig, SensorConfig
 from ace_slam_ros.core.geometry.se3 import exp_se3, transform_points
-from ace_slam_ros.core.navigation.floor import floor_of_mount
+from ace_slam_ros.core.navigation.floor import floor_of_mount, moved
 from ace_slam_ros.core.navigation.grid_files import grid_files
-from ace_slam_ros.core.navigation.map_grid import MapGrid
+from ace_slam_ros.core.navigation.map_grid import MapGrid, floor_frame
 from ace_slam_ros.core.navigation.occupancy_grid import FREE, OCCUPIED, UNKNOWN
 from ace_slam_ros.core.navigation.virtual_scan import make_scan
 
@@ -102,6 +102,20 @@ def test_a_tilted_map_has_its_grid_along_the_floor(walk):
     assert np.abs(places[:, 2]).max() < 0.03
     nearly = fresh(of(walk, exp_se3(np.array([0, 0, 0.2, 0, np.radians(1.0), 0]))))
     assert nearly.tilt_deg == 0.0, "wheels and poses tilt by so much"
+
+
+@pytest.mark.parametrize("tilt_deg", [0.0, 4.6, 12.3])
+def test_the_frame_stays_to_the_bit_while_floors_differ_a_little(tilt_deg):
+    """Or every scan would be drawn anew whenever a keyframe comes."""
+    tilt = exp_se3(np.array([0, 0, 0, 0.02, np.radians(tilt_deg), 0]))
+    floor_4 = moved(np.array([0.0, 0.0, -1.0, 1.004]), tilt)
+    rng, feet = np.random.default_rng(0), np.zeros((9, 3))
+    frames = []
+    for _ in range(5):
+        floors = floor_4 + rng.normal(size=(9, 4)) * 1e-5
+        frames.append(floor_frame(floors, feet))
+    assert all(np.array_equal(frames[0], other) for other in frames[1:])
+    assert frames[0][:3, :3] @ frames[0][:3, :3].T == pytest.approx(np.eye(3), abs=1e-12)
 
 
 def read_by_nav2s_rules(folder, name):

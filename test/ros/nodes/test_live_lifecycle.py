@@ -5,73 +5,29 @@ import time
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from helpers.node_processes import FRAME, PATIENCE_S, LiveSystem, Probe
+from helpers.node_processes import PATIENCE_S, LiveSystem
 from helpers.wall import Wall, wander
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import PointCloud2
 
 from ace_slam_ros.core.geometry.se3 import (
-    R_BODY_OPTICAL_33,
     T_BODY_OPTICAL,
     exp_se3,
     invert_pose,
-    make_pose,
 )
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.messages.poses import pose_from_msg, pose_to_msg, transform_from_msg
-from ace_slam_ros.ros.qos import latched_qos, reliable_qos
-from ace_slam_ros.ros.tf.interface import StampedTransform
+from ace_slam_ros.ros.qos import reliable_qos
 from ace_slam_ros.srv import Relocalize, SaveMap
 from ace_slam_ros.weights_ipc.layout import segment_name, segment_path
 
 pytestmark = pytest.mark.live
 
-tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
+robots = pytest.importorskip("helpers.robots", reason="tf2_msgs is not installed")
+Robot, T_BASE_CAM = robots.Robot, robots.T_BASE_CAM
 
-T_BASE_CAM = make_pose(R_BODY_OPTICAL_33, np.array([0.15, -0.05, 0.4]))
 T_MAP_ODOM = exp_se3(np.array([0.4, -0.3, 0.0, 0.0, 0.0, 0.7]))
-
-
-class Robot(Probe):
-    """A probe that also publishes the camera mount and wheel odometry."""
-
-    def __init__(self, namespace, managed="tracker"):
-        super().__init__(namespace)
-        self.managed = managed
-        self.tf = self.node.create_publisher(tf2.TFMessage, "/tf", reliable_qos(100))
-        self.mount = self.node.create_publisher(tf2.TFMessage, "/tf_static", latched_qos())
-        self.heard, self.diagnostics = [], []
-        self.node.create_subscription(tf2.TFMessage, "/tf", self._hear, reliable_qos(100))
-        self.node.create_subscription(
-            DiagnosticArray, "/diagnostics",
-            lambda m: self.diagnostics.extend(s for s in m.status if s.name == "robot/tracker"),
-            reliable_qos())
-        self.mount.publish(tf2.TFMessage(transforms=[
-            StampedTransform("base_link", FRAME, 0, T_BASE_CAM).to_msg()]))
-
-    def _hear(self, message):
-        self.heard += [t for t in message.transforms if t.header.frame_id == "map"]
-
-    def drive(self, stamp_ns, T_odom_base):
-        self.tf.publish(tf2.TFMessage(transforms=[
-            StampedTransform("odom", "base_link", stamp_ns, T_odom_base).to_msg()]))
-
-    def change(self, transition):
-        client = self.node.create_client(ChangeState, f"{self.managed}/change_state")
-        self.spin_until(client.service_is_ready, "change_state")
-        future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
-        self.spin_until(future.done, "the transition")
-        return future.result().success
-
-    def state(self):
-        client = self.node.create_client(GetState, f"{self.managed}/get_state")
-        self.spin_until(client.service_is_ready, "get_state")
-        future = client.call_async(GetState.Request())
-        self.spin_until(future.done, "the state")
-        return future.result().current_state.id
 
 
 @pytest.fixture
