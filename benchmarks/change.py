@@ -1,6 +1,6 @@
 """Heads side by side where views change: light, side, roll, distance, number of mapping views.
 
-    python benchmarks/change.py [--seeds N] [--cache FOLDER] [--regressor NAME=FILE] --out FILE.json
+    python benchmarks/change.py [--seeds N] [--cache FOLDER] [--regressor NAME=FILE] --out FILE
 
 Maps are made of keyframes at their true poses in rendered rooms, queries are solved without a
 prior and without turned or warped views of them: what is compared is what heads recognize. Every

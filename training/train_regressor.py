@@ -171,12 +171,13 @@ def train(recipe: Recipe, out: Path, data: Path, progress: bool = True) -> Path:
     bar = tqdm(total=recipe.steps, initial=training.step, disable=not progress, mininterval=10)
     losses: list[float] = []
     while training.progress < 1.0:
-        if training.step % _EVERY == 0:
+        if training.step % _EVERY == 0 and (losses or not training.log):
             record(training, losses, asked, out)
             losses = []
         losses.append(training.learn(batches.draw(training.step)))
         bar.update()
-    record(training, losses, asked, out)
+    if losses:
+        record(training, losses, asked, out)
     path = out / "regressor.safetensors"
     save_file({name: value.half().contiguous() for name, value
                in training.network.state_dict().items()}, path,

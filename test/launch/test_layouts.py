@@ -40,6 +40,8 @@ def test_foxglove_shows_documented_topics(foxglove, documented):
     topics |= set(config["Image!color"]["imageMode"].values())
     topics.add(config["3D!map"]["publish"]["poseEstimateTopic"])
     assert {t.lstrip("/") for t in topics} <= documented and len(topics) >= 8
+    for name in ("/map", "/obstacles", "/pose"):
+        assert config["3D!map"]["topics"][name]["visible"], name
     called = {c["serviceName"].lstrip("/") for c in config.values() if "serviceName" in c}
     assert called <= SERVICES
     for panel in config.values():
@@ -58,6 +60,7 @@ def test_rviz_shows_documented_topics(repository, documented):
     tree = yaml.safe_load((repository / "config" / "slam.rviz").read_text())
     displays = tree["Visualization Manager"]["Displays"]
     topics = {d["Topic"]["Value"]: d for d in displays if "Topic" in d}
-    assert set(topics) <= documented and len(topics) >= 5
+    assert set(topics) <= documented and {"map", "obstacles", "pose"} <= set(topics)
+    assert topics["map"]["Topic"]["Durability Policy"] == "Transient Local"
     assert topics["rgb/image"]["Topic"]["Reliability Policy"] == "Best Effort"
     assert topics["map_points"]["Topic"]["Durability Policy"] == "Transient Local"

@@ -74,7 +74,8 @@ def test_names_are_those_of_the_robot(written):
 def test_a_robot_without_odometry_works_in_the_map(written):
     tree = written(Robot(odom_frame=""))
     assert costmap(tree, "local")["global_frame"] == "map"
-    assert tree["bt_navigator"]["ros__parameters"]["odom_topic"] == "/odometry"
+    for node in ("bt_navigator", "controller_server", "velocity_smoother"):
+        assert tree[node]["ros__parameters"]["odom_topic"] == "/odometry", node
     assert "odom" not in set(map(str, leaves(tree)))
 
 

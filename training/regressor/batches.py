@@ -48,13 +48,19 @@ class Batches:
         self._load = lru_cache(maxsize=None)(load_scene)
 
     def draw(self, step: int) -> Batch:
-        """Return the batch of a step."""
+        """Return the batch of a step, in which some feature has a token near it."""
         rng = np.random.default_rng([self._seed, 3, step])
+        while True:
+            batch = self._drawn(rng, asks_queries=self._with_queries and step % 2 == 1)
+            if bool((batch.gap_m_NT < NEAR_M).any()):
+                return batch
+
+    def _drawn(self, rng: np.random.Generator, asks_queries: bool) -> Batch:
         scene = self._load(self._paths[int(rng.integers(len(self._paths)))])
         order = rng.permutation(len(scene.mapping))
         views = int(rng.integers(_LEAST_VIEWS, len(order) - _ASKING + 1))
         mapped = [scene.mapping[i] for i in order[:views]]
-        if self._with_queries and step % 2:
+        if asks_queries:
             some = rng.permutation(len(scene.queries))[:_ASKING]
             asking = [scene.queries[i] for i in some]
         else:

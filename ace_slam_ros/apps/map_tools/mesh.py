@@ -55,7 +55,7 @@ def import_open3d() -> Any:
                         "to 3.14") from error
     except (ImportError, OSError) as error:  # of a library of the system
         raise MeshError(f"Open3D cannot be loaded ({error}): sudo apt install libusb-1.0-0 libgl1 "
-                        "libgomp1") from error
+                        "libegl1 libx11-6") from error
 
 
 def mesh_of(voxels: Voxels, size_m: float, reach_m: float = REACH_M) -> Mesh:

@@ -106,7 +106,7 @@ def room_map(tmp_path_factory):
     """A map of a rendered room, made on the robot, whose frame is that of its first base."""
     world, slam = make_world("room", 0), Slam(SlamConfig().with_values({"device": "cpu"}))
     T_map_world = invert_pose(base_at(0.0))
-    for number, turn in enumerate(np.arange(0.0, 0.25, 0.006)):
+    for number, turn in enumerate(np.arange(0.0, 0.25, 0.012)):
         frame = world.picture(base_at(turn) @ T_BASE_CAM, number).frame
         result = slam.process(frame, TrackingHints(
             T_base_cam=T_BASE_CAM, T_map_cam_first=T_BASE_CAM))
