@@ -160,8 +160,11 @@ class Relocalizer:
         min_confidence: float | None, hint: PoseHint | None,
     ) -> tuple[PoseEstimate, RelocalizationReason, str]:
         """Choose between a pose and its rival, and say whether the one chosen may be used."""
+        def hinted(candidate: PoseEstimate) -> bool:
+            return hint is not None and hint.allows(candidate.T_map_cam)
+
         if rival is not None and rivals(pose, rival):
-            allowed = [p for p in (pose, rival) if hint is not None and hint.allows(p.T_map_cam)]
+            allowed = [p for p in (pose, rival) if hinted(p)]
             if len(allowed) != 1:
                 apart_m, apart_rad = pose_error(pose.T_map_cam, rival.T_map_cam)
                 return pose, RelocalizationReason.AMBIGUOUS, (
@@ -169,6 +172,16 @@ class Relocalizer:
                     f"explains {100 * evidence.rival_share:.0f} % as much: ask again from "
                     "elsewhere, or with a prior")
             pose = allowed[0]
+        least = self._config.relocalizer.min_probability
+        if evidence.probability < least and not hinted(pose):
+            percent = f"{100 * evidence.probability:.0f} %"
+            if evidence.without_rival().probability >= least:
+                return pose, RelocalizationReason.AMBIGUOUS, (
+                    f"another place explains {100 * evidence.rival_share:.0f} % as much, so this "
+                    f"one is only {percent} likely: ask again from elsewhere, or with a prior")
+            return pose, RelocalizationReason.LOW_CONFIDENCE, (
+                f"the pose is {percent} likely, relocalizer.min_probability is {least:g}: ask "
+                "again from elsewhere, or with a prior")
         limit = min_confidence or (
             self._config.relocalizer.min_confidence_rgb if frame.depth_m is None else 0.0)
         if pose.confidence < limit:
