@@ -45,6 +45,15 @@ class FloorPlan:
             occupied |= _within(box, centers, lowest_m, highest_m)
         return FloorPlan(occupied, corner)
 
+    def clearance_m(self, places_N2: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return how far places (N, 2) are from what stands; 0 beyond the plan."""
+        cell = np.floor((places_N2 - self.corner_2) / _CELL_M).astype(int)
+        inside = ((cell >= 0) & (cell < self.occupied_HW.shape[::-1])).all(axis=1)
+        found = np.zeros(len(cell))
+        to_solid = _CELL_M * distance_transform_edt(~self.occupied_HW)
+        found[inside] = to_solid[cell[inside, 1], cell[inside, 0]]
+        return found
+
     def compare(self, grid: GridPicture, T_world_floor_2: npt.NDArray[np.float64]) -> Comparison:
         """Set a grid beside the plan.
 

@@ -3,6 +3,7 @@
 import navigation
 import numpy as np
 import pytest
+from lib.drives import CLEAR_M, driven, free_round
 from lib.floor_plan import FloorPlan
 from lib.obstacle_truth import ObstacleTally
 
@@ -85,3 +86,19 @@ def test_obstacles_are_judged_by_exact_depth():
     without[60:160, 100:140] = 0.0
     hidden = tally(without, exact)
     assert hidden["there"] < 0.02 < 0.8 < hidden["there_of_measured"]
+
+
+def test_the_robot_drives_where_nothing_stands_and_ends_where_it_began():
+    builder = Builder(np.random.default_rng(0), texel_m=0.05)
+    builder.box((0.0, 0.0, 0.5), (4.0, 4.0, 1.0), painted((90, 90, 90)))
+    builder.box((0.3, 0.0, 0.5), (0.4, 0.4, 1.0), painted((90, 90, 90)))
+    scene = builder.build()
+    hall = type(scene)(scene.surfaces, scene.boxes[1:])
+    found = free_round(hall)
+    clear = np.linalg.norm(np.maximum(np.abs(found - (0.3, 0.0)) - 0.2, 0.0), axis=1)
+    assert clear.min() > CLEAR_M - 0.03 and np.abs(found).max() < 2.0 - CLEAR_M + 0.03
+    drive = driven("room", 0, None)
+    steps = np.linalg.norm(np.diff(drive.truth.T_map_cam_N44[:, :3, 3], axis=0), axis=1)
+    assert len(drive.truth) == 240 and steps.max() < 0.035
+    ends = drive.truth.T_map_cam_N44[[0, -1], :3, 3]
+    assert np.linalg.norm(ends[0] - ends[1]) < 0.04
