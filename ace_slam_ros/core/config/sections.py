@@ -302,7 +302,8 @@ class RelocalizerConfig(Checked, section="relocalizer"):
         "values than that one count", "",
         0.01, 1.0)
     min_probability: float = param(
-        0.5, "a less likely pose is refused, unless the caller's prior allows it", "", 0.0, 1.0)
+        0.5, "a pose that another place makes less likely than this is AMBIGUOUS, unless the "
+        "caller's prior allows it", "", 0.0, 1.0)
     pose_sigma_m: float = param(
         0.005, "what one frame cannot show of its pose (shutter, color and depth of different "
         "instants), added to its covariance", "m", 0.0, 1.0)

@@ -12,7 +12,6 @@ from ace_slam_ros.core.data.predictions import Predictions
 from ace_slam_ros.core.geometry.se3 import make_pose, pose_error
 from ace_slam_ros.core.heads.factory import load_head
 from ace_slam_ros.core.localization import relocalizer as module
-from ace_slam_ros.core.localization.probability import Evidence
 from ace_slam_ros.core.localization.relocalizer import (
     PoseHint,
     RelocalizationReason,
@@ -128,25 +127,6 @@ def test_a_place_with_a_twin_is_ambiguous_unless_a_prior_tells(
     far = PoseHint(make_pose(np.eye(3), np.array([90.0, 0, 0])), np.eye(6) * 0.25)
     assert relocalizer.locate(
         room_frames[45], hint=far).reason is RelocalizationReason.AMBIGUOUS
-
-
-def test_an_unlikely_pose_is_refused_and_the_reason_is_what_makes_it_so(
-    mapped, encoder, room_frames
-):
-    mapper, results = mapped
-    asking = CONFIG.with_values({"relocalizer.min_probability": 1.0})
-    near = PoseHint(results[45].T_map_cam, np.eye(6) * 0.25)
-    for config, reason in ((CONFIG, RelocalizationReason.OK),
-                           (asking, RelocalizationReason.LOW_CONFIDENCE)):
-        relocalizer = Relocalizer(config, encoder)
-        relocalizer.set_head(mapper.export_head(), 1)
-        answer = relocalizer.locate(room_frames[45])
-        assert answer.reason is reason and answer.T_map_cam is not None
-        assert relocalizer.locate(room_frames[45], hint=near).success
-    assert "relocalizer.min_probability is 1" in answer.message
-    unrivaled = Evidence(0.5, 0.0, has_depth=True).probability
-    rivaled = Evidence(0.5, 0.7, has_depth=True)
-    assert rivaled.without_rival().probability == unrivaled > rivaled.probability
 
 
 def test_a_rival_that_makes_a_pose_unlikely_is_named(mapped, encoder, room_frames, monkeypatch):
