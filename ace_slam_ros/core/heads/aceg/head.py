@@ -33,7 +33,7 @@ OFFSET_LEVELS = 32767.0
 CANDIDATES, _PLACES = 16, 8
 #: Tokens nearer than this are of one place; a place with a smaller share of the attention of the
 #: first one is none.
-_PLACE_M, _LEAST_SHARE = 0.12, 0.02
+_PLACE_M, _LEAST_SHARE = 0.06, 0.02
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class AcegHead:
         submap = tensors.get("token_submap", torch.zeros(len(sigma_T), dtype=torch.uint8))
         if (mark != regressor.mark or keys.shape != (len(sigma_T), regressor.coarse_GK.shape[1])
                 or x_T3.shape != (len(sigma_T), 3) or len(submap) != len(sigma_T)):
-            raise MapError("the map was made with another regressor: map again, or use the "
-                           "release of ace_slam_ros that made it")
+            raise MapError("the map was made with another regressor: continue it once with mode "
+                           "mapping and save it, or map again")
         self._regressor = regressor
         self.tokens = TokenMap(TokenIndex(unit(keys), regressor.coarse_GK), x_T3.numpy(), sigma_T,
                                submap.numpy())
