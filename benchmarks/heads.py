@@ -30,6 +30,7 @@ from lib.known_poses import (
     rendered_frames,
 )
 from lib.report import Report, interleaved_ms, parser, say, sequences
+from lib.yardstick import take_yardstick
 
 from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.data.features import Features
@@ -65,6 +66,7 @@ def main() -> int:
     report.figures["learning"] = curves
     _bars_of_the_default(views, setting, report)
     _bars_of_the_networks(curves, report)
+    _bars_of_tokens(views, setting, sequences(args.data), report)
     some = next(iter(views.values()))
     _times_and_retargeting(some, setting, 15 if args.quick else 40, report)
     if "corridor" in views:
@@ -142,6 +144,31 @@ def _bars_of_the_default(
         report.at_most("total training, CPU s", found["train_cpu_s"], 10.0)
         report.at_most("map, MB", found["map_bytes"] / 1e6, 1.0)
         report.at_most("first 60 % -> last 40 %: median position, cm", later["median_cm"], 1.2)
+
+
+def _bars_of_tokens(
+    views: dict[str, list[PosedFeatures]], setting: Setting, recorded: dict[str, Path],
+    report: Report,
+) -> None:
+    """Accuracy and size of the head with tokens on the sequence with bars; its times there."""
+    if BAR_SEQUENCE not in recorded:
+        return
+    splits = {"even -> odd": even_odd, "first 60 % -> last 40 %": first_last}
+    for split, parted in splits.items():
+        learned, queried = parted(views[BAR_SEQUENCE])
+        found = learning_curve(setting, "aceg", learned, queried, (0.0,))[-1]
+        report.figures.setdefault("aceg", {})[split] = found
+        report.at_most(f"aceg, {split}: median position, cm", found["median_cm"], 1.5)
+        report.at_most(f"aceg, {split}: map, MB", found["map_bytes"] / 1e6, 1.0)
+    spent = times(setting, views[BAR_SEQUENCE][:120], FEATURES, 15)
+    unit_ms = take_yardstick(recorded[BAR_SEQUENCE]).wall_ms
+    report.at_most(f"aceg: predict {FEATURES} features, yardsticks (1 thread)",
+                   spent["predict_ms_1_threads"]["aceg"] / unit_ms, 6.0)
+    report.at_most("aceg: insert a keyframe, ms", spent["insert_ms_2_threads"]["aceg"], 40.0)
+    moved = retargeting(setting, "aceg", views[BAR_SEQUENCE], RETARGETED)
+    report.at_most(f"aceg: re-target {RETARGETED} keyframes, ms", moved["ms"], 50.0)
+    report.at_most("aceg: tokens off where a motion of all keyframes takes them, m",
+                   moved["rigid_gap_m_max"], 1e-3)
 
 
 def _bars_of_the_networks(curves: dict[str, dict[str, Any]], report: Report) -> None:

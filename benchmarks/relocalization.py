@@ -1,6 +1,6 @@
 """Relocalization: recall against roll, viewpoint, scale and light; wrong answers; calibration.
 
-    python benchmarks/relocalization.py [--data FOLDER] [--seeds N] [--quick] --out FILE.json
+    python benchmarks/relocalization.py [--data DIR] [--head TYPE] [--seeds N] [--quick] --out FILE
 
 Maps are made of keyframes at their true poses; queries come from other paths through the same
 rendered worlds, from the rest of recorded sequences, and from places that the map does not know.
@@ -63,10 +63,12 @@ class Benchmark:
     Args:
         seeds: of the worlds, from 1.
         quick: a few of everything, for a first look.
+        head: type of the maps' head; None is the default one.
     """
 
-    def __init__(self, seeds: int, quick: bool) -> None:
-        self._config = SlamConfig()
+    def __init__(self, seeds: int, quick: bool, head: str | None = None) -> None:
+        self._config = SlamConfig() if head is None else SlamConfig().with_values(
+            {"head.type": head})
         self._encoder = load_encoder(self._config.encoder, torch.device("cpu"))
         warm_up(self._config, self._encoder)
         self._few = 4 if quick else 1
@@ -215,10 +217,11 @@ def main() -> int:
     arguments = parser(__doc__.split("\n")[0])
     arguments.add_argument("--seeds", type=int, default=3, help="worlds of each kind, 3")
     arguments.add_argument("--quick", action="store_true", help="a few of everything")
+    arguments.add_argument("--head", help="type of the maps' head, the default one")
     args = arguments.parse_args()
     set_threads(1)
     report, before_ms = Report("relocalization"), yardstick_ms()
-    asked = Benchmark(args.seeds, args.quick)
+    asked = Benchmark(args.seeds, args.quick, args.head)
     recorded = sequences(args.data)
     for name, path in recorded.items():
         asked.recorded(name, path)

@@ -22,7 +22,7 @@ from ace_slam_ros.core.heads.payload import HeadInfo, pack_head
 from .known_poses import PosedFeatures, Relocalizations, relocalize
 from .report import interleaved_ms
 
-HEADS = ("affine", "trimlp", "hommlp")
+HEADS = ("affine", "aceg", "affine+aceg", "trimlp", "hommlp")
 #: A learner works in slices of this length until its training time is spent.
 _SLICE_S = 0.1
 
@@ -115,6 +115,8 @@ def retargeting(setting: Setting, head_type: str, views: Sequence[PosedFeatures]
         learner.observe(keyframe, keyframe.T_map_cam)
     turns = iter([back, moved] * 20)
     figures = interleaved_ms({"ms": lambda: learner.retarget(next(turns))}, rounds=7, warm_up=2)
+    if head_type == "aceg":
+        return figures | {"rigid_gap_m_max": _rigid_gap_m(learner, keyframes)}
     if head_type != "affine":
         return figures
     single = {"experts_per_word": 1, "new_expert_m": 10.0}
@@ -133,6 +135,18 @@ def retargeting(setting: Setting, head_type: str, views: Sequence[PosedFeatures]
                       "rebuilt_gap_beyond_storage_m": max(0.0, float(gap.max()) - step_m),
                       "rebuilt_gap_m_p999": float(np.quantile(gap, 0.999)),
                       "rebuilt_gap_m_median": float(np.median(gap))}
+
+
+def _rigid_gap_m(learner: HeadLearner, keyframes: Sequence[Keyframe]) -> float:
+    """Return how far tokens are from where one motion of all keyframes must take them."""
+    def placed() -> Float64Array:
+        t = {name: tensor.double().numpy() for name, tensor in learner.export().items()}
+        return np.asarray(t["token_offsets"] * t["token_step"] + t["token_center"])
+
+    learner.retarget({k.id: k.T_map_cam for k in keyframes})
+    before, T = placed(), exp_se3(np.array([0.3, -0.2, 0.1, 0.1, -0.2, 0.3]))
+    learner.retarget({k.id: T @ k.T_map_cam for k in keyframes})
+    return float(np.abs(placed() - transform_points(T, before)).max())
 
 
 def forgetting(setting: Setting, head_type: str, views: Sequence[PosedFeatures], share: float

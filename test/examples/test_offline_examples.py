@@ -84,7 +84,7 @@ def test_shipped_parts_keep_their_names():
         register_encoder("tiny", lambda config, device: None)
     with pytest.raises(MapError, match="choose another name"):
         register_head("affine", None)
-    with pytest.raises(ConfigError, match="choose one of affine, aceg, trimlp, hommlp"):
+    with pytest.raises(ConfigError, match="choose one of affine, aceg, affine.aceg, trimlp"):
         SlamConfig().with_overrides(["head.type=oracle"])
 
 

@@ -65,17 +65,28 @@ class SceneShots:
     queries: list[Shot]
 
 
-def render_scene(number: int, path: Path, encoder: Encoder, config: SlamConfig) -> None:
-    """Render scene `number` and write its features into one .npz file, unless it is there."""
+def render_scene(
+    number: int, path: Path, encoder: Encoder, config: SlamConfig, mapping: int = _MAPPING,
+    queries: int = _QUERIES,
+) -> None:
+    """Render scene `number` and write its features into one .npz file, unless it is there.
+
+    Args:
+        number: of the scene.
+        path: of the file.
+        encoder, config: for the features.
+        mapping: how many mapping views.
+        queries: how many of each of the three kinds.
+    """
     if path.exists():
         return
     here, there = (make_world(name, FIRST_SEED + number) for name in KINDS[number % len(KINDS)])
     rng = np.random.default_rng([7, number])
-    frames = [(item.frame, item.T_world_cam_44) for item in _along(here, rng, _MAPPING)]
-    frames += _queries(here, there, rng)
+    frames = [(item.frame, item.T_world_cam_44) for item in _along(here, rng, mapping)]
+    frames += _queries(here, there, rng, queries)
     shots = [_shot(frame, T, encoder, config) for frame, T in frames]
     temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, mapping=_MAPPING,
+    np.savez(temporary, mapping=mapping,
              counts=np.array([len(s.pixels_N2) for s in shots]),
              descriptors=np.concatenate([s.descriptors_i8_ND for s in shots]),
              points=np.concatenate([s.points_cam_N3 for s in shots]),
@@ -111,13 +122,13 @@ def _along(world: World, rng: np.random.Generator, count: int) -> Iterator[Synth
 
 
 def _queries(
-    here: World, there: World, rng: np.random.Generator
+    here: World, there: World, rng: np.random.Generator, count: int
 ) -> list[tuple[Frame, Float64Array]]:
     """Return frames of the other path, frames beside it, and frames beside the mapping path."""
-    found = [(item.frame, item.T_world_cam_44) for item in _along(there, rng, _QUERIES)]
+    found = [(item.frame, item.T_world_cam_44) for item in _along(there, rng, count)]
     for world, poses in ((there, there), (there, here)):
         path = poses.path()
-        for n in range(_QUERIES):
+        for n in range(count):
             for _ in range(_TRIES):
                 T = _beside(path.pose(float(rng.uniform(0.0, path.duration_s))), rng)
                 frame = world.picture(T, n).frame

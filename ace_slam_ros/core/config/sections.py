@@ -114,9 +114,10 @@ class HeadConfig(Checked, section="head"):
 
     type: str = param(
         "affine", "kind of head of a new map; affine: local affine experts in closed form, "
-        "aceg: tokens that features attend to (ACE-G), trimlp: network that votes on three planes "
-        "(ACE-SLAM), hommlp: network that regresses homogeneous points (ACE)",
-        choices=("affine", "aceg", "trimlp", "hommlp"))
+        "aceg: tokens that features attend to (ACE-G), affine+aceg: both are asked, trimlp: "
+        "network that votes on three planes (ACE-SLAM), hommlp: network that regresses "
+        "homogeneous points (ACE)",
+        choices=("affine", "aceg", "affine+aceg", "trimlp", "hommlp"))
     experts_per_word: int = param(64, "places one word may stand for (aliasing)", "", 1, 255)
     max_experts: int = param(
         29000, "experts at most, 34 bytes each with 8 inputs; beyond, every cubic meter keeps "
@@ -130,13 +131,13 @@ class HeadConfig(Checked, section="head"):
         0.12, "a sample farther than this from every expert of its word starts another one", "m",
         0.01, 10.0)
     tokens: int = param(
-        9200, "aceg: tokens at most, 104 bytes each with the encoder that ships; beyond, every "
-        "part of space keeps those that most keyframes confirmed", "", 100, 1000000)
+        17500, "aceg: tokens at most, 56 bytes each; beyond, every part of space keeps those that "
+        "most keyframes confirmed", "", 100, 1000000)
     token_m: float = param(
         0.05, "aceg: features that look alike and are nearer than this share a token", "m", 0.005,
         1.0)
     token_similarity: float = param(
-        0.8, "aceg: least cosine of descriptors that look alike", "", -1.0, 1.0)
+        0.8, "aceg: least cosine of the keys of what looks alike", "", -1.0, 1.0)
     hidden_width: int = param(256, "trimlp, hommlp: width of the hidden layers", "", 16, 2048)
     hidden_layers: int = param(2, "trimlp, hommlp: hidden layers", "", 1, 8)
     extent_m: float = param(
@@ -300,6 +301,9 @@ class RelocalizerConfig(Checked, section="relocalizer"):
         0.06, "what solver.min_confidence is for all else, for queries without depth; only higher "
         "values than that one count", "",
         0.01, 1.0)
+    min_probability: float = param(
+        0.5, "a pose that another place makes less likely than this is AMBIGUOUS, unless the "
+        "caller's prior allows it", "", 0.0, 1.0)
     pose_sigma_m: float = param(
         0.005, "what one frame cannot show of its pose (shutter, color and depth of different "
         "instants), added to its covariance", "m", 0.0, 1.0)

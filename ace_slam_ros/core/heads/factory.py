@@ -13,9 +13,11 @@ from ..errors import MapError
 from .aceg.head import HEAD_TYPE as ACEG
 from .aceg.head import AcegHead
 from .aceg.learner import AcegLearner
+from .aceg.regressor import KEYS, regressor_for
 from .affine.head import HEAD_TYPE as AFFINE
 from .affine.head import AffineHead
 from .affine.learner import AffineLearner
+from .combined import PLUS, CombinedHead, CombinedLearner, split
 from .neural.learner import HOMMLP, TRIMLP, GradientHead, GradientLearner
 from .payload import HeadInfo, unpack_head
 
@@ -63,7 +65,7 @@ def _affine_bytes(config: SlamConfig, encoder: Encoder) -> int:
 
 
 def _aceg_bytes(config: SlamConfig, encoder: Encoder) -> int:
-    return config.head.tokens * (encoder.dimension + 9)
+    return config.head.tokens * (KEYS + 9)
 
 
 def _network_kind(head_type: str) -> HeadKind:
@@ -84,12 +86,29 @@ def _network_bytes(config: SlamConfig, encoder: Encoder) -> int:
     return 2 * trunk + 2 * (width + 1) * outputs
 
 
-_OURS: dict[str, HeadKind] = {
+def _combined_kind(kinds: dict[str, HeadKind]) -> HeadKind:
+    def make_head(
+        tensors: dict[str, Tensor], encoder: Encoder, config: SlamConfig
+    ) -> SceneHead:
+        parts = split(tensors, tuple(kinds))
+        return CombinedHead({name: kind.make_head(parts[name], encoder, config)
+                             for name, kind in kinds.items()})
+
+    return HeadKind(
+        lambda config, encoder: CombinedLearner(
+            {name: kind.make_learner(config, encoder) for name, kind in kinds.items()}),
+        make_head,
+        lambda config, encoder: sum(k.weights_bytes(config, encoder) for k in kinds.values()))
+
+
+_SINGLE: dict[str, HeadKind] = {
     AFFINE: HeadKind(_affine_learner, _affine_head, _affine_bytes),
     ACEG: HeadKind(
-        lambda config, encoder: AcegLearner(config.head, config.sensor, encoder.codebook),
-        lambda tensors, encoder, config: AcegHead(tensors, encoder.codebook), _aceg_bytes),
+        lambda config, encoder: AcegLearner(config.head, config.sensor, regressor_for(encoder)),
+        lambda tensors, encoder, config: AcegHead(tensors, regressor_for(encoder)), _aceg_bytes),
     TRIMLP: _network_kind(TRIMLP), HOMMLP: _network_kind(HOMMLP)}
+_OURS = _SINGLE | {PLUS.join(names): _combined_kind({name: _SINGLE[name] for name in names})
+                   for names in ((AFFINE, ACEG),)}
 _kinds = dict(_OURS)
 
 

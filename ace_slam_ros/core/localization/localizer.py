@@ -12,6 +12,7 @@ from ..data.submaps import by_submap, only_submap, submaps_sought
 from ..encoders.extraction import extract_features, extract_in_steps
 from ..runtime.steps import Steps, at_once
 from .device.localizer import DeviceLocalizer, runs_whole
+from .flatness import is_flat
 from .probability import Evidence
 from .rgbd import solve_rgbd
 from .rivals import without_place
@@ -113,6 +114,10 @@ class Localizer:
             self._config.solver, self._config.sensor, self._rng)
         self.tell(pose, rival)
         return None if rival is None else replace(rival, submap=pose.submap)
+
+    def is_flat(self, pose: PoseEstimate) -> bool:
+        """Tell whether little agrees with a pose just solved, all of it in one plane."""
+        return self._asked is not None and is_flat(pose, self._asked, self._config.sensor)
 
     def solve(self, features: Features, submap: int, everywhere: bool) -> PoseEstimate | None:
         """Do as `localize`, of which nobody is told the support."""

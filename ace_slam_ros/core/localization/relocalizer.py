@@ -13,9 +13,10 @@ from ..data.depth.sparse import explain_missing_depth
 from ..data.scene_mask import SceneMask
 from ..geometry.se3 import pose_error, pose_errors_in_map
 from ..heads.factory import load_head
+from .flatness import is_flat
 from .probability import Evidence
 from .rivals import rivals
-from .views.search import ViewSearch
+from .views.search import Look, ViewSearch
 
 if TYPE_CHECKING:
     from ..config.sections import RelocalizerConfig, SlamConfig
@@ -147,8 +148,7 @@ class Relocalizer:
                 f"{why or 'unknown place, blur, or no depth'}", views)
         rival = self._search.rival(frame, look)
         evidence = Evidence.of(look.pose, rival, frame.depth_m is not None)
-        pose, reason, message = self._verdict(frame, look.pose, rival, evidence, min_confidence,
-                                              hint)
+        pose, reason, message = self._verdict(frame, look, rival, evidence, min_confidence, hint)
         return Relocalization(
             reason is RelocalizationReason.OK, reason, message, pose.T_map_cam,
             pose.covariance_66 + _unseen_66(self._config.relocalizer), pose.inlier_ratio,
@@ -156,12 +156,17 @@ class Relocalizer:
             (time.perf_counter() - started) * 1e3)
 
     def _verdict(
-        self, frame: Frame, pose: PoseEstimate, rival: PoseEstimate | None, evidence: Evidence,
+        self, frame: Frame, look: Look, rival: PoseEstimate | None, evidence: Evidence,
         min_confidence: float | None, hint: PoseHint | None,
     ) -> tuple[PoseEstimate, RelocalizationReason, str]:
         """Choose between a pose and its rival, and say whether the one chosen may be used."""
+        pose = look.pose
+
+        def hinted(candidate: PoseEstimate) -> bool:
+            return hint is not None and hint.allows(candidate.T_map_cam)
+
         if rival is not None and rivals(pose, rival):
-            allowed = [p for p in (pose, rival) if hint is not None and hint.allows(p.T_map_cam)]
+            allowed = [p for p in (pose, rival) if hinted(p)]
             if len(allowed) != 1:
                 apart_m, apart_rad = pose_error(pose.T_map_cam, rival.T_map_cam)
                 return pose, RelocalizationReason.AMBIGUOUS, (
@@ -169,6 +174,17 @@ class Relocalizer:
                     f"explains {100 * evidence.rival_share:.0f} % as much: ask again from "
                     "elsewhere, or with a prior")
             pose = allowed[0]
+        if not hinted(pose):
+            least = self._config.relocalizer.min_probability
+            if evidence.probability < least <= evidence.without_rival().probability:
+                return pose, RelocalizationReason.AMBIGUOUS, (
+                    f"another place explains {100 * evidence.rival_share:.0f} % as much, so this "
+                    f"one is only {100 * evidence.probability:.0f} % likely: ask again from "
+                    "elsewhere, or with a prior")
+            if is_flat(pose, look.features, self._config.sensor):
+                return pose, RelocalizationReason.LOW_CONFIDENCE, (
+                    "the little that agrees lies in one plane, and walls look alike: ask again "
+                    "from elsewhere, or with a prior")
         limit = min_confidence or (
             self._config.relocalizer.min_confidence_rgb if frame.depth_m is None else 0.0)
         if pose.confidence < limit:

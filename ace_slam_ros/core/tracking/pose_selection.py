@@ -210,10 +210,16 @@ class PoseSelection:
         """Choose among places that look alike for a camera that no images of the place hold.
 
         The nearer to the prediction is right. Without one there is no pose, as the relocalizer
-        answers AMBIGUOUS.
+        answers AMBIGUOUS, nor one that rests on little, all in one plane.
         """
-        other = None if there is not None else self._localizer.rival(raw)
+        if there is not None:
+            return raw
+        other = self._localizer.rival(raw)
         if other is None or not rivals(raw, other):
+            if predicted is None and self._localizer.is_flat(raw):
+                self.rival = ("the little that is recognized lies in one plane, and walls look "
+                              "alike: move on, or give the initial pose")
+                return None
             return raw
         if predicted is not None:
             return min(raw, other, key=lambda pose: _gap_m(predicted, pose))

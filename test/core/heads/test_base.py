@@ -12,7 +12,7 @@ from ace_slam_ros.core.heads.factory import head_capacity_bytes, load_head, make
 from ace_slam_ros.core.heads.payload import HeadInfo, pack_head, unpack_tensors
 from ace_slam_ros.core.mapping.mapper import Mapper
 
-HEADS = ("affine", "aceg", "trimlp", "hommlp")
+HEADS = ("affine", "aceg", "affine+aceg", "trimlp", "hommlp")
 BY_STEPS = ("trimlp", "hommlp")
 #: Median error after learning, meters: the affine head has 128 words for the whole box.
 NEAR_M = 0.12

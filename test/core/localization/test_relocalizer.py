@@ -129,6 +129,29 @@ def test_a_place_with_a_twin_is_ambiguous_unless_a_prior_tells(
         room_frames[45], hint=far).reason is RelocalizationReason.AMBIGUOUS
 
 
+def test_a_rival_that_makes_a_pose_unlikely_is_named(mapped, encoder, room_frames, monkeypatch):
+    mapper, _ = mapped
+    loaded = load_head(mapper.export_head(), encoder, CONFIG)
+
+    class HalfOfAnother(TwoPlaces):
+        """A second place that shares only some of what is seen."""
+
+        def predict(self, descriptors_ND):
+            both = super().predict(descriptors_ND)
+            sigma = both.sigma_m_NS.copy()
+            sigma[::2, sigma.shape[1] // 2:] = np.inf
+            return Predictions(both.coords_map_NS3, sigma)
+
+    monkeypatch.setattr(module, "load_head", lambda *_: replace(
+        loaded, head=HalfOfAnother(loaded.head)))
+    relocalizer = Relocalizer(
+        CONFIG.with_values({"relocalizer.min_probability": 0.99}), encoder)
+    relocalizer.set_head(b"", 1)
+    answer = relocalizer.locate(room_frames[45])
+    assert answer.reason is RelocalizationReason.AMBIGUOUS, answer.message
+    assert "% as much, so this one is only" in answer.message
+
+
 def test_a_lost_tracker_does_not_choose_between_twins_unless_a_prior_tells(
     mapped, encoder, room_frames, monkeypatch
 ):

@@ -23,17 +23,17 @@ from .tokens import unit
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from ...encoders.codebook import Codebook
     from ...geometry.arrays import Float32Array
+    from .regressor import Regressor
 
 HEAD_TYPE = "aceg"
 #: Steps of a rounded map point.
 OFFSET_LEVELS = 32767.0
 #: Tokens a feature attends to, and the places it may point at.
 CANDIDATES, _PLACES = 16, 8
-#: Softmax temperature of cosines; tokens nearer than this are of one place; a place with a smaller
-#: share of the attention of the first one is none.
-_TEMPERATURE, _PLACE_M, _LEAST_SHARE = 0.05, 0.12, 0.02
+#: Tokens nearer than this are of one place; a place with a smaller share of the attention of the
+#: first one is none.
+_PLACE_M, _LEAST_SHARE = 0.06, 0.02
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,18 @@ class TokenMap:
     sigma_T: Float32Array
     submap_T: npt.NDArray[np.uint8]
 
-    def predict(self, descriptors_ND: Float32Array) -> Predictions:
-        """Return the places that each descriptor points at, the surest first."""
-        count = len(descriptors_ND)
+    def predict(self, keys_NK: Float32Array, temperature: float) -> Predictions:
+        """Return the places that features point at, the surest first.
+
+        Args:
+            keys_NK: (N, K) keys of the features.
+            temperature: softmax temperature of cosines.
+        """
+        count = len(keys_NK)
         if count == 0 or len(self.x_T3) == 0:
             return no_predictions(count)
-        token_Nk, cosine_Nk = self.index.nearest(descriptors_ND, CANDIDATES)
-        weight_Nk = np.exp((cosine_Nk - cosine_Nk[:, :1]) / np.float32(_TEMPERATURE))
+        token_Nk, cosine_Nk = self.index.nearest(keys_NK, CANDIDATES)
+        weight_Nk = np.exp((cosine_Nk - cosine_Nk[:, :1]) / np.float32(temperature))
         weight_Nk[cosine_Nk <= NOTHING] = 0.0
         coords = np.empty((count, _PLACES, 3), np.float32)
         sigma = np.empty((count, _PLACES), np.float32)
@@ -85,26 +90,28 @@ class AcegHead:
     head_type = HEAD_TYPE
     takes_submaps = True
 
-    def __init__(self, tensors: dict[str, Tensor], codebook: Codebook) -> None:
+    def __init__(self, tensors: dict[str, Tensor], regressor: Regressor) -> None:
         """Unpack tokens.
 
         Raises:
-            MapError: a tensor is missing or does not fit the codebook.
+            MapError: a tensor is missing, or the tokens are of another regressor.
         """
         try:
-            descriptors = tensors["token_descriptors"].float().numpy()
+            keys = tensors["token_keys"].numpy()
             offsets = tensors["token_offsets"].float()
             x_T3 = offsets * tensors["token_step"] + tensors["token_center"]
             sigma_T = tensors["token_sigma"].float().numpy()
+            mark = int(tensors["token_regressor"])
         except KeyError as error:
             raise MapError(f"head weights lack {error}: save the map again") from error
         submap = tensors.get("token_submap", torch.zeros(len(sigma_T), dtype=torch.uint8))
-        coarse_GD = codebook.coarse_GD.cpu().numpy()
-        if (descriptors.ndim != 2 or descriptors.shape != (len(sigma_T), coarse_GD.shape[1])
+        if (mark != regressor.mark or keys.shape != (len(sigma_T), regressor.coarse_GK.shape[1])
                 or x_T3.shape != (len(sigma_T), 3) or len(submap) != len(sigma_T)):
-            raise MapError("head weights do not fit the encoder's descriptors")
-        self.tokens = TokenMap(TokenIndex(unit(descriptors), coarse_GD), x_T3.numpy(), sigma_T,
-                             submap.numpy())
+            raise MapError("the map was made with another regressor: continue it once with mode "
+                           "mapping and save it, or map again")
+        self._regressor = regressor
+        self.tokens = TokenMap(TokenIndex(unit(keys), regressor.coarse_GK), x_T3.numpy(), sigma_T,
+                               submap.numpy())
 
     @property
     def token_count(self) -> int:
@@ -113,4 +120,7 @@ class AcegHead:
 
     def predict(self, descriptors_ND: Float32Array) -> Predictions:
         """Return all hypotheses of each descriptor."""
-        return self.tokens.predict(descriptors_ND)
+        if len(descriptors_ND) == 0:
+            return no_predictions(0)
+        return self.tokens.predict(
+            self._regressor.keys(descriptors_ND), self._regressor.temperature)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ...geometry.arrays import Float32Array, Int64Array
 
 #: Groups of tokens that are searched, of the codebook's.
-PROBES = 8
+PROBES = 16
 #: Similarity of a slot that has no token.
 NOTHING = -2.0
 _ROUNDING = 1e-4

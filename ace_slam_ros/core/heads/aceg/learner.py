@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ...config.sections import HeadConfig, SensorConfig
     from ...data.keyframe import Keyframe
     from ...data.predictions import Predictions
-    from ...encoders.codebook import Codebook
     from ...geometry.arrays import Float32Array, Float64Array, Int64Array
+    from .regressor import Regressor
 
 #: When tokens must go, this share of those allowed is kept, so that the next ones have room.
 _KEPT_SHARE = 0.9
@@ -63,10 +63,10 @@ class AcegLearner:
 
     head_type = HEAD_TYPE
 
-    def __init__(self, config: HeadConfig, sensor: SensorConfig, codebook: Codebook) -> None:
+    def __init__(self, config: HeadConfig, sensor: SensorConfig, regressor: Regressor) -> None:
         self._config, self._sensor = config, sensor
-        self._codebook = codebook
-        self._tokens = Tokens(codebook.coarse_GD.shape[1])
+        self._regressor = regressor
+        self._tokens = Tokens(regressor.coarse_GK.shape[1])
         self._samples: dict[int, _Samples] = {}
         self._observed = 0
         self._frozen: AcegHead | None = None
@@ -95,27 +95,29 @@ class AcegLearner:
     def _head(self) -> AcegHead:
         """The tokens as they are exported, made anew after a change."""
         if self._frozen is None:
-            self._frozen = AcegHead(self.export(), self._codebook)
+            self._frozen = AcegHead(self.export(), self._regressor)
         return self._frozen
 
     def observe(
         self, keyframe: Keyframe, T_map_cam: Float64Array, submap: int = MAIN_SUBMAP
     ) -> int:
         """Let a keyframe's features join tokens or begin some; returns the features."""
-        d, y = keyframe.descriptors_ND, keyframe.points_cam_N3.astype(np.float32)
+        y = keyframe.points_cam_N3.astype(np.float32)
+        keys = self._regressor.keys(keyframe.descriptors_ND)
         sigma = np.hypot(self._sensor.depth_sigma_m(y[:, 2]), _CELL_RAD * y[:, 2])
         samples = _Samples(np.arange(len(y)), np.full(len(y), -1, np.int64), y,
                            (sigma**-2.0).astype(np.float32), np.array(T_map_cam, np.float64))
         x_n3 = samples.points()
         token_n = samples.token_n
         if len(self._tokens):
-            token_n[:] = self._own(d, x_n3, submap)
+            token_n[:] = self._own(keys, x_n3, submap)
         new_n = np.flatnonzero(token_n < 0)
         place_n, first = first_of_places(
-            x_n3[new_n], d[new_n], self._config.token_m, self._config.token_similarity)
+            x_n3[new_n], keys[new_n], self._config.token_m, self._config.token_similarity)
         token_n[new_n] = len(self._tokens) + place_n
         self._tokens.add(x_n3[new_n[first]], self._observed, submap)
-        np.add.at(self._tokens.descriptor_TD, token_n, d)
+        torch.from_numpy(self._tokens.key_TK).index_add_(
+            0, torch.from_numpy(token_n), torch.from_numpy(keys))
         self._tokens.views_T[np.unique(token_n)] += 1
         self._samples[keyframe.id] = samples
         self._sum(samples)
@@ -125,19 +127,19 @@ class AcegLearner:
         self._frozen = None
         return len(y)
 
-    def _own(self, d_ND: Float32Array, x_N3: Float64Array, submap: int) -> Int64Array:
+    def _own(self, keys_NK: Float32Array, x_N3: Float64Array, submap: int) -> Int64Array:
         """Return the token (N,) at the place of each feature that looks most like it, or -1."""
         known = self._head().tokens
-        token_Nk, cosine_Nk = known.index.nearest(d_ND, _NEAREST)
+        token_Nk, cosine_Nk = known.index.nearest(keys_NK, _NEAREST)
         gap_Nk = np.linalg.norm(known.x_T3[token_Nk] - x_N3[:, None], axis=2)
         cosine_Nk[(gap_Nk > self._config.token_m) | (known.submap_T[token_Nk] != submap)] = -1.0
         best_N = cosine_Nk.argmax(axis=1)
-        rows = np.arange(len(d_ND))
+        rows = np.arange(len(keys_NK))
         alike_N = cosine_Nk[rows, best_N] > self._config.token_similarity
         return np.where(alike_N, token_Nk[rows, best_N], -1)
 
     def _sum(self, samples: _Samples, sign: float = 1.0) -> None:
-        """Add samples to the tokens, or take them away; descriptors are not touched."""
+        """Add samples to the tokens, or take them away; keys are not touched."""
         np.add.at(self._tokens.count_T, samples.token_n, int(sign))
         np.add.at(self._tokens.weight_T, samples.token_n, np.float32(sign) * samples.weight_n)
         self._shift([samples], self._tokens.shift_T3, sign)
@@ -193,10 +195,10 @@ class AcegLearner:
             self._shift([samples], self._tokens.kept_shift_T3)
 
     def export(self) -> dict[str, Tensor]:
-        """Return the tokens for `AcegHead`, D + 8 bytes each.
+        """Return the tokens for `AcegHead`, K + 8 bytes each.
 
-        One more byte names the submap, while there are several. Descriptors are in 8 bits, map
-        points in 16 within the bounds of the map (0.3 mm steps for 20 m), sigma in half precision.
+        One more byte names the submap, while there are several. Keys are in 8 bits, map points
+        in 16 within the bounds of the map (0.3 mm steps for 20 m), sigma in half precision.
         """
         known = self._tokens
         x_T3 = known.points() if len(known) else np.zeros((0, 3))
@@ -208,7 +210,8 @@ class AcegLearner:
         submaps = {"token_submap": torch.from_numpy(known.submap_T.copy())
                    } if known.submap_T.any() else {}
         return {
-            "token_descriptors": torch.from_numpy(known.rounded_descriptors()),
+            "token_keys": torch.from_numpy(known.rounded_keys()),
+            "token_regressor": torch.tensor(self._regressor.mark),
             "token_offsets": torch.from_numpy(np.rint((x_T3 - center) / step).clip(
                 -OFFSET_LEVELS, OFFSET_LEVELS).astype(np.int16)),
             "token_center": torch.from_numpy(center), "token_step": torch.from_numpy(step),

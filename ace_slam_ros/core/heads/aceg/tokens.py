@@ -15,10 +15,10 @@ _CUBE_M = 0.5
 
 
 class Tokens:
-    """T tokens: mean descriptor and mean map point of what keyframes showed at one place.
+    """T tokens: mean key and mean map point of what keyframes showed at one place.
 
     Attributes:
-        descriptor_TD: (T, D) float32 sum of descriptors.
+        key_TK: (T, K) float32 sum of keys.
         origin_T3: (T, 3) float64 where the token was first seen, which keeps single precision
             fine enough for the rest.
         shift_T3: (T, 3) float32 weighted sum of map points, relative to the origin.
@@ -31,7 +31,7 @@ class Tokens:
         submap_T: (T,) uint8 submap that its map points are in.
     """
 
-    descriptor_TD: Float32Array
+    key_TK: Float32Array
     origin_T3: Float64Array
     shift_T3: Float32Array
     weight_T: Float32Array
@@ -41,10 +41,10 @@ class Tokens:
     born_T: Int64Array
     submap_T: npt.NDArray[np.uint8]
 
-    def __init__(self, dimension: int) -> None:
-        """Hold no tokens yet, of descriptors of `dimension` channels."""
+    def __init__(self, channels: int) -> None:
+        """Hold no tokens yet, of keys of so many channels."""
         self._room: dict[str, npt.NDArray[np.generic]] = {
-            "descriptor_TD": np.zeros((0, dimension), np.float32),
+            "key_TK": np.zeros((0, channels), np.float32),
             "origin_T3": np.zeros((0, 3)), "shift_T3": np.zeros((0, 3), np.float32),
             "weight_T": np.zeros(0, np.float32), "count_T": np.zeros(0, np.int64),
             "kept_shift_T3": np.zeros((0, 3), np.float32), "views_T": np.zeros(0, np.int64),
@@ -98,10 +98,10 @@ class Tokens:
         weight_T = np.maximum(self.weight_T, 1e-9)
         return np.sqrt(np.maximum(self.count_T, 1) / weight_T).astype(np.float32)
 
-    def rounded_descriptors(self) -> Int8Array:
-        """Return the mean descriptors (T, D) in eight bits; scaled to unit norm they are keys."""
-        largest_T1 = np.abs(self.descriptor_TD).max(axis=1, keepdims=True, initial=1e-6)
-        return np.asarray(np.rint(self.descriptor_TD * (127.0 / largest_T1)), np.int8)
+    def rounded_keys(self) -> Int8Array:
+        """Return the mean keys (T, K) in eight bits, to be scaled to unit norm."""
+        largest_T1 = np.abs(self.key_TK).max(axis=1, keepdims=True, initial=1e-6)
+        return np.asarray(np.rint(self.key_TK * (127.0 / largest_T1)), np.int8)
 
     def ranked(self) -> Int64Array:
         """Return all tokens, the most worth keeping first.
@@ -118,20 +118,20 @@ class Tokens:
         return np.asarray(order[np.argsort(rank, kind="stable")])
 
 
-def unit(values_ND: npt.NDArray[Any]) -> Float32Array:
-    """Return rows (N, D) of length one; rows of zeros stay."""
-    norms = np.linalg.norm(values_ND.astype(np.float32), axis=1, keepdims=True)
-    return np.asarray(values_ND / np.maximum(norms, 1e-9), np.float32)
+def unit(values_NK: npt.NDArray[Any]) -> Float32Array:
+    """Return rows (N, K) of length one; rows of zeros stay."""
+    norms = np.linalg.norm(values_NK.astype(np.float32), axis=1, keepdims=True)
+    return np.asarray(values_NK / np.maximum(norms, 1e-9), np.float32)
 
 
 def first_of_places(
-    x_n3: Float64Array, descriptors_nD: Float32Array, place_m: float, least_cosine: float
+    x_n3: Float64Array, keys_nK: Float32Array, place_m: float, least_cosine: float
 ) -> tuple[Int64Array, Int64Array]:
     """Part points into places: cubes of space in which all look alike.
 
     Args:
         x_n3: points, meters.
-        descriptors_nD: what they look like, unit norm.
+        keys_nK: what they look like, unit norm.
         place_m: side of a cube.
         least_cosine: of what looks alike.
 
@@ -148,7 +148,7 @@ def first_of_places(
     while len(open_n):
         cubes, first, group = np.unique(cube_n[open_n], return_index=True, return_inverse=True)
         begins = open_n[first]
-        cosine = np.einsum("nd,nd->n", descriptors_nD[open_n], descriptors_nD[begins[group]])
+        cosine = np.einsum("nk,nk->n", keys_nK[open_n], keys_nK[begins[group]])
         alike = cosine > least_cosine
         alike[first] = True
         place_n[open_n[alike]] = begun + group[alike]

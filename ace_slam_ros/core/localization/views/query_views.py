@@ -32,6 +32,9 @@ ORBITS_RAD = tuple((math.radians(yaw), math.radians(pitch)) for yaw, pitch in (
     (35, 0), (-35, 0), (0, 30), (0, -30)))
 #: Image sides are multiples of this, so that a few sizes serve all angles.
 _SIDE_PX = 8
+#: Side of the middle of an image, as a share of its shorter one. Most of what the rest of it shows
+#: leaves the image when it is turned.
+_MIDDLE = 0.8
 #: Rolls from which the image is taken into a square.
 _SQUARE_FROM_RAD = math.radians(20.0)
 
@@ -61,15 +64,16 @@ class QueryView:
                         points_N3.astype(np.float32))
 
 
-def rolled(frame: Frame, angle_rad: float) -> QueryView:
+def rolled(frame: Frame, angle_rad: float, middle: bool = False) -> QueryView:
     """Return what a camera in the same place sees that is rolled by an angle (right-handed).
 
     Args:
         frame: image, and depth if there is any.
         angle_rad: about the optical axis; the image turns the other way.
+        middle: only a square in the middle of it, which is described in half of the time.
     """
     camera = frame.camera
-    width, height = _canvas(camera, angle_rad)
+    width, height = (_middle_px(camera),) * 2 if middle else _canvas(camera, angle_rad)
     focal = math.sqrt(camera.fx * camera.fy)
     R_33 = _rotation((0.0, 0.0, angle_rad))
     # the center of the image stays in the center
@@ -93,7 +97,7 @@ def rolled(frame: Frame, angle_rad: float) -> QueryView:
 
 
 def orbited(
-    frame: Frame, yaw_rad: float, pitch_rad: float, roll_rad: float = 0.0
+    frame: Frame, yaw_rad: float, pitch_rad: float, middle: bool = False
 ) -> QueryView | None:
     """Return what a camera sees that has moved around what this one looks at.
 
@@ -101,7 +105,7 @@ def orbited(
         frame: with depth, of which the median is the distance of what it looks at.
         yaw_rad, pitch_rad: turn of the camera about the vertical and the horizontal axis of the
             image through that point.
-        roll_rad: afterwards, about its own optical axis.
+        middle: only a square in the middle of it.
 
     Returns:
         The view; None without depth.
@@ -114,9 +118,10 @@ def orbited(
         return None
     center_3 = np.array([0.0, 0.0, float(np.median(measured))])
     turn_33 = _rotation((0.0, yaw_rad, 0.0)) @ _rotation((pitch_rad, 0.0, 0.0))
-    T_cam_view = make_pose(turn_33 @ _rotation((0.0, 0.0, roll_rad)),
-                           center_3 - turn_33 @ center_3)
+    T_cam_view = make_pose(turn_33, center_3 - turn_33 @ center_3)
     seen = frame.camera.without_distortion()
+    if middle:
+        seen = _middle_of(seen)
     image, depth_m = see_from(frame, T_cam_view, seen)
     return QueryView(Frame(frame.stamp_ns, image, depth_m, seen), T_cam_view)
 
@@ -131,6 +136,18 @@ def _canvas(camera: Camera, angle_rad: float) -> tuple[int, int]:
         return camera.width, camera.height
     side = _SIDE_PX * math.ceil(max(camera.width, camera.height) / _SIDE_PX)
     return side, side
+
+
+def _middle_px(camera: Camera) -> int:
+    """Side of the square that is the middle of an image."""
+    return int(_MIDDLE * min(camera.width, camera.height)) // _SIDE_PX * _SIDE_PX
+
+
+def _middle_of(camera: Camera) -> Camera:
+    """Return the camera that sees only that square."""
+    side = _middle_px(camera)
+    left, top = (camera.width - side) // 2, (camera.height - side) // 2
+    return Camera(side, side, camera.fx, camera.fy, camera.cx - left, camera.cy - top)
 
 
 def _rotation(vector_3: tuple[float, float, float]) -> Float64Array:

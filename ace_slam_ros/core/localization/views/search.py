@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,8 @@ _SURE_OF_PIXELS = 0.12
 #: Least confidence of a pose from another view than the upright one: there are many of them, and
 #: each is one more chance to find something that looks alike.
 _LEAST_TURNED = 0.08
-#: Other views are first glanced at: with half of the features, and a share of the tries.
+#: Other views are first glanced at: their middle, with half of the features, and a share of the
+#: tries.
 _GLANCE = 4
 _LEAST_FEATURES = 100
 
@@ -69,34 +71,27 @@ class ViewSearch:
         if best is not None and best.pose.confidence >= sure:
             return best, views
         chosen = None
-        for view in self._others(frame):
+        for other in _others(frame):
+            view = other(True)
+            if view is None:
+                continue
             views += 1
             found = self._look(frame, view, head, glance=True)
             if found is None or found.pose.confidence < _LEAST_TURNED:
                 continue
             if best is None or found.pose.confidence > best.pose.confidence:
-                best, chosen = found, view
+                best, chosen = found, other
             if found.pose.confidence >= sure:
                 break
         if chosen is None:
             return best, views
-        return self._look(frame, chosen, head) or best, views  # now with all features
+        return self._look(frame, chosen(False), head) or best, views  # whole, with all features
 
     def rival(self, frame: Frame, look: Look) -> PoseEstimate | None:
         """Return the best pose in another place that a look's view allows as well."""
         camera = frame.camera if frame.depth_m is None else None
         others = without_place(look.features, look.predictions, look.pose.T_map_cam, camera)
         return self._solve(frame, look.features, others)
-
-    def _others(self, frame: Frame) -> Iterator[QueryView]:
-        """Yield other views of a frame than the frame itself."""
-        for angle in ROLLS_RAD:
-            if angle != 0.0:
-                yield rolled(frame, angle)
-        for yaw, pitch in ORBITS_RAD:
-            view = orbited(frame, yaw, pitch)
-            if view is not None:
-                yield view
 
     def _look(
         self, frame: Frame, view: QueryView | None, head: SceneHead, glance: bool = False
@@ -125,3 +120,13 @@ class ViewSearch:
         return solve_rgbd(
             features, predictions, config.solver, config.sensor,
             np.random.default_rng(config.seed), max(config.relocalizer.hypotheses // part, 8))
+
+
+def _others(frame: Frame) -> Iterator[Callable[[bool], QueryView | None]]:
+    """Yield other views of a frame than the frame itself: of their middle, or whole."""
+    for angle in ROLLS_RAD:
+        if angle != 0.0:
+            yield partial(rolled, frame, angle)
+    if frame.depth_m is not None:
+        for yaw, pitch in ORBITS_RAD:
+            yield partial(orbited, frame, yaw, pitch)

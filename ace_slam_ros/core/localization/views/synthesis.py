@@ -71,16 +71,11 @@ def draw_surfaces(
     u_HW, v_HW = np.empty((2, height, width), np.float32)
     z_HW = np.empty((height, width), np.float32)
     for y in range(height):
-        for x in range(width):
+        for x in range(width):  # without a branch, so that several are done at once
             d = depth_HW[y, x]
-            z_HW[y, x] = 0.0
-            if not d > 0.0 or not d < np.inf:
-                continue
             p, q = (x - from_4[2]) / from_4[0] * d, (y - from_4[3]) / from_4[1] * d
             z = T_44[2, 0] * p + T_44[2, 1] * q + T_44[2, 2] * d + T_44[2, 3]
-            if z < _NEAREST_M:
-                continue
-            z_HW[y, x] = z
+            z_HW[y, x] = z if d > 0.0 and d < np.inf and z >= _NEAREST_M else 0.0
             u_HW[y, x] = to_4[2] + to_4[0] / z * (
                 T_44[0, 0] * p + T_44[0, 1] * q + T_44[0, 2] * d + T_44[0, 3])
             v_HW[y, x] = to_4[3] + to_4[1] / z * (

@@ -8,6 +8,7 @@ from ace_slam_ros.core.data.submaps import SubmapMotion
 from ace_slam_ros.core.errors import MapError
 from ace_slam_ros.core.geometry.se3 import exp_se3
 from ace_slam_ros.core.heads.aceg.head import AcegHead
+from ace_slam_ros.core.heads.aceg.regressor import regressor_for
 from ace_slam_ros.core.heads.factory import make_learner
 
 
@@ -97,8 +98,8 @@ def test_submaps_are_kept_apart_and_move():
     assert (np.abs(learner.predict(d).coords_map_NS3 - after.coords_map_NS3) < 1e-3).all()
 
 
-def test_weights_of_another_encoder_are_refused():
+def test_tokens_of_another_regressor_are_refused():
     tensors = learner_of(scene.keyframes(1)).export()
-    tensors["token_descriptors"] = tensors["token_descriptors"][:, :10]
-    with pytest.raises(MapError, match="descriptors"):
-        AcegHead(tensors, scene.encoder().codebook)
+    tensors["token_regressor"] += 1
+    with pytest.raises(MapError, match="regressor"):
+        AcegHead(tensors, regressor_for(scene.encoder()))

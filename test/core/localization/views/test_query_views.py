@@ -39,12 +39,12 @@ def as_features(view, depth):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.floats(-7.0, 7.0))
-def test_a_rolled_view_shows_the_same_at_the_same_rays(angle):
+@given(st.floats(-7.0, 7.0), st.booleans())
+def test_a_rolled_view_shows_the_same_at_the_same_rays(angle, middle):
     """With and without depth, features come back to the pixels that they were taken from."""
     for depth_m in (None, 2.0):
         frame = patterned(depth_m)
-        view = rolled(frame, angle)
+        view = rolled(frame, angle, middle)
         features = as_features(view, depth_m is not None)
         back = view.in_camera(features, CAMERA)
         column, row = np.rint(back.pixels_N2).astype(int).T
@@ -90,6 +90,20 @@ def test_an_orbited_view_of_a_wall_is_where_geometry_says():
     own = frame.image[row[inside], column[inside]].astype(int)
     seen = view.frame.image[tuple(features.pixels_N2[inside].astype(int).T[::-1])].astype(int)
     assert np.percentile(np.abs(seen - own), 95) <= 8
+
+
+def test_the_middle_of_a_view_is_cut_from_it():
+    frame = patterned(2.0)
+    for make in (rolled, lambda f, angle, middle=False: orbited(f, angle, 0.0, middle)):
+        whole, middle = make(frame, 0.2), make(frame, 0.2, middle=True)
+        assert np.array_equal(whole.T_cam_view, middle.T_cam_view)
+        height, width = middle.frame.image.shape
+        assert height == width == 96  # of 160 x 120
+        inner = whole.frame.image[12:-12, 32:-32].astype(int)
+        assert np.median(np.abs(inner - middle.frame.image)) <= 2
+        assert np.allclose(
+            whole.frame.camera.unproject(np.array([[80.0, 60.0]]), np.ones(1)),
+            middle.frame.camera.unproject(np.array([[48.0, 48.0]]), np.ones(1)), atol=1e-6)
 
 
 def test_the_nearer_surface_hides_the_farther_one():
