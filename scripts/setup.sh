@@ -130,4 +130,9 @@ if [ -z "$python" ]; then
 fi
 has_compiler || install_missing "no C++ compiler" g++
 
+# An environment belongs to one checkout: made anew for this one, that of the other would be lost.
+if [ -L .venv ]; then
+  give_up ".venv is a link to the environment of another checkout" \
+    "rm .venv   # or make setup there"
+fi
 exec "$python" scripts/make_environment.py

@@ -26,7 +26,8 @@ def environment_script():
     return module
 
 
-@pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="not run from .venv")
+@pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv" or (ROOT / ".venv").is_symlink(),
+                    reason="not run from this checkout's .venv")
 def test_second_run_is_quick_and_offline():
     first = subprocess.run([SETUP], capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
@@ -70,6 +71,20 @@ def add_tool(tools: Path, name: str, body: str) -> None:
 def add_python(tools: Path) -> None:
     """Put this Python, which has venv and headers, into the bare machine."""
     add_tool(tools, "python3.11", f'exec "{os.path.realpath(sys.executable)}" "$@"')
+
+
+def test_an_environment_of_another_checkout_is_left_alone(bare_machine, tmp_path):
+    run, tools = bare_machine
+    add_python(tools)
+    add_tool(tools, "c++", "exit 0")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "pyvenv.cfg").write_text("version = 3.11.7\n")
+    (tmp_path / "project" / ".venv").symlink_to(other)
+    done = run()
+    assert done.returncode == 2 and "reached" not in done.stdout
+    assert ".venv is a link" in done.stderr and "rm .venv" in done.stderr
+    assert (other / "pyvenv.cfg").exists()
 
 
 def test_missing_python_prints_one_command(bare_machine):
