@@ -1,6 +1,7 @@
 """Train the regressor of the head `aceg` on rendered scenes: one command, resumable.
 
     python training/train_regressor.py --out out/regressor             # an hour or two on a CPU
+    python training/train_regressor.py --out out/more --start out/regressor/regressor.safetensors
     python training/train_regressor.py --out out/plain --no-query      # to compare with
 
 Scenes are rendered once into `OUT/scenes` (or `--data`) and kept as features. Running it again
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
@@ -56,6 +57,7 @@ class Recipe:
         steps: batches; `minutes` may end them before.
         minutes: of training at most; the learning rate falls in time for it.
         learning_rate, weight_decay: of AdamW; the rate rises over the first 5 % and falls to zero.
+        start: weights of an earlier training to begin with; empty = from nothing.
     """
 
     seed: int = 0
@@ -67,6 +69,7 @@ class Recipe:
     minutes: float = 120.0
     learning_rate: float = 1.5e-3
     weight_decay: float = 1e-2
+    start: str = ""
 
 
 def loss_of(network: KeyNetwork, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
@@ -110,6 +113,8 @@ class Training:
         self.recipe, self._path = recipe, out / "checkpoint.pt"
         self.network = KeyNetwork(
             main_directions(encoder.codebook.words_KD.cpu(), KEYS), recipe.width)
+        if recipe.start:
+            self.network.load_state_dict(load_file(recipe.start))
         self._optimizer = torch.optim.AdamW(
             self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         self.step, self._spent_s, self.log = 0, 0.0, []
@@ -208,13 +213,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--minutes", type=float, default=Recipe.minutes)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--start", default=Recipe.start, metavar="FILE",
+                        help="weights of an earlier training to begin with")
     parser.add_argument("--no-query", action="store_true",
                         help="train on mapping views alone, to compare with")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     set_threads(args.threads)
     recipe = Recipe(seed=args.seed, scenes=args.scenes, steps=args.steps, minutes=args.minutes,
-                    with_queries=not args.no_query)
+                    with_queries=not args.no_query, start=args.start)
     print(train(recipe, args.out, args.data or args.out / "scenes"))
 
 
