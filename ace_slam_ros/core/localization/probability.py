@@ -9,7 +9,7 @@ it tells rendered places apart, and misleads in real ones.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,10 +39,6 @@ class Evidence:
         """Gather what a solution and the best one elsewhere tell."""
         share = 0.0 if rival is None else rival.confidence / max(pose.confidence, 1e-9)
         return Evidence(pose.confidence, share, has_depth)
-
-    def without_rival(self) -> Evidence:
-        """Return the evidence as if there were no other place."""
-        return replace(self, rival_share=0.0)
 
     def figures(self) -> tuple[float, ...]:
         """Return what the model weighs."""

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Larger images take seconds and gigabytes, and show nothing that is not seen in smaller ones.
 _MOST_PIXELS = 1920 * 1080
+#: A pose elsewhere that explains this share as much makes a pose less likely; less than that, few
+#: features do.
+_COUNTS = 0.1
 #: 99 % of the chi-square distribution with six degrees of freedom.
 _HINT_CHI2 = 16.8
 #: Added to what a hint claims: meters and radians, as in filters that are too sure of themselves.
@@ -160,7 +163,7 @@ class Relocalizer:
         min_confidence: float | None, hint: PoseHint | None,
     ) -> tuple[PoseEstimate, RelocalizationReason, str]:
         """Choose between a pose and its rival, and say whether the one chosen may be used."""
-        pose = look.pose
+        pose, limits, has_depth = look.pose, self._config.relocalizer, frame.depth_m is not None
 
         def hinted(candidate: PoseEstimate) -> bool:
             return hint is not None and hint.allows(candidate.T_map_cam)
@@ -175,8 +178,8 @@ class Relocalizer:
                     "elsewhere, or with a prior")
             pose = allowed[0]
         if not hinted(pose):
-            least = self._config.relocalizer.min_probability
-            if evidence.probability < least <= evidence.without_rival().probability:
+            least = limits.min_probability if has_depth else limits.min_probability_rgb
+            if evidence.probability < least and evidence.rival_share > _COUNTS:
                 return pose, RelocalizationReason.AMBIGUOUS, (
                     f"another place explains {100 * evidence.rival_share:.0f} % as much, so this "
                     f"one is only {100 * evidence.probability:.0f} % likely: ask again from "
@@ -185,8 +188,7 @@ class Relocalizer:
                 return pose, RelocalizationReason.LOW_CONFIDENCE, (
                     "the little that agrees lies in one plane, and walls look alike: ask again "
                     "from elsewhere, or with a prior")
-        limit = min_confidence or (
-            self._config.relocalizer.min_confidence_rgb if frame.depth_m is None else 0.0)
+        limit = min_confidence or (0.0 if has_depth else limits.min_confidence_rgb)
         if pose.confidence < limit:
             return pose, RelocalizationReason.LOW_CONFIDENCE, (
                 f"confidence {pose.confidence:.2f} is below {limit:.2f}")

@@ -22,9 +22,3 @@ def test_more_support_is_more_probable_and_a_rival_less():
         assert claimed == sorted(claimed) and claimed[0] < 0.5 and claimed[-1] > 0.9
         rivaled = [Evidence(0.5, share, has_depth).probability for share in (0.0, 0.5, 1.0)]
         assert rivaled == sorted(rivaled, reverse=True)
-
-
-def test_a_rival_alone_can_make_a_pose_unlikely():
-    rivaled = Evidence(0.5, 0.9, has_depth=True)
-    assert rivaled.probability < rivaled.without_rival().probability
-    assert rivaled.without_rival() == Evidence(0.5, 0.0, has_depth=True)
