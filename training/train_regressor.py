@@ -186,7 +186,8 @@ def train(recipe: Recipe, out: Path, data: Path, progress: bool = True) -> Path:
     path = out / "regressor.safetensors"
     save_file({name: value.half().contiguous() for name, value
                in training.network.state_dict().items()}, path,
-              {"encoder_hash": encoder.hash, "recipe": json.dumps(asdict(recipe))})
+              {"encoder_hash": encoder.hash, "recipe": json.dumps(
+                  asdict(recipe) | {"start": Path(recipe.start).name})})
     return path
 
 

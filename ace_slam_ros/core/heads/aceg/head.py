@@ -32,8 +32,8 @@ OFFSET_LEVELS = 32767.0
 #: Tokens a feature attends to, and the places it may point at.
 CANDIDATES, _PLACES = 16, 8
 #: Tokens nearer than this are of one place; a place with a smaller share of the attention of the
-#: first one is none: with a tenth of it, wrong poses in unknown places reach a confidence of 0.06.
-_PLACE_M, _LEAST_SHARE = 0.06, 0.2
+#: first one is none: from a fifth on, wrong poses in unknown places reach a confidence of 0.06.
+_PLACE_M, _LEAST_SHARE = 0.06, 0.3
 
 
 @dataclass(frozen=True)
