@@ -301,7 +301,7 @@ class RelocalizerConfig(Checked, section="relocalizer"):
         0.06, "what solver.min_confidence is for all else, for queries without depth; only higher "
         "values than that one count", "", 0.01, 1.0)
     min_probability: float = param(
-        0.6, "a pose that another place makes less likely than this is AMBIGUOUS, unless the "
+        0.5, "a pose that another place makes less likely than this is AMBIGUOUS, unless the "
         "caller's prior allows it", "", 0.0, 1.0)
     min_probability_rgb: float = param(0.4, "the same, for queries without depth", "", 0.0, 1.0)
     pose_sigma_m: float = param(
