@@ -101,9 +101,9 @@ def _plain(raw: bytes, kind: str, is_ros1: bool) -> bytes:
 
 def open_reader(path: Path, stack: ExitStack) -> Any:
     """Return the reader of one file or folder; what it unpacks lives as long as `stack`."""
-    if path.suffix == ".bag":
+    if _is_ros1(path):
         return Reader1(path)
-    if path.suffix != ".zstd":
+    if path.suffix != ".zstd" or path.is_dir():
         return Reader(path)
     # Only files that metadata.yaml lists are unpacked by the library itself.
     unpacked = Path(stack.enter_context(TemporaryDirectory(prefix="ace_slam_"))) / path.stem
@@ -112,10 +112,15 @@ def open_reader(path: Path, stack: ExitStack) -> Any:
     return Reader(unpacked)
 
 
+def _is_ros1(path: Path) -> bool:
+    """Tell whether a path is a bag of ROS 1: people name folders of ROS 2 `x.bag` as well."""
+    return path.suffix == ".bag" and not path.is_dir()
+
+
 def damaged(path: Path, error: Exception) -> DataError:
     """Return the error that says that a bag cannot be read, why, and how it is repaired."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    if path.suffix == ".bag":
+    if _is_ros1(path):
         return DataError(f"{path} is not a readable ROS 1 bag ({reason}): if recording was cut "
                          "off, repair it with `rosbag reindex`")
     return DataError(

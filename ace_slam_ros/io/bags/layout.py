@@ -40,4 +40,5 @@ def bag_files(folder: Path) -> list[Path]:
 def _names(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(file for file in folder.iterdir() if file.name.endswith(_SUFFIXES))
+    return sorted(file for file in folder.iterdir()
+                  if file.name.endswith(_SUFFIXES) and file.is_file())

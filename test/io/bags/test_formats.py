@@ -14,6 +14,7 @@ from rosbags.typesys import Stores, get_typestore
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.io import open_source
 from ace_slam_ros.io.bags.file import TYPES
+from ace_slam_ros.io.bags.layout import is_bag
 from ace_slam_ros.io.bags.opening import open_bag
 
 FRAMES = list(make_frames(steps(6)))
@@ -81,6 +82,17 @@ def test_bags_with_and_without_metadata(bag, tmp_path, plugin, mode):
     (tmp_path / "copy" / "metadata.yaml").unlink()
     assert_same_frames(open_source(tmp_path / "copy"), FRAMES)
     assert_same_frames(open_source(data_file(tmp_path / "copy")), FRAMES)
+
+
+@pytest.mark.parametrize("name", ["named.bag", "named.zstd"])
+def test_a_folder_may_be_named_like_a_file(bag, tmp_path, name):
+    """`ros2 bag record -o named.bag` makes a folder of ROS 2."""
+    shutil.copytree(bag, tmp_path / name)
+    assert_same_frames(open_source(tmp_path / name), FRAMES)
+    assert not is_bag(tmp_path), "a folder of bags is none itself"
+    (tmp_path / name / "metadata.yaml").write_text("damaged")
+    with pytest.raises(DataError, match="not a readable rosbag2"), open_bag(tmp_path / name):
+        pass
 
 
 def test_a_split_bag_without_metadata_is_one_recording(bag, tmp_path):
