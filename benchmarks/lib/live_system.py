@@ -189,9 +189,9 @@ class LiveSystem:
         return said >= set(names)
 
     def play(self, loop: int = 1, report: Path | None = None) -> subprocess.Popen[str]:
-        """Start a player; 0 = for ever."""
+        """Start a player; 0 = for ever. It does not wait for nodes: one may be stopped."""
         command = player_command(self.bag, namespace=self.namespace, report=report)
-        return self.group.run("player", [*command, "--loop", str(loop)])
+        return self.group.run("player", [*command, "--nodes", "", "--loop", str(loop)])
 
     def play_to_the_end(self, callers: int) -> tuple[list[Heard], dict[str, Any]]:
         """Play once with so many callers; return the statuses and the player's report."""
