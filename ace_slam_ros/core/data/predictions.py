@@ -26,3 +26,9 @@ class Predictions:
     coords_map_NS3: Float32Array
     sigma_m_NS: Float32Array
     submap_NS: npt.NDArray[np.uint8] | None = None
+
+
+def no_predictions(count: int) -> Predictions:
+    """Return `count` features without any hypothesis."""
+    return Predictions(np.zeros((count, 1, 3), np.float32),
+                       np.full((count, 1), np.inf, np.float32))

@@ -151,7 +151,7 @@ class Relocalizer:
                 f"{why or 'unknown place, blur, or no depth'}", views)
         rival = self._search.rival(frame, look)
         evidence = Evidence.of(look.pose, rival, frame.depth_m is not None)
-        pose, reason, message = self._verdict(frame, look, rival, evidence, min_confidence, hint)
+        pose, reason, message = self._verdict(look, rival, evidence, min_confidence, hint)
         return Relocalization(
             reason is RelocalizationReason.OK, reason, message, pose.T_map_cam,
             pose.covariance_66 + _unseen_66(self._config.relocalizer), pose.inlier_ratio,
@@ -159,11 +159,11 @@ class Relocalizer:
             (time.perf_counter() - started) * 1e3)
 
     def _verdict(
-        self, frame: Frame, look: Look, rival: PoseEstimate | None, evidence: Evidence,
+        self, look: Look, rival: PoseEstimate | None, evidence: Evidence,
         min_confidence: float | None, hint: PoseHint | None,
     ) -> tuple[PoseEstimate, RelocalizationReason, str]:
         """Choose between a pose and its rival, and say whether the one chosen may be used."""
-        pose, limits, has_depth = look.pose, self._config.relocalizer, frame.depth_m is not None
+        pose, limits, has_depth = look.pose, self._config.relocalizer, evidence.has_depth
 
         def hinted(candidate: PoseEstimate) -> bool:
             return hint is not None and hint.allows(candidate.T_map_cam)

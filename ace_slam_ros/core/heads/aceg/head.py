@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...data.predictions import Predictions
+from ...data.predictions import Predictions, no_predictions
 from ...errors import MapError
 from ...runtime.compiled import AVAILABLE
 from .index import NOTHING, TokenIndex
@@ -72,12 +72,6 @@ class TokenMap:
             token_Nk, weight_Nk, self.x_T3, self.sigma_T, self.submap_T, _PLACE_M, _LEAST_SHARE,
             coords, sigma, submap)
         return Predictions(coords, sigma, submap if self.submap_T.any() else None)
-
-
-def no_predictions(count: int) -> Predictions:
-    """Return `count` features without any hypothesis."""
-    return Predictions(np.zeros((count, 1, 3), np.float32),
-                       np.full((count, 1), np.inf, np.float32))
 
 
 class AcegHead:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...data.predictions import Predictions
+from ...data.predictions import Predictions, no_predictions
 from ...errors import MapError
 from ...runtime.compiled import AVAILABLE
 from .kernels import write_predictions
@@ -110,12 +110,6 @@ def predict_at_once(
         submap_NS = submap.reshape(count, -1).cpu().numpy()
     return Predictions(coords.reshape(count, -1, 3).cpu().numpy(),
                        sigma.reshape(count, -1).cpu().numpy(), submap_NS)
-
-
-def no_predictions(count: int) -> Predictions:
-    """Return `count` features without any hypothesis."""
-    return Predictions(np.zeros((count, 1, 3), np.float32),
-                       np.full((count, 1), np.inf, np.float32))
 
 
 class AffineHead:

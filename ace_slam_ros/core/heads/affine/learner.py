@@ -13,9 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...data.predictions import no_predictions
 from ...data.submaps import MAIN_SUBMAP, SubmapMotion
 from .experts import Experts
-from .head import HEAD_TYPE, ExpertIndex, encode_words, no_predictions, predict_experts
+from .head import HEAD_TYPE, ExpertIndex, encode_words, predict_experts
 
 if TYPE_CHECKING:
     from ...config.sections import HeadConfig, SensorConfig
