@@ -27,6 +27,7 @@ from .residuals import (
     depth_spread,
     depth_weight,
     image_spread,
+    whiten,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Window:
         measured_n, sigma_n: (n,) depth measured by the host and its standard deviation, meters.
         point_m, target_m: (m,) which point is seen by which keyframe.
         pixels_m2, depth_m: (m, 2), (m,) where, and the depth measured there, NaN where unknown.
+        white_m3: (m, 3) what makes standard deviations of pixels, see `whitening`.
     """
 
     poses_K44: Float64Array
@@ -74,6 +76,7 @@ class Window:
     target_m: Int64Array
     pixels_m2: Float64Array
     depth_m: Float64Array
+    white_m3: Float64Array
 
 
 def iterate(window: Window, camera: Camera, sensor: SensorConfig) -> Float64Array:
@@ -127,16 +130,18 @@ def sum_up(
     sigma_m = sensor.depth_sigma_m(window.depth_m)
     sharp_m = np.where(np.isfinite(sigma_m), 1.0 / sigma_m, 0.0)
     relative = np.stack([invert_pose(pose) @ window.poses_K44 for pose in window.poses_K44])
-    view = np.array([camera.fx, camera.fy, camera.cx, camera.cy, sensor.pixel_sigma])
+    view = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
     p_m3, r_m3, weight_m2 = np.empty((m, 3)), np.empty((m, 3)), np.empty((m, 2))
     _see(relative, window.rays_n3, window.inverse_n, window.host_n, window.point_m,
-         window.target_m, window.pixels_m2, window.depth_m, sharp_m, view, p_m3, r_m3)
+         window.target_m, window.pixels_m2, window.depth_m, window.white_m3, sharp_m, view, p_m3,
+         r_m3)
     spread = _weigh(r_m3, sharp_m, weight_m2)
     C, A, u = np.zeros((n, size)), np.zeros((K, K, 6, 6)), np.zeros((K, K, 6))
     h = 1.0 / np.square(spread * window.sigma_n * np.square(window.inverse_n))
     b = (window.inverse_n - 1.0 / window.measured_n) * h
     _accumulate(relative, window.rays_n3, window.inverse_n, window.host_n, window.point_m,
-                window.target_m, sharp_m, view, p_m3, r_m3, weight_m2, column_K, A, u, C, h, b)
+                window.target_m, window.white_m3, sharp_m, view, p_m3, r_m3, weight_m2, column_K,
+                A, u, C, h, b)
     H, g = np.zeros((size, size)), np.zeros(size)
     _assemble(relative, A, u, column_K, H, g)
     return Equations(H, g, C, h, b, spread)
@@ -147,7 +152,7 @@ def sum_up_twin(
 ) -> Equations:
     """Do as `sum_up`, in NumPy."""
     sigma_m = sensor.depth_sigma_m(window.depth_m)
-    r, J_host, J_target, J_inverse = linearize(window, camera, sensor, sigma_m)
+    r, J_host, J_target, J_inverse = linearize(window, camera, sigma_m)
     weight, spread = _weights(r, np.isfinite(sigma_m))
     H, C, h, g, b = _normal_equations(
         window, r * weight, J_host * weight[..., None], J_target * weight[..., None],
@@ -159,8 +164,8 @@ def sum_up_twin(
 def _see(
     relative_KK44: Float64Array, rays_n3: Float64Array, inverse_n: Float64Array,
     host_n: Int64Array, point_m: Int64Array, target_m: Int64Array, pixels_m2: Float64Array,
-    depth_m: Float64Array, sharp_m: Float64Array, view_5: Float64Array, p_m3: Float64Array,
-    r_m3: Float64Array,
+    depth_m: Float64Array, white_m3: Float64Array, sharp_m: Float64Array, view_4: Float64Array,
+    p_m3: Float64Array, r_m3: Float64Array,
 ) -> None:
     """Fill points in the cameras that saw them, and whitened residuals."""
     for m in range(len(point_m)):
@@ -173,8 +178,9 @@ def _see(
         z = T[2, 0] * a + T[2, 1] * b + T[2, 2] * c + T[2, 3]
         p_m3[m, 0], p_m3[m, 1], p_m3[m, 2] = x, y, z
         near = max(z, NEAREST_M)
-        r_m3[m, 0] = (view_5[0] * x / near + view_5[2] - pixels_m2[m, 0]) / view_5[4]
-        r_m3[m, 1] = (view_5[1] * y / near + view_5[3] - pixels_m2[m, 1]) / view_5[4]
+        u = view_4[0] * x / near + view_4[2] - pixels_m2[m, 0]
+        v = view_4[1] * y / near + view_4[3] - pixels_m2[m, 1]
+        r_m3[m, 0], r_m3[m, 1] = white_m3[m, 0] * u + white_m3[m, 1] * v, white_m3[m, 2] * v
         r_m3[m, 2] = (near - depth_m[m]) * sharp_m[m] if sharp_m[m] > 0.0 else 0.0
 
 
@@ -208,10 +214,10 @@ def _weigh(r_m3: Float64Array, sharp_m: Float64Array, weight_m2: Float64Array) -
 @kernel
 def _accumulate(
     relative_KK44: Float64Array, rays_n3: Float64Array, inverse_n: Float64Array,
-    host_n: Int64Array, point_m: Int64Array, target_m: Int64Array, sharp_m: Float64Array,
-    view_5: Float64Array, p_m3: Float64Array, r_m3: Float64Array, weight_m2: Float64Array,
-    column_K: Int64Array, A: Float64Array, u: Float64Array, C: Float64Array, h: Float64Array,
-    b: Float64Array,
+    host_n: Int64Array, point_m: Int64Array, target_m: Int64Array, white_m3: Float64Array,
+    sharp_m: Float64Array, view_4: Float64Array, p_m3: Float64Array, r_m3: Float64Array,
+    weight_m2: Float64Array, column_K: Int64Array, A: Float64Array, u: Float64Array,
+    C: Float64Array, h: Float64Array, b: Float64Array,
 ) -> None:
     """Sum up by pairs of keyframes: A (K, K, 6, 6), u (K, K, 6) by twists of the targets."""
     J, d, c = np.empty((3, 6)), np.zeros((3, 3)), np.empty(6)
@@ -222,8 +228,9 @@ def _accumulate(
         T, pair, right = relative_KK44[k, host], A[k, host], u[k, host]
         x, y, z = p_m3[m, 0], p_m3[m, 1], p_m3[m, 2]
         near = max(z, NEAREST_M)
-        d[0, 0], d[1, 1] = view_5[0] / (near * view_5[4]), view_5[1] / (near * view_5[4])
-        d[0, 2], d[1, 2], d[2, 2] = -d[0, 0] * x / near, -d[1, 1] * y / near, sharp_m[m]
+        d[0, 0], d[0, 1] = white_m3[m, 0] * view_4[0] / near, white_m3[m, 1] * view_4[1] / near
+        d[0, 2], d[1, 1] = -(d[0, 0] * x + d[0, 1] * y) / near, white_m3[m, 2] * view_4[1] / near
+        d[1, 2], d[2, 2] = -d[1, 1] * y / near, sharp_m[m]
         weight[0], weight[1], weight[2] = weight_m2[m, 0], weight_m2[m, 0], weight_m2[m, 1]
         far = 1.0 / inverse_n[n]  # the derivative of a point by its inverse depth is -P * far
         px, py, pz = (x - T[0, 3]) * far, (y - T[1, 3]) * far, (z - T[2, 3]) * far
@@ -312,7 +319,7 @@ def _weights(
 
 
 def linearize(
-    window: Window, camera: Camera, sensor: SensorConfig, sigma_m: Float64Array
+    window: Window, camera: Camera, sigma_m: Float64Array
 ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
     """Whitened residuals of all sightings and their derivatives.
 
@@ -327,7 +334,7 @@ def linearize(
     R = np.matmul(T_target[:, :3, :3].transpose(0, 2, 1), T_host[:, :3, :3])
     moved = np.einsum("mij,mj->mi", T_host[:, :3, :3], P) + T_host[:, :3, 3]
     p = np.einsum("mji,mj->mi", T_target[:, :3, :3], moved - T_target[:, :3, 3])
-    r, D = _project_whitened(p, window.pixels_m2, window.depth_m, sigma_m, camera, sensor)
+    r, D = _project_whitened(p, window, sigma_m, camera)
     DR = np.matmul(D, R)
     J_host = np.concatenate([DR, -DR @ cross_matrices(P)], axis=2)
     J_target = np.concatenate([-D, D @ cross_matrices(p)], axis=2)
@@ -336,35 +343,28 @@ def linearize(
 
 
 def _project_whitened(
-    p_n3: Float64Array, pixels_n2: Float64Array, depth_m_n: Float64Array,
-    sigma_m_n: Float64Array, camera: Camera, sensor: SensorConfig,
+    p_m3: Float64Array, window: Window, sigma_m: Float64Array, camera: Camera
 ) -> tuple[Float64Array, Float64Array]:
-    """Compare camera-frame points with where they were seen, in standard deviations.
-
-    Args:
-        p_n3: points, meters.
-        pixels_n2, depth_m_n: where they were seen; depth NaN where unknown.
-        sigma_m_n: standard deviation of the depth, NaN where unknown.
-        camera, sensor: intrinsics, noise of pixels.
+    """Compare camera-frame points (m, 3) with where they were seen, in standard deviations.
 
     Returns:
-        (n, 3) residuals u, v, z and (n, 3, 3) their derivatives by the point; z is 0 where the
-        depth is unknown.
+        (m, 3) residuals u, v, z and (m, 3, 3) their derivatives by the point; z is 0 where the
+        depth is unknown, and `sigma_m` NaN.
     """
-    z = np.maximum(p_n3[:, 2], NEAREST_M)
-    inverse = 1.0 / z
-    r = np.empty((len(p_n3), 3))
-    r[:, 0] = (camera.fx * p_n3[:, 0] / z + camera.cx - pixels_n2[:, 0]) / sensor.pixel_sigma
-    r[:, 1] = (camera.fy * p_n3[:, 1] / z + camera.cy - pixels_n2[:, 1]) / sensor.pixel_sigma
-    known = np.isfinite(sigma_m_n)
-    r[:, 2] = np.where(known, (z - depth_m_n) / sigma_m_n, 0.0)
-    D = np.zeros((len(p_n3), 3, 3))
-    D[:, 0, 0] = camera.fx * inverse / sensor.pixel_sigma
-    D[:, 0, 2] = -D[:, 0, 0] * p_n3[:, 0] * inverse
-    D[:, 1, 1] = camera.fy * inverse / sensor.pixel_sigma
-    D[:, 1, 2] = -D[:, 1, 1] * p_n3[:, 1] * inverse
-    D[:, 2, 2] = np.where(known, 1.0 / sigma_m_n, 0.0)
-    return r, D
+    x, y, ahead = p_m3.T
+    z = np.maximum(ahead, NEAREST_M)
+    D = np.zeros((len(p_m3), 3, 3))
+    D[:, 0, 0], D[:, 1, 1] = camera.fx / z, camera.fy / z
+    D[:, 0, 2], D[:, 1, 2] = -D[:, 0, 0] * x / z, -D[:, 1, 1] * y / z
+    W = np.zeros((len(p_m3), 2, 2))
+    W[:, 0, 0], W[:, 0, 1], W[:, 1, 1] = window.white_m3.T
+    D[:, :2] = W @ D[:, :2]
+    known = np.isfinite(sigma_m)
+    D[:, 2, 2] = np.where(known, 1.0 / sigma_m, 0.0)
+    seen = np.stack([camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy], axis=1)
+    off = whiten(seen - window.pixels_m2, window.white_m3)
+    depth = np.where(known, (z - window.depth_m) / sigma_m, 0.0)
+    return np.column_stack([off, depth]), D
 
 
 def _normal_equations(

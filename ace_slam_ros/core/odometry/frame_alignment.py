@@ -14,12 +14,12 @@ from ..data.depth.sampling import point_depth
 from ..geometry.arrays import Float32Array, Float64Array, Int64Array
 from ..geometry.se3 import invert_pose, transform_points, transport_covariance
 from .flow.corners import detect_corners, spread
-from .flow.optical_flow import Template, follow
+from .flow.optical_flow import Followed, Template, follow
 from .local_keyframe import expect
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
 from .motion_model import doubted
 from .pose_optimization import optimize_pose
-from .residuals import Sightings
+from .residuals import Sightings, whiten
 from .rolling_shutter import RollingShutter
 from .surface_alignment import Surface, align_surface
 
@@ -244,7 +244,7 @@ class FrameAligner:
     def find(
         self, keyframe: LocalKeyframe, points_n3: Float64Array, frame: Frame,
         T_seed: Float64Array, wide: bool = False,
-    ) -> tuple[Int64Array, Float32Array]:
+    ) -> Followed:
         """Find a keyframe's corners in a frame.
 
         Args:
@@ -253,9 +253,6 @@ class FrameAligner:
             frame: to search.
             T_seed: (4, 4) guess of its pose, in the keyframe's submap.
             wide: search four times as far.
-
-        Returns:
-            (m,) which corners were found, and (m, 2) where.
         """
         guess, back = expect(
             points_n3, 1.0 / keyframe.inverse_n, invert_pose(T_seed), keyframe.T_map_cam,
@@ -276,19 +273,22 @@ class FrameAligner:
     ) -> _Seen:
         """Find the corners of several keyframes in a frame."""
         points, pixels = [np.empty((0, 3))], [np.empty((0, 2), np.float32)]
-        swept, unsure, origins = [np.empty((0, 2))], [np.empty((0, 3))], []
+        misfit, swept = [np.empty((0, 3), np.float32)], [np.empty((0, 2))]
+        unsure, origins = [np.empty((0, 3))], []
         for keyframe in keyframes:
             placed = keyframe.placed(self._sensor, self.shutter.readout_s)
-            index, found = self.find(keyframe, placed.points_map_n3, frame, T_seed, wide)
+            index, at, misfits = self.find(keyframe, placed.points_map_n3, frame, T_seed, wide)
             points.append(placed.points_map_n3[index])
-            pixels.append(found)
+            pixels.append(at)
+            misfit.append(misfits)
             swept.append(placed.swept_n2[index])
             unsure.append(placed.unsure_map_n3[index])
             origins.append((keyframe, index))
         found = np.concatenate(pixels)
         sightings = Sightings(
             np.concatenate(points), found.astype(np.float64),
-            self.depth(frame, found).astype(np.float64), np.concatenate(unsure))
+            self.depth(frame, found).astype(np.float64), np.concatenate(unsure),
+            np.concatenate(misfit))
         return _Seen(sightings, np.concatenate(swept), origins)
 
     def _solve_scene(
@@ -324,7 +324,8 @@ class FrameAligner:
         if solved.aligned.held_well:
             seen.note(agrees)
         if solved.swept_n2 is not None:
-            moving = (solved.swept_n2 - seen.swept_n2)[agrees] / self._sensor.pixel_sigma
+            white = seen.sightings.whitening(self._sensor.pixel_sigma)[agrees]
+            moving = whiten((solved.swept_n2 - seen.swept_n2)[agrees], white)
             self.shutter.observe(moving, solved.r_2n[:, agrees], solved.J_62n[:, :, agrees])
         return solved.aligned
 

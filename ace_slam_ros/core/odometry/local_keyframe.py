@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Track:
-    """A keyframe's corners in another keyframe: index (m,), pixels (m, 2), meters (m,)."""
+    """A keyframe's corners in another keyframe: as in `Followed`, and meters (m,)."""
 
     index_m: npt.NDArray[np.int64]
     pixels_m2: Float32Array
+    misfit_m3: Float32Array
     depth_m: Float32Array
 
 

@@ -12,6 +12,7 @@ from ..geometry.se3 import invert_pose, pose_errors_in_map, transform_points
 from .bundle_adjustment import ITERATIONS, Window, iterate
 from .local_keyframe import LocalKeyframe, Track
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
+from .residuals import whitening
 from .rolling_shutter import sweep
 
 if TYPE_CHECKING:
@@ -123,11 +124,11 @@ class LocalWindow:
 
     def _link(self, pair: _Pair) -> None:
         """Find the corners of a keyframe in another one."""
-        index, pixels = self._aligner.find(
+        found = self._aligner.find(
             pair.host, self._aligner.points(pair.host), pair.frame, pair.other.T_map_cam)
-        if len(index) >= _LEAST_TRACKS_OF_A_LINK:
+        if len(found.index_m) >= _LEAST_TRACKS_OF_A_LINK:
             pair.host.tracks[pair.other.id] = Track(
-                index, pixels, self._aligner.depth(pair.frame, pixels))
+                *found, self._aligner.depth(pair.frame, found.pixels_m2))
 
 
 class _Adjustment:
@@ -207,6 +208,8 @@ def _gather(
         target_m=np.concatenate([np.full(len(h.tracks[o.id].index_m), place[o.id], np.int64)
                                  for h, o in links]),
         pixels_m2=np.concatenate(seen),
+        white_m3=whitening(np.concatenate([h.tracks[o.id].misfit_m3 for h, o in links]),
+                           sensor.pixel_sigma),
         depth_m=np.concatenate([h.tracks[o.id].depth_m for h, o in links]).astype(np.float64))
     return _Gathered(window, links[0][0].camera, place, first)
 

@@ -6,7 +6,7 @@ Arrays are laid out by component, (3, n) and (6, 3, n): numpy works fastest on l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig
     from ..data.camera import Camera
-    from ..geometry.arrays import Float64Array
+    from ..geometry.arrays import Float32Array, Float64Array
 
 #: Nearer points are not projected.
 NEAREST_M = 0.05
@@ -23,6 +23,9 @@ OPEN = 1.0
 #: Tracks are never trusted to less than this share of `sensor.pixel_sigma`: what their neighbors
 #: agree on may be wrong alike.
 LEAST_SPREAD, LARGEST_SPREAD = 0.5, 2.0
+#: Of `sensor.pixel_sigma`, the standard deviation of a patch that looks exactly as it did; what
+#: the squared misfit of a patch counts.
+_SHARPEST, _MISFIT_SHARE = 0.6, 2.4
 MEDIAN_RADIUS = 1.18  # median distance from the center of a 2-D Gaussian of sigma 1
 #: Cauchy kernel, in standard deviations: wide, as track errors have long tails on both sides.
 KERNEL_SIGMAS = 3.0
@@ -44,12 +47,14 @@ class Sightings:
         depth_m_n: (n,) measured depth there, NaN where unknown.
         unsure_map_n3: (n, 3) one standard deviation of the points, which is along the line of
             sight they were first seen on, by the sensor's model; None = points are exact.
+        misfit_n3: (n, 3) of the patches they were found by, see `Followed`; None = not measured.
     """
 
     points_map_n3: Float64Array
     pixels_n2: Float64Array
     depth_m_n: Float64Array
     unsure_map_n3: Float64Array | None = None
+    misfit_n3: Float32Array | None = None
 
     def __len__(self) -> int:
         return len(self.pixels_n2)
@@ -57,8 +62,35 @@ class Sightings:
     def pick(self, which_n: npt.NDArray[np.bool_]) -> Sightings:
         """Return some of them, by mask."""
         unsure = None if self.unsure_map_n3 is None else self.unsure_map_n3[which_n]
+        misfit = None if self.misfit_n3 is None else self.misfit_n3[which_n]
         return Sightings(self.points_map_n3[which_n], self.pixels_n2[which_n],
-                         self.depth_m_n[which_n], unsure)
+                         self.depth_m_n[which_n], unsure, misfit)
+
+    def whitening(self, pixel_sigma: float) -> Float64Array:
+        """Return (n, 3) what makes standard deviations of pixels, see `whitening`."""
+        if self.misfit_n3 is None:
+            return np.tile([1.0 / pixel_sigma, 0.0, 1.0 / pixel_sigma], (len(self), 1))
+        return whitening(self.misfit_n3, pixel_sigma)
+
+
+def whitening(misfit_n3: npt.NDArray[np.floating[Any]], pixel_sigma: float) -> Float64Array:
+    """Return a, b, c (n, 3), 1/px: (u, v) in pixels are (a u + b v, c v) standard deviations.
+
+    A patch that looks otherwise than it did is not where it seems to be, most along the direction
+    in which it changes least: by half again as much as one common error of all its gray values
+    would move it (measured on recordings of two kinds of camera).
+    """
+    xx, xy, yy = _MISFIT_SHARE * np.asarray(misfit_n3, np.float64).T
+    least = (_SHARPEST * pixel_sigma) ** 2
+    xx, yy = xx + least, yy + least
+    a = np.sqrt(yy / (xx * yy - xy * xy))
+    return np.stack([a, -xy / yy * a, 1.0 / np.sqrt(yy)], axis=1)
+
+
+def whiten(pixels_n2: Float64Array, white_n3: Float64Array) -> Float64Array:
+    """Turn steps (n, 2) in the image into standard deviations, by what `whitening` returns."""
+    (u, v), (a, b, c) = pixels_n2.T, white_n3.T
+    return np.stack([a * u + b * v, c * v], axis=1)
 
 
 @dataclass(frozen=True)
@@ -93,11 +125,11 @@ class TrackResiduals:
     def __init__(self, seen: Sightings, camera: Camera, sensor: SensorConfig) -> None:
         unsure = seen.unsure_map_n3
         self._points_3n = np.ascontiguousarray(seen.points_map_n3.T)
+        self._white_3n = np.ascontiguousarray(seen.whitening(sensor.pixel_sigma).T)
         self._unsure_3n = None if unsure is None else np.ascontiguousarray(unsure.T)
         self._principal_21 = np.array([[camera.cx], [camera.cy]])
-        self._pixel_sigma = sensor.pixel_sigma
         self.see_at(seen.pixels_n2)
-        self._focal = camera.fx / sensor.pixel_sigma, camera.fy / sensor.pixel_sigma
+        self._focal = camera.fx, camera.fy
         sigma = sensor.depth_sigma_m(seen.depth_m_n)
         self.has_depth_n = np.isfinite(sigma)
         self._sharpness_n = np.where(self.has_depth_n, 1.0 / sigma, 0.0)
@@ -105,7 +137,7 @@ class TrackResiduals:
 
     def see_at(self, pixels_n2: Float64Array) -> None:
         """Take the points as found at other pixels (n, 2)."""
-        self._offset_2n = (self._principal_21 - pixels_n2.T) / self._pixel_sigma
+        self._offset_2n = self._principal_21 - pixels_n2.T
 
     def at(self, T_cam_map: Float64Array) -> Linearized:
         """Return residuals and derivatives at a pose."""
@@ -116,18 +148,19 @@ class TrackResiduals:
         r = np.empty((3, len(x)))
         r[:2] = (uz * x, vz * y)
         r[:2] += self._offset_2n
+        a, b, c = self._white_3n
+        r[0], r[1] = a * r[0] + b * r[1], c * r[1]
         sharp = self._sharpness_n
         r[2] = (z - self._depth_n) * sharp
-        along_u, along_v = -uz * x / z, -vz * y / z
         J = np.zeros((6, 3, len(x)))  # d by the point, then the point times d
-        J[0, 0], J[1, 1], J[2] = uz, vz, (along_u, along_v, sharp)
-        J[3] = (y * along_u, y * along_v - ahead * vz, y * sharp)
-        J[4] = (ahead * uz - x * along_u, -x * along_v, -x * sharp)
-        J[5, 0], J[5, 1] = -y * uz, x * vz
+        J[0, 0], J[1, 0], J[1, 1] = a * uz, b * vz, c * vz
+        along_u, along_v = -uz * x / z, -vz * y / z
+        J[2] = a * along_u + b * along_v, c * along_v, sharp
+        J[3], J[4], J[5] = y * J[2] - ahead * J[1], ahead * J[0] - x * J[2], x * J[1] - y * J[0]
         off = None
         if self._unsure_3n is not None:
             of_x, of_y, of_z = R @ self._unsure_3n
-            off = np.stack([uz * of_x + along_u * of_z, vz * of_y + along_v * of_z, sharp * of_z])
+            off = J[0] * of_x + J[1] * of_y + J[2] * of_z
         return Linearized(ahead, r, J, off)
 
 

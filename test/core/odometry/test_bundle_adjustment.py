@@ -17,6 +17,7 @@ from ace_slam_ros.core.odometry.bundle_adjustment import (
     sum_up,
     sum_up_twin,
 )
+from ace_slam_ros.core.odometry.residuals import whitening
 
 
 def adjust(made):
@@ -52,20 +53,28 @@ def window(rng, keyframes=4, count=40, noise_px=0.2):
     guessed = poses.copy()
     for k in range(1, keyframes):
         guessed[k] = poses[k] @ exp_se3(rng.normal(0, 0.003, 6))
+    white = np.tile([1.0, 0.0, 1.0], (len(point), 1))
     return Window(guessed, free, rays, host, 1.0 / measured, measured, sigma, point, target,
-                  pixels, seen_depth), poses
+                  pixels, seen_depth, white), poses
+
+
+def uneven(rng, count):
+    """Return a whitening of tracks that are surer in one direction than in another."""
+    return whitening(rng.uniform((0.1, -0.1, 0.1), (4.0, 0.1, 4.0), (count, 3)), 1.0)
 
 
 def test_window_derivatives_are_those_of_the_residuals():
-    made, _ = window(np.random.default_rng(2), keyframes=2, count=5)
+    rng = np.random.default_rng(2)
+    made, _ = window(rng, keyframes=2, count=5)
+    made.white_m3 = uneven(rng, len(made.point_m))
     sigma = SENSOR.depth_sigma_m(made.depth_m)
-    _, J_host, J_target, J_inverse = linearize(made, CAMERA, SENSOR, sigma)
+    _, J_host, J_target, J_inverse = linearize(made, CAMERA, sigma)
     poses, inverse = made.poses_K44.copy(), made.inverse_n.copy()
     for k in range(2):
         def moved(xi, k=k):
             made.poses_K44 = poses.copy()
             made.poses_K44[k] = poses[k] @ exp_se3(xi)
-            return linearize(made, CAMERA, SENSOR, sigma)[0]
+            return linearize(made, CAMERA, sigma)[0]
 
         host = made.host_n[made.point_m] == k
         expected = np.where(host[:, None, None], J_host, J_target)
@@ -74,7 +83,7 @@ def test_window_derivatives_are_those_of_the_residuals():
 
     def deeper(step):
         made.inverse_n = inverse + step[0]
-        return linearize(made, CAMERA, SENSOR, sigma)[0]
+        return linearize(made, CAMERA, sigma)[0]
 
     assert np.allclose(J_inverse, numeric(deeper, 1)[..., 0], rtol=1e-4, atol=1e-2)
 
@@ -99,7 +108,7 @@ def test_window_agrees_with_a_dense_least_squares_twin():
 
     def cost(x):
         apply(x)
-        r = linearize(twin, CAMERA, SENSOR, sigma)[0]
+        r = linearize(twin, CAMERA, sigma)[0]
         r[:, :2] /= spread
         prior = (twin.inverse_n - 1 / made.measured_n) / (made.sigma_n * twin.inverse_n**2)
         return np.concatenate([r.ravel(), prior])
@@ -120,6 +129,7 @@ def test_points_that_many_keyframes_see_are_surer_than_one_measurement():
     seen = ~alone[made.point_m]
     made.point_m, made.target_m = made.point_m[seen], made.target_m[seen]
     made.pixels_m2, made.depth_m = made.pixels_m2[seen], made.depth_m[seen]
+    made.white_m3 = made.white_m3[seen]
     narrowed = adjust(made)
     assert np.allclose(narrowed[alone], 1.0)
     assert (narrowed[~alone] < 0.9).all() and narrowed.min() >= 0.1
@@ -129,6 +139,7 @@ def test_compiled_equations_are_those_of_the_twin():
     rng = np.random.default_rng(31)
     for fixed in ([0], [1, 3]):
         made, _ = window(rng, keyframes=5, count=30)
+        made.white_m3 = uneven(rng, len(made.point_m))
         made.free_K[:] = True
         made.free_K[fixed] = False
         made.pixels_m2[::7] += rng.uniform(-30, 30, made.pixels_m2[::7].shape)

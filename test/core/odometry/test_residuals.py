@@ -1,4 +1,4 @@
-"""Equations of unsure points agree with dense covariances."""
+"""What tracks tell: of unsure points, and of patches that look otherwise than they did."""
 
 from dataclasses import replace
 
@@ -7,7 +7,23 @@ import numpy as np
 from ace_slam_ros.core.odometry.residuals import (
     Linearized,
     normal_equations,
+    whiten,
+    whitening,
 )
+
+
+def test_whitened_steps_are_standard_deviations():
+    """The slow twin inverts the covariance of each track."""
+    rng = np.random.default_rng(29)
+    A = rng.normal(size=(30, 2, 2))
+    misfit = A @ A.transpose(0, 2, 1)
+    misfit[:3] = 0.0
+    steps = rng.normal(size=(30, 2))
+    white = whitening(misfit[:, [0, 0, 1], [0, 1, 1]], 1.5)
+    for n in range(30):
+        covariance = 2.4 * misfit[n] + (0.6 * 1.5) ** 2 * np.eye(2)
+        expected = steps[n] @ np.linalg.inv(covariance) @ steps[n]
+        assert np.isclose(np.square(whiten(steps[n:n + 1], white[n:n + 1])).sum(), expected)
 
 
 def test_equations_of_unsure_points_agree_with_dense_covariances():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -87,7 +87,7 @@ class Patches:
 
     def find(
         self, pyramid: ImagePyramid, which_m: Int64Array, guess_m2: Float32Array, levels: int
-    ) -> tuple[Float32Array, Float32Array, Float32Array]:
+    ) -> tuple[Float32Array, Float32Array, Float32Array, Float32Array]:
         """Find patches in an image.
 
         Args:
@@ -98,14 +98,31 @@ class Patches:
 
         Returns:
             (m, 2) where; (m,) how well they correlate there, -1 for one that left the image or
-            has nothing to follow; (m,) their contrast there over their own.
+            has nothing to follow; (m,) their contrast there over their own; (m, 3) their misfit,
+            see `Followed`.
         """
         found_m2 = np.empty((len(which_m), 2), np.float32)
         alike_m, contrast_m = np.empty((2, len(which_m)), np.float32)
+        misfit_m3 = np.empty((len(which_m), 3), np.float32)
         find = find_all if AVAILABLE else find_all_twin
         find(pyramid.flat, pyramid.layout_L4, self.gradient, self.inverse_nL3, self.gray,
-             self.moments_n2, which_m, guess_m2, levels, found_m2, alike_m, contrast_m)
-        return found_m2, alike_m, contrast_m
+             self.moments_n2, which_m, guess_m2, levels, found_m2, alike_m, contrast_m, misfit_m3)
+        return found_m2, alike_m, contrast_m, misfit_m3
+
+
+class Followed(NamedTuple):
+    """Corners found in an image.
+
+    Attributes:
+        index_m: (m,) which.
+        pixels_m2: (m, 2) float32 where.
+        misfit_m3: (m, 3) float32 squared pixels xx, xy, yy: how far the gray values that differ
+            between the two images may have moved the corner, were they one common error.
+    """
+
+    index_m: npt.NDArray[np.int64]
+    pixels_m2: Float32Array
+    misfit_m3: Float32Array
 
 
 class Template:
@@ -149,7 +166,7 @@ class Template:
 def follow(
     template: Template, pyramid: ImagePyramid, guess_n2: Float32Array, back_n22: Float32Array,
     wide: bool,
-) -> tuple[npt.NDArray[np.int64], Float32Array]:
+) -> Followed:
     """Find corners of one image in another.
 
     Args:
@@ -158,32 +175,29 @@ def follow(
         guess_n2: (n, 2) float32 where they are expected.
         back_n22: (n, 2, 2) float32, from steps there to steps in the template's image.
         wide: search four times as far.
-
-    Returns:
-        (m,) which corners were found, (m, 2) where.
     """
     inner = pyramid.layout_L4[0, 2:] - _MARGIN_PX
     sought_n = ((guess_n2 >= _MARGIN_PX) & (guess_n2 < inner)).all(axis=1)
     sought_n &= (np.abs(back_n22.reshape(-1, 4)) < _LARGEST_WARP).all(axis=1)
     index = np.flatnonzero(sought_n)
-    found, good = _search(
+    found, misfit, good = _search(
         template, pyramid, index, guess_n2[index], back_n22[index], LEVELS if wide else 1)
     missed = np.flatnonzero(~good)
     if len(missed) and not wide:
         again = index[missed]
-        found[missed], good[missed] = _search(
+        found[missed], misfit[missed], good[missed] = _search(
             template, pyramid, again, guess_n2[again], back_n22[again], _LEVELS)
-    return index[good], found[good]
+    return Followed(index[good], found[good], misfit[good])
 
 
 def _search(
     template: Template, pyramid: ImagePyramid, index_m: npt.NDArray[np.int64],
     guess_m2: Float32Array, back_m22: Float32Array, levels: int,
-) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
-    """Search the lowest levels; return (m, 2) where corners are and (m,) whether they are."""
+) -> tuple[Float32Array, Float32Array, npt.NDArray[np.bool_]]:
+    """Search the lowest levels; return where corners are, their misfit, whether they are."""
     patches = template.towards(index_m, back_m22, levels)
-    found, alike, contrast = patches.find(pyramid, index_m, guess_m2, levels)
-    return found, (alike >= _LEAST_ALIKE) & (contrast >= _LEAST_CONTRAST)
+    found, alike, contrast, misfit = patches.find(pyramid, index_m, guess_m2, levels)
+    return found, misfit, (alike >= _LEAST_ALIKE) & (contrast >= _LEAST_CONTRAST)
 
 
 def cut_all_twin(
@@ -226,7 +240,7 @@ def find_all_twin(
     flat: npt.NDArray[np.uint8], layout_L4: Int64Array, gradient: npt.NDArray[np.int16],
     inverse_nL3: Float32Array, gray: npt.NDArray[np.uint8], moments_n2: Float32Array,
     which_m: Int64Array, guess_m2: Float32Array, levels: int, found_m2: Float32Array,
-    alike_m: Float32Array, contrast_m: Float32Array,
+    alike_m: Float32Array, contrast_m: Float32Array, misfit_m3: Float32Array,
 ) -> None:
     """Do as the kernel behind `Patches.find`, in NumPy."""
     found_m2[:] = guess_m2
@@ -255,7 +269,7 @@ def find_all_twin(
         found_m2[kept_m] = at[kept_m] * np.float32(2.0**level)
     kept_m &= inverse_nL3[which_m, 0, 0] != 0
     kept_m &= ((found_m2 >= HALF) & (found_m2 < layout_L4[0, 2:] - HALF)).all(axis=1)
-    alike_m[:], contrast_m[:] = -1.0, 0.0
+    alike_m[:], contrast_m[:], misfit_m3[:] = -1.0, 0.0, 0.0
     there = _patches_at(flat, layout_L4[0], found_m2[kept_m]).reshape(-1, SIDE_PX * SIDE_PX)
     there = there - there.mean(axis=1, keepdims=True)
     total, squares = moments_n2[which_m[kept_m]].astype(np.float64).T
@@ -263,6 +277,8 @@ def find_all_twin(
     energy = np.maximum(np.square(there).sum(axis=1), LEAST_SQUARES)
     product = np.einsum("mp,mp->m", there, gray[which_m[kept_m]].reshape(there.shape))
     alike_m[kept_m], contrast_m[kept_m] = product / np.sqrt(own * energy), np.sqrt(energy / own)
+    left = np.maximum(1.0 - np.square(alike_m[kept_m]), 0.0) * energy
+    misfit_m3[kept_m] = (PARTS * left)[:, None] * inverse_nL3[which_m[kept_m], 0]
 
 
 def _between(

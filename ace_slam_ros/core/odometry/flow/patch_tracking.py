@@ -178,8 +178,13 @@ def _along_gradient(
 def _compare(
     flat: npt.NDArray[np.uint8], start: int, stride: int, left: np.float32, top: np.float32,
     gray: npt.NDArray[np.uint8], moments_2: Float32Array,
-) -> tuple[np.float32, np.float32]:
-    """Correlate a patch with the image at `left`, `top`; return that and the contrast there."""
+) -> tuple[np.float32, np.float32, np.float32]:
+    """Correlate a patch with the image at `left`, `top`.
+
+    Returns:
+        The correlation, the contrast there over its own, the squares of what is left between the
+        two in units of `inverse_3`.
+    """
     column, row, w00, w01, w10, w11 = _four_pixels(left, top)
     total, squares, product = _ZERO, _ZERO, _ZERO
     for i in range(SIDE_PX):
@@ -194,7 +199,8 @@ def _compare(
     own = max(moments_2[1] - moments_2[0] * moments_2[0] / COUNT, LEAST_SQUARES)
     there = max(squares - total * total / COUNT, LEAST_SQUARES)
     product -= total * moments_2[0] / COUNT
-    return product / np.sqrt(own * there), np.sqrt(there / own)
+    alike = product / np.sqrt(own * there)
+    return alike, np.sqrt(there / own), PARTS * max(_ONE - alike * alike, _ZERO) * there
 
 
 @kernel
@@ -242,7 +248,7 @@ def find_all(
     flat: npt.NDArray[np.uint8], layout_L4: Int64Array, gradient: npt.NDArray[np.int16],
     inverse_nL3: Float32Array, gray: npt.NDArray[np.uint8], moments_n2: Float32Array,
     which_m: Int64Array, guess_m2: Float32Array, levels: int, found_m2: Float32Array,
-    alike_m: Float32Array, contrast_m: Float32Array,
+    alike_m: Float32Array, contrast_m: Float32Array, misfit_m3: Float32Array,
 ) -> None:
     """Find patches in an image, see `Patches.find`."""
     border = np.float32(BORDER_PX - HALF)
@@ -251,8 +257,10 @@ def find_all(
         x, y, inside = _find(
             flat, layout_L4, gradient[n], inverse_nL3[n], levels, guess_m2[m, 0], guess_m2[m, 1])
         found_m2[m, 0], found_m2[m, 1] = x, y
-        alike_m[m], contrast_m[m] = -_ONE, _ZERO
+        alike_m[m], contrast_m[m], share = -_ONE, _ZERO, _ZERO
         if inside:
-            alike_m[m], contrast_m[m] = _compare(
+            alike_m[m], contrast_m[m], share = _compare(
                 flat, layout_L4[0, 0], layout_L4[0, 1], x + border, y + border, gray[n],
                 moments_n2[n])
+        for k in range(3):
+            misfit_m3[m, k] = share * inverse_nL3[n, 0, k]

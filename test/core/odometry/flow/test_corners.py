@@ -58,7 +58,7 @@ def test_corners_on_what_moves_are_not_followed():
     assert parts.add(frame, pose)
     keyframe = parts.nearest(pose)
     keyframe.stands_n &= standing(parts.aligner.points(keyframe))  # known later
-    index, _ = parts.aligner.find(keyframe, parts.aligner.points(keyframe), frame, pose)
+    index, *_ = parts.aligner.find(keyframe, parts.aligner.points(keyframe), frame, pose)
     assert len(index) > 150 and (keyframe.measured_m_n[index] > 2.0).all()
     assert not LocalParts(SlamConfig(), lambda p: np.zeros(len(p), bool)).add(frame, pose)
 

@@ -34,7 +34,7 @@ def errors_px(image, other, where, back, guess_off=0.0, wide=False):
     """Follow the corners of an image; returns (share that is found, errors of these)."""
     corners = detect_corners(image, 200)
     true = where(corners)
-    index, found = follow(
+    index, found, _ = follow(
         Template(image, corners), ImagePyramid.of(other), (true + guess_off).astype(np.float32),
         np.tile(back, (len(corners), 1, 1)), wide)
     return len(index) / len(corners), np.linalg.norm(found - true[index], axis=1)
@@ -72,13 +72,32 @@ def test_a_warped_patch_is_used_again_while_it_fits():
     for degrees in (25.0, 25.5, 0.0):
         other, where, back = turned(image, degrees)
         backs = np.tile(back, (len(corners), 1, 1))
-        found, pixels = follow(template, ImagePyramid.of(other), where(corners) + 1, backs, False)
+        found, pixels, _ = follow(
+            template, ImagePyramid.of(other), where(corners) + 1, backs, False)
         assert len(found) > 0.6 * len(corners)
         assert np.median(np.linalg.norm(pixels - where(corners[found]), axis=1)) < 0.1
         looks.append(template.towards(index[:1], backs[:1], 1).gray[0].copy())
     assert np.array_equal(looks[0], looks[1]), "half a degree"
     at = (corners[0] - 8).astype(int)
     assert np.array_equal(looks[2], image[at[1]:at[1] + 16, at[0]:at[0] + 16])
+
+
+def test_patches_that_look_otherwise_say_so():
+    """Light that falls on the picture moves corners, and most those that it misfits most."""
+    image = picture(np.random.default_rng(33))
+    corners = detect_corners(image, 200)
+    backs = np.tile(UNTURNED, (len(corners), 1, 1))
+    rows, columns = np.mgrid[:480, :640]
+    light = 25.0 * np.sin(columns / 9.0) * np.cos(rows / 11.0)
+    lit = np.clip(image + light, 0, 255).astype(np.uint8)
+    for other, least, most in ((image, 0.0, 0.01), (lit, 0.05, np.inf)):
+        index, pixels, misfit = follow(
+            Template(image, corners), ImagePyramid.of(other), corners, backs, False)
+        assert least < np.median(misfit[:, [0, 2]].sum(axis=1)) + 1e-6 < most
+    error = np.linalg.norm(pixels - corners[index], axis=1)
+    order = np.argsort(misfit[:, [0, 2]].sum(axis=1))
+    best, worst = np.array_split(error[order], 2)
+    assert np.median(worst) > 1.3 * np.median(best)
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
@@ -106,8 +125,9 @@ def test_kernels_of_patches_agree_with_their_twins():
     assert np.allclose(made.moments_n2, twin.moments_n2, rtol=1e-3)
     guess = (where(corners) + rng.uniform(-2, 2, corners.shape)).astype(np.float32)[which]
     searched = ImagePyramid.of(other)
-    found, alike, contrast = made.find(searched, which, guess, LEVELS)
-    twins = np.empty_like(found), np.empty_like(alike), np.empty_like(alike)
+    found, alike, contrast, misfit = made.find(searched, which, guess, LEVELS)
+    twins = (np.empty_like(found), np.empty_like(alike), np.empty_like(alike),
+             np.empty_like(misfit))
     find_all_twin(searched.flat, searched.layout_L4, made.gradient, made.inverse_nL3, made.gray,
                   made.moments_n2, which, guess, LEVELS, *twins)
     good = alike > 0.7
@@ -115,6 +135,7 @@ def test_kernels_of_patches_agree_with_their_twins():
     assert np.abs(found - twins[0])[good].max() < 0.01
     assert np.allclose(alike, twins[1], atol=0.01)
     assert np.allclose(contrast[good], twins[2][good], rtol=0.01)
+    assert np.allclose(misfit[good], twins[3][good], rtol=0.05, atol=0.01)
 
 
 def test_where_corners_are_expected_agrees_with_a_twin_and_with_projection():
