@@ -22,6 +22,7 @@ from ...core.tracking.result import TrackerState, TrackingHints, TrackResult
 from ...core.tracking.scheduler import BETWEEN_FRAMES_S
 from ...core.tracking.tracker import Tracker
 from ...core.warm_up import warm_up
+from ...io.warm_up import warm_up_inputs
 from ...msg import Keyframe as KeyframeMsg
 from ...msg import SlamStatus
 from ..inputs.camera_topics import ImageInputs
@@ -54,6 +55,7 @@ class TrackerNode(SlamNode):
         """Track a few made-up pictures."""
         warm_up(self.config, self.encoder, maps=False)
         warm_up_obstacles()
+        warm_up_inputs()
 
     def setup(self) -> None:
         """Make publishers, services and the link to the weights."""
