@@ -32,7 +32,8 @@ from lib.obstacle_truth import ObstacleTally  # noqa: E402
 from lib.report import Report, parser, say  # noqa: E402
 from lib.tracking_runs import rendered  # noqa: E402
 
-from ace_slam_ros.core.config.sections import GridConfig, SlamConfig  # noqa: E402
+from ace_slam_ros.core.config.navigation import GridConfig  # noqa: E402
+from ace_slam_ros.core.config.sections import SlamConfig  # noqa: E402
 from ace_slam_ros.core.encoders.loading import load_encoder  # noqa: E402
 from ace_slam_ros.core.geometry.se3 import exp_se3  # noqa: E402
 from ace_slam_ros.core.navigation.map_grid import MapGrid, Placed  # noqa: E402

@@ -19,6 +19,7 @@ import yaml
 from ..errors import ConfigError
 from .cameras import AUTO, FAMILIES, NONE
 from .fields import Checked, flatten, param
+from .navigation import GridConfig
 
 if TYPE_CHECKING:
     from typing import Self  # Python 3.11; only type checkers read this
@@ -268,28 +269,6 @@ class MapperConfig(Checked, section="mapper"):
     autosave_s: float = param(
         5.0, "session state is written this often for restart after a crash; 0 = never", "s",
         0.0, 3600.0)
-
-
-@dataclass(frozen=True)
-class GridConfig(Checked, section="grid"):
-    """The occupancy grid: what a robot may not drive into, seen from above."""
-
-    enabled: bool = param(
-        True, "keyframes carry a virtual scan, and the mapper makes the occupancy grid of them")
-    resolution_m: float = param(0.05, "edge of a cell", "m", 0.01, 1.0)
-    lowest_m: float = param(
-        0.08, "what is lower above the floor is driven over, or noise", "m", 0.02, 2.0)
-    highest_m: float = param(
-        1.8, "what is higher above the floor is driven under: the height of the robot", "m",
-        0.1, 5.0)
-    range_m: float = param(5.0, "scans end there", "m", 0.5, 20.0)
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        super().__post_init__()
-        if self.highest_m <= self.lowest_m:
-            raise ConfigError(f"grid.highest_m={self.highest_m} is not above "
-                              f"grid.lowest_m={self.lowest_m}")
 
 
 @dataclass(frozen=True)

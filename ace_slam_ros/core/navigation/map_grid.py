@@ -16,7 +16,7 @@ from .floor import moved
 from .occupancy_grid import GridPicture, OccupancyGrid, PlacedScan
 
 if TYPE_CHECKING:
-    from ..config.sections import GridConfig
+    from ..config.navigation import GridConfig
     from ..data.floor_scan import FloorScan
     from ..data.keyframe import Keyframe
     from ..geometry.arrays import Float64Array

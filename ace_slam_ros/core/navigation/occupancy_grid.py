@@ -18,7 +18,7 @@ from ..runtime import compiled
 from ..runtime.compiled import kernel
 
 if TYPE_CHECKING:
-    from ..config.sections import GridConfig
+    from ..config.navigation import GridConfig
     from ..data.camera import Camera
     from ..data.floor_scan import FloorScan
     from ..geometry.arrays import Float64Array, Int8Array, Int16Array
