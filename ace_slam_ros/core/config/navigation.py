@@ -21,6 +21,12 @@ class GridConfig(Checked, section="grid"):
         1.8, "what is higher above the floor is driven under: the height of the robot", "m",
         0.1, 5.0)
     range_m: float = param(5.0, "scans end there", "m", 0.5, 20.0)
+    passed_m: float = param(
+        0.15, "nothing stands within this distance of the way of a camera that is lower than "
+        "grid.passed_below_m above the floor; 0 = free is only what was seen", "m", 0.0, 1.0)
+    passed_below_m: float = param(
+        0.7, "a higher camera may be held over a table, so that its way proves nothing; raise it "
+        "for one on the mast of a robot", "m", 0.0, 5.0)
 
     def __post_init__(self) -> None:
         """Check the values."""
