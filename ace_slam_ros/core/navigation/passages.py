@@ -1,7 +1,7 @@
 """Where the camera itself went, on a robot: nothing stands there.
 
-Of a camera that is held high this is not so: in rendered rooms one that is carried 1.3 m high is
-over furniture for three quarters of its way, which it never looks down on.
+Of a camera that is held high this is not so: in the rendered rooms one that is carried 1.3 m high
+is above furniture for 32 to 79 % of its way, and does not look down on it.
 """
 
 from __future__ import annotations
