@@ -63,7 +63,8 @@ class Relocalization:
         covariance_66: map frame, x y z then rotation; None without pose.
         inlier_ratio: confidence, share of features that agree.
         inlier_count: their number.
-        probability: that the pose is within 10 cm and 5 degrees of the truth, 0 without pose.
+        probability: that the pose is within 10 cm and 5 degrees of the truth, of either where
+            drift drew a place twice; 0 without pose.
         views: of the image that were tried.
         weights_version: of the head used.
         latency_ms: time spent.
