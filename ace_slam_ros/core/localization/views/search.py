@@ -82,7 +82,10 @@ class ViewSearch:
             if best is None or found.pose.confidence > best.pose.confidence:
                 best, chosen = found, other
             if found.pose.confidence >= sure:
-                break
+                # a step off, the middle of a view may be sure where the whole is not
+                whole = self._look(frame, other(False), head)
+                if whole is not None and whole.pose.confidence >= sure:
+                    return whole, views
         if chosen is None:
             return best, views
         return self._look(frame, chosen(False), head) or best, views  # whole, with all features
