@@ -180,11 +180,16 @@ class Relocalizer:
             pose = allowed[0]
         if not hinted(pose):
             least = limits.min_probability if has_depth else limits.min_probability_rgb
-            if evidence.probability < least and evidence.rival_share > _COUNTS:
-                return pose, RelocalizationReason.AMBIGUOUS, (
-                    f"another place explains {100 * evidence.rival_share:.0f} % as much, so this "
-                    f"one is only {100 * evidence.probability:.0f} % likely: ask again from "
-                    "elsewhere, or with a prior")
+            if evidence.probability < least:
+                likely = (f"this one is only {100 * evidence.probability:.0f} % likely: ask again "
+                          "from elsewhere, or with a prior")
+                if evidence.rival_share > _COUNTS:
+                    return pose, RelocalizationReason.AMBIGUOUS, (
+                        f"another place explains {100 * evidence.rival_share:.0f} % as much, so "
+                        + likely)
+                return pose, RelocalizationReason.LOW_CONFIDENCE, (
+                    "little agrees, or not closely, as where a place only looks alike, so "
+                    + likely)
             if is_flat(pose, look.features, self._config.sensor):
                 return pose, RelocalizationReason.LOW_CONFIDENCE, (
                     "the little that agrees lies in one plane, and walls look alike: ask again "

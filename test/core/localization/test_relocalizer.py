@@ -164,6 +164,34 @@ def test_another_place_is_seen_behind_one_that_drift_drew_twice(
     assert answer.reason is RelocalizationReason.AMBIGUOUS, answer.message
 
 
+class SomewhatElse:
+    """A head of a room with like walls: four of ten things are there, some centimeters off."""
+
+    def __init__(self, head):
+        self._head = head
+
+    def predict(self, descriptors_ND):
+        found, rng = self._head.predict(descriptors_ND), np.random.default_rng(0)
+        off = rng.normal(scale=0.025, size=(len(descriptors_ND), 1, 3)).astype(np.float32)
+        sigma = found.sigma_m_NS.copy()
+        sigma[rng.random(len(sigma)) > 0.4] = np.inf
+        return Predictions(found.coords_map_NS3 + off, sigma)
+
+
+def test_what_is_off_by_centimeters_only_looks_alike(mapped, encoder, room_frames, monkeypatch):
+    mapper, results = mapped
+    loaded = load_head(mapper.export_head(), encoder, CONFIG)
+    monkeypatch.setattr(module, "load_head", lambda *_: replace(
+        loaded, head=SomewhatElse(loaded.head)))
+    relocalizer = Relocalizer(CONFIG, encoder)
+    relocalizer.set_head(b"", 1)
+    answer = relocalizer.locate(room_frames[45])
+    assert answer.reason is RelocalizationReason.LOW_CONFIDENCE, answer.message
+    assert "only looks alike" in answer.message and answer.inlier_ratio > 0.2
+    there = PoseHint(results[45].T_map_cam, np.eye(6) * 0.01)
+    assert relocalizer.locate(room_frames[45], hint=there).success
+
+
 def test_a_lost_tracker_does_not_choose_between_twins_unless_a_prior_tells(
     mapped, encoder, room_frames, monkeypatch
 ):
