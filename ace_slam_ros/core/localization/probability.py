@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 _WEIGHTS_DEPTH = (11.5, 2.57, -5.36, -10.84)
 _WEIGHTS_PIXELS = (14.45, 3.23, -3.54, -6.71)
 
+#: Heads whose right poses have the spread that the model was fitted to. A network that regresses
+#: one coordinate is centimeters off everywhere (`trimlp`: 2.8 to 4.0 in a room).
+_SPREAD_TELLS = ("affine", "aceg", "affine+aceg")
+#: The spread at which the model is as sure as one without it, with depth and of pixels.
+_NEUTRAL_DEPTH, _NEUTRAL_PIXELS = 1.78, 3.38
 #: Of two places that explain as much, each is as likely, however well they do: this power of the
 #: rival share is the odds of the other one at least. Of few queries it changes the probability.
 _TWIN = 6
@@ -31,25 +36,31 @@ class Evidence:
     Attributes:
         confidence: share of the features that agree beyond chance.
         rival_share: confidence of the best pose elsewhere over that of this one, 0 without one.
-        spread: how far off what agrees is, see `PoseEstimate`.
+        spread: how far off what agrees is, see `PoseEstimate`; None where that tells nothing.
         has_depth: whether points agree, not only pixels.
     """
 
     confidence: float
     rival_share: float
-    spread: float
+    spread: float | None
     has_depth: bool
 
     @staticmethod
-    def of(pose: PoseEstimate, rival: PoseEstimate | None, has_depth: bool) -> Evidence:
-        """Gather what a solution and the best one elsewhere tell."""
+    def of(
+        pose: PoseEstimate, rival: PoseEstimate | None, has_depth: bool, head_type: str
+    ) -> Evidence:
+        """Gather what a solution of a head's, and the best one elsewhere, tell."""
         share = 0.0 if rival is None else rival.confidence / max(pose.confidence, 1e-9)
-        return Evidence(pose.confidence, share, pose.spread, has_depth)
+        spread = pose.spread if head_type in _SPREAD_TELLS else None
+        return Evidence(pose.confidence, share, spread, has_depth)
 
     def figures(self) -> tuple[float, ...]:
         """Return what the model weighs."""
+        spread = self.spread
+        if spread is None:
+            spread = _NEUTRAL_DEPTH if self.has_depth else _NEUTRAL_PIXELS
         return (1.0, math.log(max(self.confidence, 1e-4)), self.rival_share,
-                math.log(max(self.spread, 0.1)))
+                math.log(max(spread, 0.1)))
 
     @property
     def probability(self) -> float:

@@ -151,7 +151,8 @@ class Relocalizer:
                 started, RelocalizationReason.NO_SOLUTION, "no pose explains the image: "
                 f"{why or 'unknown place, blur, or no depth'}", views)
         rival = self._search.rival(frame, look)
-        evidence = Evidence.of(look.pose, rival, frame.depth_m is not None)
+        evidence = Evidence.of(
+            look.pose, rival, frame.depth_m is not None, self._head.head_type)
         pose, reason, message = self._verdict(look, rival, evidence, min_confidence, hint)
         return Relocalization(
             reason is RelocalizationReason.OK, reason, message, pose.T_map_cam,
@@ -187,9 +188,10 @@ class Relocalizer:
                     return pose, RelocalizationReason.AMBIGUOUS, (
                         f"another place explains {100 * evidence.rival_share:.0f} % as much, so "
                         + likely)
-                return pose, RelocalizationReason.LOW_CONFIDENCE, (
-                    "little agrees, or not closely, as where a place only looks alike, so "
-                    + likely)
+                if evidence.spread is not None:
+                    return pose, RelocalizationReason.LOW_CONFIDENCE, (
+                        "little agrees, or not closely, as where a place only looks alike, so "
+                        + likely)
             if is_flat(pose, look.features, self._config.sensor):
                 return pose, RelocalizationReason.LOW_CONFIDENCE, (
                     "the little that agrees lies in one plane, and walls look alike: ask again "

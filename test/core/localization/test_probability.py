@@ -11,10 +11,11 @@ def pose(confidence, spread=1.0):
 
 
 def test_evidence_weighs_the_best_pose_elsewhere():
-    found = Evidence.of(pose(0.5), pose(0.2), has_depth=True)
+    found = Evidence.of(pose(0.5), pose(0.2), has_depth=True, head_type="affine")
     assert found.confidence == 0.5 and np.isclose(found.rival_share, 0.4)
-    found = Evidence.of(pose(0.5, 2.0), None, has_depth=True)
+    found = Evidence.of(pose(0.5, 2.0), None, has_depth=True, head_type="affine")
     assert found.rival_share == 0.0 and found.spread == 2.0
+    assert Evidence.of(pose(0.5, 9.0), None, has_depth=True, head_type="trimlp").spread is None
 
 
 def test_more_support_is_more_probable_a_rival_and_spread_less():

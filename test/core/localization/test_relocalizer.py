@@ -96,6 +96,8 @@ def test_a_rolled_camera_is_found(mapped, encoder, room_frames, degrees, depth):
 class TwoPlaces:
     """A head for which everything, or every n-th feature, is there twice, some meters apart."""
 
+    head_type = "affine"
+
     def __init__(self, head, apart_m=5.0, every=1):
         self._head, self._apart_m, self._every = head, apart_m, every
 
@@ -167,8 +169,8 @@ def test_another_place_is_seen_behind_one_that_drift_drew_twice(
 class SomewhatElse:
     """A head of a room with like walls: four of ten things are there, some centimeters off."""
 
-    def __init__(self, head):
-        self._head = head
+    def __init__(self, head, head_type="affine"):
+        self._head, self.head_type = head, head_type
 
     def predict(self, descriptors_ND):
         found, rng = self._head.predict(descriptors_ND), np.random.default_rng(0)
@@ -190,6 +192,10 @@ def test_what_is_off_by_centimeters_only_looks_alike(mapped, encoder, room_frame
     assert "only looks alike" in answer.message and answer.inlier_ratio > 0.2
     there = PoseHint(results[45].T_map_cam, np.eye(6) * 0.01)
     assert relocalizer.locate(room_frames[45], hint=there).success
+    monkeypatch.setattr(module, "load_head", lambda *_: replace(
+        loaded, head=SomewhatElse(loaded.head, "trimlp")))
+    relocalizer.set_head(b"", 2)
+    assert relocalizer.locate(room_frames[45]).success, "of networks that tells nothing"
 
 
 def test_a_lost_tracker_does_not_choose_between_twins_unless_a_prior_tells(
