@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ..data.poses import PoseEstimate
 
 #: Weights of 1, log confidence, rival share and log spread; with depth, and of pixels only.
-_WEIGHTS_DEPTH = (11.5, 2.57, -5.36, -10.84)
-_WEIGHTS_PIXELS = (14.45, 3.23, -3.54, -6.71)
+_WEIGHTS_DEPTH = (11.49, 2.57, -5.36, -10.84)
+_WEIGHTS_PIXELS = (14.44, 3.24, -3.54, -6.70)
 
 #: Heads whose right poses have the spread that the model was fitted to. A network that regresses
 #: one coordinate is centimeters off everywhere (`trimlp`: 2.8 to 4.0 in a room).
