@@ -280,9 +280,9 @@ class RelocalizerConfig(Checked, section="relocalizer"):
         0.06, "what solver.min_confidence is for all else, for queries without depth; only higher "
         "values than that one count", "", 0.01, 1.0)
     min_probability: float = param(
-        0.5, "a pose that another place makes less likely than this is AMBIGUOUS, unless the "
-        "caller's prior allows it", "", 0.0, 1.0)
-    min_probability_rgb: float = param(0.4, "the same, for queries without depth", "", 0.0, 1.0)
+        0.5, "a pose less likely than this is refused, as AMBIGUOUS where another place explains "
+        "the view too, unless the caller's prior allows it", "", 0.0, 1.0)
+    min_probability_rgb: float = param(0.25, "the same, for queries without depth", "", 0.0, 1.0)
     pose_sigma_m: float = param(
         0.005, "what one frame cannot show of its pose (shutter, color and depth of different "
         "instants), added to its covariance", "m", 0.0, 1.0)
