@@ -14,15 +14,15 @@ from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
+from ace_slam_ros.launch_files import declare
+
 
 def generate_launch_description() -> LaunchDescription:
     """Include slam.launch.py with the map and the parameters of localization."""
     share = Path(get_package_share_directory("ace_slam_ros"))
     arguments = [
         DeclareLaunchArgument("map", description="map folder to localize in (required)"),
-        DeclareLaunchArgument(
-            "params_file", default_value=str(share / "config" / "localization.yaml"),
-            description="ROS parameter file"),
+        *declare(["params_file"], params_file=str(share / "config" / "localization.yaml")),
     ]
     slam = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(share / "launch" / "slam.launch.py")),

@@ -10,10 +10,9 @@ docs/navigation.md tells more.
 """
 
 import importlib.util
-import os
 from pathlib import Path
 
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -25,8 +24,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace, SetRemap
 
-PACKAGE = "ace_slam_ros"
-NODES = ["tracker", "mapper", "relocalizer"]
+from ace_slam_ros.launch_files import NODES, PACKAGE, declare, share_of
+
 #: How long nav2's manager may hear no heartbeat; 0 where the messages for one are missing.
 BOND_TIMEOUT_S = 4.0
 
@@ -35,33 +34,23 @@ def generate_launch_description() -> LaunchDescription:
     """Declare the arguments; what they start is decided when they are known."""
     share = Path(get_package_share_directory(PACKAGE))
     arguments = [
-        DeclareLaunchArgument(
-            "namespace", default_value="",
-            description="of all nodes, topics and services, TF among them"),
-        DeclareLaunchArgument(
-            "params_file", default_value=str(share / "config" / "slam.yaml"),
-            description="parameters of our nodes"),
+        *declare(
+            ["namespace", "params_file", "use_sim_time", "map_frame", "odom_frame", "base_frame",
+             "map_jump_limit", "log_level"],
+            params_file=str(share / "config" / "slam.yaml"), map_jump_limit="0.3"),
         DeclareLaunchArgument(
             "nav2_params_file", default_value="",
             description="parameters of nav2 on this robot; empty = those of nav2_bringup"),
         DeclareLaunchArgument(
             "nav2_overlay", default_value=str(share / "config" / "nav2.yaml"),
             description="put over nav2_params_file: our map and obstacles; none = nothing is"),
-        DeclareLaunchArgument("use_sim_time", default_value="false", choices=["true", "false"]),
-        DeclareLaunchArgument("map_frame", default_value="", description="as in slam.launch.py"),
-        DeclareLaunchArgument("odom_frame", default_value="", description="as in slam.launch.py"),
-        DeclareLaunchArgument("base_frame", default_value="", description="as in slam.launch.py"),
         DeclareLaunchArgument(
             "camera_frame", default_value="camera_color_optical_frame",
             description="optical frame of the camera, from which costmaps draw rays"),
         DeclareLaunchArgument(
-            "map_jump_limit", default_value="0.3",
-            description="m/s and rad/s by which map -> odom follows corrections; 0 = at once"),
-        DeclareLaunchArgument(
             "managed", default_value="false", choices=["true", "false"],
             description="our nodes too are started by a lifecycle manager of nav2, instead of by "
             "themselves"),
-        DeclareLaunchArgument("log_level", default_value="info"),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=_start)])
 
@@ -71,7 +60,7 @@ def _start(context) -> list:
     def get(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    nav2 = Path(_require("nav2_bringup", "nav2-bringup"))
+    nav2 = Path(share_of("nav2_bringup", "navigation2", "nav2-bringup"))
     managed = get("managed") == "true"
     own = Path(get_package_share_directory(PACKAGE)) / "launch" / "slam.launch.py"
     slam = GroupAction([
@@ -121,20 +110,6 @@ def _manager(get) -> Node:
         package="nav2_lifecycle_manager", executable="lifecycle_manager",
         name="lifecycle_manager_slam", namespace=get("namespace"), output="screen",
         parameters=[{
-            "autostart": True, "node_names": NODES, "use_sim_time": get("use_sim_time") == "true",
+            "autostart": True, "node_names": list(NODES),
+            "use_sim_time": get("use_sim_time") == "true",
             "bond_timeout": BOND_TIMEOUT_S if bond else 0.0}])
-
-
-def _require(package: str, apt_name: str) -> str:
-    """Return the share folder of a package.
-
-    Raises:
-        RuntimeError: it is not installed; the message says how to install it.
-    """
-    try:
-        return get_package_share_directory(package)
-    except PackageNotFoundError:
-        distribution = os.environ.get("ROS_DISTRO", "$ROS_DISTRO")
-        raise RuntimeError(
-            f"{package} is not installed: sudo apt install ros-{distribution}-navigation2 "
-            f"ros-{distribution}-{apt_name}") from None

@@ -12,19 +12,17 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
+
+from ace_slam_ros.launch_files import declare
 
 
 def generate_launch_description() -> LaunchDescription:
     """Include slam.launch.py with the camera and its parameters."""
     share = Path(get_package_share_directory("ace_slam_ros"))
-    arguments = [
-        DeclareLaunchArgument(
-            "params_file", default_value=str(share / "config" / "realsense.yaml"),
-            description="ROS parameter file"),
-    ]
+    arguments = declare(["params_file"], params_file=str(share / "config" / "realsense.yaml"))
     slam = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(share / "launch" / "slam.launch.py")),
         launch_arguments={

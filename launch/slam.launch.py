@@ -12,10 +12,9 @@ import json
 import os
 from pathlib import Path
 
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import (
-    DeclareLaunchArgument,
     IncludeLaunchDescription,
     OpaqueFunction,
     SetEnvironmentVariable,
@@ -26,8 +25,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile
 
-PACKAGE = "ace_slam_ros"
-NODES = ("tracker", "mapper", "relocalizer")
+from ace_slam_ros.launch_files import NODES, PACKAGE, declare, share_of
+
 #: Exit code of a node that cannot start as it is configured.
 BAD_PARAMETERS = 2
 #: Nodes compile for the machine when they start for the first time, which takes a minute or two.
@@ -50,68 +49,7 @@ REALSENSE_ARGUMENTS = {
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments; what they start is decided when they are known."""
     share = Path(get_package_share_directory(PACKAGE))
-    arguments = [
-        DeclareLaunchArgument(
-            "namespace", default_value="",
-            description="of all nodes, topics and services; two systems need two"),
-        DeclareLaunchArgument(
-            "params_file", default_value=str(share / "config" / "slam.yaml"),
-            description="ROS parameter file; `ace-slam dump-config` prints all parameters"),
-        DeclareLaunchArgument(
-            "use_sim_time", default_value="false", choices=["true", "false"],
-            description="follow /clock; a bag given here then publishes it"),
-        DeclareLaunchArgument(
-            "mode", default_value="", choices=["", "mapping", "localization"],
-            description="localization never changes the map; empty = as in params_file"),
-        DeclareLaunchArgument(
-            "map", default_value="",
-            description="map folder: loaded when it exists, and where save_map writes"),
-        DeclareLaunchArgument(
-            "save_on_exit", default_value="", choices=["", "true", "false"],
-            description="write the map at the end; empty = as in params_file"),
-        DeclareLaunchArgument(
-            "map_frame", default_value="",
-            description="frame of the map; robots that share /tf need their own, such as "
-            "robot1/map; empty = as in params_file"),
-        DeclareLaunchArgument(
-            "odom_frame", default_value="",
-            description="frame of the robot's odometry; none = it has none; empty = as in "
-            "params_file"),
-        DeclareLaunchArgument(
-            "base_frame", default_value="",
-            description="frame of the robot; empty = as in params_file"),
-        DeclareLaunchArgument(
-            "map_jump_limit", default_value="",
-            description="m/s and rad/s by which map -> odom follows corrections; empty = as in "
-            "params_file"),
-        DeclareLaunchArgument(
-            "rviz", default_value="false", choices=["true", "false"],
-            description="open RViz with config/slam.rviz"),
-        DeclareLaunchArgument(
-            "bag", default_value="", description="bag or TUM folder to play; ends with it"),
-        DeclareLaunchArgument("bag_rate", default_value="1.0", description="speed of the bag"),
-        DeclareLaunchArgument(
-            "bag_loop", default_value="1", description="times to play the bag; 0 = for ever"),
-        DeclareLaunchArgument(
-            "bag_color", default_value="",
-            description="topic of the bag's color images; empty = chosen by what it holds"),
-        DeclareLaunchArgument(
-            "bag_depth", default_value="", description="the same of its depth images"),
-        DeclareLaunchArgument(
-            "bag_info", default_value="", description="the same of the color images' camera_info"),
-        DeclareLaunchArgument(
-            "camera", default_value="none", choices=["none", "realsense"],
-            description="realsense: start realsense2_camera and listen to its topics"),
-        DeclareLaunchArgument(
-            "log_level", default_value="info", choices=["debug", "info", "warn", "error"],
-            description="least severe messages the nodes print"),
-        DeclareLaunchArgument(
-            "respawn", default_value="true", choices=["true", "false"],
-            description="restart a node that ends"),
-        DeclareLaunchArgument(
-            "autostart", default_value="true", choices=["true", "false"],
-            description="false: the nodes wait for a lifecycle manager"),
-    ]
+    arguments = declare(params_file=str(share / "config" / "slam.yaml"))
     return LaunchDescription(
         [*arguments, *_environment(share), OpaqueFunction(function=_start)])
 
@@ -165,7 +103,7 @@ def _start(context) -> list:
     if get("bag"):
         nodes.append(_player(get))
     if get("rviz") == "true":
-        _require("rviz2", "rviz2")
+        share_of("rviz2", "rviz2")
         config = Path(get_package_share_directory(PACKAGE)) / "config" / "slam.rviz"
         nodes.append(Node(
             package="rviz2", executable="rviz2", arguments=["-d", str(config)], output="log",
@@ -236,22 +174,8 @@ def _remappings() -> list:
         for ours, transport in TRANSPORTS.items()]
 
 
-def _require(package: str, apt_name: str) -> str:
-    """Return the share folder of a package.
-
-    Raises:
-        RuntimeError: it is not installed; the message says how to install it.
-    """
-    try:
-        return get_package_share_directory(package)
-    except PackageNotFoundError:
-        distribution = os.environ.get("ROS_DISTRO", "$ROS_DISTRO")
-        raise RuntimeError(f"{package} is not installed: "
-                           f"sudo apt install ros-{distribution}-{apt_name}") from None
-
-
 def _realsense() -> IncludeLaunchDescription:
-    share = _require("realsense2_camera", "realsense2-camera")
+    share = share_of("realsense2_camera", "realsense2-camera")
     path = Path(share) / "launch" / "rs_launch.py"
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(path)), launch_arguments=REALSENSE_ARGUMENTS.items())

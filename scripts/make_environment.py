@@ -244,9 +244,9 @@ def verify() -> None:
 
 
 def compile_kernels() -> None:
-    """Compile the loops of the core for this processor; they are kept beside their sources."""
-    say("compiling the loops of the core (half a minute)")
-    run([PYTHON, "-m", "ace_slam_ros.core.warm_up"],
+    """Compile the loops for this processor; they are kept beside their sources."""
+    say("compiling the loops (half a minute)")
+    run([PYTHON, "-m", "ace_slam_ros.apps.warm_up"],
         "the core does not run; run `make clean-setup setup` if this persists")
 
 
@@ -263,7 +263,9 @@ def set_up() -> None:
     interfaces_key = digest(interfaces, packages_key)
     tf2_key = digest([p for p in TF2_MSGS.rglob("*") if p.is_file()], packages_key)
     final_key = digest([], interfaces_key, tf2_key)
-    kernels_key = digest((ROOT / "ace_slam_ros" / "core").rglob("*.py"), final_key)
+    loops = [path for name in ("core", "io")
+             for path in (ROOT / "ace_slam_ros" / name).rglob("*.py")]
+    kernels_key = digest(loops, final_key)
     if (STAMPS / "kernels").exists() and (STAMPS / "kernels").read_text() == kernels_key:
         say("up to date")
         return

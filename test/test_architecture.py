@@ -14,7 +14,7 @@ PACKAGE = ROOT / "ace_slam_ros"
 NAME = PACKAGE.name
 #: What the core does not know, neither at once nor inside of a function.
 ABOVE_THE_CORE = {"io", "synth", "evaluation", "viewer", "doctor", "demo", "apps", "weights_ipc",
-                  "ros", "cli", "msg", "srv"}
+                  "ros", "cli", "launch_files", "msg", "srv"}
 #: The only rooms that may know ROS.
 ROS_ROOMS = {"ros", "demo", "doctor"}
 CORE_LEVELS, FILE_LINES, FOLDER_FILES, FUNCTION_LINES = 10, 400, 14, 60

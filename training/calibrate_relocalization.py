@@ -118,7 +118,8 @@ def gather(data: Path | None) -> list[tuple[Evidence, bool]]:
                 continue
             frame = query.frame
             found.append((Evidence.of(
-                look.pose, search.rival(frame, look), frame.depth_m is not None),
+                look.pose, search.rival(frame, look), frame.depth_m is not None,
+                head.head_type),
                 is_right(query, look.pose.T_map_cam)))
         print(f"{name}: {len(found)} poses, {sum(not r for _, r in found)} wrong", flush=True)
     return found

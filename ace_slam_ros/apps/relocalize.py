@@ -26,6 +26,7 @@ from ..core.warm_up import warm_up
 from ..evaluation.summary import Latency, RelocalizeSummary, relocalize_scores
 from ..evaluation.trajectory_error import absolute_trajectory_error, compared
 from ..io.source import known_length
+from ..io.warm_up import warm_up_inputs
 from .live_end import ends_when_told
 from .run import half_the_cores
 
@@ -54,6 +55,7 @@ def relocalize_sequence(
     set_threads(config.encoder.threads or half_the_cores())
     encoder = load_encoder(config.encoder, choose_device(config.device))
     warm_up(config, encoder, source.camera.width, source.camera.height, queries=True)
+    warm_up_inputs()
     stored = load_map(map_dir, encoder_hash=encoder.hash)
     relocalizer = Relocalizer(config, encoder)
     relocalizer.set_head(stored.head, 1)

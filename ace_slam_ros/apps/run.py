@@ -33,6 +33,7 @@ from ..core.warm_up import warm_up
 from ..evaluation.plots import plot_trajectory
 from ..evaluation.summary import Latency, RunSummary
 from ..evaluation.trajectory_error import absolute_trajectory_error, compared, relative_pose_error
+from ..io.warm_up import warm_up_inputs
 from ..viewer.rerun_view import NoView, open_view
 from .live_end import ends_when_told
 from .mapper_process import MapperProcess
@@ -78,6 +79,7 @@ def run_sequence(
     set_threads(config.encoder.threads or half_the_cores())
     encoder = load_encoder(config.encoder, choose_device(config.device))
     warm_up(config, encoder, source.camera.width, source.camera.height)
+    warm_up_inputs()
     recorder = RunRecorder(NoView() if view is None else open_view(view, config, encoder))
     with contextlib.ExitStack() as stack:
         stack.callback(recorder.view.close)

@@ -1,7 +1,7 @@
 """Runs every part once on made-up pictures, so that the first frame of a camera waits for nothing.
 
 Compiled loops are compiled then, or read from the disk; libraries choose their kernels and take
-their memory. `python -m ace_slam_ros.core.warm_up` does it when the package is set up.
+their memory.
 """
 
 from __future__ import annotations
@@ -13,18 +13,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from .config.sections import SlamConfig
 from .data.camera import Camera
 from .data.frame import Frame
-from .encoders.loading import load_encoder
 from .geometry.se3 import R_BODY_OPTICAL_33, make_pose
 from .localization.relocalizer import Relocalizer
-from .navigation.obstacle_cloud import warm_up_obstacles
-from .runtime.device import choose_device, set_threads
 from .slam import Slam
 from .tracking.result import TrackingHints
 
 if TYPE_CHECKING:
+    from .config.sections import SlamConfig
     from .encoders.base import Encoder
 
 log = logging.getLogger(__name__)
@@ -93,15 +90,3 @@ def _pictures() -> list[Frame]:
     return [Frame(n * 33_000_000, np.ascontiguousarray(
                 wall[:, n * _STEP_PX:n * _STEP_PX + _WIDTH], np.uint8), depth, camera)
             for n in range(_PICTURES)]
-
-
-def main() -> None:
-    """Compile everything for this machine."""
-    set_threads(1)
-    config = SlamConfig()
-    warm_up(config, load_encoder(config.encoder, choose_device(config.device)), queries=True)
-    warm_up_obstacles()
-
-
-if __name__ == "__main__":
-    main()

@@ -44,6 +44,7 @@ def decode_rvl(data: Buffer) -> npt.NDArray[np.uint16]:
     if not 0 < width * height <= _MOST_PIXELS:
         raise DataError(f"RVL depth of {width}x{height} pixels is damaged")
     words = np.frombuffer(view[_SIZE_BYTES:len(view) - (len(view) % 4)], "<u4")
+    words.setflags(write=False)  # as of bytes: compiled once, whatever messages bring
     depth = np.zeros(width * height, np.uint16)
     done = _decode(words, depth) if AVAILABLE else decode_words(words, depth)
     if done != len(depth):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..core.config.fields import Checked, param
-from ..core.config.obstacles import ObstacleConfig
+from ..core.config.navigation import ObstacleConfig
 from ..core.config.sections import SLOP_S, SlamConfig
 from ..core.geometry.frame_names import frame_name
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from ace_slam_ros.core.config.obstacles import ObstacleConfig
+from ace_slam_ros.core.config.navigation import ObstacleConfig
 from ace_slam_ros.core.config.sections import SensorConfig
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.geometry.se3 import transform_points

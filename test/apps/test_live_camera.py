@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from helpers.software_camera import Offer, SoftwareCamera
+from helpers.software_camera import Offer, SoftwareCamera, needs_library
 from helpers.wall import CAMERA, Wall, wander
 
 from ace_slam_ros.apps.live_end import ends_when_told
@@ -15,7 +15,7 @@ from ace_slam_ros.cli import main
 from ace_slam_ros.io.realsense import devices
 from ace_slam_ros.io.realsense.source import RealSenseSource
 
-pytest.importorskip("pyrealsense2", exc_type=ImportError)
+needs_library()
 
 FRAMES = 24
 

@@ -55,6 +55,14 @@ def test_ghosts_and_ways(plan):
     assert driven.tolist() == [0, 100, -1]
 
 
+def test_what_is_below_a_way_that_leads_over_a_box(plan):
+    grid = GridPicture(np.zeros((40, 40), np.int8), 0.05, (0.6, 0.6))
+    feet = np.array([[0.7, 0.8], [1.0, 1.0], [1.1, 1.1], [0.4, 0.4]])
+    said = navigation.below_the_way(grid, plan, feet, np.eye(3))
+    assert said == {"above_things": 0.5, "open_free": 0.5, "open_occupied": 0.0,
+                    "things_free": 1.0}
+
+
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
 T_WORLD_CAM = make_pose(R_BODY_OPTICAL_33, np.array([0.0, 0.0, 0.5]))
 

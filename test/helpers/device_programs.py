@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ace_slam_ros.core.encoders.codebook import Codebook
+from ace_slam_ros.core.encoders.grouped_vectors import GroupedVectors
 
 #: Numbers of Python that become a tensor; on a GPU they are copied from the CPU.
 _FROM_PYTHON = "aten.lift_fresh"
@@ -76,10 +76,18 @@ def _moved(localizer):
     network = localizer._encoder._network
     there._encoder._network = _ElsewhereNetwork(
         network, {name: _empty(value) for name, value in network.state_dict().items()})
-    there._encoder.codebook = object.__new__(Codebook)
-    for name, value in vars(localizer._encoder.codebook).items():
-        setattr(there._encoder.codebook, name,
-                _empty(value) if isinstance(value, torch.Tensor) else value)
+    there._encoder.codebook = _emptied(localizer._encoder.codebook)
+    return there
+
+
+def _emptied(part):
+    """A copy of a codebook, or of its groups, whose tensors have no values."""
+    there = copy.copy(part)
+    for name, value in vars(part).items():
+        if isinstance(value, torch.Tensor):
+            setattr(there, name, _empty(value))
+        elif isinstance(value, GroupedVectors):
+            setattr(there, name, _emptied(value))
     return there
 
 

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
+import importlib.util
 import threading
-import time
 from collections.abc import Iterable
-from typing import NamedTuple
+from ctypes.util import find_library
+from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 from ace_slam_ros.core.data.camera import Camera
 
 #: Of the first image, milliseconds of the camera's clock.
 START_MS = 1_700_000_000_000.0
+
+
+def needs_library() -> Any:
+    """Return pyrealsense2; skip what asks for it where it is not installed.
+
+    It wants libusb, of which a bare machine has none: then that of the package libusb-package is
+    loaded first.
+    """
+    if find_library("usb-1.0") is None and importlib.util.find_spec("libusb_package"):
+        import libusb_package
+
+        ctypes.CDLL(str(libusb_package.get_library_path()), mode=ctypes.RTLD_GLOBAL)
+    return pytest.importorskip("pyrealsense2", exc_type=ImportError)
 
 
 class Offer(NamedTuple):
@@ -40,6 +57,7 @@ class SoftwareCamera:
         import pyrealsense2 as rs
 
         self._rs, self.unit_m = rs, unit_m
+        self._ended = threading.Event()
         self.handle = rs.software_device()
         info = rs.camera_info
         for what, text in ((info.name, name), (info.serial_number, serial),
@@ -104,8 +122,15 @@ class SoftwareCamera:
         def feed() -> None:
             for number, (image, depth) in enumerate(pairs):
                 self.show(number, image, depth)
-                time.sleep(1.0 / rate_hz)
+                if self._ended.wait(1.0 / rate_hz):
+                    return
 
         thread = threading.Thread(target=feed, daemon=True)
         thread.start()
+        atexit.register(self._end, thread)
         return thread
+
+    def _end(self, thread: threading.Thread) -> None:
+        """End a thread that shows pairs: one that Python ends, within the library, aborts all."""
+        self._ended.set()
+        thread.join()

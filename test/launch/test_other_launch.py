@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from helpers.paths import ROOT
-from helpers.scripts import load_script
+from helpers.scripts import declared_arguments, load_script
 
 from ace_slam_ros.core.config.files import load_config
 from ace_slam_ros.ros.config import NodeConfig
@@ -23,18 +23,19 @@ def _tree(name: str) -> ast.Module:
     return ast.parse((ROOT / "launch" / f"{name}.launch.py").read_text())
 
 
-def _declared(name: str) -> set[str]:
-    return {c.args[0].value for c in ast.walk(_tree(name))  # type: ignore[attr-defined]
-            if isinstance(c, ast.Call)
-            and getattr(c.func, "id", "") == "DeclareLaunchArgument"}
+def _declared(name: str) -> dict[str, dict[str, Any]]:
+    return declared_arguments(ROOT / "launch" / f"{name}.launch.py")
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_arguments_and_what_is_passed_on(name: str) -> None:
-    assert _declared(name) == OWN[name]
+    declared = _declared(name)
+    assert declared.keys() == OWN[name]
+    assert declared["params_file"]["default_value"] == str(ROOT / "config" / f"{name}.yaml")
+    assert "default_value" not in declared.get("map", {}), "it must be given"
     passed = {k.value for n in ast.walk(_tree(name)) if isinstance(n, ast.Dict)
               for k in n.keys if isinstance(k, ast.Constant)}
-    assert passed <= _declared("slam") and "params_file" in passed
+    assert passed <= _declared("slam").keys() and "params_file" in passed
     strings = {n.value for n in ast.walk(_tree(name))
                if isinstance(n, ast.Constant) and isinstance(n.value, str)}
     assert f"{name}.yaml" in strings and (ROOT / "config" / f"{name}.yaml").is_file()
@@ -142,12 +143,14 @@ def test_realsense_starts_the_driver_with_its_parameters(tmp_path: Path) -> None
 
 
 def test_navigation_takes_what_it_hands_on_from_arguments_that_exist() -> None:
-    own = _declared("navigation")
+    own, slam = _declared("navigation"), _declared("slam")
     read = {c.args[0].value for c in ast.walk(_tree("navigation"))  # type: ignore[attr-defined]
             if isinstance(c, ast.Call) and getattr(c.func, "id", "") == "get"}
-    assert read == own and {"params_file", "map_jump_limit"} <= _declared("slam")
-    assert own - _declared("slam") == {
+    assert read == own.keys() and {"params_file", "map_jump_limit"} <= slam.keys()
+    assert own.keys() - slam.keys() == {
         "nav2_params_file", "nav2_overlay", "camera_frame", "managed"}
+    other = {name for name in own.keys() & slam.keys() if own[name] != slam[name]}
+    assert other == {"map_jump_limit"} and own["map_jump_limit"]["default_value"] == "0.3"
     assert (ROOT / "config" / "nav2.yaml").is_file()
 
 

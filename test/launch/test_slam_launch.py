@@ -16,9 +16,10 @@ from unittest.mock import MagicMock
 
 import pytest
 from helpers.paths import ROOT
-from helpers.scripts import load_script
+from helpers.scripts import LAUNCH_MODULES, declared_arguments, load_script
 
 from ace_slam_ros.core.config.fields import flatten
+from ace_slam_ros.launch_files import NODES
 from ace_slam_ros.ros.config import NodeConfig
 
 FILE = ROOT / "launch" / "slam.launch.py"
@@ -51,24 +52,24 @@ def test_file_compiles() -> None:
 
 
 def test_declared_arguments() -> None:
-    declared = {
-        call.args[0].value for call in ast.walk(_tree())
-        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "DeclareLaunchArgument"
-        and isinstance(call.args[0], ast.Constant)}
-    assert declared == ARGUMENTS
+    declared = declared_arguments(FILE)
+    assert declared.keys() == ARGUMENTS
+    assert all(said["description"] for said in declared.values())
+    assert declared["params_file"]["default_value"] == str(ROOT / "config" / "slam.yaml")
+    assert declared["bag_rate"]["choices"] is None
+    assert all(said["default_value"] in said["choices"]
+               for said in declared.values() if said["choices"])
 
 
 def test_the_player_waits_for_all_nodes() -> None:
-    assert "--nodes" in _strings() and _constant("NODES") == ("tracker", "mapper", "relocalizer")
+    assert "--nodes" in _strings() and NODES == ("tracker", "mapper", "relocalizer")
     assert _constant("READY_WITHIN_S") >= 120
 
 
 @pytest.fixture
 def file_alone(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The imported file, with nothing of launch behind it."""
-    for name in ("ament_index_python", "ament_index_python.packages", "launch", "launch.actions",
-                 "launch.launch_description_sources", "launch.substitutions", "launch_ros",
-                 "launch_ros.actions", "launch_ros.parameter_descriptions"):
+    for name in LAUNCH_MODULES:
         monkeypatch.setitem(sys.modules, name, MagicMock())
     return load_script(FILE)
 
@@ -123,7 +124,7 @@ def test_parameters_it_sets_exist() -> None:
 def test_executables_are_installed_by_cmake() -> None:
     cmake = (ROOT / "CMakeLists.txt").read_text()
     starter = (ROOT / "ace_slam_ros" / "ros" / "process" / "start.py").read_text()
-    for node in _constant("NODES"):
+    for node in NODES:
         assert f"{node}_node=ros.process.start={node}" in cmake and f"def {node}()" in starter
     assert "player=ros.process.start=player" in cmake and "def player()" in starter
 

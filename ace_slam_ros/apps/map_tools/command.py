@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...core.config.sections import GridConfig
+from ...core.config.navigation import GridConfig
 
 DONE = 0
 GRID = GridConfig()

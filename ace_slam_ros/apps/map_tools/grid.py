@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.config.sections import GridConfig
+from ...core.config.navigation import GridConfig
 from ...core.errors import DataError, MapError
 from ...core.navigation.grid_files import grid_files
 from ...core.navigation.map_grid import MapGrid

@@ -19,6 +19,7 @@ import yaml
 from ..errors import ConfigError
 from .cameras import AUTO, FAMILIES, NONE
 from .fields import Checked, flatten, param
+from .navigation import GridConfig
 
 if TYPE_CHECKING:
     from typing import Self  # Python 3.11; only type checkers read this
@@ -271,28 +272,6 @@ class MapperConfig(Checked, section="mapper"):
 
 
 @dataclass(frozen=True)
-class GridConfig(Checked, section="grid"):
-    """The occupancy grid: what a robot may not drive into, seen from above."""
-
-    enabled: bool = param(
-        True, "keyframes carry a virtual scan, and the mapper makes the occupancy grid of them")
-    resolution_m: float = param(0.05, "edge of a cell", "m", 0.01, 1.0)
-    lowest_m: float = param(
-        0.08, "what is lower above the floor is driven over, or noise", "m", 0.02, 2.0)
-    highest_m: float = param(
-        1.8, "what is higher above the floor is driven under: the height of the robot", "m",
-        0.1, 5.0)
-    range_m: float = param(5.0, "scans end there", "m", 0.5, 20.0)
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        super().__post_init__()
-        if self.highest_m <= self.lowest_m:
-            raise ConfigError(f"grid.highest_m={self.highest_m} is not above "
-                              f"grid.lowest_m={self.lowest_m}")
-
-
-@dataclass(frozen=True)
 class RelocalizerConfig(Checked, section="relocalizer"):
     """The relocalization service."""
 
@@ -301,9 +280,9 @@ class RelocalizerConfig(Checked, section="relocalizer"):
         0.06, "what solver.min_confidence is for all else, for queries without depth; only higher "
         "values than that one count", "", 0.01, 1.0)
     min_probability: float = param(
-        0.5, "a pose that another place makes less likely than this is AMBIGUOUS, unless the "
-        "caller's prior allows it", "", 0.0, 1.0)
-    min_probability_rgb: float = param(0.4, "the same, for queries without depth", "", 0.0, 1.0)
+        0.5, "a pose less likely than this is refused, as AMBIGUOUS where another place explains "
+        "the view too, unless the caller's prior allows it", "", 0.0, 1.0)
+    min_probability_rgb: float = param(0.25, "the same, for queries without depth", "", 0.0, 1.0)
     pose_sigma_m: float = param(
         0.005, "what one frame cannot show of its pose (shutter, color and depth of different "
         "instants), added to its covariance", "m", 0.0, 1.0)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..runtime.compiled import AVAILABLE
-from .codebook_kernels import nearest_words
+from .grouped_vectors import GroupedVectors
 
 _PROBES = 4
 
@@ -27,14 +26,7 @@ class Codebook:
     def __init__(self, words_KD: Tensor, projection_DP: Tensor, coarse_GD: Tensor) -> None:
         self.words_KD, self.projection_DP, self.coarse_GD = words_KD, projection_DP, coarse_GD
         self.projected_KP = words_KD @ projection_DP
-        self._group_K = (words_KD @ coarse_GD.T).argmax(dim=1)
-        order_K = torch.argsort(self._group_K, stable=True)
-        counts = torch.bincount(self._group_K, minlength=len(coarse_GD))
-        self._order_K = order_K.cpu().numpy()
-        self._coarse_DG = np.ascontiguousarray(coarse_GD.cpu().numpy().T)
-        self._ends_G = torch.cumsum(counts, 0).cpu().numpy()
-        groups = np.split(words_KD[order_K].cpu().numpy(), self._ends_G[:-1])
-        self._by_group = np.concatenate([words_WD.T.reshape(-1) for words_WD in groups])
+        self._groups = GroupedVectors(words_KD, coarse_GD, _PROBES)
 
     def to(self, device: torch.device) -> Codebook:
         """Return the codebook on a device."""
@@ -51,17 +43,9 @@ class Codebook:
         """
         if descriptors_ND.is_cuda or not AVAILABLE:
             return self.nearest_at_once(descriptors_ND, neighbors)
-        words_Nk = np.empty((len(descriptors_ND), neighbors), np.int64)
-        nearest_words(
-            descriptors_ND.contiguous().numpy(), self._coarse_DG, self._by_group, self._order_K,
-            self._ends_G, min(_PROBES, len(self._ends_G)), words_Nk)
-        return torch.from_numpy(words_Nk)
+        return torch.from_numpy(
+            self._groups.nearest(descriptors_ND.contiguous().numpy(), neighbors))
 
     def nearest_at_once(self, descriptors_ND: Tensor, neighbors: int) -> Tensor:
         """Do as `nearest` in one product with all words, on any device: the slow twin on a CPU."""
-        groups_NG = descriptors_ND @ self.coarse_GD.T
-        probed_NM = groups_NG.topk(min(_PROBES, groups_NG.shape[1]), dim=1).indices
-        open_NG = torch.zeros_like(groups_NG, dtype=torch.bool).scatter_(1, probed_NM, True)
-        similarity_NK = descriptors_ND @ self.words_KD.T
-        similarity_NK.masked_fill_(~open_NG[:, self._group_K], -2.0)
-        return similarity_NK.topk(neighbors, dim=1).indices
+        return self._groups.cosines(descriptors_ND).topk(neighbors, dim=1).indices

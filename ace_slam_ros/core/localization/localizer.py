@@ -99,9 +99,9 @@ class Localizer:
 
     def tell(self, pose: PoseEstimate | None, rival: PoseEstimate | None = None) -> None:
         """Note the support of a pose. Of a tracked camera the place is known: it has no rival."""
-        self.support = Support() if pose is None else Support(
+        self.support = Support() if pose is None or self.head is None else Support(
             pose.inlier_ratio, pose.inlier_count,
-            Evidence.of(pose, rival, has_depth=True).probability)
+            Evidence.of(pose, rival, True, self.head.head_type).probability)
 
     def rival(self, pose: PoseEstimate) -> PoseEstimate | None:
         """Return the best pose elsewhere in its submap that the features solved last allow."""

@@ -88,7 +88,8 @@ def refine(
         found.residual2_n[agree])
     mask = np.zeros(total, bool)
     mask[known.row_n[agree]] = True
-    return PoseEstimate(T_44, covariance, mask, len(agree) / max(total, 1), confidence)
+    return PoseEstimate(T_44, covariance, mask, len(agree) / max(total, 1), confidence,
+                        spread_across(T_44, known.y_n3[agree], known.x_M3[best], sensor))
 
 
 def match(T_44: Float64Array, known: Hypotheses, variance_n: Float64Array) -> Match:
@@ -192,6 +193,32 @@ def beyond_chance(squared_m: npt.NDArray[Any], total: int, dimensions: int) -> f
     """
     excess = 1.0 - squared_m * (dimensions + 2) / dimensions
     return max(0.0, float(excess.sum()) / max(total, 1))
+
+
+def spread_across(
+    T_44: Float64Array, y_n3: Float32Array, x_n3: Float32Array, sensor: SensorConfig
+) -> float:
+    """Return how far features are from their hypotheses across the line of sight, in the median.
+
+    Depth noise hides along it what is off by centimeters; walls that only look like mapped ones
+    have their bricks elsewhere.
+
+    Args:
+        T_44: the pose.
+        y_n3, x_n3: points in the camera frame, and their hypotheses in the map.
+        sensor: depth noise.
+    """
+    ray_n3 = y_n3.astype(np.float64) @ T_44[:3, :3].T
+    gap_n3 = x_n3 - T_44[:3, 3] - ray_n3
+    along_n = np.einsum("ni,ni->n", gap_n3, ray_n3) / np.linalg.norm(ray_n3, axis=1)
+    across2_n = np.einsum("ni,ni->n", gap_n3, gap_n3) - along_n**2
+    ratio2 = np.median(across2_n / across_variance(sensor.depth_sigma_m(y_n3[:, 2])))
+    return float(np.sqrt(max(ratio2, 0.0)))
+
+
+def across_variance(depth_sigma_n: Any) -> Any:
+    """Squared distance (n,) across the line of sight that is `spread` 1, by depth noise (n,)."""
+    return CORE_M**2 + (depth_sigma_n / 3.0) ** 2
 
 
 def core_variance(depth_m_n: Float32Array, sensor: SensorConfig) -> Float64Array:

@@ -63,7 +63,8 @@ class Relocalization:
         covariance_66: map frame, x y z then rotation; None without pose.
         inlier_ratio: confidence, share of features that agree.
         inlier_count: their number.
-        probability: that the pose is within 10 cm and 5 degrees of the truth, 0 without pose.
+        probability: that the pose is within 10 cm and 5 degrees of the truth, of either where
+            drift drew a place twice; 0 without pose.
         views: of the image that were tried.
         weights_version: of the head used.
         latency_ms: time spent.
@@ -150,7 +151,8 @@ class Relocalizer:
                 started, RelocalizationReason.NO_SOLUTION, "no pose explains the image: "
                 f"{why or 'unknown place, blur, or no depth'}", views)
         rival = self._search.rival(frame, look)
-        evidence = Evidence.of(look.pose, rival, frame.depth_m is not None)
+        evidence = Evidence.of(
+            look.pose, rival, frame.depth_m is not None, self._head.head_type)
         pose, reason, message = self._verdict(look, rival, evidence, min_confidence, hint)
         return Relocalization(
             reason is RelocalizationReason.OK, reason, message, pose.T_map_cam,
@@ -179,11 +181,17 @@ class Relocalizer:
             pose = allowed[0]
         if not hinted(pose):
             least = limits.min_probability if has_depth else limits.min_probability_rgb
-            if evidence.probability < least and evidence.rival_share > _COUNTS:
-                return pose, RelocalizationReason.AMBIGUOUS, (
-                    f"another place explains {100 * evidence.rival_share:.0f} % as much, so this "
-                    f"one is only {100 * evidence.probability:.0f} % likely: ask again from "
-                    "elsewhere, or with a prior")
+            if evidence.probability < least:
+                likely = (f"this one is only {100 * evidence.probability:.0f} % likely: ask again "
+                          "from elsewhere, or with a prior")
+                if evidence.rival_share > _COUNTS:
+                    return pose, RelocalizationReason.AMBIGUOUS, (
+                        f"another place explains {100 * evidence.rival_share:.0f} % as much, so "
+                        + likely)
+                if evidence.spread is not None:
+                    return pose, RelocalizationReason.LOW_CONFIDENCE, (
+                        "little agrees, or not closely, as where a place only looks alike, so "
+                        + likely)
             if is_flat(pose, look.features, self._config.sensor):
                 return pose, RelocalizationReason.LOW_CONFIDENCE, (
                     "the little that agrees lies in one plane, and walls look alike: ask again "

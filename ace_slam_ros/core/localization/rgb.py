@@ -91,7 +91,8 @@ def solve_rgb(
     mask = np.zeros(len(features), bool)
     mask[known.row_n[known.owner_M[inlier]]] = True
     covariance = _covariance(T_map_cam, points_M3[inlier], pixels_M2[inlier], camera)
-    return PoseEstimate(T_map_cam, covariance, mask, len(inlier) / len(features), confidence)
+    return PoseEstimate(T_map_cam, covariance, mask, len(inlier) / len(features), confidence,
+                        float(np.median(error_px)))
 
 
 def best_supported(known: Hypotheses, pixels_n2: Float32Array) -> Int64Array:

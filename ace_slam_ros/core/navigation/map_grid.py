@@ -14,9 +14,10 @@ import numpy.typing as npt
 from ..geometry.se3 import invert_pose, make_pose
 from .floor import moved
 from .occupancy_grid import GridPicture, OccupancyGrid, PlacedScan
+from .passages import Passage, passages_of
 
 if TYPE_CHECKING:
-    from ..config.sections import GridConfig
+    from ..config.navigation import GridConfig
     from ..data.floor_scan import FloorScan
     from ..data.keyframe import Keyframe
     from ..geometry.arrays import Float64Array
@@ -46,7 +47,7 @@ class MapGrid:
     """
 
     def __init__(self, config: GridConfig) -> None:
-        self._grid = OccupancyGrid(config)
+        self._config, self._grid = config, OccupancyGrid(config)
         self._known: dict[int, tuple[FloorScan, Float64Array, PlacedScan]] = {}
         self.T_map_floor = np.eye(4)
         self.scans = 0
@@ -65,16 +66,17 @@ class MapGrid:
             moved(k.scan.floor_4, T) for k, T in scanned.values() if k.scan is not None])
         self.problem = ""
         if not len(floors_N4):
-            self._draw({})
+            self._draw({}, {})
             return
         feet = np.array([T[:3, 3] for _, T in scanned.values()])
         agree_N = _agreeing(floors_N4, feet)
         self.T_map_floor = floor_frame(floors_N4[agree_N], feet[agree_N])
         T_floor_map = invert_pose(self.T_map_floor)
         T_floor_map[:2, 3] = 0.0  # as it is, but for rounding errors that would redraw everything
-        self._draw({
-            i: self._placed(i, k, T_floor_map @ T)
-            for (i, (k, T)), agrees in zip(scanned.items(), agree_N, strict=True) if agrees})
+        on_floor = {i: (k, T_floor_map @ T) for i, (k, T) in placed.items()}
+        agreeing = dict(zip(scanned, agree_N.tolist(), strict=True))
+        self._draw({i: self._placed(i, *on_floor[i]) for i, agrees in agreeing.items() if agrees},
+                   self._passages(on_floor, agreeing))
         self._tell(int((~agree_N).sum()))
 
     def _placed(
@@ -90,8 +92,24 @@ class MapGrid:
             self._known[identifier] = known
         return known[2]
 
-    def _draw(self, placed: dict[int, PlacedScan]) -> None:
-        if self._grid.show(placed):
+    def _passages(self, on_floor: Placed, agreeing: Mapping[int, bool]) -> dict[int, Passage]:
+        """Return the way of the camera where it was so low that it sat on a robot.
+
+        Args:
+            on_floor: keyframes with their poses in the frame of the grid.
+            agreeing: which of their floors are those of the grid; the others do not tell heights.
+        """
+        feet = {}
+        for i, (keyframe, T_floor_cam) in on_floor.items():
+            x, y, height_m = T_floor_cam[:3, 3].tolist()
+            if keyframe.scan is not None and agreeing[i]:
+                height_m = float(keyframe.scan.floor_4[3])
+            if 0.0 < height_m < self._config.passed_below_m:
+                feet[i] = x, y
+        return passages_of(feet) if self._config.passed_m else {}
+
+    def _draw(self, placed: dict[int, PlacedScan], passages: dict[int, Passage]) -> None:
+        if self._grid.show(placed, passages):
             self.revision = next(_revisions)
 
     def _tell(self, disagree: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config.obstacles import ObstacleConfig
+from ..config.navigation import ObstacleConfig
 from ..config.sections import SensorConfig
 from ..data.camera import Camera
 from ..geometry.se3 import R_BODY_OPTICAL_33, make_pose

@@ -2,7 +2,7 @@
 
 Evidence is whole numbers that are added, so that a scan can be taken out again exactly: after a
 correction of the map the scans that moved are drawn anew, and the grid is the same as if all had
-been drawn from the start.
+been drawn from the start. So are the passages of the camera.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..runtime import compiled
 from ..runtime.compiled import kernel
+from .passages import Passage, passed_over
 
 if TYPE_CHECKING:
-    from ..config.sections import GridConfig
+    from ..config.navigation import GridConfig
     from ..data.camera import Camera
     from ..data.floor_scan import FloorScan
     from ..geometry.arrays import Float64Array, Int8Array, Int16Array
@@ -34,9 +36,8 @@ LOWEST_SHARE = 0.15
 #: Evidence that makes a cell occupied, of two views, or free: one view of a person who went on
 #: is no obstacle.
 _OCCUPIED, _FREE = 20, -1
-#: Nothing is within this radius below a camera that is so low that it sits on a robot; a higher
-#: one may be held over a table.
-FOOT_M, FOOT, LOW_M = 0.15, 4, 0.7
+#: Evidence of a passage against an obstacle: a place of the camera ends one and begins another.
+PASSED = 2
 #: Cells in front of an obstacle that are left out, in cells and as a share of its range.
 MARGIN_CELLS, MARGIN_SHARE = 1.0, 0.01
 #: Cells along a side at most: 200 m of 5 cm.
@@ -99,7 +100,7 @@ def _slopes(scan: FloorScan, camera: Camera) -> Float64Array:
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """The evidence (h, w) of one scan, of the cells from (row, column) on."""
+    """The evidence (h, w) of one scan, or passage, of the cells from (row, column) on."""
 
     row: int
     column: int
@@ -109,7 +110,7 @@ class Patch:
 def patch_of(placed: PlacedScan, config: GridConfig) -> Patch:
     """Return the evidence of a scan; of a cell row counts along y and column along x, from 0."""
     cell = config.resolution_m
-    reach = max(float(np.abs(placed.ranges_m_K).max()), FOOT_M) + 2 * cell
+    reach = float(np.abs(placed.ranges_m_K).max()) + 2 * cell
     column, row = math.floor((placed.x_m - reach) / cell), math.floor((placed.y_m - reach) / cell)
     width = math.floor((placed.x_m + reach) / cell) - column + 1
     height = math.floor((placed.y_m + reach) / cell) - row + 1
@@ -141,9 +142,6 @@ def _draw(
             dx = (column + 0.5) * cell - x
             ahead, left = cosine * dx + sine * dy, cosine * dy - sine * dx
             distance = math.sqrt(dx * dx + dy * dy)
-            if distance < FOOT_M and below < LOW_M:
-                evidence_hw[row, column] = -FOOT
-                continue
             if least_ahead == 0.0 and ahead <= 0.0:
                 continue
             k = int(math.floor((math.atan2(left, ahead) - first) / step + 0.5))
@@ -189,8 +187,6 @@ def draw_twin(
     share = np.minimum((below - slopes_K2[k, 1] * distance - lowest) / span, 1.0) - bottom
     seen = inside & (distance <= end) & (bottom <= LOWEST_SHARE) & (share >= LEAST_SHARE)
     evidence_hw[seen] = -np.ceil(PASS * share[seen] ** 2)
-    if below < LOW_M:
-        evidence_hw[distance < FOOT_M] = -FOOT
     hit = ranges_m_K > 0
     bearing = yaw + first + step * np.arange(len(ranges_m_K))[hit]
     column = np.floor((x + ranges_m_K[hit] * np.cos(bearing)) / cell).astype(np.int64)
@@ -221,7 +217,7 @@ class GridPicture:
 
 
 class OccupancyGrid:
-    """The sum of the evidence of placed scans, by number.
+    """The sum of the evidence of placed scans, and of passages, by number.
 
     Attributes:
         left_out: scans that lie so far from the others that the grid would be too large.
@@ -232,17 +228,38 @@ class OccupancyGrid:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all scans."""
+        """Forget all scans and passages."""
         self._placed: dict[int, PlacedScan] = {}
+        self._passages: dict[int, Passage] = {}
         self._row = self._column = 0
-        self._evidence = np.zeros((0, 0), np.int16)
+        self._evidence, self._passed = np.zeros((2, 0, 0), np.int16)
         self.left_out = 0
 
-    def show(self, placed: Mapping[int, PlacedScan]) -> bool:
-        """Make the grid that of these scans; True when it changed.
+    def show(
+        self, placed: Mapping[int, PlacedScan],
+        passages: Mapping[int, Passage] = MappingProxyType({}),
+    ) -> bool:
+        """Make the grid that of these scans and passages; True when it changed.
 
-        Only scans that are new, gone, or at another place are drawn.
+        Only those that are new, gone, or at another place are drawn.
         """
+        scans_changed = self._show_scans(placed)
+        return self._show_passages(passages) or scans_changed
+
+    def _show_passages(self, passages: Mapping[int, Passage]) -> bool:
+        gone = [i for i, old in self._passages.items() if passages.get(i) != old]
+        for i in gone:
+            self._add(self._patch_of(self._passages.pop(i)), -1, passed=True)
+        new = [i for i in passages if i not in self._passages]
+        for i in new:
+            if self._add(self._patch_of(passages[i]), 1, passed=True):
+                self._passages[i] = passages[i]
+        return bool(gone or new)
+
+    def _patch_of(self, passage: Passage) -> Patch:
+        return Patch(*passed_over(passage, self._config.passed_m, self._config.resolution_m))
+
+    def _show_scans(self, placed: Mapping[int, PlacedScan]) -> bool:
         gone = [i for i, old in self._placed.items()
                 if i not in placed or not placed[i].same_place(old)]
         new = [i for i, now in placed.items()
@@ -257,13 +274,14 @@ class OccupancyGrid:
                 self.left_out += 1
         return bool(gone or new)
 
-    def _add(self, patch: Patch, sign: int) -> bool:
-        """Add evidence; False where the grid would become too large for it."""
+    def _add(self, patch: Patch, sign: int, passed: bool = False) -> bool:
+        """Add evidence of a scan or a passage; False where the grid would become too large."""
         height, width = patch.evidence_hw.shape
         if not self._reserve(patch.row, patch.column, height, width):
             return False
         row, column = patch.row - self._row, patch.column - self._column
-        window = self._evidence[row:row + height, column:column + width]
+        cells = self._passed if passed else self._evidence
+        window = cells[row:row + height, column:column + width]
         if sign > 0:
             np.add(window, patch.evidence_hw, out=window)
         else:
@@ -281,15 +299,15 @@ class OccupancyGrid:
         if max(high[0] - low[0], high[1] - low[1]) > MOST_CELLS:
             return False
         if (high[0] - low[0], high[1] - low[1]) != (rows, columns):
-            grown = np.zeros((high[0] - low[0], high[1] - low[1]), np.int16)
+            grown = np.zeros((2, high[0] - low[0], high[1] - low[1]), np.int16)
             top, left = self._row - low[0], self._column - low[1]
-            grown[top:top + rows, left:left + columns] = self._evidence
-            self._evidence, (self._row, self._column) = grown, low
+            grown[:, top:top + rows, left:left + columns] = self._evidence, self._passed
+            (self._evidence, self._passed), (self._row, self._column) = grown, low
         return True
 
     def picture(self) -> GridPicture | None:
         """Return the grid around all that is known, None when nothing is."""
-        cells = cells_of(self._evidence)
+        cells = cells_of(self._evidence, self._passed)
         rows = np.flatnonzero((cells != UNKNOWN).any(axis=1))
         columns = np.flatnonzero((cells != UNKNOWN).any(axis=0))
         if not len(rows):
@@ -300,9 +318,10 @@ class OccupancyGrid:
             ((self._column + int(columns[0])) * cell, (self._row + int(rows[0])) * cell))
 
 
-def cells_of(evidence_HW: Int16Array) -> Int8Array:
-    """Return what evidence makes of each cell."""
+def cells_of(evidence_HW: Int16Array, passed_HW: Int16Array) -> Int8Array:
+    """Return what the evidence of scans, and the numbers of passages, make of each cell."""
     cells = np.full(evidence_HW.shape, UNKNOWN, np.int8)
-    cells[evidence_HW <= _FREE] = FREE
-    cells[evidence_HW >= _OCCUPIED] = OCCUPIED
+    sum_HW = evidence_HW - PASSED * passed_HW
+    cells[sum_HW <= _FREE] = FREE
+    cells[sum_HW >= _OCCUPIED] = OCCUPIED
     return cells

@@ -18,7 +18,8 @@ from ..runtime import compiled
 from ..runtime.compiled import kernel
 
 if TYPE_CHECKING:
-    from ..config.sections import GridConfig, SensorConfig
+    from ..config.navigation import GridConfig
+    from ..config.sections import SensorConfig
     from ..data.camera import Camera
     from ..geometry.arrays import Float32Array, Float32Image, Float64Array
 

@@ -12,10 +12,13 @@ from ...core.errors import DataError
 from ...core.geometry.frame_names import frame_name
 from ...io.calibration import info_of_stream, known_camera
 from ...io.registration import Registration, View, frames_apart, registration_of
+from ..messages.conversions import frame_from_msgs
 from ..qos import sensor_qos
 from ..tf.factory import make_transforms
 
 if TYPE_CHECKING:
+    from ...core.config.sections import SensorConfig
+    from ...core.data.frame import Frame
     from ..tf.interface import Transforms
     from .synchronizer import ImagePair
 
@@ -124,6 +127,22 @@ class DepthPlaceOnDemand:
             for part in self._made:
                 part.close()
             self._made = None
+
+
+def frame_of(
+    pair: ImagePair, place: DepthPlace | DepthPlaceOnDemand, sensor: SensorConfig, *,
+    require_depth: bool = True, gray: bool = False,
+) -> Frame:
+    """Decode a pair of the camera, with its depth moved into its color image where it must be.
+
+    Every node that looks at pairs takes this way; the options are those of `frame_from_msgs`.
+
+    Raises:
+        DataError: it cannot be decoded, or it may become known yet where its depth is.
+    """
+    return frame_from_msgs(
+        pair.color, pair.depth, pair.info, require_depth=require_depth, gray=gray,
+        depth_unit_m=sensor.depth_unit_m, registration=place.of(pair))
 
 
 def _size(image: Any) -> tuple[int, int]:

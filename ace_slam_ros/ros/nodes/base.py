@@ -21,6 +21,7 @@ from ...core.encoders.loading import load_encoder
 from ...core.errors import AceSlamError, one_line
 from ...core.runtime.device import choose_device, set_threads
 from ...core.runtime.memory import give_back_freed_memory
+from ...io.warm_up import warm_up_inputs
 from ...weights_ipc.layout import segment_name
 from ..messages.compat import libraries_in_use
 from ..outputs.diagnostics import ProcessUsage, Report
@@ -128,6 +129,7 @@ class SlamNode(ManagedNode):
         """Run once what the first image must not wait for."""
         if self.describes_images:
             self.encoder.warm_up()
+            warm_up_inputs()
 
     def _activate(self) -> None:
         step = self.start()

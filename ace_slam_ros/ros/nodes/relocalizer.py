@@ -17,7 +17,7 @@ from ...core.runtime.priority import RELOCALIZER_NICENESS
 from ...io.calibration import has_calibration
 from ...io.registration import ALIGN, frames_apart
 from ...srv import Relocalize
-from ..inputs.depth_place import DepthPlaceOnDemand
+from ..inputs.depth_place import DepthPlaceOnDemand, frame_of
 from ..inputs.extrinsic import Extrinsic
 from ..inputs.on_demand import NoImagesError, OnDemandImages
 from ..messages.conversions import frame_from_msgs, make_header
@@ -209,10 +209,8 @@ class RelocalizerNode(SlamNode):
         asked = (pair.arrival_ns, self._link.version, confidence)
         if hint is None and self._last is not None and self._last[0] == asked:
             return self._last[1]
-        frame = frame_from_msgs(
-            pair.color, pair.depth, pair.info, require_depth=False, gray=True,
-            depth_unit_m=self.config.sensor.depth_unit_m,
-            registration=self._place.of(pair))
+        frame = frame_of(
+            pair, self._place, self.config.sensor, require_depth=False, gray=True)
         found = self._relocalizer.locate(frame, confidence or None, hint)
         if hint is None:
             self._last = asked, found

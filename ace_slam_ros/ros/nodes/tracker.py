@@ -22,14 +22,15 @@ from ...core.tracking.result import TrackerState, TrackingHints, TrackResult
 from ...core.tracking.scheduler import BETWEEN_FRAMES_S
 from ...core.tracking.tracker import Tracker
 from ...core.warm_up import warm_up
+from ...io.warm_up import warm_up_inputs
 from ...msg import Keyframe as KeyframeMsg
 from ...msg import SlamStatus
 from ..inputs.camera_topics import ImageInputs
-from ..inputs.depth_place import DepthPlace
+from ..inputs.depth_place import DepthPlace, frame_of
 from ..inputs.extrinsic import Extrinsic
 from ..inputs.initial_pose import InitialPose
 from ..inputs.silence import SilenceWatch
-from ..messages.conversions import frame_from_msgs, keyframe_to_msg
+from ..messages.conversions import keyframe_to_msg
 from ..outputs.diagnostics import Report
 from ..outputs.obstacle_topics import ObstacleOutput
 from ..outputs.pose_topics import PoseOutput
@@ -54,6 +55,7 @@ class TrackerNode(SlamNode):
         """Track a few made-up pictures."""
         warm_up(self.config, self.encoder, maps=False)
         warm_up_obstacles()
+        warm_up_inputs()
 
     def setup(self) -> None:
         """Make publishers, services and the link to the weights."""
@@ -189,9 +191,7 @@ class TrackerNode(SlamNode):
 
     def _process(self, tracker: Tracker, pair: ImagePair) -> None:
         """Track a pair, publish its pose, then do and publish what the pose did not need."""
-        frame = frame_from_msgs(
-            pair.color, pair.depth, pair.info, gray=True,
-            depth_unit_m=self.config.sensor.depth_unit_m, registration=self._place.of(pair))
+        frame = frame_of(pair, self._place, self.config.sensor, gray=True)
         self._trouble = ""
         self._update_head(tracker)
         result = tracker.track(frame, self._hints(tracker, pair))

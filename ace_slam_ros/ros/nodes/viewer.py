@@ -32,14 +32,16 @@ from ...core.heads.factory import load_head
 from ...core.runtime.device import choose_device, set_threads
 from ...core.runtime.newest_slot import NewestSlot
 from ...core.tracking.result import TrackerState
+from ...io.warm_up import warm_up_inputs
 from ...msg import SlamStatus
 from ...viewer.layers import Grid
 from ...viewer.rerun_view import open_view
 from ...weights_ipc.layout import segment_name
 from ..inputs.camera_topics import ImageInputs
+from ..inputs.depth_place import DepthPlace, frame_of
 from ..inputs.extrinsic import Extrinsic
 from ..messages.clouds import xyz_of
-from ..messages.conversions import frame_from_msgs, stamp_to_ns
+from ..messages.conversions import stamp_to_ns
 from ..messages.poses import pose_from_msg
 from ..parameters import TELLS_OVERRIDES, declare_parameters
 from ..process.signals import stop_event
@@ -68,6 +70,7 @@ class ViewerNode(Node):
         self.get_logger().info(f"libraries: {choose_libraries(self.get_logger())}")
         self.config: NodeConfig = declare_parameters(self)
         set_threads(1)
+        warm_up_inputs()
         self._encoder = load_encoder(self.config.encoder, choose_device(self.config.device))
         self._link = WeightsLink(
             segment_name(self.get_namespace()), weights_schema(self._encoder))
@@ -75,6 +78,7 @@ class ViewerNode(Node):
         self._transforms = make_transforms(self)
         self._extrinsic = Extrinsic(self, self.config.ros, self._transforms, tell=False)
         self._pairs: NewestSlot[ImagePair] = NewestSlot()
+        self._place = DepthPlace(self, self._transforms)
         self._inputs = ImageInputs(self, self.config.ros, self._pairs.put)
         self._slots = [
             (self._listen(kind, name, qos), draw) for kind, name, qos, draw in (
@@ -156,9 +160,7 @@ class ViewerNode(Node):
         self._head = load_head(payload, self._encoder, self.config).head
 
     def _draw_pair(self, pair: ImagePair) -> None:
-        frame = frame_from_msgs(
-            pair.color, pair.depth, pair.info,
-            depth_unit_m=self.config.sensor.depth_unit_m)
+        frame = frame_of(pair, self._place, self.config.sensor)
         self._view.at(frame.stamp_ns)
         self._view.frame(frame)
         self._view.coordinates(frame, self._head)
@@ -171,10 +173,8 @@ class ViewerNode(Node):
 
     def close(self) -> None:
         """Unsubscribe and hand over what was drawn."""
-        self._inputs.close()
-        self._transforms.close()
-        self._link.close()
-        self._view.close()
+        for part in (self._inputs, self._place, self._transforms, self._link, self._view):
+            part.close()
 
 
 def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -201,6 +201,7 @@ def _run(args: argparse.Namespace, stop: threading.Event) -> None:
 
     spinner = threading.Thread(target=spin, name="listen", daemon=True)
     spinner.start()
+    told = ""
     try:
         while not stop.wait(1.0 / _RATE_HZ):
             if args.parent_pid and os.getppid() != args.parent_pid:
@@ -208,7 +209,8 @@ def _run(args: argparse.Namespace, stop: threading.Event) -> None:
             try:
                 node.draw()
             except AceSlamError as error:
-                log.warning("not drawn: %s", error)
+                if told != (told := str(error)):  # of the next picture it is the same
+                    log.warning("not drawn: %s", error)
     finally:
         stop.set()
         spinner.join(2.0)

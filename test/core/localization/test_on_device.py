@@ -194,6 +194,7 @@ def test_poses_are_those_of_the_cpu(outliers, device):
         assert pose_error(found.T_44, T)[0] < 0.01
         assert found.confidence == pytest.approx(
             expected.confidence * len(features) / found.total, rel=0.02)
+        assert found.spread == pytest.approx(expected.spread, rel=0.05)
         np.testing.assert_allclose(np.diag(found.covariance_66),
                                    np.diag(expected.covariance_66), rtol=0.1)
         same = found.inliers_N == expected.inliers_N[: found.total]

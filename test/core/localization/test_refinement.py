@@ -8,11 +8,13 @@ from ace_slam_ros.core.geometry.se3 import cross_matrices, exp_se3
 from ace_slam_ros.core.localization.hypotheses import Hypotheses, flatten_reference
 from ace_slam_ros.core.localization.refinement import (
     SHARED_ERRORS,
+    across_variance,
     cauchy_weight,
     core_variance,
     match,
     match_reference,
     pose_covariance,
+    spread_across,
 )
 
 
@@ -57,3 +59,17 @@ def test_covariance_equals_sums_over_features():
     bread = np.linalg.inv(np.einsum("n,nki,nkj->ij", slope, J, J))
     expected = bread @ scatter @ bread * SHARED_ERRORS
     assert np.allclose(pose_covariance(x, center, variance, residual2), expected, rtol=1e-6)
+
+
+def test_what_is_off_along_the_line_of_sight_is_no_spread():
+    rng = np.random.default_rng(4)
+    T, y_n3 = exp_se3(rng.normal(size=6)), rng.uniform([-1, -1, 1], [1, 1, 3], (101, 3))
+    ray_n3 = y_n3 / np.linalg.norm(y_n3, axis=1, keepdims=True)
+    across_n3 = np.cross(ray_n3, rng.normal(size=(101, 3)))
+    across_n3 /= np.linalg.norm(across_n3, axis=1, keepdims=True)
+    unit_n1 = np.sqrt(across_variance(SENSOR.depth_sigma_m(y_n3[:, 2])))[:, None]
+    assert (unit_n1 > 0.01).all() and (unit_n1 < 0.02).all()
+    along_n1 = rng.normal(size=(101, 1)) * 0.05
+    off_n1 = rng.permutation(np.arange(101))[:, None] * 0.03
+    x_n3 = (y_n3 + along_n1 * ray_n3 + off_n1 * unit_n1 * across_n3) @ T[:3, :3].T + T[:3, 3]
+    assert np.isclose(spread_across(T, y_n3, x_n3, SENSOR), 1.5, atol=1e-3)

@@ -94,16 +94,20 @@ def test_a_rolled_camera_is_found(mapped, encoder, room_frames, degrees, depth):
 
 
 class TwoPlaces:
-    """A head for which everything is there twice, five meters apart."""
+    """A head for which everything, or every n-th feature, is there twice, some meters apart."""
 
-    def __init__(self, head):
-        self._head = head
+    head_type = "affine"
+
+    def __init__(self, head, apart_m=5.0, every=1):
+        self._head, self._apart_m, self._every = head, apart_m, every
 
     def predict(self, descriptors_ND):
         once = self._head.predict(descriptors_ND)
-        again = once.coords_map_NS3 + np.float32([5.0, 0.0, 0.0])
+        again = once.coords_map_NS3 + np.float32([self._apart_m, 0.0, 0.0])
+        sigma_again = once.sigma_m_NS.copy()
+        sigma_again[np.arange(len(again)) % self._every > 0] = np.inf
         return Predictions(np.concatenate([once.coords_map_NS3, again], axis=1),
-                           np.concatenate([once.sigma_m_NS, once.sigma_m_NS], axis=1))
+                           np.concatenate([once.sigma_m_NS, sigma_again], axis=1))
 
 
 def test_a_place_with_a_twin_is_ambiguous_unless_a_prior_tells(
@@ -129,27 +133,69 @@ def test_a_place_with_a_twin_is_ambiguous_unless_a_prior_tells(
         room_frames[45], hint=far).reason is RelocalizationReason.AMBIGUOUS
 
 
-def test_a_rival_that_makes_a_pose_unlikely_is_named(mapped, encoder, room_frames, monkeypatch):
+@pytest.mark.parametrize(("apart_m", "every", "reason"), [
+    (5.0, 2, RelocalizationReason.AMBIGUOUS),
+    (0.4, 1, RelocalizationReason.OK),  # drift drew the place twice
+    (0.4, 2, RelocalizationReason.AMBIGUOUS)])  # a wall that repeats
+def test_a_rival_that_makes_a_pose_unlikely_is_named_unless_it_is_the_same_place(
+    mapped, encoder, room_frames, monkeypatch, apart_m, every, reason
+):
     mapper, _ = mapped
     loaded = load_head(mapper.export_head(), encoder, CONFIG)
-
-    class HalfOfAnother(TwoPlaces):
-        """A second place that shares only some of what is seen."""
-
-        def predict(self, descriptors_ND):
-            both = super().predict(descriptors_ND)
-            sigma = both.sigma_m_NS.copy()
-            sigma[::2, sigma.shape[1] // 2:] = np.inf
-            return Predictions(both.coords_map_NS3, sigma)
-
     monkeypatch.setattr(module, "load_head", lambda *_: replace(
-        loaded, head=HalfOfAnother(loaded.head)))
+        loaded, head=TwoPlaces(loaded.head, apart_m, every)))
+    relocalizer = Relocalizer(
+        CONFIG.with_values({"relocalizer.min_probability": 0.99}), encoder)
+    relocalizer.set_head(b"", 1)
+    answer = relocalizer.locate(room_frames[45])
+    assert answer.reason is reason, answer.message
+    assert answer.success or "% as much, so this one is only" in answer.message
+
+
+def test_another_place_is_seen_behind_one_that_drift_drew_twice(
+    mapped, encoder, room_frames, monkeypatch
+):
+    mapper, _ = mapped
+    loaded = load_head(mapper.export_head(), encoder, CONFIG)
+    there_twice = TwoPlaces(TwoPlaces(loaded.head, 0.4), 5.0, every=2)
+    monkeypatch.setattr(module, "load_head", lambda *_: replace(loaded, head=there_twice))
     relocalizer = Relocalizer(
         CONFIG.with_values({"relocalizer.min_probability": 0.99}), encoder)
     relocalizer.set_head(b"", 1)
     answer = relocalizer.locate(room_frames[45])
     assert answer.reason is RelocalizationReason.AMBIGUOUS, answer.message
-    assert "% as much, so this one is only" in answer.message
+
+
+class SomewhatElse:
+    """A head of a room with like walls: four of ten things are there, some centimeters off."""
+
+    def __init__(self, head, head_type="affine"):
+        self._head, self.head_type = head, head_type
+
+    def predict(self, descriptors_ND):
+        found, rng = self._head.predict(descriptors_ND), np.random.default_rng(0)
+        off = rng.normal(scale=0.025, size=(len(descriptors_ND), 1, 3)).astype(np.float32)
+        sigma = found.sigma_m_NS.copy()
+        sigma[rng.random(len(sigma)) > 0.4] = np.inf
+        return Predictions(found.coords_map_NS3 + off, sigma)
+
+
+def test_what_is_off_by_centimeters_only_looks_alike(mapped, encoder, room_frames, monkeypatch):
+    mapper, results = mapped
+    loaded = load_head(mapper.export_head(), encoder, CONFIG)
+    monkeypatch.setattr(module, "load_head", lambda *_: replace(
+        loaded, head=SomewhatElse(loaded.head)))
+    relocalizer = Relocalizer(CONFIG, encoder)
+    relocalizer.set_head(b"", 1)
+    answer = relocalizer.locate(room_frames[45])
+    assert answer.reason is RelocalizationReason.LOW_CONFIDENCE, answer.message
+    assert "only looks alike" in answer.message and answer.inlier_ratio > 0.2
+    there = PoseHint(results[45].T_map_cam, np.eye(6) * 0.01)
+    assert relocalizer.locate(room_frames[45], hint=there).success
+    monkeypatch.setattr(module, "load_head", lambda *_: replace(
+        loaded, head=SomewhatElse(loaded.head, "trimlp")))
+    relocalizer.set_head(b"", 2)
+    assert relocalizer.locate(room_frames[45]).success, "of networks that tells nothing"
 
 
 def test_a_lost_tracker_does_not_choose_between_twins_unless_a_prior_tells(

@@ -8,7 +8,8 @@ import yaml
 from helpers.floors import SMALL, WALLS, camera_at, look
 from helpers.keyframes import keyframe
 
-from ace_slam_ros.core.config.sections import GridConfig, SensorConfig
+from ace_slam_ros.core.config.navigation import GridConfig
+from ace_slam_ros.core.config.sections import SensorConfig
 from ace_slam_ros.core.geometry.se3 import exp_se3, transform_points
 from ace_slam_ros.core.navigation.floor import floor_of_mount, moved
 from ace_slam_ros.core.navigation.grid_files import grid_files

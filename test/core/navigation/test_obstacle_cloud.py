@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from ace_slam_ros.core.config.obstacles import ObstacleConfig
+from ace_slam_ros.core.config.navigation import ObstacleConfig
 from ace_slam_ros.core.config.sections import SensorConfig
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.errors import ConfigError

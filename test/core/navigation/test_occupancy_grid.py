@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers.floors import SMALL, WALLS, camera_at, look
 
-from ace_slam_ros.core.config.sections import GridConfig, SensorConfig
+from ace_slam_ros.core.config.navigation import GridConfig
+from ace_slam_ros.core.config.sections import SensorConfig
 from ace_slam_ros.core.navigation import occupancy_grid
 from ace_slam_ros.core.navigation.floor import floor_of_mount
 from ace_slam_ros.core.navigation.occupancy_grid import (

@@ -6,7 +6,8 @@ import pytest
 import torch
 from helpers.floors import CAMERA
 
-from ace_slam_ros.core.config.sections import EncoderConfig, GridConfig, SlamConfig
+from ace_slam_ros.core.config.navigation import GridConfig
+from ace_slam_ros.core.config.sections import EncoderConfig, SlamConfig
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.errors import ConfigError

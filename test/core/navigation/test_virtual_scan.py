@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers.floors import CAMERA, WALLS, camera_at, look
 
-from ace_slam_ros.core.config.sections import GridConfig, SensorConfig
+from ace_slam_ros.core.config.navigation import GridConfig
+from ace_slam_ros.core.config.sections import SensorConfig
 from ace_slam_ros.core.data.floor_scan import MOST_RANGES, FloorScan
 from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.core.navigation import virtual_scan

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.software_camera import START_MS, Offer, SoftwareCamera
+from helpers.software_camera import START_MS, Offer, SoftwareCamera, needs_library
 from scipy.spatial.transform import Rotation
 
 from ace_slam_ros.core.data.camera import Camera
@@ -14,7 +14,7 @@ from ace_slam_ros.io.realsense.library import CameraError
 from ace_slam_ros.io.realsense.source import RealSenseSource
 from ace_slam_ros.io.source import LiveSource, ReadOptions, known_length
 
-pytest.importorskip("pyrealsense2", exc_type=ImportError)
+needs_library()
 
 COLOR = Camera(160, 120, 130.0, 131.0, 79.5, 59.5)
 DEPTH = Camera(212, 120, 130.0, 131.0, 105.5, 59.5)
@@ -112,7 +112,7 @@ def test_usb_2_is_slower_and_said():
 
 
 def test_factory_calibration_is_read_as_the_library_means_it():
-    rs = pytest.importorskip("pyrealsense2", exc_type=ImportError)
+    rs = needs_library()
     told = rs.extrinsics()
     told.rotation = Rotation.from_euler("xyz", [10, 20, 30], degrees=True).as_matrix().ravel(
         ).tolist()

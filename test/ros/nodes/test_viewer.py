@@ -1,21 +1,29 @@
 """The viewer process: it listens to a system and records what `ace-slam up --view` shows."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from helpers.node_processes import FRAME, PATIENCE_S, Probe
 from helpers.wall import CAMERA, Wall
 from nav_msgs.msg import OccupancyGrid, Path
-from sensor_msgs.msg import PointCloud2
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import CameraInfo, PointCloud2
+from tf2_msgs.msg import TFMessage
 
+from ace_slam_ros.core.data.camera import Camera
+from ace_slam_ros.core.errors import DataError
 from ace_slam_ros.core.geometry.se3 import make_pose
+from ace_slam_ros.io.registration import Registration
 from ace_slam_ros.msg import SlamStatus
 from ace_slam_ros.ros.messages.clouds import cloud_to_msg
 from ace_slam_ros.ros.messages.conversions import (
@@ -24,15 +32,64 @@ from ace_slam_ros.ros.messages.conversions import (
     make_header,
 )
 from ace_slam_ros.ros.messages.poses import pose_to_msg
+from ace_slam_ros.ros.nodes import viewer as viewer_module
 from ace_slam_ros.ros.nodes.viewer import viewer_command
-from ace_slam_ros.ros.qos import latched_qos, reliable_qos
+from ace_slam_ros.ros.qos import latched_qos, reliable_qos, sensor_qos
+from ace_slam_ros.ros.tf.interface import StampedTransform
 
 pytestmark = pytest.mark.live
 
-pytest.importorskip("rerun", reason="rerun-sdk is not installed (optional)")
+DEPTH_CAMERA = Camera(240, 180, 220.0, 220.0, 119.5, 89.5)
+T_COLOR_DEPTH = make_pose(np.eye(3), np.array([0.05, 0.0, 0.0]))
+
+
+@pytest.fixture
+def probe():
+    made = Probe("/drawn")
+    yield made
+    made.close()
+
+
+def test_depth_of_another_camera_is_drawn_where_the_tracker_has_it(probe, monkeypatch):
+    view = MagicMock()
+    monkeypatch.setattr(viewer_module, "open_view", lambda *_: view)
+    depth_info = probe.node.create_publisher(CameraInfo, "depth/camera_info", sensor_qos())
+    transforms = probe.node.create_publisher(TFMessage, "/tf_static", latched_qos())
+    transforms.publish(TFMessage(transforms=[
+        StampedTransform(FRAME, "depth", 0, T_COLOR_DEPTH).to_msg()]))
+    image, _ = Wall().look(np.eye(4))
+    depth_mm = np.full((180, 240), 1500, np.uint16)
+    depth_mm[60:90, 100:130] = 900
+    rclpy.init(args=["--ros-args", "-r", "__ns:=/drawn", "-p", "ros.odom_frame:=''"])
+    try:
+        node = viewer_module.ViewerNode("")
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        deadline, stamp_ns = time.monotonic() + PATIENCE_S, 10**18
+        while not view.frame.called and time.monotonic() < deadline:
+            stamp_ns += 33_000_000
+            depth_info.publish(camera_to_msg(DEPTH_CAMERA, stamp_ns, "depth"))
+            probe.info.publish(camera_to_msg(CAMERA, stamp_ns, FRAME))
+            probe.color.publish(image_to_msg(image, stamp_ns, FRAME))
+            probe.depth.publish(image_to_msg(depth_mm, stamp_ns, "depth"))
+            for _ in range(4):
+                executor.spin_once(timeout_sec=0.02)
+            with contextlib.suppress(DataError):  # what it waits for comes
+                node.draw()
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    (frame,), _ = view.frame.call_args
+    expected = Registration(DEPTH_CAMERA, CAMERA, T_COLOR_DEPTH).apply(
+        depth_mm.astype(np.float32) / 1000)
+    assert frame.depth_m.shape == (CAMERA.height, CAMERA.width)
+    np.testing.assert_allclose(frame.depth_m, expected, atol=1e-6)
 
 
 def test_a_running_system_is_recorded(tmp_path):
+    pytest.importorskip("rerun", reason="rerun-sdk is not installed (optional)")
     params = tmp_path / "params.yaml"
     params.write_text("/**:\n  ros__parameters:\n    ros:\n      odom_frame: ''\n")
     record, log = tmp_path / "live.rrd", tmp_path / "log"

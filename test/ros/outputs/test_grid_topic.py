@@ -8,7 +8,7 @@ import pytest
 from helpers.keyframes import keyframe
 from nav_msgs.msg import OccupancyGrid
 
-from ace_slam_ros.core.config.sections import GridConfig
+from ace_slam_ros.core.config.navigation import GridConfig
 from ace_slam_ros.core.data.floor_scan import FloorScan
 from ace_slam_ros.core.geometry.se3 import R_BODY_OPTICAL_33, exp_se3, make_pose
 from ace_slam_ros.core.navigation.map_grid import MapGrid

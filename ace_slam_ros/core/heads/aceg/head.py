@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from ...data.predictions import Predictions, no_predictions
+from ...encoders.grouped_vectors import NOTHING
 from ...errors import MapError
 from ...runtime.compiled import AVAILABLE
-from .index import NOTHING, TokenIndex
+from .index import TokenIndex
 from .kernels import point, point_twin
 from .tokens import unit
 

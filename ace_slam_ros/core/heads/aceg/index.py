@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ...encoders.codebook_kernels import nearest_words
+from ...encoders.grouped_vectors import NOTHING, GroupedVectors
 from ...runtime.compiled import AVAILABLE
 
 if TYPE_CHECKING:
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
 #: Groups of tokens that are searched, of the codebook's.
 PROBES = 16
-#: Similarity of a slot that has no token.
-NOTHING = -2.0
 _ROUNDING = 1e-4
 
 
@@ -31,12 +28,8 @@ class TokenIndex:
 
     def __init__(self, keys_TK: Float32Array, coarse_GK: Float32Array) -> None:
         self._keys_TK = keys_TK
-        self._coarse_KG = np.ascontiguousarray(coarse_GK.T)
-        self._group_T = np.argmax(keys_TK @ self._coarse_KG, axis=1)
-        self._order_T = np.argsort(self._group_T, kind="stable")
-        self._ends_G = np.cumsum(np.bincount(self._group_T, minlength=len(coarse_GK)))
-        groups = np.split(keys_TK[self._order_T], self._ends_G[:-1])
-        self._by_group = np.concatenate([keys.T.reshape(-1) for keys in groups])
+        self._groups = GroupedVectors(
+            torch.from_numpy(keys_TK), torch.from_numpy(coarse_GK), PROBES)
 
     def __len__(self) -> int:
         return len(self._keys_TK)
@@ -49,7 +42,7 @@ class TokenIndex:
         if not len(self):
             return (np.zeros((len(queries_NK), count), np.int64),
                     np.full((len(queries_NK), count), NOTHING, np.float32))
-        search = self._search if AVAILABLE else self.search_at_once
+        search = self._groups.nearest if AVAILABLE else self.search_at_once
         token_Nk = search(np.ascontiguousarray(queries_NK), min(count, len(self)))
         cosine_Nk = np.einsum(
             "nd,nkd->nk", queries_NK, self._keys_TK[token_Nk]).astype(np.float32)
@@ -60,19 +53,8 @@ class TokenIndex:
         room = ((0, 0), (0, count - token_Nk.shape[1]))
         return np.pad(token_Nk, room), np.pad(cosine_Nk, room, constant_values=NOTHING)
 
-    def _search(self, queries_NK: Float32Array, count: int) -> Int64Array:
-        token_Nk = np.empty((len(queries_NK), count), np.int64)
-        nearest_words(queries_NK, self._coarse_KG, self._by_group, self._order_T, self._ends_G,
-                      min(PROBES, len(self._ends_G)), token_Nk)
-        return token_Nk
-
     def search_at_once(self, queries_NK: Float32Array, count: int) -> Int64Array:
         """Search in one product with all tokens: the slow twin."""
-        groups_NG = torch.from_numpy(queries_NK @ self._coarse_KG)
-        probed_Np = groups_NG.topk(min(PROBES, groups_NG.shape[1]), dim=1).indices
-        open_NG = torch.zeros_like(groups_NG, dtype=torch.bool).scatter_(1, probed_Np, True)
-        cosine_NT: Tensor = torch.from_numpy(queries_NK @ self._keys_TK.T)
-        cosine_NT.masked_fill_(~open_NG[:, torch.from_numpy(self._group_T)], NOTHING)
-        best, token_Nk = cosine_NT.topk(count, dim=1)
-        token_Nk[best <= NOTHING] = int(self._order_T[0])
+        best, token_Nk = self._groups.cosines(torch.from_numpy(queries_NK)).topk(count, dim=1)
+        token_Nk[best <= NOTHING] = self._groups.first
         return np.asarray(token_Nk.numpy())

@@ -190,7 +190,7 @@ class DeviceLocalizer:
             return None
         ratio = float(solved.inliers_N.sum()) / max(len(solved.inliers_N), 1)
         return PoseEstimate(solved.T_44, solved.covariance_66, solved.inliers_N, ratio,
-                            solved.confidence, submap=submap)
+                            solved.confidence, solved.spread, submap=submap)
 
     def _solve_again(self, features: DeviceFeatures, submap: int) -> Tensor:
         """Solve for features that were described earlier."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..refinement import CORE_M, ROUNDS, covariance_of
+from ..refinement import CORE_M, ROUNDS, across_variance, covariance_of
 from ..rgbd import GATE_SIGMAS, UNCLAIMED_M
 from ..scoring import LEADERS, SCREENING_FEATURES
 from .proposals import FAR_M, Motions, Slots, draw_count, propose
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 #: Squarings of a matrix until one eigenvector is left, though the largest eigenvalues differ by a
 #: thousandth; and so many of them before numbers could become too small.
 _SQUARINGS, _PER_SCALING = 16, 8
-#: Numbers of a result before the mask: four, a pose, two matrices.
-_ROTATION, _MATRICES, _MASK = 4, 16, 88
+#: Numbers of a result before the mask: five, a pose, two matrices.
+_ROTATION, _MATRICES, _MASK = 5, 17, 89
 #: A rotation is none, where points lie on a line, if its columns are no unit vectors up to this.
 _SKEW = 1e-6
 
@@ -89,7 +89,7 @@ def solve(
         solver, sensor: limits and depth noise.
 
     Returns:
-        (88 + N,) float64, see `Solved`.
+        (89 + N,) float64, see `Solved`.
     """
     draws = len(random_R) - len(valid_N)
     motions, held_H = propose(slots, random_R[:draws], solver.hypotheses)
@@ -107,7 +107,8 @@ def solve(
     confidence = (excess_N.sum() / total.clamp(min=1)).clamp(min=0.0)
     ok = ok & (count >= solver.min_inliers) & (confidence >= solver.min_confidence)
     return torch.cat([
-        torch.stack([ok.double(), confidence, count.double(), total.double()]),
+        torch.stack([ok.double(), confidence, count.double(), total.double(),
+                     spread_across(R_33, slots.y_N3, found, sensor)]),
         torch.cat([R_33, t_3[:, None]], dim=1).flatten(), information(found).flatten(),
         found.agree_N.double()])
 
@@ -119,12 +120,14 @@ class Solved(NamedTuple):
         found: whether it is a pose.
         confidence: see `PoseEstimate`.
         total: features there are.
+        spread: see `PoseEstimate`.
         T_44, covariance_66, inliers_N: see `PoseEstimate`; N is `total`.
     """
 
     found: bool
     confidence: float
     total: int
+    spread: float
     T_44: np.ndarray
     covariance_66: np.ndarray
     inliers_N: np.ndarray
@@ -133,15 +136,15 @@ class Solved(NamedTuple):
     def of(result: Tensor) -> Solved:
         """Unpack; waits for the device."""
         numbers = result.cpu().numpy()
-        ok, confidence, _, total = numbers[:_ROTATION].tolist()
+        ok, confidence, _, total, spread = numbers[:_ROTATION].tolist()
         T_44 = np.eye(4)
         T_44[:3] = numbers[_ROTATION:_MATRICES].reshape(3, 4)
         skew = np.abs(T_44[:3, :3] @ T_44[:3, :3].T - np.eye(3)).max()
         if not (ok and skew < _SKEW):  # NaN is not less, either
-            return Solved(False, 0.0, int(total), np.eye(4), np.zeros((6, 6)),
+            return Solved(False, 0.0, int(total), 0.0, np.eye(4), np.zeros((6, 6)),
                           np.zeros(int(total), bool))
         covariance_66 = covariance_of(*numbers[_MATRICES:_MASK].reshape(2, 6, 6))
-        return Solved(True, confidence, int(total), T_44, covariance_66,
+        return Solved(True, confidence, int(total), spread, T_44, covariance_66,
                       numbers[_MASK:_MASK + int(total)] > 0)
 
 
@@ -180,6 +183,19 @@ def match(R_33: Tensor, t_3: Tensor, slots: Slots, variance_N: Tensor) -> Agreem
     weight_N = torch.where(agree_N, 1.0 / (variance_N + residual2_N), 0.0)
     return Agreement(agree_N, relative_N, residual2_N, weight_N,
                      torch.where(agree_N[:, None], x_N3, 0.0))
+
+
+def spread_across(
+    R_33: Tensor, y_N3: Tensor, found: Agreement, sensor: SensorConfig
+) -> Tensor:
+    """Return how far off what agrees is, across the line of sight; twin: that of `refinement`."""
+    ray_N3 = y_N3 @ R_33.T
+    along_N = ((found.x_N3 - ray_N3) * ray_N3).sum(dim=1) / ray_N3.norm(dim=1)
+    across2_N = 3.0 * found.residual2_N - along_N * along_N
+    ratio2_N = across2_N / across_variance(sensor.depth_sigma_m(y_N3[:, 2]))
+    rising_N = torch.where(found.agree_N, ratio2_N, torch.inf).sort().values
+    middle_1 = (found.agree_N.sum()[None] - 1).clamp(min=0) // 2
+    return rising_N.gather(0, middle_1)[0].clamp(min=0.0).sqrt()
 
 
 def fit(

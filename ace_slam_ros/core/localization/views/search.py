@@ -13,7 +13,7 @@ from ...data.submaps import MAIN_SUBMAP, only_submap
 from ...encoders.extraction import extract_features
 from ..rgb import solve_rgb
 from ..rgbd import solve_rgbd
-from ..rivals import without_place
+from ..rivals import is_drawn_twice, without_place
 from .query_views import ORBITS_RAD, ROLLS_RAD, QueryView, orbited, rolled
 
 if TYPE_CHECKING:
@@ -82,16 +82,26 @@ class ViewSearch:
             if best is None or found.pose.confidence > best.pose.confidence:
                 best, chosen = found, other
             if found.pose.confidence >= sure:
-                break
+                # a step off, the middle of a view may be sure where the whole is not
+                whole = self._look(frame, other(False), head)
+                if whole is not None and whole.pose.confidence >= sure:
+                    return whole, views
         if chosen is None:
             return best, views
         return self._look(frame, chosen(False), head) or best, views  # whole, with all features
 
     def rival(self, frame: Frame, look: Look) -> PoseEstimate | None:
-        """Return the best pose in another place that a look's view allows as well."""
+        """Return the best pose in another place that a look's view allows as well.
+
+        A place that drift drew twice is one place: what else there is, is looked for behind both.
+        """
         camera = frame.camera if frame.depth_m is None else None
         others = without_place(look.features, look.predictions, look.pose.T_map_cam, camera)
-        return self._solve(frame, look.features, others)
+        rival = self._solve(frame, look.features, others)
+        if rival is not None and is_drawn_twice(look.pose, rival):
+            others = without_place(look.features, others, rival.T_map_cam, camera)
+            rival = self._solve(frame, look.features, others)
+        return rival
 
     def _look(
         self, frame: Frame, view: QueryView | None, head: SceneHead, glance: bool = False

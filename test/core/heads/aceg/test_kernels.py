@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ace_slam_ros.core.heads.aceg.index import NOTHING, TokenIndex
+from ace_slam_ros.core.encoders.grouped_vectors import NOTHING
+from ace_slam_ros.core.heads.aceg.index import TokenIndex
 from ace_slam_ros.core.heads.aceg.kernels import point, point_twin
 from ace_slam_ros.core.heads.aceg.tokens import unit
 
