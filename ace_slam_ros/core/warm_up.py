@@ -88,5 +88,6 @@ def _pictures() -> list[Frame]:
     camera = Camera(_WIDTH, _HEIGHT, _FOCAL_PX, _FOCAL_PX, _WIDTH / 2, _HEIGHT / 2)
     depth = np.full((_HEIGHT, _WIDTH), _DEPTH_M, np.float32)
     return [Frame(n * 33_000_000, np.ascontiguousarray(
-                wall[:, n * _STEP_PX:n * _STEP_PX + _WIDTH], np.uint8), depth, camera)
+                wall[:, n * _STEP_PX:n * _STEP_PX + _WIDTH], np.uint8), depth, camera,
+                  depth_late_s=0.005)
             for n in range(_PICTURES)]

@@ -168,6 +168,7 @@ class PairSource(ABC):
     groundtruth_dropped: dict[str, int]
     stamps_ns: Int64Array
     unit: DepthUnit
+    depth_late_ms: float
     unit_advice: str = ROS_UNITS
     is_live = False
     device_names: tuple[str, ...] = ()
@@ -181,6 +182,7 @@ class PairSource(ABC):
         self.choice: dict[str, str] = {}
         self.assumptions: dict[str, str] = {}
         self.registration: Registration | None = None
+        self.depth_late_ms = 0.0
 
     @property
     def depth_scale(self) -> float:
@@ -198,6 +200,7 @@ class PairSource(ABC):
         poses = 0 if self.groundtruth is None else len(self.groundtruth)
         return {
             "topics": dict(self.choice), "depth_unit": self.unit.summary(),
+            "depth_late_ms": self.depth_late_ms,
             "assumptions": dict(self.assumptions),
             "groundtruth": {"poses": poses, "dropped": dict(self.groundtruth_dropped)}}
 
@@ -252,6 +255,8 @@ class PairSource(ABC):
         if not pairs:
             raise DataError(f"no usable image pair in {self.path}: {no_pair}")
         self.stamps_ns = color_ns[[i for i, _ in pairs]]
+        late_ns = [int(depth_ns[j] - color_ns[i]) for i, j in pairs if j is not None]
+        self.depth_late_ms = round(float(np.median(late_ns)) * 1e-6, 2) if late_ns else 0.0
         return pairs
 
     def __len__(self) -> int:
@@ -279,7 +284,7 @@ class PairSource(ABC):
 
     def _registered_frame(self, reader: PairReader) -> RawFrame:
         frame = self._frame(reader)
-        return RawFrame(frame.stamp_ns, frame.stamp_ns, frame.image, "", frame.depth_m, 1.0)
+        return RawFrame(frame.stamp_ns, reader.depth_stamp_ns, frame.image, "", frame.depth_m, 1.0)
 
     def __getitem__(self, index: int) -> Frame:
         """Return the frame of one pair; DataError when it is not usable."""
@@ -351,7 +356,8 @@ class PairSource(ABC):
             "color image", label, image.shape, (self.raw_camera.height, self.raw_camera.width))
         image, depth_m = rectified(
             self.raw_camera, image, self._usable_depth(raw, label), self.registration)
-        return Frame(raw.stamp_ns, image, depth_m, self.camera)
+        return Frame(raw.stamp_ns, image, depth_m, self.camera,
+                     depth_late_s=(raw.depth_stamp_ns - raw.stamp_ns) * 1e-9)
 
     def _usable_depth(self, raw: RawFrame, label: str) -> Float32Image | None:
         """Return depth in meters, still distorted; None where it is not required nor usable."""

@@ -9,7 +9,7 @@ from ace_slam_ros.core.data.trajectory import stamp_to_text
 from ace_slam_ros.io import write_tum_folder
 from ace_slam_ros.io.datasets.recording import read_listing
 from ace_slam_ros.io.source import ReadOptions
-from ace_slam_ros.io.tum import TumSource
+from ace_slam_ros.io.tum import TumSource, TumWriter
 
 stamp_lists = st.lists(
     st.one_of(
@@ -33,6 +33,18 @@ def test_tum_folder_round_trip_at_any_stamp(tmp_path_factory, stamps):
     np.testing.assert_array_equal(source.groundtruth.stamps_ns, stamps)
     np.testing.assert_allclose(
         source.groundtruth.T_map_cam_N44, truth.T_map_cam_N44, atol=1e-6)
+
+
+def test_frames_know_when_their_depth_was_taken(tmp_path):
+    out = tmp_path / "sequence"
+    stamps = [10**9 + n * 33_000_000 for n in range(4)]
+    with TumWriter(out, CAMERA) as writer:
+        for frame, late_ms in zip(make_frames(stamps), (-12, 5, 12, 12), strict=True):
+            depth = np.asarray(1000 * frame.depth_m, np.uint16)
+            writer.add(frame.stamp_ns, frame.image, depth, frame.stamp_ns + late_ms * 1_000_000)
+    source = TumSource(out)
+    assert [round(1e3 * frame.depth_late_s, 6) for frame in source] == [-12, 5, 12, 12]
+    assert source.summary()["depth_late_ms"] == 8.5
 
 
 texts = st.integers(0, 10**18).flatmap(

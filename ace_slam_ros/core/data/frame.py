@@ -35,6 +35,7 @@ class Frame:
             None for an RGB-only query. Few pixels alone are of no use, see `fill_sparse`.
         camera: intrinsics of both images (depth registered to color).
         mask: (H, W) uint8, 0 where nothing of the scene is seen; None = everywhere.
+        depth_late_s: how long after the color image depth was taken; negative = before it.
 
     Raises:
         DataError: image, depth and camera sizes disagree, or a dtype is wrong.
@@ -45,6 +46,7 @@ class Frame:
     depth_m: Float32Image | None
     camera: Camera
     mask: UInt8Image | None = None
+    depth_late_s: float = 0.0
     _cache: _Cache = field(
         default_factory=_Cache, init=False, repr=False, compare=False)
 
@@ -92,9 +94,16 @@ class Frame:
         """Return the frame without depth and mask where `mask_HW` is 0."""
         depth_m = None if self.depth_m is None else np.where(mask_HW > 0, self.depth_m, 0)
         mask = mask_HW if self.mask is None else np.minimum(self.mask, mask_HW)
-        masked = replace(self, depth_m=depth_m, mask=mask)
-        masked._cache.gray, masked._cache.pyramid = self._cache.gray, self._cache.pyramid
-        return masked
+        return self._with_cache(replace(self, depth_m=depth_m, mask=mask))
+
+    def with_depth(self, depth_m: Float32Image) -> Frame:
+        """Return the frame with other depth, of the time of its image."""
+        return self._with_cache(replace(self, depth_m=depth_m, depth_late_s=0.0))
+
+    def _with_cache(self, other: Frame) -> Frame:
+        """Give a frame of the same image what was computed of it."""
+        other._cache.gray, other._cache.pyramid = self._cache.gray, self._cache.pyramid
+        return other
 
     def shows(self, pixels_n2: Float32Array) -> npt.NDArray[np.bool_]:
         """Tell which pixels (n, 2) inside of the image show the scene, by the mask."""

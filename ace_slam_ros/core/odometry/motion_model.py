@@ -40,6 +40,11 @@ class Motion:
         return log_se3(invert_pose(self.T_map_cam) @ T_map_cam) / self.elapsed_s
 
     @property
+    def predicted_twist_6(self) -> Float64Array:
+        """Velocity (6,) of the camera in its own frame, if it has gone on as before."""
+        return self.twist_6(self.T_predicted)
+
+    @property
     def sigma_6(self) -> Float64Array:
         """Standard deviation of `T_predicted`: meters, radians."""
         frames = self.elapsed_s * _USUAL_RATE_HZ

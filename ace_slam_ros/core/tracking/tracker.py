@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.depth.late_depth import at_color_time
 from ..data.poses import AlignedPose, PoseEstimate, SubmapPose
 from ..data.scene_mask import SceneMask
 from ..data.submaps import MAIN_SUBMAP, explain_submap
@@ -222,14 +223,15 @@ class Tracker:
             DataError: `sensor.mask` is of another shape.
         """
         clock = StageClock()
-        whole = self._mask.of(frame)
+        self._model.observe_odometry(hints.T_odom_cam)
+        motion = self._model.until(frame.stamp_ns)
+        twist_6 = None if motion is None else motion.predicted_twist_6
+        whole = self._mask.of(at_color_time(frame, twist_6))
         frame = self.robot_parts.see(whole)
         self._stamp_ns, self._tracked = frame.stamp_ns, None
-        self._model.observe_odometry(hints.T_odom_cam)
         self.scanner.mount = hints.T_base_cam
         if self.state is TrackerState.INIT:
             return self._initialize(frame, hints, clock)
-        motion = self._model.until(frame.stamp_ns)
         predicted = self._predict(frame, hints)
         aligned = None if predicted is None else self._following.follow(frame, predicted, motion)
         clock.lap(Stage.ALIGN)

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ...core.errors import ConfigError
 from ...io.calibration import info_of_stream
+from ..messages.conversions import depth_late_s
 from ..qos import sensor_qos
 from .publishers import GIVES_INFO, FirstPublishers, publication_number
 from .synchronizer import ImagePair, Synchronizer
@@ -47,7 +48,9 @@ class ImageInputs:
         on_jump: Callable[[], None] | None = None, tells_unused: bool = True,
     ) -> None:
         self._node = node
-        self.synchronizer = Synchronizer(round(config.slop_s * 1e9), on_pair, on_jump)
+        self._by_arrival, self._on_pair = config.stamps == "arrival", on_pair
+        self._depth_late_s = 0.0
+        self.synchronizer = Synchronizer(round(config.slop_s * 1e9), self._pass_on, on_jump)
         color, depth = (node.resolve_topic_name(n) for n in ("rgb/image", "depth/image"))
         color += "/compressed" if config.color_transport == "compressed" else ""
         depth += "/compressedDepth" if config.depth_transport == "compressedDepth" else ""
@@ -65,7 +68,6 @@ class ImageInputs:
         self.incompatible: dict[str, str] = {}
         self._publishers = FirstPublishers(self.topics, node.count_publishers)
         self._told = ""
-        self._by_arrival = config.stamps == "arrival"
         self._subscriptions: dict[str, Any] = {}
         self._made_s = time.monotonic()
         self._renewals_left = _RENEWALS
@@ -74,6 +76,13 @@ class ImageInputs:
             self._subscribe(name)
         if tells_unused:
             self._tell_unused([name for name in overrides if not node.has_parameter(name)])
+
+    def _pass_on(self, pair: ImagePair) -> None:
+        """Hand a pair on; when they arrived does not tell which image was taken first."""
+        if self._by_arrival:
+            pair.depth.header.stamp = pair.color.header.stamp
+        self._depth_late_s = depth_late_s(pair.color, pair.depth)
+        self._on_pair(pair)
 
     def _subscribe(self, name: str) -> None:
         topic = self.topics[name]
@@ -188,7 +197,8 @@ class ImageInputs:
             found[f"{name}_received"] = statistics.count
         gap_s = self.synchronizer.nearest_gap_s()
         found |= {"pairs": self.synchronizer.pairs, "time_jumps": self.synchronizer.jumps,
-                  "nearest_gap_s": "unknown" if gap_s is None else gap_s}
+                  "nearest_gap_s": "unknown" if gap_s is None else gap_s,
+                  "depth_late_s": self._depth_late_s}
         return found
 
     def close(self) -> None:

@@ -116,6 +116,11 @@ def depth_from_msg(msg: Image | CompressedImage, depth_unit_m: float = 0.0) -> F
         units_per_meter(depth_unit_m))
 
 
+def depth_late_s(color: Image | CompressedImage, depth: Image | CompressedImage) -> float:
+    """How long after the color image depth was taken, seconds, as their stamps tell."""
+    return (stamp_to_ns(depth.header.stamp) - stamp_to_ns(color.header.stamp)) * 1e-9
+
+
 def frame_from_msgs(
     color: Image | CompressedImage, depth: Image | CompressedImage | None, info: CameraInfo,
     require_depth: bool = True, gray: bool = False, depth_unit_m: float = 0.0,
@@ -147,14 +152,16 @@ def frame_from_msgs(
     camera = camera_from_message(info, (image.shape[1], image.shape[0]))
     stamp_ns = stamp_to_ns(color.header.stamp)
     depth_m = None if depth is None else depth_from_msg(depth, depth_unit_m)
+    late_s = 0.0 if depth is None else depth_late_s(color, depth)
     straight = camera.without_distortion()
-    frame = Frame(stamp_ns, image, None if registration else depth_m, straight)
+    frame = Frame(stamp_ns, image, None if registration else depth_m, straight,
+                  depth_late_s=late_s)
     encoding = getattr(depth, "encoding", "compressed depth")
     depth_m = usable_depth(depth_m, encoding, required=require_depth)
     if not camera.is_distorted and depth_m is frame.depth_m:
         return frame
     image, depth_m = rectified(camera, frame.gray if gray else image, depth_m, registration)
-    return Frame(stamp_ns, image, depth_m, straight)
+    return Frame(stamp_ns, image, depth_m, straight, depth_late_s=late_s)
 
 
 def image_to_msg(image: npt.NDArray[Any], stamp_ns: int, frame_id: str) -> Image:

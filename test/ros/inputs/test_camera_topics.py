@@ -171,6 +171,8 @@ def test_images_without_stamps_are_stamped_on_arrival(graph):
             break
     stamps = [pair.stamp_ns for pair in pairs]
     assert len(stamps) > 2 and stamps[0] > 10**18 and stamps == sorted(set(stamps))
+    for pair in pairs:
+        assert pair.depth.header.stamp == pair.color.header.stamp, "which was first is not known"
 
 
 def test_stamps_far_from_the_clock_are_told(graph):

@@ -116,6 +116,10 @@ def test_frames_are_rectified_or_refused():
     assert not bent.camera.is_distorted and not np.array_equal(bent.image, IMAGE)
     assert frame_from_msgs(
         color, None, camera_to_msg(CAMERA, 5, "cam"), require_depth=False).depth_m is None
+    later = image_to_msg(DEPTH_MM, 12_000_005, "cam")
+    for camera in (CAMERA, LENS):
+        found = frame_from_msgs(color, later, camera_to_msg(camera, 5, "cam"))
+        assert found.stamp_ns == 5 and found.depth_late_s == pytest.approx(0.012)
     empty = image_to_msg(np.zeros_like(DEPTH_MM), 5, "cam")
     with pytest.raises(DataError, match="no measurement"):
         frame_from_msgs(color, empty, camera_to_msg(CAMERA, 5, "cam"))
