@@ -19,7 +19,7 @@ from .local_keyframe import expect
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
 from .motion_model import doubted
 from .pose_optimization import optimize_pose
-from .residuals import Sightings, whiten
+from .residuals import Sightings
 from .rolling_shutter import RollingShutter
 from .surface_alignment import Surface, align_surface
 
@@ -273,22 +273,19 @@ class FrameAligner:
     ) -> _Seen:
         """Find the corners of several keyframes in a frame."""
         points, pixels = [np.empty((0, 3))], [np.empty((0, 2), np.float32)]
-        misfit, swept = [np.empty((0, 3), np.float32)], [np.empty((0, 2))]
-        unsure, origins = [np.empty((0, 3))], []
+        swept, unsure, origins = [np.empty((0, 2))], [np.empty((0, 3))], []
         for keyframe in keyframes:
             placed = keyframe.placed(self._sensor, self.shutter.readout_s)
-            index, at, misfits = self.find(keyframe, placed.points_map_n3, frame, T_seed, wide)
+            index, found, _ = self.find(keyframe, placed.points_map_n3, frame, T_seed, wide)
             points.append(placed.points_map_n3[index])
-            pixels.append(at)
-            misfit.append(misfits)
+            pixels.append(found)
             swept.append(placed.swept_n2[index])
             unsure.append(placed.unsure_map_n3[index])
             origins.append((keyframe, index))
         found = np.concatenate(pixels)
         sightings = Sightings(
             np.concatenate(points), found.astype(np.float64),
-            self.depth(frame, found).astype(np.float64), np.concatenate(unsure),
-            np.concatenate(misfit))
+            self.depth(frame, found).astype(np.float64), np.concatenate(unsure))
         return _Seen(sightings, np.concatenate(swept), origins)
 
     def _solve_scene(
@@ -324,8 +321,7 @@ class FrameAligner:
         if solved.aligned.held_well:
             seen.note(agrees)
         if solved.swept_n2 is not None:
-            white = seen.sightings.whitening(self._sensor.pixel_sigma)[agrees]
-            moving = whiten((solved.swept_n2 - seen.swept_n2)[agrees], white)
+            moving = (solved.swept_n2 - seen.swept_n2)[agrees] / self._sensor.pixel_sigma
             self.shutter.observe(moving, solved.r_2n[:, agrees], solved.J_62n[:, :, agrees])
         return solved.aligned
 

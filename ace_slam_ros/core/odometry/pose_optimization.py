@@ -110,7 +110,8 @@ def solve(
     sigma = sensor.depth_sigma_m(seen.depth_m_n)
     sharp = np.where(np.isfinite(sigma), 1.0 / sigma, 0.0)
     unsure = np.zeros((count, 3)) if seen.unsure_map_n3 is None else seen.unsure_map_n3
-    view = np.array([camera.fx, camera.fy, camera.cx, camera.cy, camera.height])
+    view = np.array([camera.fx, camera.fy, camera.cx, camera.cy, camera.height,
+                     sensor.pixel_sigma])
     before, elapsed_s = np.eye(4), 0.0
     if motion is not None:
         before, elapsed_s = np.ascontiguousarray(motion.T_map_cam), motion.elapsed_s
@@ -118,9 +119,8 @@ def solve(
     squared_n, r_2n, J_62n = np.empty(count), np.empty((2, count)), np.empty((6, 2, count))
     swept_n2 = np.empty((count, 2))
     if not solve_in_place(
-            T_cam_map, seen.points_map_n3, unsure, seen.pixels_n2, seen.depth_m_n,
-            seen.whitening(sensor.pixel_sigma), sharp, view, before, elapsed_s, readout_s, H,
-            squared_n, r_2n, J_62n, swept_n2):
+            T_cam_map, seen.points_map_n3, unsure, seen.pixels_n2, seen.depth_m_n, sharp,
+            view, before, elapsed_s, readout_s, H, squared_n, r_2n, J_62n, swept_n2):
         return None
     return (invert_pose(T_cam_map), H, squared_n, r_2n, J_62n,
             None if motion is None else swept_n2)
