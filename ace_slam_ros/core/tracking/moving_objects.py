@@ -20,6 +20,7 @@ import numpy.typing as npt
 from ..data.poses import SubmapPose
 from ..data.submaps import SubmapMotions, corrected
 from ..geometry.se3 import invert_pose, transform_points
+from .seen_through import OUT_OF_VIEW, THERE, THROUGH, seen_through
 
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig
@@ -39,9 +40,6 @@ _STEP_PX = 4
 #: in an interval and its own width in a second; it may stand or turn for two.
 _INTERVAL_NS, _VIEWS = 100_000_000, 30
 _WATCHED_NS = _INTERVAL_NS * _VIEWS
-#: Background must be farther than the point by this share of its depth (the scale error of depth
-#: cameras that are not calibrated) and this many standard deviations of the depth noise.
-_FARTHER_SHARE, _FARTHER_SIGMAS = 0.02, 5.0
 #: Of the views that see a place, so many must see through it: where something stands, the rim of
 #: its depth is torn and lets single views through.
 _LEAST_THROUGH = 0.2
@@ -244,18 +242,12 @@ class MovingObjects:
 
     def _count(self, view: _View, points: _Points, most_share: float = _MOST_SHARE) -> bool:
         """Count what a view says of points; False if it contradicts too many to be right."""
-        in_cam = transform_points(invert_pose(view.pose.T_map_cam), points.in_map_N3)
-        z = in_cam[:, 2]
-        ahead = np.flatnonzero(z > self._sensor.min_depth_m)
-        cell = np.floor(view.camera.project(in_cam[ahead]) / _STEP_PX).astype(np.int64)
-        height, width = view.nearest_hw.shape
-        inside = ((cell >= 0) & (cell < (width, height))).all(axis=1)
-        index, cell = ahead[inside], cell[inside]
-        seen, z = view.nearest_hw[cell[:, 1], cell[:, 0]], z[index]
-        unsure = _FARTHER_SHARE * z + _FARTHER_SIGMAS * self._sensor.depth_sigma_m(z)
-        through = seen > z + unsure
-        if through.sum() > most_share * len(index):
+        says_N = seen_through(
+            points.in_map_N3, invert_pose(view.pose.T_map_cam), view.nearest_hw, view.camera,
+            _STEP_PX, self._sensor)
+        through_N = says_N == THROUGH
+        if through_N.sum() > most_share * (says_N != OUT_OF_VIEW).sum():
             return False
-        points.through_N[index] += through
-        points.there_N[index] += np.abs(seen - z) <= unsure
+        points.through_N += through_N
+        points.there_N += says_N == THERE
         return True
