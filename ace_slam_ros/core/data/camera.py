@@ -66,6 +66,11 @@ class Camera:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
 
     @property
+    def pinhole_4(self) -> Float64Array:
+        """fx, fy, cx, cy (4,) in pixels, as compiled loops take them."""
+        return np.array([self.fx, self.fy, self.cx, self.cy], np.float64)
+
+    @property
     def is_distorted(self) -> bool:
         """True when any distortion coefficient is not zero."""
         return any(d != 0.0 for d in self.distortion)

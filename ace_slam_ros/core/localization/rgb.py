@@ -158,7 +158,7 @@ def _by_poselib(
     pose, found = poselib.estimate_absolute_pose(
         pixels_M2, points_M3,
         {"model": "PINHOLE", "width": camera.width, "height": camera.height,
-         "params": [camera.fx, camera.fy, camera.cx, camera.cy]},
+         "params": camera.pinhole_4.tolist()},
         {"max_reproj_error": _GATE_PX, "max_iterations": _MOST_DRAWS,
          "min_iterations": _LEAST_DRAWS, "progressive_sampling": True,
          "max_prosac_iterations": _MOST_DRAWS, "seed": seed})

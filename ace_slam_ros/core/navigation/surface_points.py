@@ -11,7 +11,7 @@ from ..runtime.compiled import kernel
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig
     from ..data.camera import Camera
-    from ..geometry.arrays import Float32Array, Float32Image, UInt8Image
+    from ..geometry.arrays import Float32Array, Float32Image, Float64Array, UInt8Image
 
 #: Neighbors agree within this share of the depth and so many standard deviations of noise; so
 #: many pixels of a 3x3 window, the middle one included, make a surface: a pole one pixel wide.
@@ -39,15 +39,15 @@ def surface_points(
     found_n3 = np.empty((height // stride * (width // stride) + height + width, 3), np.float32)
     shown = np.empty((0, 0), np.uint8) if shown_HW is None else np.ascontiguousarray(shown_HW)
     count, looked = _lift(
-        np.ascontiguousarray(depth_m, np.float32), shown, stride,
-        np.array([camera.fx, camera.fy, camera.cx, camera.cy]), np.float32(sensor.min_depth_m),
+        np.ascontiguousarray(depth_m, np.float32), shown, stride, camera.pinhole_4,
+        np.float32(sensor.min_depth_m),
         np.float32(sensor.max_depth_m), sensor.noise_base_m, sensor.noise_quadratic, found_n3)
     return found_n3[:count], looked
 
 
 @kernel
 def _lift(
-    depth_m: Float32Image, shown_HW: UInt8Image, stride: int, camera_4: Float32Array,
+    depth_m: Float32Image, shown_HW: UInt8Image, stride: int, camera_4: Float64Array,
     nearest: np.float32, farthest: np.float32, noise_base_m: float, noise_quadratic: float,
     found_n3: Float32Array,
 ) -> tuple[int, int]:

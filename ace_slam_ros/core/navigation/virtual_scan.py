@@ -64,7 +64,7 @@ def make_scan(
     axes_33 = np.vstack([floor_axes(floor_4), floor_4[:3]])
     step_px = max(1, camera.width // _COLUMNS)
     first_rad, step_rad, count = _bearings(camera, axes_33, step_px)
-    view = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+    view = camera.pinhole_4
     limits = np.array([
         floor_4[3], grid.lowest_m, grid.highest_m, grid.range_m, sensor.min_depth_m,
         sensor.max_depth_m, sensor.noise_base_m, sensor.noise_quadratic, first_rad, step_rad,

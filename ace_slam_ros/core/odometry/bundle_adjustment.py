@@ -130,7 +130,7 @@ def sum_up(
     sigma_m = sensor.depth_sigma_m(window.depth_m)
     sharp_m = np.where(np.isfinite(sigma_m), 1.0 / sigma_m, 0.0)
     relative = np.stack([invert_pose(pose) @ window.poses_K44 for pose in window.poses_K44])
-    view = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+    view = camera.pinhole_4
     p_m3, r_m3, weight_m2 = np.empty((m, 3)), np.empty((m, 3)), np.empty((m, 2))
     _see(relative, window.rays_n3, window.inverse_n, window.host_n, window.point_m,
          window.target_m, window.pixels_m2, window.depth_m, window.white_m3, sharp_m, view, p_m3,

@@ -179,7 +179,7 @@ def expect(
     """
     R = np.ascontiguousarray((T_cam_map[:3, :3] @ T_map_host[:3, :3])[:, :2])
     R /= (host_camera.fx, host_camera.fy)
-    pinhole = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+    pinhole = camera.pinhole_4
     if not AVAILABLE:
         return expect_twin(points_n3, depth_m_n, T_cam_map, R, pinhole)
     guess_n2 = np.empty((len(points_n3), 2), np.float32)

@@ -42,7 +42,7 @@ def seen_through(
         step_px: pixels of a cell.
         sensor: range and noise.
     """
-    view_4 = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+    view_4 = camera.pinhole_4
     limits_4 = np.array([sensor.min_depth_m, _FARTHER_SHARE, _FARTHER_SIGMAS * sensor.noise_base_m,
                          _FARTHER_SIGMAS * sensor.noise_quadratic])
     says_N = np.empty(len(points_N3), np.int8)

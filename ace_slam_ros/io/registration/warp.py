@@ -37,14 +37,10 @@ def register_depth(
     if not AVAILABLE:
         return register_depth_twin(depth_m, depth_camera, color_camera, T_color_depth)
     found = np.full((color_camera.height, color_camera.width), np.inf, np.float32)
-    _splat(np.require(depth_m, np.float32, ["C", "W"]), _pinhole(depth_camera),
-           _pinhole(color_camera), np.ascontiguousarray(T_color_depth, np.float64), found)
+    _splat(np.require(depth_m, np.float32, ["C", "W"]), depth_camera.pinhole_4,
+           color_camera.pinhole_4, np.ascontiguousarray(T_color_depth, np.float64), found)
     found[np.isinf(found)] = 0.0
     return found
-
-
-def _pinhole(camera: Camera) -> Float64Array:
-    return np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float64)
 
 
 @kernel

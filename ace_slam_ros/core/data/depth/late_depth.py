@@ -52,7 +52,7 @@ def moved_depth(depth_m: Float32Image, camera: Camera, motion_6: Float64Array) -
     sampled = depth_m[::_SAMPLED, ::_SAMPLED]
     known = sampled[sampled > 0]
     usual_m = float(np.median(known)) if len(known) else 1.0
-    view_4 = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+    view_4 = camera.pinhole_4
     move = _move if AVAILABLE else move_twin
     moved = np.zeros_like(depth_m)
     move(np.ascontiguousarray(depth_m), view_4, motion_6, usual_m, moved)

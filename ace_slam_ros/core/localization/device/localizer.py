@@ -153,8 +153,7 @@ class DeviceLocalizer:
         camera = frame.camera
         self._gray_HW.copy_(torch.from_numpy(np.require(frame.gray, np.uint8, ["C", "W"])))
         self._depth_HW.copy_(torch.from_numpy(np.require(frame.depth_m, np.float32, ["C", "W"])))
-        self._camera_4.copy_(torch.tensor(
-            [camera.fx, camera.fy, camera.cx, camera.cy], dtype=torch.float64))
+        self._camera_4.copy_(torch.from_numpy(camera.pinhole_4))
         return True
 
     @torch.inference_mode()

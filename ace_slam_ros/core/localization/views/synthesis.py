@@ -47,8 +47,7 @@ def see_from(
     draw = draw_surfaces if AVAILABLE else draw_surfaces_twin
     draw(
         np.ascontiguousarray(frame.gray), np.ascontiguousarray(frame.depth_m, np.float32),
-        np.array([own.fx, own.fy, own.cx, own.cy]), T_view_cam,
-        np.array([camera.fx, camera.fy, camera.cx, camera.cy]), image, depth_m)
+        own.pinhole_4, T_view_cam, camera.pinhole_4, image, depth_m)
     _fill_holes(image, depth_m > 0.0)
     return image, depth_m
 
