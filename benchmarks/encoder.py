@@ -57,9 +57,10 @@ from ace_slam_ros.core.data.frame import Frame  # noqa: E402
 from ace_slam_ros.core.encoders.base import Encoder  # noqa: E402
 from ace_slam_ros.core.encoders.cpu.openvino_library import why_not  # noqa: E402
 from ace_slam_ros.core.encoders.extraction import extract_features  # noqa: E402
-from ace_slam_ros.core.encoders.loading import NETWORKS, load_encoder, load_network  # noqa: E402
-from ace_slam_ros.core.encoders.precision import cpu_has_bf16  # noqa: E402
+from ace_slam_ros.core.encoders.loading import load_encoder  # noqa: E402
+from ace_slam_ros.core.encoders.networks.weights import NETWORKS, load_network  # noqa: E402
 from ace_slam_ros.core.errors import DataError, EncoderError  # noqa: E402
+from ace_slam_ros.core.runtime.precision import cpu_has_bf16  # noqa: E402
 from ace_slam_ros.synth.worlds import World, make_world  # noqa: E402
 
 OURS = "tiny"

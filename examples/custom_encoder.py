@@ -79,16 +79,15 @@ def make_codebook() -> Codebook:
     difference = data - words[(data @ words.T).argmax(axis=1)]
     values, vectors = np.linalg.eigh(difference.T @ difference / len(difference))
     projection = vectors[:, ::-1][:, :DIRECTIONS] / np.sqrt(values[::-1][:DIRECTIONS])
-    return Codebook(*(torch.from_numpy(np.ascontiguousarray(part, np.float32))
-                      for part in (words, projection, kmeans(words, GROUPS))))
+    return Codebook(words, projection, kmeans(words, GROUPS))
 
 
 class HistogramEncoder(Encoder):
     """Describes cells by histograms of edge orientations."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: str) -> None:
         codebook = make_codebook()
-        digest = hashlib.sha256(codebook.words_KD.numpy().tobytes()).hexdigest()[:16]
+        digest = hashlib.sha256(codebook.words_KD.tobytes()).hexdigest()[:16]
         super().__init__(SPEC, digest, codebook, device)
 
     def describe(self, gray_HW: np.ndarray) -> torch.Tensor:

@@ -36,11 +36,12 @@ class MemoryHead:
 
     head_type, takes_submaps = HEAD_TYPE, False
 
-    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
-        if set(tensors) != {"descriptors", "points"}:
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        if set(arrays) != {"descriptors", "points"}:
             raise MapError("the weights are not those of a memory head: map again")
-        self._descriptors_MD = torch.nn.functional.normalize(tensors["descriptors"].float(), dim=1)
-        self._points_M3 = tensors["points"].numpy()
+        descriptors = torch.tensor(arrays["descriptors"]).float()
+        self._descriptors_MD = torch.nn.functional.normalize(descriptors, dim=1)
+        self._points_M3 = arrays["points"]
 
     def predict(self, descriptors_ND: np.ndarray) -> Predictions:
         """Return one hypothesis a feature; sigma is infinite where nothing similar is known."""
@@ -95,21 +96,20 @@ class MemoryLearner:
         if identifier in self._keyframes:
             self._forgotten.append(self._keyframes.pop(identifier))
 
-    def export(self) -> dict[str, torch.Tensor]:
+    def export(self) -> dict[str, np.ndarray]:
         """Return the weights of the frozen head."""
         known = [*self._forgotten, *self._keyframes.values()]
         descriptors = [k.descriptors_i8_ND for k, _ in known] or [np.zeros((0, 1), np.int8)]
         points = [transform_points(T, k.points_cam_N3.astype(np.float64)) for k, T in known]
         return {
-            "descriptors": torch.from_numpy(np.concatenate(descriptors)),
-            "points": torch.from_numpy(np.concatenate(
-                [*points, np.zeros((0, 3))]).astype(np.float32))}
+            "descriptors": np.concatenate(descriptors),
+            "points": np.concatenate([*points, np.zeros((0, 3))]).astype(np.float32)}
 
     def predict(self, descriptors_ND: np.ndarray) -> Predictions:
         """Predict as the exported head would."""
         return MemoryHead(self.export()).predict(descriptors_ND)
 
-    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Do nothing: the keyframes of the map were observed again."""
 
 
@@ -122,7 +122,7 @@ def _thinned(keyframe: Keyframe) -> Keyframe:
 
 register_head(HEAD_TYPE, HeadKind(
     make_learner=lambda config, encoder: MemoryLearner(config.keyframe.max_count),
-    make_head=lambda tensors, encoder, config: MemoryHead(tensors),
+    make_head=lambda arrays, encoder, config: MemoryHead(arrays),
     weights_bytes=lambda config, encoder: (
         2 * config.keyframe.max_count * FEATURES * (encoder.dimension + 12))))
 

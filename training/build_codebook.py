@@ -31,8 +31,9 @@ from procedural import dead_leaves, noise_bank  # noqa: E402
 
 from ace_slam_ros.core.config.sections import EncoderConfig  # noqa: E402
 from ace_slam_ros.core.encoders.extraction import texture  # noqa: E402
-from ace_slam_ros.core.encoders.loading import NETWORKS, codebook_path, load_network  # noqa: E402
-from ace_slam_ros.core.encoders.network import GridNetwork  # noqa: E402
+from ace_slam_ros.core.encoders.networks.network import GridNetwork  # noqa: E402
+from ace_slam_ros.core.encoders.networks.weights import NETWORKS, load_network  # noqa: E402
+from ace_slam_ros.core.encoders.weight_files import codebook_path  # noqa: E402
 from ace_slam_ros.core.errors import EncoderError  # noqa: E402
 
 _VIEW_PX, _PICTURE_PX, _VIEWS_AT_ONCE = 320, 448, 8

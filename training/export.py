@@ -11,8 +11,8 @@ import torch
 from recipe import Recipe
 from safetensors.torch import save_file
 
-from ace_slam_ros.core.encoders.network import fold_normalization
-from ace_slam_ros.core.encoders.tiny import EncoderNetwork
+from ace_slam_ros.core.encoders.networks.network import fold_normalization
+from ace_slam_ros.core.encoders.networks.tiny import EncoderNetwork
 
 
 def export_encoder(network: EncoderNetwork, recipe: Recipe, path: Path) -> None:

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ace_slam_ros.core.encoders.network import normalize
-from ace_slam_ros.core.encoders.orientations import REGIONS, oriented_gradients
-from ace_slam_ros.core.encoders.tiny import DIMENSION, LEARNED, WHITENED, EncoderNetwork
+from ace_slam_ros.core.encoders.networks.network import normalize
+from ace_slam_ros.core.encoders.networks.orientations import REGIONS, oriented_gradients
+from ace_slam_ros.core.encoders.networks.tiny import DIMENSION, LEARNED, WHITENED, EncoderNetwork
 
 #: Powers of the standard deviation by which directions are divided: 0 keeps, 1 whitens.
 _HISTOGRAM_POWER, _MERGED_POWER = 0.5, 0.3

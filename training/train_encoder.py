@@ -33,8 +33,8 @@ from losses import contrastive_loss, sample  # noqa: E402
 from merging import fit_merging  # noqa: E402
 from recipe import Recipe, Stage  # noqa: E402
 
-from ace_slam_ros.core.encoders.network import normalize  # noqa: E402
-from ace_slam_ros.core.encoders.tiny import EncoderNetwork  # noqa: E402
+from ace_slam_ros.core.encoders.networks.network import normalize  # noqa: E402
+from ace_slam_ros.core.encoders.networks.tiny import EncoderNetwork  # noqa: E402
 
 #: Batches made ahead of the training.
 _AHEAD = 32

@@ -112,7 +112,7 @@ class Training:
         torch.manual_seed(recipe.seed)
         self.recipe, self._path = recipe, out / "checkpoint.pt"
         self.network = KeyNetwork(
-            main_directions(encoder.codebook.words_KD.cpu(), KEYS), recipe.width)
+            main_directions(torch.from_numpy(encoder.codebook.words_KD), KEYS), recipe.width)
         if recipe.start:
             self.network.load_state_dict(load_file(recipe.start))
         self._optimizer = torch.optim.AdamW(

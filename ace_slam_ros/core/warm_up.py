@@ -15,20 +15,23 @@ import numpy as np
 
 from .data.camera import Camera
 from .data.frame import Frame
-from .geometry.se3 import R_BODY_OPTICAL_33, make_pose
+from .geometry.se3 import R_BODY_OPTICAL_33, make_pose, transform_points
+from .heads.affine.head import HEAD_TYPE, constant_experts
+from .heads.payload import HeadInfo, pack_head
 from .localization.relocalizer import Relocalizer
-from .slam import Slam
 from .tracking.result import TrackingHints
+from .tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from .config.sections import SlamConfig
+    from .data.keyframe import Keyframe
     from .encoders.base import Encoder
 
 log = logging.getLogger(__name__)
 
 _WIDTH, _HEIGHT, _FOCAL_PX = 320, 240, 260.0
 _DEPTH_M = 1.0
-_T_BASE_CAM = make_pose(R_BODY_OPTICAL_33, np.array([0.0, 0.0, 0.5]))
+_HINTS = TrackingHints(T_base_cam=make_pose(R_BODY_OPTICAL_33, np.array([0.0, 0.0, 0.5])))
 #: The camera moves by so many pixels from picture to picture, with a keyframe at every second.
 _STEP_PX, _PICTURES = 16, 6
 #: Longer means that loops were compiled, which is worth a line in the log.
@@ -46,8 +49,8 @@ def warm_up(
         encoder: the frozen encoder, which is also run on an image of the camera's size.
         width, height: of the camera's images.
         queries: also relocalize a picture in it, without depth and from other viewpoints.
-        maps: also look for loops; without, the first keyframe alone is learned, all that a process
-            needs that only tracks: a quarter of a second less after a crash.
+        maps: also learn and look for loops; without, a head is made up, all that a process needs
+            that only tracks: after a crash it is back a second earlier.
     """
     started_s = time.process_time()  # the time of a busy machine says nothing
     encoder.warm_up(width, height)
@@ -56,26 +59,59 @@ def warm_up(
     quiet.setLevel(logging.ERROR)  # of the map that is thrown away nobody wants to know
     try:
         config = config.with_values({"mode": "mapping", "sensor.mask": ""})
-        slam, hints = Slam(config, encoder), TrackingHints(T_base_cam=_T_BASE_CAM)
-        for n, frame in enumerate(_pictures()):
-            if maps or not n:
-                slam.process(frame, hints)
-            else:
-                slam.tracker.track(frame, hints)
-                slam.tracker.work()
-        if maps:
-            slam.mapper.updated_grid()
+        if maps or queries or config.head.type != HEAD_TYPE:
+            head = _map(config, encoder)
+        else:
+            head = _track(config, encoder)
         if queries:
-            relocalizer = Relocalizer(config, encoder)
-            relocalizer.set_head(slam.mapper.export_head(), 1)
-            unseen = np.ascontiguousarray(frame.image[::-1])  # so that all views are tried
-            for depth_m in (frame.depth_m, None):
-                relocalizer.locate(Frame(frame.stamp_ns, unseen, depth_m, frame.camera))
+            _ask(config, encoder, head)
     finally:
         quiet.setLevel(level)
     took_s = time.process_time() - started_s
     if took_s > _LONG_S:
         log.info("compiled what was not yet, in %.0f s; later starts find it on the disk", took_s)
+
+
+def _map(config: SlamConfig, encoder: Encoder) -> bytes:
+    """Track and map; returns the head that was learned."""
+    from .slam import Slam  # and torch with it
+
+    slam = Slam(config, encoder)
+    for frame in _pictures():
+        slam.process(frame, _HINTS)
+    slam.mapper.updated_grid()
+    return slam.mapper.export_head()
+
+
+def _track(config: SlamConfig, encoder: Encoder) -> bytes:
+    """Track in a head made of the first keyframe, which is returned."""
+    tracker, head = Tracker(config, encoder), b""
+    for frame in _pictures():
+        result = tracker.track(frame, _HINTS)
+        result = result.with_work(tracker.work())
+        if not head:
+            head = _head_of(result.keyframes[0], encoder, result.map_id)
+            tracker.set_head(head, 1)
+    return head
+
+
+def _head_of(keyframe: Keyframe, encoder: Encoder, map_id: str) -> bytes:
+    codebook = encoder.codebook
+    words_N = codebook.nearest(keyframe.descriptors_ND, 1)[:, 0]
+    points_N3 = transform_points(
+        keyframe.T_map_cam, keyframe.points_cam_N3.astype(np.float64))
+    return pack_head(constant_experts(words_N, points_N3, len(codebook.words_KD)), HeadInfo(
+        map_id, encoder.hash, HEAD_TYPE, keyframes=1, next_keyframe=keyframe.id + 1))
+
+
+def _ask(config: SlamConfig, encoder: Encoder, head: bytes) -> None:
+    """Relocalize a picture that the head does not know, so that all views are tried."""
+    relocalizer = Relocalizer(config, encoder)
+    relocalizer.set_head(head, 1)
+    frame = _pictures()[-1]
+    unseen = np.ascontiguousarray(frame.image[::-1])
+    for depth_m in (frame.depth_m, None):
+        relocalizer.locate(Frame(frame.stamp_ns, unseen, depth_m, frame.camera))
 
 
 def _pictures() -> list[Frame]:

@@ -124,11 +124,10 @@ def loops() -> Finding:
 def encoder(config: SlamConfig) -> Finding:
     """Load the encoder and describe a blank image with it."""
     try:
-        import torch
 
         from ..core.encoders.loading import load_encoder
 
-        loaded = load_encoder(config.encoder, torch.device("cpu"))
+        loaded = load_encoder(config.encoder, "cpu")
         loaded.warm_up(64, 64)
     except AceSlamError as error:
         return problem("encoder", str(error), "git checkout -- "

@@ -14,9 +14,10 @@ from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.encoders.base import Encoder
 from ace_slam_ros.core.encoders.loading import load_encoder
+from ace_slam_ros.core.encoders.torch_codebook import TorchCodebook
 from ace_slam_ros.core.geometry.se3 import invert_pose, log_se3
 from ace_slam_ros.core.heads.factory import load_head
-from ace_slam_ros.core.localization.device.localizer import DeviceLocalizer, runs_whole
+from ace_slam_ros.core.localization.device.localizer import DeviceLocalizer, network_of
 from ace_slam_ros.core.localization.localizer import Localizer
 
 from .report import Report
@@ -122,9 +123,9 @@ def whole_times_ms(
         {"median", "p95"} in milliseconds of `work` (encoder, prediction and pose, once the image
         is there) and of `frame` (image to the device, work, pose from there), and `recorded`.
     """
-    encoder, head = side.encoder, side.localizer.head
-    assert runs_whole(encoder, config)
-    localizer = DeviceLocalizer(config, encoder, record)
+    network, head = network_of(side.encoder, config), side.localizer.head
+    assert network is not None
+    localizer = DeviceLocalizer(config, network, record)
     assert localizer.use_head(head)
     spent: dict[str, list[float]] = {"work": [], "frame": []}
     for number in range(rounds + 1):
@@ -184,8 +185,9 @@ def agreement(reference: Side, other: Side, frames: Sequence[Frame]) -> dict[str
 
 def _words(side: Side, descriptors_ND: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
     """Nearest word (N,) of each descriptor, by the search that the side's device has."""
-    there = torch.from_numpy(descriptors_ND).to(side.encoder.device)
-    return side.encoder.codebook.nearest(there, 1)[:, 0].cpu().numpy()
+    device = side.encoder.device
+    codebook = TorchCodebook(side.encoder.codebook, device)
+    return codebook.nearest(torch.from_numpy(descriptors_ND).to(device), 1)[:, 0].cpu().numpy()
 
 
 def check_agreement(report: Report, figures: dict[str, Any]) -> None:

@@ -130,7 +130,7 @@ def retargeting(setting: Setting, head_type: str, views: Sequence[PosedFeatures]
     known = np.isfinite(one.sigma_m_NS)
     gap = np.linalg.norm(one.coords_map_NS3 - two.coords_map_NS3, axis=2)[known]
     # stored offsets are rounded: what lies at the border of a step may fall to either side
-    step_m = float(trained.export()["offset_step"].norm())
+    step_m = float(np.linalg.norm(trained.export()["offset_step"]))
     return figures | {"rebuilt_gap_m_max": float(gap.max()), "storage_step_m": step_m,
                       "rebuilt_gap_beyond_storage_m": max(0.0, float(gap.max()) - step_m),
                       "rebuilt_gap_m_p999": float(np.quantile(gap, 0.999)),
@@ -140,7 +140,7 @@ def retargeting(setting: Setting, head_type: str, views: Sequence[PosedFeatures]
 def _rigid_gap_m(learner: HeadLearner, keyframes: Sequence[Keyframe]) -> float:
     """Return how far tokens are from where one motion of all keyframes must take them."""
     def placed() -> Float64Array:
-        t = {name: tensor.double().numpy() for name, tensor in learner.export().items()}
+        t = learner.export()
         return np.asarray(t["token_offsets"] * t["token_step"] + t["token_center"])
 
     learner.retarget({k.id: k.T_map_cam for k in keyframes})

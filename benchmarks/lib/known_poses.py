@@ -125,7 +125,7 @@ def affine(config: SlamConfig, codebook: Codebook) -> Learn:
         learner = AffineLearner(config.head, config.sensor, codebook, _CPU)
         for keyframe in keyframes:
             learner.observe(keyframe, keyframe.T_map_cam)
-        return AffineHead(learner.export(), codebook, _CPU, config.head.neighbors)
+        return AffineHead(learner.export(), codebook, config.head.neighbors)
 
     return learn
 

@@ -14,8 +14,9 @@ from ace_slam_ros.core.config.sections import EncoderConfig, SlamConfig
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.encoders.extraction import extract_features
-from ace_slam_ros.core.encoders.loading import load_encoder, load_network
-from ace_slam_ros.core.encoders.published.ace import AceNetwork
+from ace_slam_ros.core.encoders.loading import load_encoder
+from ace_slam_ros.core.encoders.networks.published.ace import AceNetwork
+from ace_slam_ros.core.encoders.networks.weights import load_network
 from ace_slam_ros.core.geometry.se3 import pose_error
 from ace_slam_ros.core.localization.relocalizer import Relocalizer
 from ace_slam_ros.core.mapping.mapper import Mapper

@@ -12,8 +12,6 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ace_slam_ros.core.encoders.grouped_vectors import GroupedVectors
-
 #: Numbers of Python that become a tensor; on a GPU they are copied from the CPU.
 _FROM_PYTHON = "aten.lift_fresh"
 
@@ -76,18 +74,16 @@ def _moved(localizer):
     network = localizer._encoder._network
     there._encoder._network = _ElsewhereNetwork(
         network, {name: _empty(value) for name, value in network.state_dict().items()})
-    there._encoder.codebook = _emptied(localizer._encoder.codebook)
+    there._codebook = _emptied(localizer._codebook)
     return there
 
 
-def _emptied(part):
-    """A copy of a codebook, or of its groups, whose tensors have no values."""
-    there = copy.copy(part)
-    for name, value in vars(part).items():
+def _emptied(codebook):
+    """A copy of a codebook whose tensors have no values."""
+    there = copy.copy(codebook)
+    for name, value in vars(codebook).items():
         if isinstance(value, torch.Tensor):
             setattr(there, name, _empty(value))
-        elif isinstance(value, GroupedVectors):
-            setattr(there, name, _emptied(value))
     return there
 
 

@@ -14,8 +14,8 @@ from procedural import dead_leaves, noise_bank
 from recipe import Recipe, Stage
 from train_encoder import train
 
-from ace_slam_ros.core.encoders.network import fold_normalization, normalize
-from ace_slam_ros.core.encoders.tiny import EncoderNetwork
+from ace_slam_ros.core.encoders.networks.network import fold_normalization, normalize
+from ace_slam_ros.core.encoders.networks.tiny import EncoderNetwork
 from ace_slam_ros.synth.worlds import CAMERA, make_world
 
 

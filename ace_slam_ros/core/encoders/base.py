@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..errors import EncoderError
+from ..runtime.device import Device
 from ..runtime.steps import Steps, at_once
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..geometry.arrays import Float32Array, Int64Array, UInt8Image
     from .codebook import Codebook
 
@@ -76,14 +77,14 @@ class Encoder(ABC):
         spec: what it declares of itself.
         hash: first 16 hex digits of the SHA-256 over weights and codebook; maps record it.
         codebook: words and projection for the heads, the same for every scene.
-        device: where the network and the codebook live.
+        device: where the network lives.
     """
 
     def __init__(
-        self, spec: EncoderSpec, content_hash: str, codebook: Codebook, device: torch.device
+        self, spec: EncoderSpec, content_hash: str, codebook: Codebook, device: str
     ) -> None:
-        self.spec, self.hash, self.device = spec, content_hash, device
-        self.codebook = codebook.to(device)
+        self.spec, self.hash, self.device = spec, content_hash, Device(device)
+        self.codebook = codebook
 
     @property
     def name(self) -> str:
@@ -127,8 +128,7 @@ class Encoder(ABC):
     ) -> Steps[Float32Array]:
         """Do as `describe_cells`, with pauses; here, pick from the descriptors of all cells."""
         grid_hwD = yield from self.describe_in_steps(gray_HW)
-        index_N = torch.from_numpy(np.ascontiguousarray(cells_N)).to(grid_hwD.device)
-        chosen: Float32Array = grid_hwD.flatten(0, 1)[index_N].cpu().numpy()
+        chosen: Float32Array = grid_hwD.flatten(0, 1)[np.asarray(cells_N)].cpu().numpy()
         return chosen
 
     def keypoints(self, gray_HW: UInt8Image) -> Keypoints | None:
@@ -144,3 +144,21 @@ class Encoder(ABC):
     def runs_in(self) -> str:
         """What computes the descriptors of cells, and in which precision; for people."""
         return f"its own way on {self.device.type}"
+
+
+def padded(gray_HW: UInt8Image, multiple: int) -> UInt8Image:
+    """Repeat the edges of an image as far as `padding` says."""
+    height, width = gray_HW.shape
+    pad_y, pad_x = padding(height, width, multiple)
+    if pad_y or pad_x:
+        gray_HW = np.pad(gray_HW, ((0, pad_y), (0, pad_x)), mode="edge")
+    return np.require(gray_HW, np.uint8, ["C", "W"])
+
+
+def padding(height: int, width: int, multiple: int) -> tuple[int, int]:
+    """Return the rows and columns that are missing up to whole multiples of what a network takes.
+
+    Two multiples at least: mirrored borders need a cell to mirror.
+    """
+    return (max(-height % multiple, 2 * multiple - height),
+            max(-width % multiple, 2 * multiple - width))

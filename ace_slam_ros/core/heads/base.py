@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from ..data.submaps import MAIN_SUBMAP, SubmapMotion
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from ..data.keyframe import Keyframe
     from ..data.predictions import Predictions
     from ..geometry.arrays import Float32Array, Float64Array
+    from .payload import Arrays
 
 
 class SceneHead(Protocol):
@@ -107,11 +107,11 @@ class HeadLearner(Protocol):
         """Stop holding a keyframe; what it taught so far stays. Unknown ids are ignored."""
         ...
 
-    def export(self) -> dict[str, Tensor]:
-        """Return the weights by name on the CPU, as the frozen head takes them."""
+    def export(self) -> Arrays:
+        """Return the weights by name, as the frozen head takes them."""
         ...
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, arrays: Arrays) -> None:
         """Go on from exported weights, after the keyframes of their map were observed.
 
         A head that learned all of it from the keyframes ignores them.

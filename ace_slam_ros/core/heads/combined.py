@@ -13,14 +13,14 @@ from ..errors import MapError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from torch import Tensor
 
     from ..data.keyframe import Keyframe
     from ..data.submaps import SubmapMotion
     from ..geometry.arrays import Float32Array, Float64Array
     from .base import HeadLearner, SceneHead
+    from .payload import Arrays
 
-#: Between the types of the heads in the type of them together; tensors have `type/name`.
+#: Between the types of the heads in the type of them together; arrays have `type/name`.
 PLUS, _SLASH = "+", "/"
 
 
@@ -89,35 +89,35 @@ class CombinedLearner:
         for part in self._parts.values():
             part.forget(identifier)
 
-    def export(self) -> dict[str, Tensor]:
+    def export(self) -> Arrays:
         """Return the weights of all, named by type and name."""
-        return {f"{kind}{_SLASH}{name}": tensor for kind, part in self._parts.items()
-                for name, tensor in part.export().items()}
+        return {f"{kind}{_SLASH}{name}": array for kind, part in self._parts.items()
+                for name, array in part.export().items()}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, arrays: Arrays) -> None:
         """Go on from exported weights.
 
         Raises:
             MapError: the weights do not fit one of the learners.
         """
-        parts = split(tensors, tuple(self._parts))
+        parts = split(arrays, tuple(self._parts))
         for kind, part in self._parts.items():
             part.restore(parts[kind])
 
 
-def split(tensors: dict[str, Tensor], kinds: tuple[str, ...]) -> dict[str, dict[str, Tensor]]:
+def split(arrays: Arrays, kinds: tuple[str, ...]) -> dict[str, Arrays]:
     """Return the weights of each type of head.
 
     Raises:
         MapError: there are weights of none of these types.
     """
-    found: dict[str, dict[str, Tensor]] = {kind: {} for kind in kinds}
-    for whole, tensor in tensors.items():
+    found: dict[str, Arrays] = {kind: {} for kind in kinds}
+    for whole, array in arrays.items():
         kind, _, name = whole.partition(_SLASH)
         if kind not in found:
             raise MapError(f"head weights '{whole}' are of no head of {PLUS.join(kinds)}: save "
                            "the map again")
-        found[kind][name] = tensor
+        found[kind][name] = array
     return found
 
 

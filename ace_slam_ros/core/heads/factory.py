@@ -6,19 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from ..config.fields import add_choice
 from ..errors import MapError
 from .aceg.head import HEAD_TYPE as ACEG
-from .aceg.head import AcegHead
-from .aceg.learner import AcegLearner
-from .aceg.regressor import KEYS, regressor_for
+from .aceg.head import KEYS, AcegHead
 from .affine.head import HEAD_TYPE as AFFINE
 from .affine.head import AffineHead
-from .affine.learner import AffineLearner
 from .combined import PLUS, CombinedHead, CombinedLearner, split
-from .neural.learner import HOMMLP, TRIMLP, GradientHead, GradientLearner
+from .neural import HOMMLP, TRIMLP
 from .payload import HeadInfo, unpack_head
 
 if TYPE_CHECKING:
@@ -26,7 +21,7 @@ if TYPE_CHECKING:
     from ..data.poses import SubmapPose
     from ..encoders.base import Encoder
     from .base import HeadLearner, SceneHead
-
+    from .payload import Arrays
 #: Room for the description of the tensors in a blob.
 _DESCRIPTION_BYTES = 64 << 10
 #: Id, pose and submap of a keyframe, which travel with the weights.
@@ -36,7 +31,7 @@ _LEAST_CAPACITY_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class HeadKind:
-    """How the heads of one type are made.
+    """How the heads of one type are made; what needs torch is imported when it is made.
 
     Attributes:
         make_learner: returns an empty learner.
@@ -46,16 +41,18 @@ class HeadKind:
     """
 
     make_learner: Callable[[SlamConfig, Encoder], HeadLearner]
-    make_head: Callable[[dict[str, Tensor], Encoder, SlamConfig], SceneHead]
+    make_head: Callable[[Arrays, Encoder, SlamConfig], SceneHead]
     weights_bytes: Callable[[SlamConfig, Encoder], int]
 
 
 def _affine_learner(config: SlamConfig, encoder: Encoder) -> HeadLearner:
+    from .affine.learner import AffineLearner
+
     return AffineLearner(config.head, config.sensor, encoder.codebook, encoder.device)
 
 
-def _affine_head(tensors: dict[str, Tensor], encoder: Encoder, config: SlamConfig) -> SceneHead:
-    return AffineHead(tensors, encoder.codebook, encoder.device, config.head.neighbors)
+def _affine_head(arrays: Arrays, encoder: Encoder, config: SlamConfig) -> SceneHead:
+    return AffineHead(arrays, encoder.codebook, config.head.neighbors)
 
 
 def _affine_bytes(config: SlamConfig, encoder: Encoder) -> int:
@@ -64,19 +61,36 @@ def _affine_bytes(config: SlamConfig, encoder: Encoder) -> int:
     return words + experts * (3 * config.head.inputs + 11)
 
 
+def _aceg_learner(config: SlamConfig, encoder: Encoder) -> HeadLearner:
+    from .aceg.learner import AcegLearner
+    from .aceg.regressor import regressor_for
+
+    return AcegLearner(config.head, config.sensor, regressor_for(encoder))
+
+
+def _aceg_head(arrays: Arrays, encoder: Encoder, config: SlamConfig) -> SceneHead:
+    from .aceg.regressor import regressor_for
+
+    return AcegHead(arrays, regressor_for(encoder))
+
+
 def _aceg_bytes(config: SlamConfig, encoder: Encoder) -> int:
     return config.head.tokens * (KEYS + 9)
 
 
 def _network_kind(head_type: str) -> HeadKind:
     def make_learner(config: SlamConfig, encoder: Encoder) -> HeadLearner:
+        from .neural.learner import GradientLearner
+
         return GradientLearner(head_type, config.head, config.sensor, config.seed,
                                encoder.dimension, encoder.device)
 
-    return HeadKind(
-        make_learner,
-        lambda tensors, encoder, config: GradientHead(head_type, tensors, encoder.device),
-        _network_bytes)
+    def make_head(arrays: Arrays, encoder: Encoder, config: SlamConfig) -> SceneHead:
+        from .neural.learner import GradientHead
+
+        return GradientHead(head_type, arrays, encoder.device)
+
+    return HeadKind(make_learner, make_head, _network_bytes)
 
 
 def _network_bytes(config: SlamConfig, encoder: Encoder) -> int:
@@ -87,10 +101,8 @@ def _network_bytes(config: SlamConfig, encoder: Encoder) -> int:
 
 
 def _combined_kind(kinds: dict[str, HeadKind]) -> HeadKind:
-    def make_head(
-        tensors: dict[str, Tensor], encoder: Encoder, config: SlamConfig
-    ) -> SceneHead:
-        parts = split(tensors, tuple(kinds))
+    def make_head(arrays: Arrays, encoder: Encoder, config: SlamConfig) -> SceneHead:
+        parts = split(arrays, tuple(kinds))
         return CombinedHead({name: kind.make_head(parts[name], encoder, config)
                              for name, kind in kinds.items()})
 
@@ -103,9 +115,7 @@ def _combined_kind(kinds: dict[str, HeadKind]) -> HeadKind:
 
 _SINGLE: dict[str, HeadKind] = {
     AFFINE: HeadKind(_affine_learner, _affine_head, _affine_bytes),
-    ACEG: HeadKind(
-        lambda config, encoder: AcegLearner(config.head, config.sensor, regressor_for(encoder)),
-        lambda tensors, encoder, config: AcegHead(tensors, regressor_for(encoder)), _aceg_bytes),
+    ACEG: HeadKind(_aceg_learner, _aceg_head, _aceg_bytes),
     TRIMLP: _network_kind(TRIMLP), HOMMLP: _network_kind(HOMMLP)}
 _OURS = _SINGLE | {PLUS.join(names): _combined_kind({name: _SINGLE[name] for name in names})
                    for names in ((AFFINE, ACEG),)}
@@ -165,7 +175,7 @@ def load_head(blob: bytes, encoder: Encoder, config: SlamConfig) -> LoadedHead:
         raise MapError(
             f"the map was made with encoder {info.encoder_hash}, this one is {encoder.hash}: "
             "use the same encoder weights, or map again")
-    head = _kind(info.head).make_head(unpacked.tensors, encoder, config)
+    head = _kind(info.head).make_head(unpacked.arrays, encoder, config)
     return LoadedHead(head, info, unpacked.keyframe_poses)
 
 

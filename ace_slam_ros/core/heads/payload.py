@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
+from safetensors.numpy import load, save
 
 from ..data.poses import SubmapPose
 from ..errors import MapError
 
 #: What writer and readers of the shared-memory segment must agree on.
 PAYLOAD_SCHEMA = "ace_slam_ros/head/2"
+#: Weights by name: arrays, so that who reads them needs no torch.
+Arrays = dict[str, npt.NDArray[Any]]
 _POSE_IDS, _POSES, _POSE_SUBMAPS = "keyframe_ids", "keyframe_poses", "keyframe_submaps"
 
 
@@ -52,24 +54,24 @@ class HeadBlob:
 
     Attributes:
         info: what it says of itself.
-        tensors: the weights by name.
+        arrays: the weights by name.
         keyframe_poses: by keyframe id, for a tracker to follow a correction; none without one.
     """
 
     info: HeadInfo
-    tensors: dict[str, Tensor]
+    arrays: Arrays
     keyframe_poses: dict[int, SubmapPose]
 
 
 def pack_head(
-    tensors: dict[str, Tensor], info: HeadInfo, poses: dict[int, SubmapPose] | None = None
+    arrays: Arrays, info: HeadInfo, poses: dict[int, SubmapPose] | None = None
 ) -> bytes:
     """Return a safetensors blob of the weights, with `info` as metadata.
 
     `poses` of the keyframes go with it, so that a tracker can move its own and stays in one map
     with the head.
     """
-    return bytes(save(tensors | _pack_poses(poses or {}), {
+    return bytes(save(arrays | _pack_poses(poses or {}), {
         "map_id": info.map_id, "encoder_hash": info.encoder_hash, "head": info.head,
         "keyframes": str(info.keyframes), "next_keyframe": str(info.next_keyframe),
         "map_revision": str(info.map_revision),
@@ -132,19 +134,19 @@ def unpack_head(blob: bytes) -> HeadBlob:
     Raises:
         MapError: it is damaged, or not a head blob.
     """
-    info, tensors = read_info(blob), unpack_tensors(blob)
-    if _POSES not in tensors:
-        return HeadBlob(info, tensors, {})
-    ids, poses = tensors.pop(_POSE_IDS), tensors.pop(_POSES).numpy().astype(np.float64)
-    submaps = tensors.pop(_POSE_SUBMAPS, torch.zeros(len(ids)))
+    info, arrays = read_info(blob), unpack_arrays(blob)
+    if _POSES not in arrays:
+        return HeadBlob(info, arrays, {})
+    ids, poses = arrays.pop(_POSE_IDS), arrays.pop(_POSES).astype(np.float64)
+    submaps = arrays.pop(_POSE_SUBMAPS, np.zeros(len(ids)))
     last_row = np.array([[0.0, 0.0, 0.0, 1.0]])
-    return HeadBlob(info, tensors, {
+    return HeadBlob(info, arrays, {
         int(i): SubmapPose(np.concatenate([T, last_row]), submap=int(submap))
         for i, T, submap in zip(ids, poses, submaps, strict=True)})
 
 
-def unpack_tensors(blob: bytes) -> dict[str, Tensor]:
-    """Return all tensors of a blob by name.
+def unpack_arrays(blob: bytes) -> Arrays:
+    """Return all arrays of a blob by name.
 
     Raises:
         MapError: it is damaged.
@@ -155,14 +157,13 @@ def unpack_tensors(blob: bytes) -> dict[str, Tensor]:
         raise MapError(f"head weights are damaged ({error}): save the map again") from error
 
 
-def _pack_poses(poses: dict[int, SubmapPose]) -> dict[str, Tensor]:
-    """Return keyframe poses as tensors to go with the weights; none if empty."""
+def _pack_poses(poses: dict[int, SubmapPose]) -> Arrays:
+    """Return keyframe poses as arrays to go with the weights; none if empty."""
     if not poses:
         return {}
     stacked = np.stack([pose.T_map_cam for pose in poses.values()])[:, :3].astype(np.float32)
-    return {_POSE_IDS: torch.tensor(list(poses), dtype=torch.int64),
-            _POSES: torch.from_numpy(stacked),
-            _POSE_SUBMAPS: torch.tensor([p.submap for p in poses.values()], dtype=torch.uint8)}
+    return {_POSE_IDS: np.array(list(poses), np.int64), _POSES: stacked,
+            _POSE_SUBMAPS: np.array([p.submap for p in poses.values()], np.uint8)}
 
 
 def _foreign(error: Exception) -> MapError:

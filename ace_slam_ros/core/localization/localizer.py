@@ -11,7 +11,6 @@ from ..data.poses import Support
 from ..data.submaps import by_submap, only_submap, submaps_sought
 from ..encoders.extraction import extract_features, extract_in_steps
 from ..runtime.steps import Steps, at_once
-from .device.localizer import DeviceLocalizer, runs_whole
 from .flatness import is_flat
 from .probability import Evidence
 from .rgbd import solve_rgbd
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from ..data.predictions import Predictions
     from ..encoders.base import Encoder
     from ..heads.base import SceneHead
+    from .device.localizer import DeviceLocalizer
     from .views.query_views import QueryView
 
 
@@ -55,8 +55,11 @@ class Localizer:
         self._device: DeviceLocalizer | None = None
         if as_a_whole is None:
             as_a_whole = encoder.device.type == "cuda"
-        if as_a_whole and runs_whole(encoder, config):
-            self._device = DeviceLocalizer(config, encoder)
+        if as_a_whole:
+            from .device.localizer import DeviceLocalizer, network_of
+
+            if network := network_of(encoder, config):
+                self._device = DeviceLocalizer(config, network)
         self.clear()
 
     def clear(self) -> None:

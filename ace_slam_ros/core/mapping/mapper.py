@@ -21,7 +21,7 @@ from ..data.trajectory import Trajectory
 from ..errors import MapError
 from ..geometry.se3 import transform_points
 from ..heads.factory import make_learner
-from ..heads.payload import HeadInfo, pack_head, read_info, unpack_tensors
+from ..heads.payload import HeadInfo, pack_head, read_info, unpack_arrays
 from ..maps.manifest import GRID, MapManifest
 from ..maps.map_folder import load_map, save_map
 from ..navigation.grid_files import grid_files
@@ -323,4 +323,4 @@ class Mapper:
         self._buffer.revision = info.map_revision
         self._refinement.restore(stored.edges)
         self._next_id = info.next_keyframe
-        self._learner.restore(unpack_tensors(stored.head))
+        self._learner.restore(unpack_arrays(stored.head))

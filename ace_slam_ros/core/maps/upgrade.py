@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 
 from ..heads.affine.head import OFFSET_LEVELS
-from ..heads.payload import HeadInfo, pack_head, read_info, read_metadata, unpack_tensors
+from ..heads.payload import HeadInfo, pack_head, read_info, read_metadata, unpack_arrays
 
 if TYPE_CHECKING:
     from ..data.keyframe import Keyframe
@@ -46,16 +46,16 @@ def _placed(keyframe: Keyframe, submaps: tuple[int, ...]) -> Keyframe:
 
 def _with_submaps(head: bytes, info: HeadInfo) -> bytes:
     """Write the submap of every expert beside it; other heads have no submaps."""
-    tensors = unpack_tensors(head)
-    if info.submaps and "offset_step" in tensors:
-        points = (tensors["offset"].double() * tensors["offset_step"].double()
-                  + tensors["offset_centre"].double())
-        submap = torch.round(points[:, 0] / _SPACING_M).to(torch.uint8)
-        submap[~torch.isin(submap, torch.tensor(info.submaps, dtype=torch.uint8))] = 0
+    arrays = unpack_arrays(head)
+    if info.submaps and "offset_step" in arrays:
+        points = (arrays["offset"] * arrays["offset_step"].astype(np.float64)
+                  + arrays["offset_centre"].astype(np.float64))
+        submap = np.rint(points[:, 0] / _SPACING_M).astype(np.uint8)
+        submap[~np.isin(submap, info.submaps)] = 0
         points[:, 0] -= _SPACING_M * submap
-        low, high = points.amin(dim=0), points.amax(dim=0)
-        center, step = (low + high) / 2, (high - low).clamp(min=1e-3) / (2 * OFFSET_LEVELS)
-        tensors |= {"offset": ((points - center) / step).round().to(torch.int16),
-                    "offset_centre": center.float(), "offset_step": step.float(),
-                    "submap": submap}
-    return pack_head(tensors, info)
+        low, high = points.min(axis=0), points.max(axis=0)
+        center, step = (low + high) / 2, np.maximum(high - low, 1e-3) / (2 * OFFSET_LEVELS)
+        arrays |= {"offset": np.rint((points - center) / step).astype(np.int16),
+                   "offset_centre": center.astype(np.float32),
+                   "offset_step": step.astype(np.float32), "submap": submap}
+    return pack_head(arrays, info)

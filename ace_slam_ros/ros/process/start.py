@@ -9,7 +9,6 @@ import sys
 from importlib import import_module
 from typing import Any, NoReturn
 
-from ...core.runtime.lean_torch import load_torch_lean
 from ...core.runtime.memory import reuse_image_memory
 from .early_stop import end_at_once
 from .environment import prepare_node_environment
@@ -42,7 +41,6 @@ def start(name: str, arguments: list[str] | None = None) -> NoReturn:
         return getattr(import_module(f"..nodes.{module}", __package__), kind)
 
     reuse_image_memory()
-    load_torch_lean()
     prepare_node_environment()
     leave(run_node(load, command, name))
 

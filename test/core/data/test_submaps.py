@@ -1,7 +1,6 @@
 """Submaps: numbers, corrections of poses in them, hypotheses apart."""
 
 import numpy as np
-import torch
 
 from ace_slam_ros.core.data.poses import AlignedPose, SubmapPose
 from ace_slam_ros.core.data.predictions import Predictions
@@ -47,10 +46,10 @@ def test_hypotheses_of_other_submaps_are_dropped():
 def test_weights_tell_revision_unjoined_submaps_and_poses():
     info = HeadInfo("m", "cafe", "affine", 3, 4, 7, (1, 3))
     poses = {5: SubmapPose(np.eye(4)), 9: SubmapPose(exp_se3(np.full(6, 0.25)), submap=3)}
-    blob = pack_head({"a": torch.ones(1)}, info, poses)
+    blob = pack_head({"a": np.ones(1)}, info, poses)
     assert read_info(blob) == info
     found = unpack_head(blob)
     assert found.info == info and list(found.tensors) == ["a"]
     assert {i: p.submap for i, p in found.keyframe_poses.items()} == {5: 0, 9: 3}
     assert np.allclose(found.keyframe_poses[9].T_map_cam, poses[9].T_map_cam, atol=1e-6)
-    assert unpack_head(pack_head({"a": torch.ones(1)}, info)).keyframe_poses == {}
+    assert unpack_head(pack_head({"a": np.ones(1)}, info)).keyframe_poses == {}

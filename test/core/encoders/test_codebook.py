@@ -7,6 +7,7 @@ from torch.nn.functional import normalize
 from ace_slam_ros.core.config.sections import EncoderConfig
 from ace_slam_ros.core.encoders.codebook import Codebook
 from ace_slam_ros.core.encoders.loading import load_encoder
+from ace_slam_ros.core.encoders.torch_codebook import TorchCodebook
 
 CPU = torch.device("cpu")
 
@@ -14,7 +15,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def codebook():
     """The one that ships: 4,096 words in 64 groups."""
-    return load_encoder(EncoderConfig(), CPU).codebook
+    return TorchCodebook(load_encoder(EncoderConfig(), CPU).codebook, CPU)
 
 
 def some_descriptors(codebook, count=1200, noise=0.6):
@@ -43,7 +44,7 @@ def test_few_groups_and_empty_ones_are_searched(groups):
     words, centers, d = (normalize(torch.randn(n, 12, generator=generator), dim=1)
                          for n in (40, groups, 200))
     centers[-1] = centers[0]  # no word is nearer to the last
-    small = Codebook(words, torch.eye(12), centers)
+    small = TorchCodebook(Codebook(words, torch.eye(12), centers), CPU)
     some = small.nearest(d, 1)
     assert torch.equal(some, small.nearest_at_once(d, 1)) or groups > 4
     apart = (d * words[some[:, 0]]).sum(1) - (d * words[small.nearest_at_once(d, 1)[:, 0]]).sum(1)
@@ -56,7 +57,7 @@ def test_a_gpu_finds_the_same_words(codebook):
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     d = some_descriptors(codebook)
-    there = codebook.to(torch.device("cuda")).nearest(d.cuda(), 1).cpu()
+    there = TorchCodebook(codebook._host, "cuda").nearest(d.cuda(), 1).cpu()
     assert (there == codebook.nearest(d, 1)).float().mean() > 0.999
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from ace_slam_ros.core.encoders.grouped_vectors import NOTHING, GroupedVectors
 
@@ -28,9 +27,9 @@ def brute_force(vectors, centers, probes, queries):
     (1, 1, 4), (40, 1, 4), (60, 7, 2), (300, 20, 4), (300, 20, 20), (5, 30, 16)])
 def test_both_ways_find_what_brute_force_finds(vectors, groups, probes):
     known, centers, queries = unit(vectors, 1), unit(groups, 2), unit(80, 3)
-    grouped = GroupedVectors(torch.from_numpy(known), torch.from_numpy(centers), probes)
+    grouped = GroupedVectors(known, centers, probes)
     truth = brute_force(known, centers, probes, queries)
-    cosines = grouped.cosines(torch.from_numpy(queries)).numpy()
+    cosines = grouped.cosines(queries)
     np.testing.assert_allclose(cosines, truth, atol=1e-5)
     count = min(5, vectors)
     found = grouped.nearest(queries, count)
@@ -40,11 +39,12 @@ def test_both_ways_find_what_brute_force_finds(vectors, groups, probes):
     np.testing.assert_allclose(
         np.take_along_axis(truth, found, axis=1)[filled], best[filled], atol=1e-5)
     assert (found[~filled] == grouped.first).all(), "where the groups hold fewer"
+    assert np.array_equal(grouped.nearest_twin(queries, count), found)
 
 
 def test_no_vectors_and_no_queries():
-    centers = torch.from_numpy(unit(3, 1))
-    none = GroupedVectors(torch.zeros(0, 16), centers, 4)
+    centers = unit(3, 1)
+    none = GroupedVectors(np.zeros((0, 16), np.float32), centers, 4)
     assert none.cosines(centers).shape == (3, 0)
     some = GroupedVectors(centers, centers, 4)
     assert some.nearest(unit(4, 2)[:0], 2).shape == (0, 2)
@@ -52,7 +52,7 @@ def test_no_vectors_and_no_queries():
 
 def test_groups_beyond_the_probes_are_not_searched():
     """Each vector is its own center: with one probe a query finds that one only."""
-    known = torch.from_numpy(unit(12, 1))
+    known = unit(12, 1)
     grouped = GroupedVectors(known, known, 1)
-    assert np.array_equal(grouped.nearest(known.numpy(), 1)[:, 0], np.arange(12))
-    assert ((grouped.cosines(known) > NOTHING).sum(dim=1) == 1).all()
+    assert np.array_equal(grouped.nearest(known, 1)[:, 0], np.arange(12))
+    assert ((grouped.cosines(known) > NOTHING).sum(axis=1) == 1).all()

@@ -6,7 +6,8 @@ import pytest
 from helpers.pictures import CPU
 
 from ace_slam_ros.core.config.sections import EncoderConfig
-from ace_slam_ros.core.encoders.loading import ASSETS, load_encoder
+from ace_slam_ros.core.encoders.loading import load_encoder
+from ace_slam_ros.core.encoders.weight_files import ASSETS
 from ace_slam_ros.core.errors import ConfigError, EncoderError
 
 

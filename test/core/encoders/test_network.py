@@ -2,8 +2,8 @@
 
 import torch
 
-from ace_slam_ros.core.encoders.network import fold_normalization
-from ace_slam_ros.core.encoders.tiny import EncoderNetwork
+from ace_slam_ros.core.encoders.networks.network import fold_normalization
+from ace_slam_ros.core.encoders.networks.tiny import EncoderNetwork
 
 
 def test_folding_changes_nothing():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ace_slam_ros.core.encoders.network import normalize
-from ace_slam_ros.core.encoders.orientations import (
+from ace_slam_ros.core.encoders.networks.network import normalize
+from ace_slam_ros.core.encoders.networks.orientations import (
     ORIENTATIONS,
     REGIONS,
     OrientationHistograms,

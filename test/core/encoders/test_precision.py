@@ -6,7 +6,7 @@ from helpers.encoders import CPU
 
 from ace_slam_ros.core.config.sections import EncoderConfig
 from ace_slam_ros.core.encoders.loading import load_encoder
-from ace_slam_ros.core.encoders.precision import choose_precision
+from ace_slam_ros.core.runtime.precision import choose_precision
 
 
 def test_half_precision_stays_near_single():
@@ -14,7 +14,7 @@ def test_half_precision_stays_near_single():
     config = EncoderConfig(precision="bf16")
     half = load_encoder(config, CPU)
     single = load_encoder(EncoderConfig(precision="fp32"), CPU)
-    assert half.precision == torch.bfloat16 and single.precision == torch.float32
+    assert half.runs_in.endswith("bf16") and single.runs_in.endswith("fp32")
     assert half.hash == single.hash
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 255, (15, 20)).astype(np.uint8)
@@ -25,10 +25,10 @@ def test_half_precision_stays_near_single():
 
 
 def test_precision_follows_the_processor(monkeypatch):
-    from ace_slam_ros.core.encoders import precision
+    from ace_slam_ros.core.runtime import precision
 
-    for native, expected in ((True, torch.bfloat16), (False, torch.float32)):
+    for native, expected in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(precision, "cpu_has_bf16", lambda native=native: native)
         assert choose_precision("auto", CPU) == expected
-        assert choose_precision("bf16", CPU) == torch.bfloat16
-        assert choose_precision("fp32", CPU) == torch.float32
+        assert choose_precision("bf16", CPU) == "bf16"
+        assert choose_precision("fp32", CPU) == "fp32"

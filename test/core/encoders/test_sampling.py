@@ -2,7 +2,7 @@
 
 import torch
 
-from ace_slam_ros.core.encoders.network import sample_grid
+from ace_slam_ros.core.encoders.networks.network import sample_grid
 
 
 def test_sampling_between_cells():

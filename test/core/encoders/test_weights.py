@@ -10,9 +10,11 @@ from helpers.encoders import CPU, random_codebook, random_weights
 from safetensors.torch import save_file
 
 from ace_slam_ros.core.config.sections import EncoderConfig
-from ace_slam_ros.core.encoders.loading import codebook_path, load_encoder, load_network
-from ace_slam_ros.core.encoders.published.ace import AceNetwork
-from ace_slam_ros.core.encoders.published.superpoint import SuperPointNetwork
+from ace_slam_ros.core.encoders.loading import load_encoder
+from ace_slam_ros.core.encoders.networks.published.ace import AceNetwork
+from ace_slam_ros.core.encoders.networks.published.superpoint import SuperPointNetwork
+from ace_slam_ros.core.encoders.networks.weights import load_network
+from ace_slam_ros.core.encoders.weight_files import codebook_path
 from ace_slam_ros.core.errors import EncoderError
 
 

@@ -9,7 +9,7 @@ from helpers import scene_heads as scene
 from ace_slam_ros.core.errors import MapError
 from ace_slam_ros.core.geometry.se3 import make_pose
 from ace_slam_ros.core.heads.factory import head_capacity_bytes, load_head, make_learner
-from ace_slam_ros.core.heads.payload import HeadInfo, pack_head, unpack_tensors
+from ace_slam_ros.core.heads.payload import HeadInfo, pack_head, unpack_arrays
 from ace_slam_ros.core.mapping.mapper import Mapper
 
 HEADS = ("affine", "aceg", "affine+aceg", "trimlp", "hommlp")
@@ -199,7 +199,7 @@ def test_a_restarted_mapper_goes_on_from_the_saved_map(head_type, tmp_path):
         assert mapper.add_keyframe(frame, mapper.map_id)
         mapper.work(float("inf"))
     mapper.save(tmp_path / "map")
-    saved = unpack_tensors(mapper.export_head())
+    saved = unpack_arrays(mapper.export_head())
     other = HEADS[(HEADS.index(head_type) + 1) % len(HEADS)]
     resumed = Mapper(scene.config(other), encoder)  # the map says which head it has
     resumed.load(tmp_path / "map")
@@ -208,7 +208,7 @@ def test_a_restarted_mapper_goes_on_from_the_saved_map(head_type, tmp_path):
     head, info = loaded.head, loaded.info
     assert info.head == head_type and info.map_id == mapper.map_id
     if head_type in BY_STEPS:
-        again = unpack_tensors(resumed.export_head())
+        again = unpack_arrays(resumed.export_head())
         assert all((again[n] == saved[n]).all() for n in saved if n != "sigma_table")
     before = median_error(head)
     extra = scene.keyframes(8, seed=3)[5:]

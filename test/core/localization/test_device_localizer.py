@@ -127,9 +127,9 @@ def test_a_tracker_maps_as_well(encoder, room_frames, monkeypatch):
 @pytest.mark.render
 def test_submaps_are_kept_apart(blob, room_frames):
     there, frame = localizer(blob), room_frames[30]
-    tensors = unpack_head(blob).tensors
-    tensors["submap"] = torch.full((len(tensors["slopes"]),), 2, dtype=torch.uint8)
-    there.head = AffineHead(tensors, there._encoder.codebook, torch.device("cpu"), 1)
+    arrays = unpack_head(blob).arrays
+    arrays["submap"] = np.full(len(arrays["slopes"]), 2, np.uint8)
+    there.head = AffineHead(arrays, there._encoder.codebook, 1)
     there.submaps = (2,)
     assert locate(there, frame) is None
     assert locate(there, frame, submap=2).submap == 2
@@ -171,8 +171,9 @@ def test_a_new_head_of_the_same_shapes_keeps_tables_and_graphs(blob, room_frames
     features = there.describe(room_frames[30])
     graph, table = there._device._frame, there._device._experts.sigma_E
     there.head = copy.copy(there.head)
-    there.head._weights_EP3 = there.head._weights_EP3.clone()
-    there.head._weights_EP3[:, -1, 0] += 5.0
+    W_EP3 = there.head.experts.W_EP3.copy()
+    W_EP3[:, -1, 0] += 5.0
+    there.head.experts = dataclasses.replace(there.head.experts, W_EP3=W_EP3)
     moved = there.localize(features, 0, False)
     assert there._device._frame is graph and there._device._experts.sigma_E is table
     here = locate(localizer(blob), room_frames[30])

@@ -11,7 +11,8 @@ from ace_slam_ros.core.data.depth.sampling import cell_depth
 from ace_slam_ros.core.encoders import cell_choice
 from ace_slam_ros.core.geometry.rigid_alignment import kabsch_batch, kabsch_of_moments
 from ace_slam_ros.core.geometry.se3 import exp_se3, pose_error
-from ace_slam_ros.core.heads.affine.head import ExpertIndex, predict_at_once
+from ace_slam_ros.core.heads.affine.expert_index import ExpertIndex, predict_at_once
+from ace_slam_ros.core.heads.affine.head import FrozenExperts
 from ace_slam_ros.core.heads.affine.padded import pad_experts
 from ace_slam_ros.core.localization.device import description, proposals, solution
 from ace_slam_ros.core.localization.device.description import Described
@@ -85,7 +86,7 @@ def test_cells_are_those_of_the_cpu(stride, size):
 def test_tables_say_what_experts_say(neighbors):
     random = torch.Generator().manual_seed(neighbors)
     words, experts, inputs = 50, 120, 6
-    word_E = torch.randint(words, (experts,), generator=random)
+    word_E = torch.randint(words, (experts,), generator=random).sort().values
     word_E[word_E == 7] = 8  # a word without experts
     W_EP3 = torch.randn(experts, inputs + 1, 3, generator=random)
     sigma_E, submap_E = torch.rand(experts, generator=random), torch.arange(experts) % 3
@@ -94,8 +95,9 @@ def test_tables_say_what_experts_say(neighbors):
     z_NkP = torch.randn(40, neighbors, inputs + 1, generator=random)
     index = ExpertIndex(word_E, words)
     expected = predict_at_once(words_Nk, z_NkP, index, W_EP3, sigma_E, submap_E)
-    table = pad_experts(
-        index.expert_E, index.start_K, index.count_K, W_EP3, sigma_E, submap_E)
+    table = pad_experts(FrozenExperts(
+        index.start_K.numpy(), index.count_K.numpy(), W_EP3.numpy(), sigma_E.numpy(),
+        submap_E.to(torch.uint8).numpy()), CPU)
     coords, sigma, submap = (
         part.unflatten(1, (neighbors, -1)).numpy() for part in table.predict(words_Nk, z_NkP))
     width = expected.sigma_m_NS.shape[1] // neighbors
@@ -111,10 +113,10 @@ def test_tables_say_what_experts_say(neighbors):
 
 
 def test_a_head_without_experts_has_tables():
-    none = torch.zeros(0, dtype=torch.int64)
-    index = ExpertIndex(none, 5)
-    table = pad_experts(index.expert_E, index.start_K, index.count_K, torch.zeros(0, 3, 3),
-                        torch.zeros(0), None)
+    none_K = np.zeros(5, np.int64)
+    table = pad_experts(FrozenExperts(
+        none_K, none_K, np.zeros((0, 3, 3), np.float32), np.zeros(0, np.float32),
+        np.zeros(0, np.uint8)), CPU)
     sigma = table.predict(torch.tensor([[0], [4]]), torch.zeros(2, 1, 3))[1]
     assert torch.isinf(sigma).all()
 

@@ -17,7 +17,7 @@ from ace_slam_ros.core.data.keyframe import Keyframe
 from ace_slam_ros.core.encoders.extraction import extract_features
 from ace_slam_ros.core.geometry.se3 import exp_se3, invert_pose, pose_error, transform_points
 from ace_slam_ros.core.heads.factory import load_head
-from ace_slam_ros.core.heads.payload import read_info, unpack_head, unpack_tensors
+from ace_slam_ros.core.heads.payload import read_info, unpack_arrays, unpack_head
 from ace_slam_ros.core.mapping.mapper import Mapper
 from ace_slam_ros.core.maps.map_folder import load_map
 from ace_slam_ros.core.navigation.floor import floor_of_mount
@@ -115,10 +115,10 @@ def test_the_corrected_head_equals_one_made_from_corrected_poses(encoder, walk, 
     assert np.median(np.abs(miss(a) - miss(b))) < 2e-3
     assert np.median(miss(a)) < np.median(miss(b)) + 1e-3
     again = {i: exp_se3(np.zeros(6)) @ T for i, T in poses.items()}
-    tensors = unpack_tensors(corrected.export_head())
+    tensors = unpack_arrays(corrected.export_head())
     corrected.move_keyframes(again)
-    for name, tensor in unpack_tensors(corrected.export_head()).items():
-        assert np.allclose(tensor.float(), tensors[name].float(), atol=1e-4), name
+    for name, tensor in unpack_arrays(corrected.export_head()).items():
+        assert np.allclose(tensor, tensors[name], atol=1e-4), name
 
 
 def test_idle_work_ends(encoder, walk):
@@ -243,7 +243,7 @@ def test_scans_make_the_grid_and_lose_what_moved(encoder, walk, tmp_path):
     assert mapper.add_keyframe(replace(
         walk[3], scan=FloorScan(floor_4, -0.5, 0.01, ranges)), "m")
     mapper.work(0.5)
-    assert unpack_tensors(mapper.export_head()).keys() == unpack_tensors(head).keys()
+    assert unpack_arrays(mapper.export_head()).keys() == unpack_arrays(head).keys()
     assert mapper.updated_grid().revision != before
     again = Mapper(CONFIG, encoder)
     mapper.save(tmp_path / "map")

@@ -4,8 +4,8 @@ import threading
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-import torch
 
 from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.errors import MapError
@@ -23,7 +23,7 @@ def writer():
 
 
 def head(map_id):
-    return pack_head({"a": torch.zeros(3)}, HeadInfo(
+    return pack_head({"a": np.zeros(3)}, HeadInfo(
         map_id=map_id, encoder_hash="e", head="affine", keyframes=1, next_keyframe=1))
 
 
@@ -82,17 +82,17 @@ def test_the_segment_holds_the_largest_head():
     words, per_word, inputs = 4096, config.head.experts_per_word, config.head.inputs
     experts = words * per_word
     largest = pack_head({
-        "count": torch.zeros(words, dtype=torch.uint8),
-        "slopes": torch.zeros(experts, inputs, 3, dtype=torch.int8),
-        "slope_scale": torch.zeros(experts, dtype=torch.half),
-        "offset": torch.zeros(experts, 3, dtype=torch.int16),
-        "offset_centre": torch.zeros(3), "offset_step": torch.zeros(3),
-        "sigma": torch.zeros(experts, dtype=torch.half),
-        "submap": torch.zeros(experts, dtype=torch.uint8),
+        "count": np.zeros(words, np.uint8),
+        "slopes": np.zeros((experts, inputs, 3), np.int8),
+        "slope_scale": np.zeros(experts, np.float16),
+        "offset": np.zeros((experts, 3), np.int16),
+        "offset_centre": np.zeros(3, np.float32), "offset_step": np.zeros(3, np.float32),
+        "sigma": np.zeros(experts, np.float16),
+        "submap": np.zeros(experts, np.uint8),
     }, HeadInfo(map_id="m" * 40, encoder_hash="e" * 64, head="affine", keyframes=1,
                 next_keyframe=1))
     encoder = SimpleNamespace(
-        codebook=SimpleNamespace(words_KD=torch.zeros(words, 1)), dimension=128)
+        codebook=SimpleNamespace(words_KD=np.zeros((words, 1))), dimension=128)
     tokens = 64 * config.head.tokens  # beside the experts, in a head of both kinds
     assert len(largest) <= head_capacity_bytes(config, encoder) < len(largest) + tokens + 100_000
     assert head_capacity_bytes(SlamConfig(), encoder) == 4 << 20

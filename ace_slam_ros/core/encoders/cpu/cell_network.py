@@ -8,8 +8,7 @@ import numpy as np
 
 from ...runtime.compiled import AVAILABLE, kernel
 from ...runtime.scratch import ScratchPool
-from ..network import CellDescriber
-from ..tiny import STRIDE
+from ..shipped import STRIDE
 from .edges import EDGES_WIDTH, at_cells, histograms
 from .layers import WIDTH
 from .pixels import blocks_of
@@ -23,11 +22,14 @@ if TYPE_CHECKING:
 _NEAR, _FAR = np.float32(0.75), np.float32(0.25)
 
 
-class CellNetwork(CellDescriber):
+class CellNetwork:
     """`EncoderNetwork` for a CPU: what belongs to one cell is computed for chosen cells alone.
 
     Args:
         layers: those of the network.
+
+    Attributes:
+        runtime: the library that runs them, and its version.
     """
 
     def __init__(self, layers: Layers) -> None:
@@ -37,7 +39,12 @@ class CellNetwork(CellDescriber):
     def steps(
         self, gray_HW: UInt8Image, rows_N: Int64Array, columns_N: Int64Array
     ) -> Steps[Float32Array]:
-        """See `CellDescriber`; there are three steps."""
+        """Compute (N, D) float32 unit-norm descriptors of cells, in three steps.
+
+        Args:
+            gray_HW: sides are multiples of `size_multiple`, two of them at least.
+            rows_N, columns_N: where the cells are in the grid.
+        """
         h, w = gray_HW.shape[0] // STRIDE, gray_HW.shape[1] // STRIDE
         count = len(rows_N)
         with self._scratch.lend() as scratch:

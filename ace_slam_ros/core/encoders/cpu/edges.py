@@ -5,16 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from ...runtime.compiled import AVAILABLE, kernel
-from ..orientations import (
-    LEAST_GRADIENT,
-    ORIENTATIONS,
-    REGIONS,
-    gradients_of_blocks,
-    root_histograms,
-)
+from ..shipped import LEAST_GRADIENT, ORIENTATIONS, REGIONS
 
 if TYPE_CHECKING:
     from ...geometry.arrays import Float32Array, Int64Array
@@ -58,21 +51,13 @@ def histograms(means_hw: Float32Array, scratch: Scratch) -> tuple[Histograms, Hi
         (near, wide): at spacings of one and of three cells.
     """
     if not AVAILABLE:
-        return histograms_by_torch(means_hw)
+        from .torch_twins import histograms_by_torch
+
+        return (Histograms(*histograms_by_torch(means_hw, 1), 1),
+                Histograms(*histograms_by_torch(means_hw, 3), 3))
     gradients = scratch.array(means_hw.shape[0] // 2, means_hw.shape[1] // 2, ORIENTATIONS)
     _count_gradients(_with_border(means_hw), gradients)
     return _blurred(gradients, 1, scratch), _blurred(gradients, 3, scratch)
-
-
-def histograms_by_torch(means_hw: Float32Array) -> tuple[Histograms, Histograms]:
-    """Do as `histograms` with the layers of the network: the slow twin."""
-    gradients = gradients_of_blocks(torch.from_numpy(means_hw)[None, None])
-    found = []
-    for spacing in (1, 3):
-        regions = root_histograms(gradients, spacing)[0].permute(1, 2, 0)
-        found.append(Histograms(regions.sqrt().contiguous().numpy(), regions.sum(2).numpy(),
-                                spacing))
-    return found[0], found[1]
 
 
 def at_cells(

@@ -1,18 +1,20 @@
-"""Weights of the shipped encoder, taken out of it for other ways to run its layers."""
+"""Weights of the shipped encoder as arrays, and those that follow its convolutions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 if TYPE_CHECKING:
-    from ..tiny import EncoderNetwork
+    from ...geometry.arrays import Float32Array
+
+    #: As the file has them, normalization folded, float32 by the names of layers.
+    Weights = dict[str, Float32Array]
 
 
 class Merging:
-    """Weights of what follows for each cell alone, transposed, in single precision.
+    """Weights of what follows for each cell alone, transposed.
 
     Attributes:
         widen, narrow: of the learned features, (inputs, outputs) and bias; a ReLU is between.
@@ -21,24 +23,16 @@ class Merging:
         merge_edges: of the whitened histograms of unit norm.
     """
 
-    def __init__(self, network: EncoderNetwork) -> None:
-        self.widen, self.narrow = (_pointwise(one) for one in convolutions(network.project))
-        self.merge_learned = _pointwise(network.merge_learned)
-        self.merge_edges = _flat(network.merge_edges.weight).T.contiguous()
-        whiten = [_flat(layer.project.weight) for layer in (network.near, network.wide)]
-        self.whiten = (torch.cat(whiten, dim=1).T.contiguous(), -network.centre.detach().float())
+    def __init__(self, weights: Weights) -> None:
+        self.widen, self.narrow, self.merge_learned = (
+            (_flat(weights[f"{name}.weight"]), weights[f"{name}.bias"])
+            for name in ("project.0.0", "project.1", "merge_learned"))
+        self.merge_edges = _flat(weights["merge_edges.weight"])
+        whiten = [_flat(weights[f"{name}.project.weight"]) for name in ("near", "wide")]
+        self.whiten = np.concatenate(whiten), -weights["centre"]
 
 
-def convolutions(layers: nn.Module) -> list[nn.Conv2d]:
-    """Return the convolutions of a sequence, first to last."""
-    return [module for module in layers.modules() if isinstance(module, nn.Conv2d)]
-
-
-def _pointwise(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    bias = torch.zeros(len(layer.weight)) if layer.bias is None else layer.bias
-    return _flat(layer.weight).T.contiguous(), bias.detach().float().clone()
-
-
-def _flat(weight: Tensor) -> Tensor:
-    """Return weights as (outputs, inputs), those of a region beside each other."""
-    return weight.detach().float().permute(0, 2, 3, 1).reshape(len(weight), -1)
+def _flat(weight: Float32Array) -> Float32Array:
+    """Return weights as (inputs, outputs), those of a region beside each other."""
+    flat = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1).T
+    return np.ascontiguousarray(flat, np.float32)

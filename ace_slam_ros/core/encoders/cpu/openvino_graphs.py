@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from .merging import Merging, convolutions
+from ..shipped import HALVING
+from .merging import Merging
 from .openvino_library import library
 
 if TYPE_CHECKING:
     from ...geometry.arrays import Float32Array
-    from ..tiny import EncoderNetwork
+    from .merging import Weights
 
 _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 
@@ -25,18 +24,21 @@ class Graphs:
     otherwise be rearranged for the border and back again.
 
     Args:
-        network: loaded, its normalization folded; its weights are copied.
+        weights: of the encoder; they are copied.
     """
 
-    def __init__(self, network: EncoderNetwork) -> None:
-        self._stem, self._fine = _rectified(network.stem), _rectified(network.fine)
-        self._middle, self._coarse = _rectified(network.middle), _rectified(network.coarse)
-        self._middle_out, = _rectified(network.middle_out)
-        self._join_coarse = _Convolution.of(network.join_coarse)
-        self._join_middle = _Convolution.of(network.join_middle)
-        m = Merging(network)
+    def __init__(self, weights: Weights) -> None:
+        self._stem, self._fine, self._middle, self._coarse = (
+            [_Convolution.rectified(weights, name) for name in names] for names in (
+                ("stem.1", "stem.2"), ("fine.0", "fine.1"), ("middle.0", "middle.1"),
+                ("coarse.0", "coarse.1")))
+        self._middle_out = _Convolution.rectified(weights, "middle_out")
+        self._join_coarse, self._join_middle = (
+            _Convolution(weights[f"{name}.weight"], weights[f"{name}.bias"])
+            for name in ("join_coarse", "join_middle"))
+        m = Merging(weights)
         self._widen, self._narrow = (
-            _Convolution.pointwise(*m.widen, rectified=True), _Convolution.pointwise(*m.narrow))
+            _Convolution.pointwise(*m.widen, relu=True), _Convolution.pointwise(*m.narrow))
         self._whiten = _Convolution.pointwise(*m.whiten)
         self._merge_learned = _Convolution.pointwise(*m.merge_learned)
         self._merge_edges = _Convolution.pointwise(m.merge_edges)
@@ -76,22 +78,24 @@ class Graphs:
 class _Convolution:
     """One convolution with mirrored borders, its bias, and what comes after it."""
 
-    def __init__(self, weights: torch.Tensor, bias: torch.Tensor | None, stride: int = 1,
-                 rectified: bool = False) -> None:
+    def __init__(self, weights: Float32Array, bias: Float32Array | None, stride: int = 1,
+                 relu: bool = False) -> None:
         self.inputs = weights.shape[1]
-        self._weights = _array(weights)
-        self._bias = None if bias is None else _array(bias.reshape(1, -1, 1, 1))
-        self._stride, self._border, self._rectified = stride, weights.shape[2] // 2, rectified
+        self._weights = np.ascontiguousarray(weights, np.float32)
+        self._bias = None if bias is None else bias.reshape(1, -1, 1, 1)
+        self._stride, self._border, self._relu = stride, weights.shape[2] // 2, relu
 
     @classmethod
-    def of(cls, layer: nn.Conv2d, rectified: bool = False) -> _Convolution:
-        return cls(layer.weight, layer.bias, int(layer.stride[0]), rectified)
+    def rectified(cls, weights: Weights, name: str) -> _Convolution:
+        """The convolution of a block, whose normalization is folded, and a ReLU."""
+        return cls(weights[f"{name}.0.weight"], weights[f"{name}.0.bias"],
+                   2 if name in HALVING else 1, relu=True)
 
     @classmethod
-    def pointwise(cls, weights: torch.Tensor, bias: torch.Tensor | None = None,
-                  rectified: bool = False) -> _Convolution:
+    def pointwise(cls, weights: Float32Array, bias: Float32Array | None = None,
+                  relu: bool = False) -> _Convolution:
         """From weights (inputs, outputs)."""
-        return cls(weights.T[:, :, None, None], bias, 1, rectified)
+        return cls(weights.T[:, :, None, None], bias, 1, relu)
 
     def apply(self, x: Any, bordered: bool = False) -> Any:
         """Add the layer to the graph behind `x` (NCHW), which may bring its borders."""
@@ -102,16 +106,7 @@ class _Convolution:
                             [1, 1])
         if self._bias is not None:
             x = ops.add(x, ops.constant(self._bias))
-        return ops.relu(x) if self._rectified else x
-
-
-def _rectified(blocks: nn.Module) -> list[_Convolution]:
-    """Take the convolutions out of blocks whose normalization is folded."""
-    return [_Convolution.of(layer, rectified=True) for layer in convolutions(blocks)]
-
-
-def _array(tensor: torch.Tensor) -> Float32Array:
-    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
+        return ops.relu(x) if self._relu else x
 
 
 def _ops() -> Any:

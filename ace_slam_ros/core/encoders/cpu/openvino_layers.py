@@ -7,15 +7,17 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
+from ...runtime.device import threads
+from ..shipped import DIMENSION
 from .layers import Layers
 from .openvino_graphs import Graphs
 from .openvino_library import core, library
 
 if TYPE_CHECKING:
     from ...geometry.arrays import Float32Array
-    from ..tiny import EncoderNetwork
+    from ...runtime.precision import Precision
+    from .merging import Weights
 
 #: Compiled parts that are kept: of two image sizes and four numbers of cells. One takes 0.1 s to
 #: compile and some 10 MB.
@@ -28,16 +30,15 @@ class OpenVinoLayers(Layers):
     """Runs the layers in OpenVINO on the thread that calls; compiled for each size of image.
 
     Args:
-        network: loaded; its weights are copied.
-        precision: torch.float32 or torch.bfloat16.
+        weights: of the encoder; they are copied.
+        precision: what is computed in.
     """
 
-    def __init__(self, network: EncoderNetwork, precision: torch.dtype) -> None:
+    def __init__(self, weights: Weights, precision: Precision) -> None:
         version = library().__version__.split("-")[0]
         self.runtime = f"openvino {version}"
-        self._graphs = Graphs(network)
-        self._precision = "bf16" if precision == torch.bfloat16 else "f32"
-        self._dimension = network.spec.dimension
+        self._graphs = Graphs(weights)
+        self._precision = "bf16" if precision == "bf16" else "f32"
         self._requests: OrderedDict[tuple[str, tuple[int, ...]], Any] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -56,7 +57,7 @@ class OpenVinoLayers(Layers):
     def merge(self, learned_MC: Float32Array, edges_ME: Float32Array) -> Float32Array:
         """See `Layers`."""
         rows = len(learned_MC)
-        out = np.empty((rows, 1, self._dimension), np.float32)
+        out = np.empty((rows, 1, DIMENSION), np.float32)
         self._run("merge", (rows,), [learned_MC[:, None], edges_ME[:, None]], out)
         return out[:, 0]
 
@@ -77,7 +78,7 @@ class OpenVinoLayers(Layers):
             self._requests[key] = core().compile_model(
                 getattr(self._graphs, part)(*size), "CPU", {
                     "INFERENCE_PRECISION_HINT": self._precision,
-                    "INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1,
+                    "INFERENCE_NUM_THREADS": threads(), "NUM_STREAMS": 1,
                     "PERFORMANCE_HINT": "LATENCY",
                     "ENABLE_CPU_PINNING": False,  # others want that core as well
                 }).create_infer_request()

@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from ...runtime.compiled import AVAILABLE, kernel
-from ..network import normalize
 
 if TYPE_CHECKING:
     from ...geometry.arrays import Float32Array, UInt8Image
@@ -32,6 +29,8 @@ def blocks_of(gray_HW: UInt8Image, scratch: Scratch) -> tuple[Float32Array, Floa
         mean and unit variance.
     """
     if not AVAILABLE:
+        from .torch_twins import blocks_by_torch
+
         return blocks_by_torch(gray_HW)
     height, width = gray_HW.shape
     mean, deviation = (float(v[0, 0]) for v in cv2.meanStdDev(gray_HW))
@@ -44,15 +43,6 @@ def blocks_of(gray_HW: UInt8Image, scratch: Scratch) -> tuple[Float32Array, Floa
     pixels[1:-1, 0], pixels[1:-1, -1] = pixels[1:-1, 2], pixels[1:-1, -3]
     pixels[0], pixels[-1] = pixels[2], pixels[-3]
     return pixels, means
-
-
-def blocks_by_torch(gray_HW: UInt8Image) -> tuple[Float32Array, Float32Array]:
-    """Do as `blocks_of` with torch: the slow twin."""
-    writable = np.require(gray_HW, np.uint8, ["C", "W"])
-    image = normalize(torch.from_numpy(writable).float()[None, None])
-    pixels = F.pad(F.pixel_unshuffle(image, 4), (1, 1, 1, 1), mode="reflect")
-    return (np.ascontiguousarray(pixels[0].permute(1, 2, 0).numpy()),
-            F.avg_pool2d(image, 4)[0, 0].numpy())
 
 
 @kernel

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...data.predictions import Predictions, no_predictions
 from ...encoders.grouped_vectors import NOTHING
@@ -25,9 +23,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ...geometry.arrays import Float32Array
+    from ..payload import Arrays
     from .regressor import Regressor
 
 HEAD_TYPE = "aceg"
+#: Channels of a key.
+KEYS = 48
 #: Steps of a rounded map point.
 OFFSET_LEVELS = 32767.0
 #: Tokens a feature attends to, and the places it may point at.
@@ -85,28 +86,27 @@ class AcegHead:
     head_type = HEAD_TYPE
     takes_submaps = True
 
-    def __init__(self, tensors: dict[str, Tensor], regressor: Regressor) -> None:
+    def __init__(self, arrays: Arrays, regressor: Regressor) -> None:
         """Unpack tokens.
 
         Raises:
-            MapError: a tensor is missing, or the tokens are of another regressor.
+            MapError: an array is missing, or the tokens are of another regressor.
         """
         try:
-            keys = tensors["token_keys"].numpy()
-            offsets = tensors["token_offsets"].float()
-            x_T3 = offsets * tensors["token_step"] + tensors["token_center"]
-            sigma_T = tensors["token_sigma"].float().numpy()
-            mark = int(tensors["token_regressor"])
+            keys = arrays["token_keys"]
+            offsets = arrays["token_offsets"].astype(np.float32)
+            x_T3 = offsets * arrays["token_step"] + arrays["token_center"]
+            sigma_T = arrays["token_sigma"].astype(np.float32)
+            mark = int(arrays["token_regressor"])
         except KeyError as error:
             raise MapError(f"head weights lack {error}: save the map again") from error
-        submap = tensors.get("token_submap", torch.zeros(len(sigma_T), dtype=torch.uint8))
+        submap = arrays.get("token_submap", np.zeros(len(sigma_T), np.uint8))
         if (mark != regressor.mark or keys.shape != (len(sigma_T), regressor.coarse_GK.shape[1])
                 or x_T3.shape != (len(sigma_T), 3) or len(submap) != len(sigma_T)):
             raise MapError("the map was made with another regressor: continue it once with mode "
                            "mapping and save it, or map again")
         self._regressor = regressor
-        self.tokens = TokenMap(TokenIndex(unit(keys), regressor.coarse_GK), x_T3.numpy(), sigma_T,
-                               submap.numpy())
+        self.tokens = TokenMap(TokenIndex(unit(keys), regressor.coarse_GK), x_T3, sigma_T, submap)
 
     @property
     def token_count(self) -> int:

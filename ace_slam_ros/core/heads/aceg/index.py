@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from ...encoders.grouped_vectors import NOTHING, GroupedVectors
-from ...runtime.compiled import AVAILABLE
 
 if TYPE_CHECKING:
     from ...geometry.arrays import Float32Array, Int64Array
@@ -28,8 +26,7 @@ class TokenIndex:
 
     def __init__(self, keys_TK: Float32Array, coarse_GK: Float32Array) -> None:
         self._keys_TK = keys_TK
-        self._groups = GroupedVectors(
-            torch.from_numpy(keys_TK), torch.from_numpy(coarse_GK), PROBES)
+        self._groups = GroupedVectors(keys_TK, coarse_GK, PROBES)
 
     def __len__(self) -> int:
         return len(self._keys_TK)
@@ -42,8 +39,7 @@ class TokenIndex:
         if not len(self):
             return (np.zeros((len(queries_NK), count), np.int64),
                     np.full((len(queries_NK), count), NOTHING, np.float32))
-        search = self._groups.nearest if AVAILABLE else self.search_at_once
-        token_Nk = search(np.ascontiguousarray(queries_NK), min(count, len(self)))
+        token_Nk = self._groups.nearest(np.ascontiguousarray(queries_NK), min(count, len(self)))
         cosine_Nk = np.einsum(
             "nd,nkd->nk", queries_NK, self._keys_TK[token_Nk]).astype(np.float32)
         for k in range(1, token_Nk.shape[1]):  # slots without a token repeat any one
@@ -52,9 +48,3 @@ class TokenIndex:
             cosine_Nk[idle_N, k] = NOTHING
         room = ((0, 0), (0, count - token_Nk.shape[1]))
         return np.pad(token_Nk, room), np.pad(cosine_Nk, room, constant_values=NOTHING)
-
-    def search_at_once(self, queries_NK: Float32Array, count: int) -> Int64Array:
-        """Search in one product with all tokens: the slow twin."""
-        best, token_Nk = self._groups.cosines(torch.from_numpy(queries_NK)).topk(count, dim=1)
-        token_Nk[best <= NOTHING] = self._groups.first
-        return np.asarray(token_Nk.numpy())

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ...data.submaps import MAIN_SUBMAP, SubmapMotion
 from .head import HEAD_TYPE, OFFSET_LEVELS, AcegHead
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from ...data.keyframe import Keyframe
     from ...data.predictions import Predictions
     from ...geometry.arrays import Float32Array, Float64Array, Int64Array
+    from ..payload import Arrays
     from .regressor import Regressor
 
 #: When tokens must go, this share of those allowed is kept, so that the next ones have room.
@@ -85,7 +85,7 @@ class AcegLearner:
         """Do nothing: `observe` made all there is."""
         return False
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, arrays: Arrays) -> None:
         """Do nothing: the keyframes taught all there is."""
 
     def predict(self, descriptors_ND: Float32Array) -> Predictions:
@@ -194,7 +194,7 @@ class AcegLearner:
         if samples is not None:
             self._shift([samples], self._tokens.kept_shift_T3)
 
-    def export(self) -> dict[str, Tensor]:
+    def export(self) -> Arrays:
         """Return the tokens for `AcegHead`, K + 8 bytes each.
 
         One more byte names the submap, while there are several. Keys are in 8 bits, map points
@@ -207,15 +207,14 @@ class AcegLearner:
             low = high = np.zeros(3)
         center = ((low + high) / 2).astype(np.float32)
         step = (np.maximum(high - low, 1e-3) / (2 * OFFSET_LEVELS)).astype(np.float32)
-        submaps = {"token_submap": torch.from_numpy(known.submap_T.copy())
-                   } if known.submap_T.any() else {}
+        submaps = {"token_submap": known.submap_T.copy()} if known.submap_T.any() else {}
         return {
-            "token_keys": torch.from_numpy(known.rounded_keys()),
-            "token_regressor": torch.tensor(self._regressor.mark),
-            "token_offsets": torch.from_numpy(np.rint((x_T3 - center) / step).clip(
-                -OFFSET_LEVELS, OFFSET_LEVELS).astype(np.int16)),
-            "token_center": torch.from_numpy(center), "token_step": torch.from_numpy(step),
-            "token_sigma": torch.from_numpy(known.sigma()).half(), **submaps}
+            "token_keys": known.rounded_keys(),
+            "token_regressor": np.array(self._regressor.mark),
+            "token_offsets": np.rint((x_T3 - center) / step).clip(
+                -OFFSET_LEVELS, OFFSET_LEVELS).astype(np.int16),
+            "token_center": center, "token_step": step,
+            "token_sigma": known.sigma().astype(np.float16), **submaps}
 
     def _evict(self) -> None:
         """Keep those most worth it; what the others were taught goes with them."""

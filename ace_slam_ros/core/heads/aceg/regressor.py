@@ -15,14 +15,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from .head import KEYS
+
 if TYPE_CHECKING:
     from ...encoders.base import Encoder
     from ...encoders.codebook import Codebook
     from ...geometry.arrays import Float32Array
 
 WEIGHTS = Path(__file__).parent / "assets" / "regressor.safetensors"
-#: Channels of a key.
-KEYS = 48
 #: Softmax temperature of cosines where nothing was learned.
 PLAIN_TEMPERATURE = 0.05
 
@@ -76,7 +76,7 @@ class Regressor:
     def __init__(self, network: KeyNetwork, codebook: Codebook, mark: int) -> None:
         self._network, self.mark = network.eval(), mark
         self.temperature = float(network.log_temperature.detach().exp())
-        self.coarse_GK = self.keys(codebook.coarse_GD.cpu().numpy())
+        self.coarse_GK = self.keys(codebook.coarse_GD)
 
     @torch.inference_mode()
     def keys(self, descriptors_ND: Float32Array) -> Float32Array:
@@ -100,5 +100,5 @@ def regressor_for(encoder: Encoder, path: Path = WEIGHTS) -> Regressor:
                 network = KeyNetwork(tensors["projection_DK"], len(tensors["layers.0.bias"]))
                 network.load_state_dict(tensors)
                 return Regressor(network, encoder.codebook, zlib.crc32(blob))
-    network = KeyNetwork(main_directions(encoder.codebook.words_KD.cpu(), KEYS), 1)
+    network = KeyNetwork(main_directions(torch.from_numpy(encoder.codebook.words_KD), KEYS), 1)
     return Regressor(network, encoder.codebook, zlib.crc32(encoder.hash.encode()))

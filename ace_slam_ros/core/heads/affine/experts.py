@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from .head import OFFSET_LEVELS, SLOPE_LEVELS
+
+if TYPE_CHECKING:
+    from ..payload import Arrays
 
 #: Prior of an expert's residual: as many pseudo-samples with this standard deviation (meters).
 _PRIOR_SAMPLES, PRIOR_SIGMA_M = 2.0, 0.04
@@ -39,7 +44,7 @@ class Experts:
     born_E: Tensor
     submap_E: Tensor
 
-    def __init__(self, inputs: int, device: torch.device) -> None:
+    def __init__(self, inputs: int, device: str) -> None:
         """Hold no experts yet, of `inputs` inputs, the constant one included."""
         def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(0, *shape, dtype=dtype, device=device)
@@ -131,8 +136,8 @@ class Experts:
         rank = torch.arange(len(order), device=order.device) - start[cube]
         return order[torch.argsort(rank, stable=True)]
 
-    def export(self, words: int) -> dict[str, Tensor]:
-        """Return the weights for `AffineHead` in word order, on the CPU.
+    def export(self, words: int) -> Arrays:
+        """Return the weights for `AffineHead` in word order.
 
         An expert of P inputs takes 3 P + 10 bytes: 8-bit slopes with a scale, 16-bit offsets
         within the bounds of the map (0.3 mm steps for 20 m), sigma in half precision. One more
@@ -147,7 +152,7 @@ class Experts:
         low, high = bounds.amin(dim=0), bounds.amax(dim=0)
         center, step = (low + high) / 2, (high - low).clamp(min=1e-3) / (2 * OFFSET_LEVELS)
         submaps = {"submap": self.submap_E[order].to(torch.uint8)} if self.submap_E.any() else {}
-        return {name: tensor.cpu() for name, tensor in {
+        return {name: tensor.cpu().numpy() for name, tensor in {
             "count": torch.bincount(self.word_E, minlength=words).to(torch.uint8),
             "slopes": slopes.round().clamp(-SLOPE_LEVELS, SLOPE_LEVELS).to(torch.int8),
             "slope_scale": scale.half(),

@@ -1,4 +1,4 @@
-"""The compiled prediction of the affine head: what each expert of each word says."""
+"""Loops of the affine head: what experts are given, and what each of them says."""
 
 from __future__ import annotations
 
@@ -12,6 +12,46 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ...geometry.arrays import Float32Array, Int64Array
+
+
+@kernel
+def write_inputs(
+    descriptors_ND: Float32Array, words_Nk: Int64Array, projection_DP: Float32Array,
+    projected_KP: Float32Array, z_NkP: Float32Array,
+) -> None:
+    """Fill the last argument with expert inputs.
+
+    Args:
+        descriptors_ND: (N, D) unit-norm descriptors.
+        words_Nk: (N, k) their words.
+        projection_DP: (D, P) directions around words; the first ones are used.
+        projected_KP: (K, P) words in these directions.
+        z_NkP: (N, k, P') result: descriptor minus word in the first P' - 1 directions, and 1.
+    """
+    dimension, inputs = descriptors_ND.shape[1], z_NkP.shape[2] - 1
+    seen = np.empty(inputs, np.float32)
+    for n in range(len(descriptors_ND)):
+        seen[:] = np.float32(0.0)
+        for d in range(dimension):
+            value = descriptors_ND[n, d]
+            for p in range(inputs):
+                seen[p] += value * projection_DP[d, p]
+        for k in range(words_Nk.shape[1]):
+            word = words_Nk[n, k]
+            for p in range(inputs):
+                z_NkP[n, k, p] = seen[p] - projected_KP[word, p]
+            z_NkP[n, k, inputs] = np.float32(1.0)
+
+
+def write_inputs_twin(
+    descriptors_ND: Float32Array, words_Nk: Int64Array, projection_DP: Float32Array,
+    projected_KP: Float32Array, z_NkP: Float32Array,
+) -> None:
+    """Do as `write_inputs` by whole arrays: the slow twin."""
+    inputs = z_NkP.shape[2] - 1
+    seen_NP = descriptors_ND @ projection_DP[:, :inputs]
+    z_NkP[..., :inputs] = seen_NP[:, None] - projected_KP[words_Nk][..., :inputs]
+    z_NkP[..., inputs] = 1.0
 
 
 @kernel
@@ -61,3 +101,23 @@ def write_predictions(
                 sigma_NkS[n, k, s] = np.float32(np.inf)
                 if len(submap_E) > 0:
                     submap_NkS[n, k, s] = 0
+
+
+def write_predictions_twin(
+    words_Nk: Int64Array, z_NkP: Float32Array, start_K: Int64Array, count_K: Int64Array,
+    expert_E: Int64Array, W_EP3: Float32Array, origin_E3: Float32Array, sigma_E: Float32Array,
+    submap_E: npt.NDArray[np.uint8], coords_NkS3: Float32Array, sigma_NkS: Float32Array,
+    submap_NkS: npt.NDArray[np.uint8],
+) -> None:
+    """Do as `write_predictions` by whole arrays: the slow twin."""
+    slot_S = np.arange(sigma_NkS.shape[2])
+    held_NkS = slot_S < count_K[words_Nk][..., None]
+    place_NkS = np.where(held_NkS, start_K[words_Nk][..., None] + slot_S, 0)
+    e_NkS = expert_E[place_NkS]
+    coords_NkS3[:] = np.einsum("nkp,nkspx->nksx", z_NkP, W_EP3[e_NkS])
+    if len(origin_E3):
+        coords_NkS3 += origin_E3[e_NkS]
+    coords_NkS3[~held_NkS] = 0.0
+    sigma_NkS[:] = np.where(held_NkS, sigma_E[e_NkS], np.inf)
+    if len(submap_E):
+        submap_NkS[:] = np.where(held_NkS, submap_E[e_NkS], 0)

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from ...data.predictions import no_predictions
 from ...data.submaps import MAIN_SUBMAP, SubmapMotion
+from ...encoders.torch_codebook import TorchCodebook
+from .expert_index import ExpertIndex, encode_words, predict_experts
 from .experts import Experts
-from .head import HEAD_TYPE, ExpertIndex, encode_words, predict_experts
+from .head import HEAD_TYPE
 
 if TYPE_CHECKING:
     from ...config.sections import HeadConfig, SensorConfig
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from ...data.predictions import Predictions
     from ...encoders.codebook import Codebook
     from ...geometry.arrays import Float32Array, Float64Array
+    from ..payload import Arrays
 
 #: When experts must go, this share of those allowed is kept, so that the next ones have room.
 _KEPT_SHARE = 0.9
@@ -60,9 +63,9 @@ class AffineLearner:
     head_type = HEAD_TYPE
 
     def __init__(self, config: HeadConfig, sensor: SensorConfig, codebook: Codebook,
-                 device: torch.device) -> None:
+                 device: str) -> None:
         self._config, self._sensor = config, sensor
-        self._codebook, self._device = codebook, device
+        self._codebook, self._device = TorchCodebook(codebook, device), device
         self._neighbors = config.neighbors
         self._inputs = min(config.inputs, codebook.projection_DP.shape[1]) + 1
         self._samples: dict[int, _Samples] = {}
@@ -85,7 +88,7 @@ class AffineLearner:
         """Do nothing: `observe` solved all there is."""
         return False
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, arrays: Arrays) -> None:
         """Do nothing: the keyframes taught all there is."""
 
     @torch.inference_mode()
@@ -193,7 +196,7 @@ class AffineLearner:
             self._accumulate([samples], self._experts.kept_B_EP3, self._experts.kept_C_E)
 
     @torch.inference_mode()
-    def export(self) -> dict[str, Tensor]:
+    def export(self) -> Arrays:
         """Return the weights for `AffineHead`."""
         return self._experts.export(self._words)
 

@@ -5,10 +5,13 @@ The shapes change seldom while a map grows: slots and rows are powers of two.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .head import FrozenExperts
 
 #: Fewest slots of a word, and rows of all experts: the default `head.max_experts` fits.
 _LEAST_SLOTS, _LEAST_ROWS = 8, 32768
@@ -51,25 +54,19 @@ class PaddedExperts(NamedTuple):
                 self.submap_E[expert_NkS].flatten(1))
 
 
-def pad_experts(
-    expert_E: Tensor, start_K: Tensor, count_K: Tensor, weights_EP3: Tensor, sigma_E: Tensor,
-    submap_E: Tensor | None,
-) -> PaddedExperts:
-    """Make the tables; words and experts as in `ExpertIndex`, their values as a head has them."""
-    experts, device = len(sigma_E), sigma_E.device
-    rows = _power_of_two(experts + 1, _LEAST_ROWS)
-    slots = _power_of_two(int(count_K.max()), _LEAST_SLOTS)
+def pad_experts(known: FrozenExperts, device: str) -> PaddedExperts:
+    """Make the tables of a head's experts."""
+    experts, most = len(known), int(known.count_K.max(initial=0))
+    rows, slots = _power_of_two(experts + 1, _LEAST_ROWS), _power_of_two(most, _LEAST_SLOTS)
+    start_K, count_K, W_EP3, sigma_E, submap_E = (torch.from_numpy(part).to(device) for part in (
+        known.start_K, known.count_K, known.W_EP3, known.sigma_E, known.submap_E))
     slot_S = torch.arange(slots, device=device)
-    place_KS = start_K[:, None] + slot_S
-    row_E = torch.cat([expert_E, expert_E.new_full((rows - experts,), rows - 1)])
-    expert_KS = torch.where(
-        slot_S < count_K[:, None], row_E[place_KS.clamp(max=rows - 1)], rows - 1)
-    weights = weights_EP3.new_zeros(rows, *weights_EP3.shape[1:])
+    expert_KS = torch.where(slot_S < count_K[:, None], start_K[:, None] + slot_S, rows - 1)
+    weights = W_EP3.new_zeros(rows, *W_EP3.shape[1:])
     sigma = sigma_E.new_full((rows,), torch.inf)
     submap = torch.zeros(rows, dtype=torch.int64, device=device)
-    weights[:experts], sigma[:experts] = weights_EP3, sigma_E
-    if submap_E is not None:
-        submap[:experts] = submap_E.long()
+    weights[:experts], sigma[:experts] = W_EP3, sigma_E
+    submap[:len(submap_E)] = submap_E.long()
     return PaddedExperts(expert_KS, weights, sigma, submap)
 
 

@@ -31,7 +31,7 @@ class Calibration:
     The geometric mean, because outliers (wrong depth, moving things) hardly change it.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: str) -> None:
         centers = _SMALLEST_M * torch.exp(_STEP * torch.arange(_BINS))
         self._prior = torch.log(0.05 + centers).to(device) + _LOG_LENGTH
         self._count = torch.zeros(_BINS, device=device)

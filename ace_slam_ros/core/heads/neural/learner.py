@@ -19,12 +19,14 @@ from torch import Tensor
 from ...data.predictions import Predictions
 from ...data.submaps import MAIN_SUBMAP, SubmapMotion
 from ...errors import MapError
+from . import TRIMLP
 from .calibration import Calibration, sigma_from_table
 from .network import (
     HomogeneousNetwork,
     SceneNetwork,
     TriPlaneNetwork,
     Weights,
+    as_tensors,
     initial_trunk,
     network_from_tensors,
     remap_moments,
@@ -38,8 +40,9 @@ if TYPE_CHECKING:
     from ...config.sections import HeadConfig, SensorConfig
     from ...data.keyframe import Keyframe
     from ...geometry.arrays import Float32Array, Float64Array
+    from ...runtime.device import Device
+    from ..payload import Arrays
 
-TRIMLP, HOMMLP = "trimlp", "hommlp"
 #: Places are drawn for so many steps at once.
 _BLOCK = 8
 #: Keyframes that a correction moved count for new ones, up to so many.
@@ -51,13 +54,14 @@ class GradientHead:
 
     takes_submaps = False  # one network, and one grid that would have to reach to all of them
 
-    def __init__(self, head_type: str, tensors: dict[str, Tensor], device: torch.device) -> None:
+    def __init__(self, head_type: str, arrays: Arrays, device: Device) -> None:
         """Unpack weights.
 
         Raises:
             MapError: a tensor is missing, or they do not fit together.
         """
         self._type, self._device = head_type, device
+        tensors = as_tensors(arrays)
         network, weights = network_from_tensors(head_type == TRIMLP, tensors)
         if "sigma_table" not in tensors:
             raise MapError("head weights lack 'sigma_table': save the map again")
@@ -79,7 +83,7 @@ class GradientHead:
 
 @torch.inference_mode()
 def _predict(network: SceneNetwork, weights: Weights, table: Tensor, descriptors_ND: Float32Array,
-             device: torch.device) -> Predictions:
+             device: Device) -> Predictions:
     d = torch.from_numpy(np.ascontiguousarray(descriptors_ND)).to(device)
     coords_N3, hint_N = network.forward(weights, d)
     sigma_N = sigma_from_table(table, hint_N)
@@ -94,7 +98,7 @@ class GradientLearner:
     """
 
     def __init__(self, head_type: str, config: HeadConfig, sensor: SensorConfig, seed: int,
-                 descriptor: int, device: torch.device) -> None:
+                 descriptor: int, device: Device) -> None:
         self._type, self._config, self._device = head_type, config, device
         self._descriptor = descriptor
         self._draws = torch.Generator(device).manual_seed(seed)
@@ -193,20 +197,22 @@ class GradientLearner:
         """Replay a keyframe no more."""
         self._replay.remove(identifier)
 
-    def export(self) -> dict[str, Tensor]:
+    def export(self) -> Arrays:
         """Return the averaged weights in half precision, shape constants and sigma table."""
         if self._step is None:
             raise MapError("the head has learned nothing yet: show it a keyframe first")
-        halves = {n: w.detach().half().cpu() for n, w in self._step.averaged.items()}
-        return halves | {n: t.cpu() for n, t in self._step.network.tensors().items()} | {
-            "sigma_table": self._calibration.table().cpu()}
+        halves = {n: w.detach().half() for n, w in self._step.averaged.items()}
+        tensors = halves | self._step.network.tensors() | {
+            "sigma_table": self._calibration.table()}
+        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, arrays: Arrays) -> None:
         """Go on from exported weights; nothing is owed for the keyframes observed so far.
 
         Raises:
             MapError: the weights do not fit this learner.
         """
+        tensors = as_tensors(arrays)
         network, weights = network_from_tensors(self._type == TRIMLP, tensors)
         if len(weights["w0"]) != self._descriptor or "sigma_table" not in tensors:
             raise MapError("head weights do not fit the encoder's descriptors")

@@ -20,6 +20,7 @@ from .plane_grid import Grid, RowMap
 
 if TYPE_CHECKING:
     from ...geometry.arrays import Float64Array
+    from ..payload import Arrays
 
 #: Learned tensors by name.
 Weights = dict[str, Tensor]
@@ -35,7 +36,7 @@ class SceneNetwork(Protocol):
         """Return coordinates (B, 3) in meters and what hints at their error (B,), meters."""
         ...
 
-    def to(self, device: torch.device) -> SceneNetwork:
+    def to(self, device: str) -> SceneNetwork:
         """Return the network with its constants on a device."""
         ...
 
@@ -93,12 +94,12 @@ class TriPlaneNetwork:
     centers: tuple[Tensor, Tensor, Tensor]
 
     @staticmethod
-    def on(grid: Grid, device: torch.device) -> TriPlaneNetwork:
+    def on(grid: Grid, device: str) -> TriPlaneNetwork:
         """Return the network of a grid with its constants on a device."""
         first, second, third = (c.to(device) for c in grid.plane_centers())
         return TriPlaneNetwork(grid, (first, second, third))
 
-    def to(self, device: torch.device) -> TriPlaneNetwork:
+    def to(self, device: str) -> TriPlaneNetwork:
         """Return the network with its constants on a device."""
         return TriPlaneNetwork.on(self.grid, device)
 
@@ -132,7 +133,7 @@ class HomogeneousNetwork:
     center_3: Tensor
     scale_m: Tensor
 
-    def to(self, device: torch.device) -> HomogeneousNetwork:
+    def to(self, device: str) -> HomogeneousNetwork:
         """Return the network with its constants on a device."""
         return HomogeneousNetwork(self.center_3.to(device), self.scale_m.to(device))
 
@@ -154,6 +155,11 @@ class HomogeneousNetwork:
         return coords_B3, torch.zeros_like(coords_B3[:, 0])
 
 
+def as_tensors(arrays: Arrays) -> dict[str, Tensor]:
+    """Return what a blob holds as tensors on the CPU."""
+    return {name: torch.tensor(array) for name, array in arrays.items()}
+
+
 def network_from_tensors(
     votes: bool, tensors: dict[str, Tensor]
 ) -> tuple[SceneNetwork, Weights]:
@@ -169,7 +175,7 @@ def network_from_tensors(
     network: SceneNetwork
     if votes:
         grid = Grid.from_tensors(tensors)
-        network, outputs = TriPlaneNetwork.on(grid, torch.device("cpu")), grid.votes
+        network, outputs = TriPlaneNetwork.on(grid, "cpu"), grid.votes
     else:
         try:
             network, outputs = HomogeneousNetwork(tensors["centre"], tensors["scale"]), 4

@@ -46,7 +46,7 @@ class Replay:
     needed, so that forgetting keyframes bounds it.
     """
 
-    def __init__(self, features: int, sensor: SensorConfig, device: torch.device,
+    def __init__(self, features: int, sensor: SensorConfig, device: str,
                  generator: torch.Generator) -> None:
         """Hold at most `features` of each keyframe; `generator` is the source of randomness.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from ...runtime.device import Device
     from .calibration import Calibration
     from .network import SceneNetwork, Weights
     from .replay import Batch, Replay
@@ -65,7 +66,7 @@ class TrainingStep:
     """
 
     def __init__(self, network: SceneNetwork, weights: Weights, replay: Replay,
-                 calibration: Calibration, settings: StepSettings, device: torch.device) -> None:
+                 calibration: Calibration, settings: StepSettings, device: Device) -> None:
         """Start with weights, which are copied to the device."""
         self.network = network.to(device)
         self._replay, self._calibration, self._device = replay, calibration, device

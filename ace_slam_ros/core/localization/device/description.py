@@ -16,7 +16,7 @@ from ...encoders.cell_choice import SCALE, WINDOW
 
 if TYPE_CHECKING:
     from ...config.sections import SensorConfig
-    from ...encoders.network import NetworkEncoder
+    from ...encoders.networks.network import NetworkEncoder
 
 
 class Described(NamedTuple):

@@ -12,8 +12,12 @@ from torch import Tensor
 from ...data.features import Features
 from ...data.poses import PoseEstimate
 from ...data.submaps import MAIN_SUBMAP
-from ...encoders.network import NetworkEncoder
-from ...heads.affine.head import AffineHead, expert_inputs
+from ...encoders.cpu.cell_encoder import CellEncoder
+from ...encoders.networks.network import NetworkEncoder
+from ...encoders.torch_codebook import TorchCodebook
+from ...heads.affine.expert_index import expert_inputs
+from ...heads.affine.head import AffineHead
+from ...heads.affine.padded import pad_experts
 from .description import Described, describe
 from .replay import Replayed
 from .solution import Solved, into_slots, quaternion_table, random_count, solve
@@ -69,9 +73,13 @@ class DeviceFeatures(Features):
         return found
 
 
-def runs_whole(encoder: Encoder, config: SlamConfig) -> TypeGuard[NetworkEncoder]:
-    """Whether an encoder and the choice of features can run on a device as a whole."""
-    return isinstance(encoder, NetworkEncoder) and config.features.mode == "dense"
+def network_of(encoder: Encoder, config: SlamConfig) -> NetworkEncoder | None:
+    """Return what describes all cells on a device; None where encoder or features allow it not."""
+    if config.features.mode != "dense":
+        return None
+    if isinstance(encoder, CellEncoder):
+        return encoder.whole
+    return encoder if isinstance(encoder, NetworkEncoder) else None
 
 
 class DeviceLocalizer:
@@ -88,6 +96,7 @@ class DeviceLocalizer:
 
     def __init__(self, config: SlamConfig, encoder: NetworkEncoder, record: bool = True) -> None:
         self._config, self._encoder, self._device = config, encoder, encoder.device
+        self._codebook = TorchCodebook(encoder.codebook, self._device)
         self._record = record
         self._turns_16_10 = quaternion_table(self._device)
         self._submap = torch.zeros((), dtype=torch.int64, device=self._device)
@@ -118,7 +127,8 @@ class DeviceLocalizer:
         """
         if head is not self._head:
             self._head, self._solved = head, None
-            new = head.padded() if isinstance(head, AffineHead) else None
+            new = (pad_experts(head.experts, self._device)
+                   if isinstance(head, AffineHead) else None)
             if new is not None and self._slots(new) > _MOST_SLOTS:
                 new = None
             old = self._experts
@@ -235,7 +245,7 @@ class DeviceLocalizer:
 
     def _run_solution(self) -> Tensor:
         assert self._experts is not None
-        codebook, descriptors_ND = self._encoder.codebook, self._described.descriptors_ND
+        codebook, descriptors_ND = self._codebook, self._described.descriptors_ND
         words_Nk = codebook.nearest_at_once(descriptors_ND, self._config.head.neighbors)
         z_NkP = expert_inputs(descriptors_ND, words_Nk, codebook, self._experts.inputs)
         slots = into_slots(self._described, self._experts.predict(words_Nk, z_NkP), self._submap,

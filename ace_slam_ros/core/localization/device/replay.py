@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
+
+if TYPE_CHECKING:
+    from ...runtime.device import Device
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -31,7 +34,7 @@ class Replayed(Generic[Result]):
     """
 
     def __init__(
-        self, function: Callable[[], Result], device: torch.device, record: bool = True
+        self, function: Callable[[], Result], device: Device, record: bool = True
     ) -> None:
         self._function, self._device = function, device
         self._graph: torch.cuda.CUDAGraph | None = None

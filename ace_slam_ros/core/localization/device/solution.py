@@ -226,7 +226,7 @@ def rotation(cross_33: Tensor, turns_16_10: Tensor) -> Tensor:
     return (A_44.flatten() @ turns_16_10[:, :9]).reshape(3, 3).T
 
 
-def quaternion_table(device: torch.device) -> Tensor:
+def quaternion_table(device: str) -> Tensor:
     """Return (16, 10) float64: q q^T of a unit quaternion (w, x, y, z) times nine columns is R^T.
 
     Times a cross-covariance, they are the matrix of Horn 1987, since for all q

@@ -14,8 +14,9 @@ from helpers.pictures import picture
 from ace_slam_ros.core.config.sections import EncoderConfig
 from ace_slam_ros.core.encoders.cpu import openvino_library, runtimes
 from ace_slam_ros.core.encoders.cpu.cell_network import _add_context, add_context_twin
-from ace_slam_ros.core.encoders.cpu.layers import TorchLayers
-from ace_slam_ros.core.encoders.loading import load_encoder, load_network
+from ace_slam_ros.core.encoders.cpu.torch_layers import TorchLayers
+from ace_slam_ros.core.encoders.loading import load_encoder
+from ace_slam_ros.core.encoders.networks.weights import load_network
 from ace_slam_ros.core.errors import EncoderError
 
 needs_openvino = pytest.mark.skipif(
@@ -105,12 +106,13 @@ def test_context_between_coarse_cells_is_that_of_bilinear_resizing():
 
 
 def test_the_runtime_is_chosen_and_said(monkeypatch, caplog):
-    network, _ = load_network(EncoderConfig())
+    state = load_network(EncoderConfig())[0].state_dict()
+    weights = {name: tensor.numpy() for name, tensor in state.items()}
     monkeypatch.setattr(runtimes, "why_not", lambda: "it is not here")
     with pytest.raises(EncoderError, match="it is not here: pip install"):
-        runtimes.choose_layers(network, torch.float32, "openvino")
+        runtimes.choose_layers(weights, "fp32", "openvino")
     with caplog.at_level(logging.INFO):
-        assert isinstance(runtimes.choose_layers(network, torch.float32, "auto"), TorchLayers)
+        assert isinstance(runtimes.choose_layers(weights, "fp32", "auto"), TorchLayers)
     assert len(caplog.records) == 1 and "it is not here" in caplog.text
     encoder = load_encoder(EncoderConfig(runtime="torch", precision="fp32"), CPU)
     assert encoder.runs_in == f"torch {torch.__version__} on cpu, fp32"

@@ -11,15 +11,16 @@ from ace_slam_ros.core.config.sections import EncoderConfig, FeatureConfig, Sens
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.frame import Frame
 from ace_slam_ros.core.data.keyframe import Keyframe
-from ace_slam_ros.core.encoders import tiny as tiny_module
 from ace_slam_ros.core.encoders.base import EncoderSpec
 from ace_slam_ros.core.encoders.extraction import extract_features
-from ace_slam_ros.core.encoders.loading import NETWORKS, load_encoder, load_network
-from ace_slam_ros.core.encoders.network import fold_normalization
-from ace_slam_ros.core.encoders.published.ace import AceNetwork
-from ace_slam_ros.core.encoders.published.superpoint import SuperPointNetwork
-from ace_slam_ros.core.encoders.published.xfeat import XFeatNetwork
-from ace_slam_ros.core.encoders.tiny import EncoderNetwork
+from ace_slam_ros.core.encoders.loading import load_encoder
+from ace_slam_ros.core.encoders.networks import tiny as tiny_module
+from ace_slam_ros.core.encoders.networks.network import fold_normalization
+from ace_slam_ros.core.encoders.networks.published.ace import AceNetwork
+from ace_slam_ros.core.encoders.networks.published.superpoint import SuperPointNetwork
+from ace_slam_ros.core.encoders.networks.published.xfeat import XFeatNetwork
+from ace_slam_ros.core.encoders.networks.tiny import EncoderNetwork
+from ace_slam_ros.core.encoders.networks.weights import NETWORKS, load_network
 from ace_slam_ros.core.errors import EncoderError
 
 OWN = {"xfeat": XFeatNetwork, "superpoint": SuperPointNetwork, "ace": AceNetwork}

@@ -56,7 +56,7 @@ def test_search_and_its_twin_agree(tokens):
     assert known.sum() <= 50 * tokens
     exact = np.einsum("nd,nkd->nk", queries, keys[token_Nk])
     np.testing.assert_allclose(cosine_Nk[known], exact[known], atol=1e-5)
-    twin = index.search_at_once(queries, min(6, tokens))
+    twin = index._groups.nearest_twin(queries, min(6, tokens))
     assert np.array_equal(token_Nk[known], np.pad(twin, ((0, 0), (0, 6 - twin.shape[1])))[known])
 
 

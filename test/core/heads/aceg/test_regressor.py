@@ -35,7 +35,7 @@ def test_the_shipped_encoder_has_trained_keys(encoder, tmp_path):
 
 def test_other_encoders_get_the_main_directions_of_their_words():
     encoder = scene.encoder()
-    directions = main_directions(encoder.codebook.words_KD, KEYS)
+    directions = main_directions(torch.from_numpy(encoder.codebook.words_KD), KEYS)
     assert directions.shape == (scene.DIMENSION, scene.DIMENSION)
     torch.testing.assert_close(directions.T @ directions, torch.eye(scene.DIMENSION),
                                atol=1e-5, rtol=0)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..runtime.steps import Steps, at_once
-from .base import Encoder, EncoderSpec, Keypoints
+from ...runtime.steps import Steps, at_once
+from ..base import Encoder, EncoderSpec, Keypoints, padded, padding
 
 if TYPE_CHECKING:
-    from ..geometry.arrays import Float32Array, Int64Array, UInt8Image
-    from .codebook import Codebook
+    from ...geometry.arrays import UInt8Image
+    from ...runtime.precision import Precision
+    from ..codebook import Codebook
 
 StateDict = dict[str, Tensor]
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Folded = TypeVar("Folded", bound=nn.Module)
 
 
@@ -71,27 +72,6 @@ class DetectorNetwork(GridNetwork):
         """Return (descriptors as `forward` gives them, (B, H, W) keypoint scores)."""
 
 
-class CellDescriber(ABC):
-    """A way to describe some cells of an image on a CPU that is faster than describing all.
-
-    Attributes:
-        runtime: the library that does it, and its version.
-    """
-
-    runtime: str
-
-    @abstractmethod
-    def steps(
-        self, gray_HW: UInt8Image, rows_N: Int64Array, columns_N: Int64Array
-    ) -> Steps[Float32Array]:
-        """Compute (N, D) float32 unit-norm descriptors of cells, with pauses.
-
-        Args:
-            gray_HW: sides are multiples of `size_multiple`, two of them at least.
-            rows_N, columns_N: where the cells are in the grid.
-        """
-
-
 class NetworkEncoder(Encoder):
     """Runs a network on one image at a time.
 
@@ -99,10 +79,6 @@ class NetworkEncoder(Encoder):
         network: loaded, ready to run.
         content_hash, codebook, device: see `Encoder`.
         precision: of the layers.
-        cells: what describes chosen cells; None = the network, as all of them.
-
-    Attributes:
-        precision: torch.float32, or torch.bfloat16 where that is faster.
     """
 
     #: Keypoint scores below this are none; the published threshold of SuperPoint is 0.005.
@@ -110,14 +86,13 @@ class NetworkEncoder(Encoder):
     _SUPPRESSION_PX, _BORDER_PX = 4, 4
 
     def __init__(
-        self, network: GridNetwork, content_hash: str, codebook: Codebook, device: torch.device,
-        precision: torch.dtype = torch.float32, cells: CellDescriber | None = None,
+        self, network: GridNetwork, content_hash: str, codebook: Codebook, device: str,
+        precision: Precision = "fp32",
     ) -> None:
         super().__init__(network.spec, content_hash, codebook, device)
-        self._cells = cells
-        self.precision = precision
+        self._precision = precision
         self._network = network.to(  # type: ignore[call-overload]
-            device=device, dtype=precision, memory_format=torch.channels_last)
+            device=device, dtype=DTYPES[precision], memory_format=torch.channels_last)
 
     def describe(self, gray_HW: UInt8Image) -> Tensor:
         """Return (h, w, D) float32 unit-norm descriptors of a gray image, see `Encoder`."""
@@ -132,27 +107,15 @@ class NetworkEncoder(Encoder):
     def describe_tensor(self, gray_HW: Tensor) -> Tensor:
         """Do as `describe` with a uint8 image on `device`, for a CUDA graph to record."""
         height, width = gray_HW.shape
-        pad_y, pad_x = self._padding(height, width)
+        pad_y, pad_x = padding(height, width, self.spec.size_multiple)
         image = F.pad(gray_HW.float()[None, None], (0, pad_x, 0, pad_y), mode="replicate")
         grid: Tensor = at_once(self._network.steps(image))
         return grid[0].permute(1, 2, 0)[: height // self.stride, : width // self.stride]
 
-    def describe_cells_in_steps(
-        self, gray_HW: UInt8Image, cells_N: Int64Array
-    ) -> Steps[Float32Array]:
-        """Do as `describe_cells`, with pauses, see `Encoder`."""
-        if self._cells is None:
-            return (yield from super().describe_cells_in_steps(gray_HW, cells_N))
-        rows_N, columns_N = np.divmod(
-            np.asarray(cells_N, np.int64), gray_HW.shape[1] // self.stride)
-        return (yield from self._cells.steps(self._padded(gray_HW), rows_N, columns_N))
-
     @property
     def runs_in(self) -> str:
         """Library, device and precision."""
-        library = f"torch {torch.__version__}" if self._cells is None else self._cells.runtime
-        precision = "bf16" if self.precision == torch.bfloat16 else "fp32"
-        return f"{library} on {self.device.type}, {precision}"
+        return f"torch {torch.__version__} on {self.device.type}, {self._precision}"
 
     @torch.inference_mode()
     def keypoints(self, gray_HW: UInt8Image) -> Keypoints | None:
@@ -176,24 +139,8 @@ class NetworkEncoder(Encoder):
 
     def _upload(self, gray_HW: UInt8Image) -> Tensor:
         """Return (1, 1, H', W') float32 on the device of the padded image."""
-        image = torch.from_numpy(self._padded(gray_HW)).to(self.device)
+        image = torch.from_numpy(padded(gray_HW, self.spec.size_multiple)).to(self.device)
         return image.to(torch.float32)[None, None]
-
-    def _padded(self, gray_HW: UInt8Image) -> UInt8Image:
-        """Repeat edges as far as `_padding` says."""
-        pad_y, pad_x = self._padding(*gray_HW.shape)
-        if pad_y or pad_x:
-            gray_HW = np.pad(gray_HW, ((0, pad_y), (0, pad_x)), mode="edge")
-        return np.require(gray_HW, np.uint8, ["C", "W"])
-
-    def _padding(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns that are missing up to whole multiples of the network's sides.
-
-        Two multiples at least: mirrored borders need a cell to mirror.
-        """
-        multiple = self.spec.size_multiple
-        return (max(-height % multiple, 2 * multiple - height),
-                max(-width % multiple, 2 * multiple - width))
 
     def _cut(self, grid_1Dhw: Tensor, gray_HW: UInt8Image) -> Tensor:
         height, width = gray_HW.shape

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import EncoderError
-from ..base import EncoderSpec
+from ....errors import EncoderError
+from ...base import EncoderSpec
 from ..network import GridNetwork, StateDict
 
 _PATCH = 14

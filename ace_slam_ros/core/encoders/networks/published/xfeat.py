@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..base import EncoderSpec
+from ...base import EncoderSpec
 from ..network import GridNetwork, StateDict, fold_normalization, upsample
 
 

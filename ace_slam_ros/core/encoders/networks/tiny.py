@@ -9,15 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..runtime.steps import Steps, at_once
-from .base import EncoderSpec
+from ...runtime.steps import Steps, at_once
+from ..shipped import DIMENSION, LEARNED, SPEC, WHITENED
 from .network import GridNetwork, StateDict, fold_normalization, normalize, upsample
 from .orientations import OrientationHistograms, oriented_gradients
 
-STRIDE = 8
 Borders = Literal["zeros", "reflect"]
-#: Widths of the learned features, of the whitened histograms, and of the descriptor of both.
-LEARNED, WHITENED, DIMENSION = 64, 96, 96
 
 
 class ConvBlock(nn.Sequential):
@@ -55,9 +52,7 @@ class EncoderNetwork(GridNetwork):
             place looks different then to a camera that turned.
     """
 
-    spec = EncoderSpec(
-        name="tiny", stride=STRIDE, dimension=DIMENSION, receptive_field_px=292, size_multiple=32,
-        normalization="zero mean and unit variance per image", license="Apache-2.0")
+    spec = SPEC
 
     def __init__(self, mirrored: bool = True) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..base import EncoderSpec
+from ...base import EncoderSpec
 from ..network import DetectorNetwork, StateDict
 
 

@@ -1,9 +1,9 @@
-"""Weights given by path: read, checked against a hash, fitted to a network; nothing is fetched."""
+"""Networks of encoders by name, and their weights: read by path and fitted; nothing is fetched."""
 
 from __future__ import annotations
 
-import hashlib
 import io
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,39 +11,53 @@ import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from ..errors import EncoderError
+from ...errors import EncoderError
+from ..weight_files import read_weights, weights_path
+from .published.ace import AceNetwork
+from .published.dinov2 import DinoNetwork
+from .published.superpoint import SuperPointNetwork
+from .published.xfeat import XFeatNetwork
+from .tiny import EncoderNetwork
 
 if TYPE_CHECKING:
+    from ...config.sections import EncoderConfig
     from .network import GridNetwork, StateDict
+
+log = logging.getLogger(__name__)
+
+#: The encoders by name; `encoder.name` offers the same ones.
+NETWORKS: dict[str, type[GridNetwork]] = {
+    kind.spec.name: kind for kind in (
+        EncoderNetwork, XFeatNetwork, SuperPointNetwork, AceNetwork, DinoNetwork)}
 
 #: Wrappers that published checkpoints have around the tensors.
 _WRAPPERS = ("state_dict", "model")
 
 
-def read_bytes(path: Path, fix: str) -> bytes:
-    """Read a file.
+def load_network(config: EncoderConfig) -> tuple[GridNetwork, bytes]:
+    """Load the network alone, on the CPU in single precision, ready to run.
+
+    Returns:
+        (network, the weights file as read).
 
     Raises:
-        EncoderError: it cannot be read; the message ends with `fix`.
+        EncoderError: weights are missing, damaged, of another architecture, or not the ones with
+            the hash asked for; no path is given for an encoder that does not ship with the
+            package; or a library is missing.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise EncoderError(f"cannot read {path}: {error.strerror}; {fix}") from error
-
-
-def check_sha256(path: Path, blob: bytes, expected: str) -> str:
-    """Return the SHA-256 of the weights.
-
-    Raises:
-        EncoderError: `expected` is not empty and differs.
-    """
-    found = hashlib.sha256(blob).hexdigest()
-    if expected and expected.strip().lower() != found:
+    kind, path = NETWORKS[config.name], weights_path(config)
+    if kind is not EncoderNetwork and not config.weights:
         raise EncoderError(
-            f"{path} has the SHA-256 {found}, but encoder.weights_sha256 is {expected}: get the "
-            "weights again from where they are published, or correct the parameter")
-    return found
+            f"encoder.name={config.name} does not ship with the package (license: "
+            f"{kind.spec.license}): give the path of its weights as encoder.weights")
+    blob, digest = read_weights(config)
+    state = parse_tensors(path, blob)
+    network = fit(kind.for_weights(state), state, path)
+    ours = logging.INFO if config.weights else logging.DEBUG
+    log.log(logging.WARNING if network.spec.restricted else ours,
+            "encoder %s: weights %s, SHA-256 %s, license: %s", network.spec.name, path, digest,
+            network.spec.license)
+    return network, blob
 
 
 def parse_tensors(path: Path, blob: bytes) -> StateDict:

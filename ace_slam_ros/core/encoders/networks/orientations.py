@@ -14,15 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: Directions of an edge, over the full circle: bright left of dark is another than dark left.
-ORIENTATIONS = 8
-#: Regions around a cell, along each side.
-REGIONS = 4
+from ..shipped import LEAST_GRADIENT, ORIENTATIONS, REGIONS
+
 #: Pixels of a cell, and of the blocks over which the image is averaged before differentiation.
 _CELL, _BLOCK = 8, 4
-#: Sum of a cell's histograms (contrasts of the image per block) that counts as no texture at all;
-#: noise of one gray level sums to some fifty times as much.
-LEAST_GRADIENT = 1e-3
 #: Boxes that together blur a region, by the spacing of regions in cells; the last, of even width,
 #: moves centers to corners of cells.
 _BOXES = {1: (2, 2, 2), 3: (3, 3, 2)}

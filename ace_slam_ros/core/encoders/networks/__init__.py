@@ -1,0 +1,1 @@
+"""Encoders as torch networks: the shipped one, which trains here, and those of others."""
