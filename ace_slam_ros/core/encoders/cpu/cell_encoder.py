@@ -90,7 +90,7 @@ class CellEncoder(Encoder):
     def runs_in(self) -> str:
         """Library, device and precision."""
         if self._cells is None:
-            return self.whole.runs_in
+            return "its words alone"
         return f"{self._cells.runtime} on cpu, {self._precision}"
 
 
