@@ -78,7 +78,7 @@ def run_sequence(
     config, sensor = for_camera(config, source.device_names)
     set_threads(config.encoder.threads or half_the_cores())
     encoder = load_encoder(config.encoder, choose_device(config.device))
-    warm_up(config, encoder, source.camera.width, source.camera.height)
+    warm_up(config, encoder, source.camera.width, source.camera.height, maps=not realtime)
     warm_up_inputs()
     recorder = RunRecorder(NoView() if view is None else open_view(view, config, encoder))
     with contextlib.ExitStack() as stack:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from ...core.errors import AceSlamError
+from ...core.runtime.process_age import process_age_s
 from .bond import Bond, bond_status
 
 _DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -84,13 +84,12 @@ class ManagedNode(LifecycleNode):
             AceSlamError: what kept the node from starting.
         """
         self._autostarting = True
-        begin_s = time.monotonic()
         for transition in (self.trigger_configure, self.trigger_activate):
             if transition() != _DONE:
                 raise self._failure or AceSlamError("the node cannot start, see the log above")
         self._autostarting = False
         self.get_logger().info(
-            f"active after {time.monotonic() - begin_s:.1f} s: {self.summary()}")
+            f"active after {process_age_s():.1f} s: {self.summary()}")
 
     def close(self) -> None:
         """Shut down from whatever state; called once by the process before it exits."""
