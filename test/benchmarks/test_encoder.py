@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 from ace_slam_ros.core.config.sections import EncoderConfig, SensorConfig, SlamConfig
 from ace_slam_ros.core.data.camera import Camera
 from ace_slam_ros.core.data.frame import Frame
-from ace_slam_ros.core.encoders.loading import ASSETS, load_encoder
+from ace_slam_ros.core.encoders.loading import load_encoder
 from ace_slam_ros.core.encoders.networks.published.xfeat import XFeatNetwork
+from ace_slam_ros.core.encoders.weight_files import ASSETS
 from ace_slam_ros.core.geometry.se3 import exp_se3
 
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)

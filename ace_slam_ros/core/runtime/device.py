@@ -70,7 +70,10 @@ def threads() -> int:
 
 def _may_have_gpu() -> bool:
     """Tell whether it is worth while to ask torch: it is built for GPUs, and there is a driver."""
-    build = metadata.version("torch").partition("+")[2]
+    try:
+        build = metadata.version("torch").partition("+")[2]
+    except metadata.PackageNotFoundError:
+        return False
     if build == "cpu":
         return False
     if build.startswith("rocm"):
