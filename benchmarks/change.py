@@ -105,7 +105,7 @@ class Comparison:
         tokens = AcegLearner(config.head, config.sensor, regressor)
         for keyframe in keyframes:
             tokens.observe(keyframe, keyframe.T_map_cam)
-        weights_bytes = sum(t.numel() * t.element_size() for t in tokens.export().values())
+        weights_bytes = sum(array.nbytes for array in tokens.export().values())
         return AcegHead(tokens.export(), regressor), weights_bytes
 
 

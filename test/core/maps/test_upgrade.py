@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from helpers import scene_heads as scene
 from helpers.saved_maps import edit_manifest
-from safetensors.torch import save
+from safetensors.numpy import save
 
 from ace_slam_ros.core.config.sections import SlamConfig
 from ace_slam_ros.core.data.submaps import only_submap
@@ -73,7 +72,7 @@ def test_an_old_map_is_continued_and_saved_as_a_new_one(old_map, tmp_path):
 
 def test_a_map_without_submaps_keeps_its_weights(old_map, tmp_path):
     stored = load_map(old_map[0])
-    tensors = {"a": torch.arange(3.0)}
+    tensors = {"a": np.arange(3.0)}
     head = save(tensors, {"map_id": "old", "encoder_hash": "cafe", "head": "trimlp",
                           "keyframes": "2", "next_keyframe": "2"})
     save_map(tmp_path / "map", stored.manifest, head)
