@@ -17,8 +17,13 @@ GIVES_INFO = hasattr(Subscription, "CallbackType")
 _UNNUMBERED = 2**64 - 1
 #: A publisher counts its messages. So many are lost at most at once, and per second of silence.
 _LOST, _LOST_PER_S = 3, 120
-#: After so long without a word of the first publisher the other one counts: it came back anew.
+#: After so long without a word of the first publisher the other one counts: it came back anew. So
+#: does one of two that could not be told apart.
 _SILENT_S = 1.0
+#: Of two that were there from the start, one counts after so long in which the other was silent.
+_PROBATION_S = 0.3
+#: Who is found so soon after the first message was there as well: discovery takes its time.
+_DISCOVERY_S = 1.0
 #: How long a message that was left out is told.
 _TOLD_S = 5.0
 
@@ -31,12 +36,17 @@ def publication_number(info: Mapping[str, Any]) -> int | None:
 
 @dataclass
 class _Kept:
-    """The publisher of one topic whose messages count; `first` = it was once the only one."""
+    """The publisher of one topic whose messages count, from `sure_s` on.
+
+    `first` = it was alone, since `since_s`.
+    """
 
     signature: tuple[Any, ...]
     number: int | None
     heard_s: float
     first: bool
+    since_s: float
+    sure_s: float
 
 
 class FirstPublishers:
@@ -55,7 +65,6 @@ class FirstPublishers:
         self._topics, self._count = topics, count
         self._kept: dict[str, _Kept] = {}
         self._left_out_s: dict[str, float] = {}
-        self._mixed: set[str] = set()
 
     def admits(self, stream: str, msg: Any, number: int | None) -> bool:
         """Tell whether a message counts.
@@ -66,42 +75,41 @@ class FirstPublishers:
             number: see `publication_number`.
         """
         now_s, signature = time.monotonic(), _signature(msg)
-        several = self._count(self._topics[stream]) > 1
         kept = self._kept.get(stream)
-        if not several:
-            self._mixed.discard(stream)
+        if self._count(self._topics[stream]) <= 1:
             self._left_out_s.pop(stream, None)
-            self._kept[stream] = _Kept(signature, number, now_s, True)
+            since_s = kept.since_s if kept is not None and kept.first else now_s
+            self._kept[stream] = _Kept(signature, number, now_s, True, since_s, now_s)
             return True
         if kept is None:
             color = self._kept.get("color")
-            if color is not None and color.signature[0] != signature[0]:
-                return self._leave_out(stream, now_s)  # of the other camera
-            self._kept[stream] = _Kept(signature, number, now_s, False)
+            if color is None or color.signature[0] == signature[0]:  # else of the other camera
+                self._kept[stream] = _Kept(
+                    signature, number, now_s, False, now_s, now_s + _PROBATION_S)
+            return self._leave_out(stream, now_s)
+        if now_s - kept.since_s < _DISCOVERY_S:
+            kept.first = False
+        if stream != "info" and now_s - kept.heard_s > _SILENT_S:
+            self._kept[stream] = _Kept(signature, number, now_s, kept.first, now_s, now_s)
             return True
-        if self._is_kept(stream, kept, signature, number, now_s):
-            kept.number, kept.heard_s = number, now_s
-            return True
-        if stream != "info" and stream not in self._mixed and now_s - kept.heard_s > _SILENT_S:
-            self._kept[stream] = _Kept(signature, number, now_s, kept.first)
-            return True
-        return self._leave_out(stream, now_s)
+        if signature != kept.signature or (
+                stream != "info" and self._is_other(kept, number, now_s)):
+            return self._leave_out(stream, now_s)
+        kept.number, kept.heard_s = number, now_s
+        return now_s >= kept.sure_s or self._leave_out(stream, now_s)
 
-    def _is_kept(
-        self, stream: str, kept: _Kept, signature: tuple[Any, ...], number: int | None,
-        now_s: float,
-    ) -> bool:
-        """Tell whether a message is of the kept publisher; notice when that cannot be told."""
-        if signature != kept.signature or stream == "info" or stream in self._mixed:
-            return signature == kept.signature and stream == "info"
-        if number is None or kept.number is None:
-            self._mixed.add(stream)
-            return False
-        most = _LOST + round(_LOST_PER_S * (now_s - kept.heard_s))
-        step = number - kept.number
-        if not kept.first and not 0 < step <= most or -most < step <= 0:
-            self._mixed.add(stream)
-        return 0 < step <= most
+    @staticmethod
+    def _is_other(kept: _Kept, number: int | None, now_s: float) -> bool:
+        """Tell whether a count is not the kept publisher's; notice when that cannot be told."""
+        if number is not None and kept.number is not None:
+            most = _LOST + round(_LOST_PER_S * (now_s - kept.heard_s))
+            step = number - kept.number
+            if 0 < step <= most:
+                return False
+            if kept.first and not -most < step <= 0:
+                return True
+        kept.sure_s = now_s + _SILENT_S
+        return False
 
     def _leave_out(self, stream: str, now_s: float) -> bool:
         self._left_out_s[stream] = now_s
@@ -118,8 +126,10 @@ class FirstPublishers:
         topic = self._topics[stream]
         names = sorted(f"{i.node_namespace.rstrip('/')}/{i.node_name}"
                        for i in node.get_publishers_info_by_topic(topic))
-        what = ("they cannot be told apart, so that none counts" if stream in self._mixed
-                else "only the one that was first counts")
+        kept = self._kept.get(stream)
+        what = ("only the one that was first counts" if kept is None or kept.first
+                else "they cannot be told apart, so that none counts"
+                if time.monotonic() < kept.sure_s else "only one of them counts")
         return (f"{topic} has {len(names)} publishers ({', '.join(names)}): {what}; stop the "
                 "others, or give each camera a namespace")
 

@@ -58,7 +58,7 @@ def test_another_frame_or_calibration_is_left_out_with_and_without_numbers(conte
 
 
 def test_equal_cameras_are_told_apart_by_their_counts(contest):
-    assert contest.take(image(), 3000)
+    assert contest.take(image(), 2990) and contest.take(image(), 3000, 1.5)
     contest.count = 2
     taken = [(n, contest.take(image(), n, 0.016)) for i in range(20) for n in (3001 + i, 1 + i)]
     assert all(ok == (n > 3000) for n, ok in taken)
@@ -81,9 +81,35 @@ def test_two_from_the_start_with_equal_frames_do_not_count(contest):
 
 def test_two_from_the_start_with_two_frames_are_not_mixed(contest):
     contest.count = 2
-    assert contest.take(image("a"), 50)
+    assert not contest.take(image("a"), 50), "nobody knows yet what the other one sends"
     assert not contest.take(image("b", "16UC1"), 7, stream="depth")
-    assert contest.take(image("a", "16UC1"), 51, stream="depth")
+    assert not contest.take(image("a", "16UC1"), 51, stream="depth")
+    taken = [(contest.take(image("a"), 51 + n), contest.take(image("b"), 8 + n, 0.0),
+              contest.take(image("a", "16UC1"), 52 + n, 0.0, "depth")) for n in range(20)]
+    assert taken[-1] == (True, False, True) and (False, False, False) in taken
+
+
+def test_one_of_two_that_sends_nothing_delays_the_other_by_a_moment(contest):
+    contest.count = 2
+    taken = [contest.take(image(), n) for n in range(1, 20)]
+    assert taken == [False] * 10 + [True] * 9, "0.3 s of 30 Hz"
+
+
+def test_who_is_found_just_after_the_start_was_there_as_well(contest):
+    """A node that comes back hears of two cameras in any order, of color and depth in another."""
+    assert contest.take(image(), 3000) and contest.take(image(), 90, stream="depth")
+    contest.count = 2
+    taken = [contest.take(image(), n, 0.016, stream) for i in range(6) for stream, n in (
+        ("color", 3001 + i), ("color", 91 + i), ("depth", 3001 + i), ("depth", 91 + i))]
+    assert not any(taken[2:])
+    contest.count = 1
+    assert contest.take(image(), 3100)
+
+
+def test_a_driver_that_comes_back_right_after_the_start_is_taken_up(contest):
+    assert contest.take(image(), 3000)
+    contest.count = 2
+    assert contest.take(image(), 30, 1.2) and contest.take(image(), 31)
 
 
 def test_a_driver_that_was_killed_and_came_back_is_taken_up(contest):
