@@ -96,6 +96,12 @@ class Frame:
         mask = mask_HW if self.mask is None else np.minimum(self.mask, mask_HW)
         return self._with_cache(replace(self, depth_m=depth_m, mask=mask))
 
+    def with_any_depth(self) -> Frame:
+        """Return the frame with a depth image, of no measurement where there was none."""
+        if self.depth_m is not None:
+            return self
+        return self.with_depth(np.zeros(self.gray.shape, np.float32))
+
     def with_depth(self, depth_m: Float32Image) -> Frame:
         """Return the frame with other depth, of the time of its image."""
         return self._with_cache(replace(self, depth_m=depth_m, depth_late_s=0.0))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..data.frame import Frame
     from ..data.poses import PoseEstimate, SubmapPose
     from ..data.submaps import SubmapMotions
+    from ..geometry.arrays import Float32Array, Float64Array
     from .frame_alignment import FrameAligner
     from .motion_model import Motion
 
@@ -120,14 +121,23 @@ class PreviousFrame:
         pixels = pixels[frame.shows(pixels)]
         measured = self._aligner.depth(frame, pixels).astype(np.float64)
         known = np.isfinite(measured)
-        guess = float(np.median(measured[known])) if known.any() else 1.0
-        depth = np.where(known, measured, guess)
+        depth = measured if known.all() else np.where(
+            known, measured, self._guessed(frame, pose, pixels, measured[known]))
         twist = np.zeros(6) if last.motion is None else last.motion.twist_6(pose.T_map_cam)
         self._identifier -= 1  # local keyframes have none below zero
         made = LocalKeyframe(
             self._identifier, frame.gray, frame.camera, pixels, depth, 1.0 / depth,
-            np.array(pose.T_map_cam), pose.covariance_66, twist, guess,
+            np.array(pose.T_map_cam), pose.covariance_66, twist,
+            float(np.median(depth)) if len(depth) else 1.0,
             self._aligner.surface(frame), pose.submap)
         made.narrowed_n = np.where(
             known, 1.0, _GUESS_SHARE * depth / self._sensor.depth_sigma_m(depth))
         return made
+
+    def _guessed(
+        self, frame: Frame, pose: SubmapPose, pixels_n2: Float32Array, measured_m: Float64Array
+    ) -> Float64Array:
+        """Guess depth (n,) at pixels: as in the rest of the image, else as the map is there."""
+        if len(measured_m):
+            return np.full(len(pixels_n2), np.median(measured_m))
+        return self._aligner.depth_in_map(frame.camera, pose, pixels_n2)

@@ -226,7 +226,7 @@ class Tracker:
         self._model.observe_odometry(hints.T_odom_cam)
         motion = self._model.until(frame.stamp_ns)
         twist_6 = motion.predicted_twist_6 if motion and frame.depth_late_s else None
-        whole = self._mask.of(at_color_time(frame, twist_6))
+        whole = self._mask.of(at_color_time(frame.with_any_depth(), twist_6))
         frame = self.robot_parts.see(whole)
         self._stamp_ns, self._tracked = frame.stamp_ns, None
         self.scanner.mount = hints.T_base_cam

@@ -111,6 +111,16 @@ def test_a_covered_camera_is_lost_and_found_again(mapped, encoder, room_frames):
     assert pose_error(back.T_map_cam, results[60].T_map_cam)[0] < 0.05
 
 
+def test_a_camera_whose_depth_measures_nothing_is_followed_by_its_image(encoder, room_frames):
+    blind, whole = Tracker(CONFIG, encoder), Tracker(CONFIG, encoder)
+    for n, frame in enumerate(room_frames[:24]):
+        seen = replace(frame, depth_m=None) if 8 <= n < 20 else frame
+        pose, right = process(blind, seen), process(whole, frame)
+        assert pose.state is TrackerState.TRACKING
+        apart_m, apart_rad = pose_error(pose.T_map_cam, right.T_map_cam)
+        assert apart_m < 0.02 and apart_rad < 0.01
+
+
 def test_a_camera_covered_for_a_moment_is_followed_on_where_no_map_is(
     encoder, room_frames, mapped
 ):
