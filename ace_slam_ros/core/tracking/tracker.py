@@ -321,10 +321,10 @@ class Tracker:
                 clock, reason="waiting for the map: is the mapper up, and ros.map_dir set?")
         features = self._localizer.describe(frame)
         clock.lap(Stage.ENCODE)
-        if (features.depth_count < self._config.solver.min_inliers
-                or not self._aligner.can_show(frame)):
+        least = self._config.solver.min_inliers
+        if features.depth_count < least or not self._aligner.can_show(frame):
             return self._result(clock, reason=explain_waiting(
-                features, frame, self._config.sensor))
+                features, frame, self._config.sensor, least))
         self._maps.begun = self.map_id
         return self._start(MAIN_SUBMAP, frame, hints, features, clock)
 

@@ -1,5 +1,6 @@
 """The tracker on a rendered room: lost and found, reset, localization."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -183,6 +184,14 @@ def test_waits_for_a_usable_first_frame(encoder, room_frames):
     result = process(tracker, black(room_frames[0]))
     assert result.state is TrackerState.INIT and "waiting" in result.reason
     assert process(tracker, room_frames[1]).state is TrackerState.TRACKING
+
+
+@pytest.mark.parametrize(("value", "said"), [(4, "black.*uncover"), (250, "white.*exposure"),
+                                             (120, "too few corners")])
+def test_what_a_first_frame_lacks_is_said(encoder, room_frames, value, said):
+    frame = room_frames[0]
+    plain = replace(frame, image=np.full_like(frame.image, value))
+    assert re.search(said, process(Tracker(CONFIG, encoder), plain).reason)
 
 
 def test_tracking_goes_on_without_a_mapper(encoder, room_frames):
