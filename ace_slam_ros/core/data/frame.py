@@ -111,6 +111,12 @@ class Frame:
         other._cache.gray, other._cache.pyramid = self._cache.gray, self._cache.pyramid
         return other
 
+    def has_picture_of(self, other: Frame) -> bool:
+        """Tell whether the images are the same, bit for bit: one picture that came twice."""
+        mine, others = self.image, other.image
+        return (mine.shape == others.shape and np.array_equal(mine[::32], others[::32])
+                and np.array_equal(mine, others))
+
     def shows(self, pixels_n2: Float32Array) -> npt.NDArray[np.bool_]:
         """Tell which pixels (n, 2) inside of the image show the scene, by the mask."""
         return shows(self.mask, pixels_n2)
