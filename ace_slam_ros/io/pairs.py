@@ -264,8 +264,17 @@ class PairSource(ABC):
         return len(self.stamps_ns)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield usable frames in stamp order; DataError when the whole sequence holds none."""
-        return self._usable(self._frame, 0, len(self))
+        """Yield usable frames in stamp order; DataError when the whole sequence holds none.
+
+        After the first one, a depth image that measured nothing gives a frame without depth.
+        """
+        needs_depth = self.require_depth
+
+        def make(reader: PairReader) -> Frame:
+            nonlocal needs_depth
+            frame, needs_depth = self._frame(reader, needs_depth), False
+            return frame
+        return self._usable(make, 0, len(self))
 
     def raw_frames(self, start: int = 0, stop: int | None = None) -> Iterator[RawFrame]:
         """Yield the readable pairs start..stop-1 as recorded; DataError when there is none.
@@ -346,7 +355,7 @@ class PairSource(ABC):
             camera = self.registration.depth_camera
         return camera.height, camera.width
 
-    def _frame(self, reader: PairReader) -> Frame:
+    def _frame(self, reader: PairReader, needs_depth: bool = True) -> Frame:
         """Read, decode and rectify one pair."""
         raw = self._raw_frame(reader)
         label = f"{self.path.name} at {stamp_to_text(raw.stamp_ns)} s"
@@ -355,17 +364,17 @@ class PairSource(ABC):
         _check_size(
             "color image", label, image.shape, (self.raw_camera.height, self.raw_camera.width))
         image, depth_m = rectified(
-            self.raw_camera, image, self._usable_depth(raw, label), self.registration)
+            self.raw_camera, image,
+            self._usable_depth(raw, label, needs_depth and self.require_depth), self.registration)
         return Frame(raw.stamp_ns, image, depth_m, self.camera,
                      depth_late_s=(raw.depth_stamp_ns - raw.stamp_ns) * 1e-9)
 
-    def _usable_depth(self, raw: RawFrame, label: str) -> Float32Image | None:
-        """Return depth in meters, still distorted; None where it is not required nor usable."""
+    def _usable_depth(self, raw: RawFrame, label: str, needed: bool) -> Float32Image | None:
+        """Return depth in meters, still distorted; None where it is not needed nor usable."""
         try:
             with _unusable("no usable depth", label):
                 return usable_depth(
-                    raw.depth_m(), raw.depth_encoding, required=self.require_depth,
-                    advice=self.unit_advice)
+                    raw.depth_m(), raw.depth_encoding, required=needed, advice=self.unit_advice)
         except Unusable as error:
             if self.require_depth:
                 raise

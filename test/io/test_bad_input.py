@@ -130,6 +130,18 @@ def test_sequence_of_unusable_images_is_refused(tum, kind, data, match):
         assert not (tum.parent / "out").exists()
 
 
+def test_depth_that_measured_nothing_is_no_reason_to_stop(tum):
+    """Before glass, or too near a wall, a tracker goes on by the image; it cannot begin so."""
+    for number in (0, 2):
+        image_files(tum, "depth")[number].write_bytes(encode_png(np.zeros((16, 24), np.uint16)))
+    source = open_source(tum)
+    for _ in range(2):
+        frames = list(source)
+        assert [f.stamp_ns for f in frames] == STAMPS[1:]
+        assert [f.depth_m is None for f in frames] == [False, True, False]
+    assert source.skips.counts == {"no usable depth": 1}
+
+
 @pytest.mark.parametrize("depth", [0.0, np.nan, np.inf, -1.0])
 def test_bag_of_missing_depth(tmp_path, depth):
     write_bag(tmp_path / "bag", make_frames(depth), None, CAMERA, depth_encoding="32FC1")

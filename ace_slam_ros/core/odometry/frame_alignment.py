@@ -19,12 +19,13 @@ from .local_keyframe import expect
 from .local_map import LARGEST_VIEW_DISTANCE, LocalMap
 from .motion_model import doubted
 from .pose_optimization import optimize_pose
-from .residuals import Sightings
+from .residuals import NEAREST_M, Sightings
 from .rolling_shutter import RollingShutter
 from .surface_alignment import Surface, align_surface
 
 if TYPE_CHECKING:
     from ..config.sections import SensorConfig, TrackerConfig
+    from ..data.camera import Camera
     from ..data.frame import Frame
     from ..data.poses import AlignedPose, SubmapPose
     from .local_keyframe import LocalKeyframe
@@ -236,6 +237,22 @@ class FrameAligner:
         if frame.depth_m is None:
             return np.full(len(pixels_n2), np.nan, np.float32)
         return point_depth(frame.depth_m, pixels_n2, self._sensor)
+
+    def depth_in_map(
+        self, camera: Camera, pose: SubmapPose, pixels_n2: Float32Array
+    ) -> Float64Array:
+        """Depth (n,) at pixels of a camera: that of the nearest points of keyframes near its pose.
+
+        One meter where there is no point ahead.
+        """
+        points = [self.points(k) for _, k in self._local.nearest(pose, _REFERENCES)]
+        in_cam = transform_points(
+            invert_pose(pose.T_map_cam), np.concatenate([np.empty((0, 3)), *points]))
+        in_cam = in_cam[in_cam[:, 2] > NEAREST_M]
+        if len(in_cam) == 0:
+            return np.ones(len(pixels_n2))
+        apart = pixels_n2[:, None] - camera.project(in_cam)[None]
+        return np.asarray(in_cam[np.square(apart).sum(axis=2).argmin(axis=1), 2])
 
     def points(self, keyframe: LocalKeyframe) -> Float64Array:
         """Map points (n, 3) of a keyframe's corners."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..data.poses import AlignedPose
 from ..data.submaps import corrected
+from ..geometry.se3 import pose_error
 from .flow.corners import detect_corners
 from .local_keyframe import LocalKeyframe
 
@@ -23,11 +24,18 @@ if TYPE_CHECKING:
     from ..data.frame import Frame
     from ..data.poses import PoseEstimate, SubmapPose
     from ..data.submaps import SubmapMotions
+    from ..geometry.arrays import Float32Array, Float64Array
     from .frame_alignment import FrameAligner
     from .motion_model import Motion
 
 #: Standard deviation of the guessed depth of a corner where none is measured, as a share of it.
 _GUESS_SHARE = 0.4
+
+
+#: A camera that repeats its picture for longer may as well stand still.
+_LONGEST_STALL_S = 0.25
+#: A camera that went less far from picture to picture stood still.
+_LEAST_WAY_M, _LEAST_TURN_RAD = 0.0005, np.deg2rad(0.05)
 
 
 @dataclass(frozen=True)
@@ -76,10 +84,24 @@ class PreviousFrame:
         Two frames of one blur are alike, and the next one may be followed from it.
         """
         if self._last is not None:
-            pose = self._last.pose
-            covariance_66 = pose.covariance_66 + np.diag(motion.sigma_6**2)
-            self.remember(frame, AlignedPose(
-                motion.T_predicted, covariance_66, 0, 0, submap=pose.submap), motion)
+            self.remember(frame, _gone_on(self._last.pose, motion), motion)
+
+    def stalled(self, frame: Frame, motion: Motion) -> AlignedPose | None:
+        """Return the pose of a frame whose picture is the one before, of a camera that moves.
+
+        A driver that has no new picture in time sends the last one with a new stamp, and video is
+        brought to a rate so. The camera is then assumed to have gone on as before.
+
+        Returns:
+            The pose; None for a new picture, where the camera stood (in a simulator pictures of
+            one place are the same), and where it has stalled for too long to tell.
+        """
+        gone_m, gone_rad = pose_error(motion.T_map_cam, motion.T_predicted)
+        stood = gone_m < _LEAST_WAY_M and gone_rad < _LEAST_TURN_RAD
+        if (self._last is None or stood or motion.elapsed_s > _LONGEST_STALL_S
+                or not frame.has_picture_of(self._last.frame)):
+            return None
+        return _gone_on(self._last.pose, motion)
 
     def align(
         self, frame: Frame, seed: SubmapPose, motion: Motion | None, wide: bool = False
@@ -120,14 +142,29 @@ class PreviousFrame:
         pixels = pixels[frame.shows(pixels)]
         measured = self._aligner.depth(frame, pixels).astype(np.float64)
         known = np.isfinite(measured)
-        guess = float(np.median(measured[known])) if known.any() else 1.0
-        depth = np.where(known, measured, guess)
+        depth = measured if known.all() else np.where(
+            known, measured, self._guessed(frame, pose, pixels, measured[known]))
         twist = np.zeros(6) if last.motion is None else last.motion.twist_6(pose.T_map_cam)
         self._identifier -= 1  # local keyframes have none below zero
         made = LocalKeyframe(
             self._identifier, frame.gray, frame.camera, pixels, depth, 1.0 / depth,
-            np.array(pose.T_map_cam), pose.covariance_66, twist, guess,
+            np.array(pose.T_map_cam), pose.covariance_66, twist,
+            float(np.median(depth)) if len(depth) else 1.0,
             self._aligner.surface(frame), pose.submap)
         made.narrowed_n = np.where(
             known, 1.0, _GUESS_SHARE * depth / self._sensor.depth_sigma_m(depth))
         return made
+
+    def _guessed(
+        self, frame: Frame, pose: SubmapPose, pixels_n2: Float32Array, measured_m: Float64Array
+    ) -> Float64Array:
+        """Guess depth (n,) at pixels: as in the rest of the image, else as the map is there."""
+        if len(measured_m):
+            return np.full(len(pixels_n2), np.median(measured_m))
+        return self._aligner.depth_in_map(frame.camera, pose, pixels_n2)
+
+
+def _gone_on(pose: AlignedPose | PoseEstimate, motion: Motion) -> AlignedPose:
+    """Return the pose of a camera that has gone on as before."""
+    covariance_66 = pose.covariance_66 + np.diag(motion.sigma_6**2)
+    return AlignedPose(motion.T_predicted, covariance_66, 0, 0, submap=pose.submap)

@@ -82,6 +82,12 @@ class Following:
             there = self.align(frame, there, motion)
         return there if there is not None and there.held_well else None
 
+    def stalled(self, frame: Frame, motion: Motion | None) -> AlignedPose | None:
+        """Return where a camera is that repeats its picture; see `PreviousFrame.stalled`."""
+        if motion is None or self._model.is_guess or not self._refine:
+            return None
+        return self._previous.stalled(frame, motion)
+
     def step_off(
         self, frame: Frame, pose: AlignedPose | PoseEstimate, motion: Motion | None
     ) -> None:

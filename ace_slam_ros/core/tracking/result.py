@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .scheduler import Stage
 
 
+#: Mean gray values beyond which an image shows little.
+_DARK, _BRIGHT = 20.0, 240.0
+
+
 class TrackerState(enum.IntEnum):
     """Same values as the constants of SlamStatus.msg."""
 
@@ -158,12 +162,27 @@ class StageClock:
         return elapsed_ms
 
 
-def explain_waiting(features: Features, frame: Frame, sensor: SensorConfig) -> str:
+def explain_waiting(
+    features: Features, frame: Frame, sensor: SensorConfig, min_features: int
+) -> str:
     """Say in one sentence why a frame cannot be the first of a map."""
-    why = explain_missing_depth(frame.depth_m, sensor) or (
-        f"{features.depth_count} features have depth within {sensor.min_depth_m:g}.."
-        f"{sensor.max_depth_m:g} m (sensor.min_depth_m, sensor.max_depth_m)")
+    why = explain_light(frame) or explain_missing_depth(frame.depth_m, sensor)
+    if not why and features.depth_count < min_features:
+        why = (f"{features.depth_count} features have depth within {sensor.min_depth_m:g}.."
+               f"{sensor.max_depth_m:g} m (sensor.min_depth_m, sensor.max_depth_m)")
+    why = why or "too few corners to follow, as of a bare wall: turn to where there is more to see"
     return f"waiting for a frame with texture and depth: {why}"
+
+
+def explain_light(frame: Frame) -> str:
+    """Say that an image is too dark or too bright to show anything, with the fix; else empty."""
+    mean = float(frame.gray[::8, ::8].mean())
+    if _DARK <= mean <= _BRIGHT:
+        return ""
+    what, fix = "white", "give less exposure"
+    if mean < _DARK:
+        what, fix = "black", "uncover the lens, or give more light or exposure"
+    return f"the image is nearly {what} (mean gray value {mean:.0f} of 255): {fix}"
 
 
 def explain_missing(
@@ -175,11 +194,12 @@ def explain_missing(
         return "the image cannot be followed"
     known = features.depth_count
     if known < config.solver.min_inliers:
-        why = explain_missing_depth(frame.depth_m, config.sensor)
+        why = explain_light(frame) or explain_missing_depth(frame.depth_m, config.sensor)
         return (f"only {known} features have depth: "
                 f"{why or 'camera covered, too near, or depth missing'}")
     if not has_head:
         return "no head weights yet: is the mapper running?"
     if raw is None:
-        return "no pose explains the scene coordinates: unknown place or blurred image"
+        return "no pose explains the scene coordinates: " + (
+            explain_light(frame) or "unknown place or blurred image")
     return f"inlier ratio {raw.inlier_ratio:.2f} is too low to trust while lost"

@@ -222,13 +222,15 @@ class Tracker:
         Raises:
             DataError: `sensor.mask` is of another shape.
         """
-        clock = StageClock()
+        clock, self._stamp_ns, self._tracked = StageClock(), frame.stamp_ns, None
         self._model.observe_odometry(hints.T_odom_cam)
         motion = self._model.until(frame.stamp_ns)
+        if (gone_on := self._following.stalled(frame, motion)) is not None:
+            self._watch.seen(frame.stamp_ns, self.map_id)
+            return self._result(clock, gone_on)
         twist_6 = motion.predicted_twist_6 if motion and frame.depth_late_s else None
-        whole = self._mask.of(at_color_time(frame, twist_6))
+        whole = self._mask.of(at_color_time(frame.with_any_depth(), twist_6))
         frame = self.robot_parts.see(whole)
-        self._stamp_ns, self._tracked = frame.stamp_ns, None
         self.scanner.mount = hints.T_base_cam
         if self.state is TrackerState.INIT:
             return self._initialize(frame, hints, clock)
@@ -321,10 +323,10 @@ class Tracker:
                 clock, reason="waiting for the map: is the mapper up, and ros.map_dir set?")
         features = self._localizer.describe(frame)
         clock.lap(Stage.ENCODE)
-        if (features.depth_count < self._config.solver.min_inliers
-                or not self._aligner.can_show(frame)):
+        least = self._config.solver.min_inliers
+        if features.depth_count < least or not self._aligner.can_show(frame):
             return self._result(clock, reason=explain_waiting(
-                features, frame, self._config.sensor))
+                features, frame, self._config.sensor, least))
         self._maps.begun = self.map_id
         return self._start(MAIN_SUBMAP, frame, hints, features, clock)
 

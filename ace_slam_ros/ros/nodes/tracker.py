@@ -191,7 +191,10 @@ class TrackerNode(SlamNode):
 
     def _process(self, tracker: Tracker, pair: ImagePair) -> None:
         """Track a pair, publish its pose, then do and publish what the pose did not need."""
-        frame = frame_of(pair, self._place, self.config.sensor, gray=True)
+        # without any depth, before glass or too near a wall, the image alone goes on from a pose
+        known = tracker.state is TrackerState.TRACKING
+        frame = frame_of(
+            pair, self._place, self.config.sensor, require_depth=not known, gray=True)
         self._trouble = ""
         self._update_head(tracker)
         result = tracker.track(frame, self._hints(tracker, pair))

@@ -1,5 +1,6 @@
 """The tracker on a rendered room: lost and found, reset, localization."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -111,6 +112,47 @@ def test_a_covered_camera_is_lost_and_found_again(mapped, encoder, room_frames):
     assert pose_error(back.T_map_cam, results[60].T_map_cam)[0] < 0.05
 
 
+def test_a_camera_whose_depth_measures_nothing_is_followed_by_its_image(encoder, room_frames):
+    blind, whole = Tracker(CONFIG, encoder), Tracker(CONFIG, encoder)
+    for n, frame in enumerate(room_frames[:24]):
+        seen = replace(frame, depth_m=None) if 8 <= n < 20 else frame
+        pose, right = process(blind, seen), process(whole, frame)
+        assert pose.state is TrackerState.TRACKING
+        apart_m, apart_rad = pose_error(pose.T_map_cam, right.T_map_cam)
+        assert apart_m < 0.02 and apart_rad < 0.01
+
+
+def test_a_camera_that_repeats_its_picture_goes_on_meanwhile(encoder, room_frames):
+    def apart(one, other):
+        gap_m, gap_rad = pose_error(one.T_map_cam, other.T_map_cam)
+        return gap_m + 2.0 * gap_rad
+
+    stalls, whole = Tracker(CONFIG, encoder), Tracker(CONFIG, encoder)
+    frames, off, lag, right = room_frames[::3], [], [], None
+    for n, frame in enumerate(frames):
+        before, right = right, process(whole, frame)
+        if again := n in (12, 15, 16, 20, 23):
+            frame = replace(frames[n - 1 - (n == 16)], stamp_ns=frame.stamp_ns)
+        pose = process(stalls, frame)
+        assert pose.state is TrackerState.TRACKING
+        if again:
+            off.append(apart(pose, right))
+            lag.append(apart(before, right))
+            assert np.linalg.eigvalsh(pose.covariance_66)[-1] > 0.01**2
+    assert np.mean(off) < 0.6 * np.mean(lag)
+    assert apart(pose, right) < 0.01
+
+
+def test_a_camera_that_stands_may_see_the_very_same_picture(encoder, room_frames):
+    """Simulators without noise show it."""
+    tracker, frame = Tracker(CONFIG, encoder), room_frames[0]
+    for n in range(12):
+        result = process(tracker, replace(frame, stamp_ns=frame.stamp_ns + n * 33_000_000))
+        assert result.state is TrackerState.TRACKING
+        assert pose_error(result.T_map_cam, T_BODY_OPTICAL)[0] < 0.002
+        assert np.linalg.eigvalsh(result.covariance_66[:3, :3])[-1] < 0.003**2
+
+
 def test_a_camera_covered_for_a_moment_is_followed_on_where_no_map_is(
     encoder, room_frames, mapped
 ):
@@ -173,6 +215,14 @@ def test_waits_for_a_usable_first_frame(encoder, room_frames):
     result = process(tracker, black(room_frames[0]))
     assert result.state is TrackerState.INIT and "waiting" in result.reason
     assert process(tracker, room_frames[1]).state is TrackerState.TRACKING
+
+
+@pytest.mark.parametrize(("value", "said"), [(4, "black.*uncover"), (250, "white.*exposure"),
+                                             (120, "too few corners")])
+def test_what_a_first_frame_lacks_is_said(encoder, room_frames, value, said):
+    frame = room_frames[0]
+    plain = replace(frame, image=np.full_like(frame.image, value))
+    assert re.search(said, process(Tracker(CONFIG, encoder), plain).reason)
 
 
 def test_tracking_goes_on_without_a_mapper(encoder, room_frames):

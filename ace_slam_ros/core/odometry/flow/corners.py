@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _GRID = 16
 #: Contrast of a corner with its surroundings, gray values; means of pixels are less noisy.
 _THRESHOLD, _THRESHOLD_COARSE = 8, 6
+#: Faint corners have so many times the contrast of the noise, and no less than this.
+_FAINT_SIGMAS, _LEAST_THRESHOLD = 4.5, 3
 #: With more noise, gray values, many corners are noise.
 _LARGEST_NOISE = 1.2
 #: Pixels of the image to one of the smallest that corners are sought in.
@@ -33,15 +36,22 @@ def detect_corners(gray_HW: UInt8Image, count: int) -> Float32Array:
     """Return up to `count` corners (n, 2) spread over the image, FAST ranked within a grid.
 
     Corners of the image at half and a quarter of its size stand in where the image itself is too
-    noisy, and fill up where it has few: those of a blurred image, or of dim light.
+    noisy, and fill up where it has few: those of a blurred image, or of dim light. Where even
+    these are few, as in the dark, fainter ones count, as far as they stand out from the noise.
     """
-    noise, scale = noise_sigma(gray_HW), 1
+    whole_noise, scale = noise_sigma(gray_HW), 1
+    noise, coarse = whole_noise, []
     while noise > _LARGEST_NOISE and scale < _COARSEST:
         gray_HW, noise, scale = half_size(gray_HW), noise / 2, scale * 2
     found = _fast(gray_HW, scale, count)
     while len(found) < _FEW_SHARE * count and scale < _COARSEST:
         gray_HW, scale = half_size(gray_HW), scale * 2
+        coarse.append((gray_HW, scale))
         found = _fill(found, _fast(gray_HW, scale, count))
+    for gray_HW, scale in coarse:
+        if len(found) < _FEW_SHARE * count:
+            faint = max(_LEAST_THRESHOLD, math.ceil(_FAINT_SIGMAS * whole_noise / scale))
+            found = _fill(found, _fast(gray_HW, scale, count, faint))
     return found[:count]
 
 
@@ -55,9 +65,11 @@ def _fill(corners_n2: Float32Array, more_m2: Float32Array) -> Float32Array:
     return np.concatenate([corners_n2, more_m2[new]])
 
 
-def _fast(gray_HW: UInt8Image, scale: int, count: int) -> Float32Array:
+def _fast(
+    gray_HW: UInt8Image, scale: int, count: int, threshold: int | None = None
+) -> Float32Array:
     """Return corners (n, 2) of an image of 1 / `scale` the size, in pixels of the whole one."""
-    threshold = _THRESHOLD if scale == 1 else _THRESHOLD_COARSE
+    threshold = threshold or (_THRESHOLD if scale == 1 else _THRESHOLD_COARSE)
     found = cv2.FastFeatureDetector_create(threshold).detect(  # type: ignore[attr-defined]
         gray_HW)
     if not found:

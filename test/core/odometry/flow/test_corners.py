@@ -92,6 +92,17 @@ def test_a_blurred_image_has_corners_too():
     assert len(found) > 40 and (gap < 16).mean() > 0.5
 
 
+def test_the_dark_has_corners_too():
+    """Fainter ones, of things and not of noise; a wall has none."""
+    image, places = dots()
+    noise = np.random.default_rng(2).normal(0, 1.0, image.shape)
+    dark = 4.0 + (image - image.min()) * (9.0 / np.ptp(image))
+    found = detect_corners(np.clip(dark + noise, 0, 255).astype(np.uint8), 300)
+    gap = np.linalg.norm(found[:, None] - places[None], axis=2)
+    assert (gap.min(axis=1) < 12).mean() > 0.9 and (gap.min(axis=0) < 12).mean() > 0.3
+    assert len(detect_corners(np.clip(8.0 + noise, 0, 255).astype(np.uint8), 300)) < 10
+
+
 def test_texture_is_not_noise():
     rng = np.random.default_rng(1)
     rough = cv2.resize(rng.uniform(0, 255, (60, 80)).astype(np.float32), (640, 480),
