@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ import yaml
 
 from ..core.data.camera import Camera
 from ..core.errors import CalibrationError
+
+log = logging.getLogger(__name__)
 
 #: Stored depth units per meter of the TUM benchmark.
 TUM_DEPTH_SCALE = 5000.0
@@ -65,6 +68,7 @@ def camera_from_info(
         int(width), int(height), float(k[0]), float(k[4]), float(k[2]), float(k[5]),
         tuple(float(v) for v in d), distortion_model,
     )
+    _check_inside(camera)
     x_offset, y_offset, roi_width, roi_height = (int(v) for v in roi)
     camera = replace(
         camera, width=roi_width or camera.width, height=roi_height or camera.height,
@@ -85,6 +89,26 @@ def _check_middle(width: int, height: int, cx: float, cy: float) -> None:
             f"camera_info says no size, and its principal point ({cx:g}, {cy:g}) is far from the "
             f"middle of the {width}x{height} image: K seems to be of another resolution; set "
             "width and height in the driver's calibration")
+
+
+def _check_inside(camera: Camera) -> None:
+    """Refuse a principal point outside of the whole image: nothing would be where it seems."""
+    if not (0 < camera.cx < camera.width and 0 < camera.cy < camera.height):
+        raise CalibrationError(
+            f"the principal point ({camera.cx:g}, {camera.cy:g}) lies outside of the "
+            f"{camera.width}x{camera.height} image: the calibration is of another resolution, or "
+            "of another camera; calibrate at the resolution that is streamed")
+
+
+def _warn_off_middle(path: Path, camera: Camera) -> None:
+    """Say that intrinsics may be of another resolution: poses are wrong then, and look sure."""
+    try:
+        _check_middle(camera.width, camera.height, camera.cx, camera.cy)
+    except CalibrationError:
+        log.warning(
+            "%s: the principal point (%g, %g) is far from the middle of the %dx%d image: are fx, "
+            "fy, cx and cy of another resolution? Poses are wrong then; cropped images may be so",
+            path, camera.cx, camera.cy, camera.width, camera.height)
 
 
 def has_size(info: Any) -> bool:
@@ -172,10 +196,12 @@ def read_camera_yaml(path: Path) -> tuple[Camera, float | None]:
             int(values["width"]), int(values["height"]), values["fx"], values["fy"],
             values["cx"], values["cy"], coefficients, str(tree.get("distortion_model") or ""),
         )
+        _check_inside(camera)
     except (TypeError, ValueError) as error:
         raise CalibrationError(f"{path}: d must be a list of numbers ({error})") from error
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from error
+    _warn_off_middle(path, camera)
     if tree.get("depth_scale") is None:
         return camera, None
     scale = _number(path, tree, "depth_scale")

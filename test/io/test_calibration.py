@@ -72,3 +72,22 @@ def test_camera_yaml_errors(tmp_path, text, fix):
     with pytest.raises(CalibrationError, match=fix) as caught:
         read_camera_yaml(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cx", [1318.0, -20.0, 0.0])
+def test_a_principal_point_outside_of_the_image_is_refused(tmp_path, cx):
+    file = tmp_path / "camera.yaml"
+    file.write_text(f"{{width: 640, height: 480, fx: 525, fy: 525, cx: {cx}, cy: 239.5}}")
+    with pytest.raises(CalibrationError, match=r"principal point .* outside of the 640x480 image"):
+        read_camera_yaml(file)
+    with pytest.raises(CalibrationError, match="outside"):
+        camera_from_info(640, 480, [525, 0, cx, 0, 525, 239.5, 0, 0, 1], [], "plumb_bob")
+
+
+@pytest.mark.parametrize(("half", "said"), [(1.0, False), (2.0, True)])
+def test_intrinsics_that_seem_to_be_of_another_resolution_are_named(tmp_path, caplog, half, said):
+    file = tmp_path / "camera.yaml"
+    file.write_text(f"{{width: 640, height: 480, fx: {525 / half}, fy: {525 / half}, "
+                    f"cx: {319.5 / half}, cy: {239.5 / half}}}")
+    read_camera_yaml(file)
+    assert ("another resolution" in caplog.text) == said
