@@ -67,6 +67,7 @@ class Localizer:
         self.head: SceneHead | None = None
         self.submaps: tuple[int, ...] = ()
         self.support = Support()
+        self._evidence: Evidence | None = None
         self._asked: Features | None = None
         self._rng = np.random.default_rng(self._config.seed)
         if self._device is not None:
@@ -102,9 +103,11 @@ class Localizer:
 
     def tell(self, pose: PoseEstimate | None, rival: PoseEstimate | None = None) -> None:
         """Note the support of a pose. Of a tracked camera the place is known: it has no rival."""
-        self.support = Support() if pose is None or self.head is None else Support(
-            pose.inlier_ratio, pose.inlier_count,
-            Evidence.of(pose, rival, True, self.head.head_type).probability)
+        self.support, self._evidence = Support(), None
+        if pose is not None and self.head is not None:
+            self._evidence = Evidence.of(pose, rival, True, self.head.head_type)
+            self.support = Support(
+                pose.inlier_ratio, pose.inlier_count, self._evidence.probability)
 
     def rival(self, pose: PoseEstimate) -> PoseEstimate | None:
         """Return the best pose elsewhere in its submap that the features solved last allow."""
@@ -117,6 +120,10 @@ class Localizer:
             self._config.solver, self._config.sensor, self._rng)
         self.tell(pose, rival)
         return None if rival is None else replace(rival, submap=pose.submap)
+
+    def is_unlikely(self, least: float) -> bool:
+        """Tell whether there is reason to think the pose told last less likely than `least`."""
+        return self._evidence is not None and self._evidence.is_unlikely(least)
 
     def is_flat(self, pose: PoseEstimate) -> bool:
         """Tell whether little agrees with a pose just solved, all of it in one plane."""

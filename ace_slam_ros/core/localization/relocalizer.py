@@ -14,7 +14,7 @@ from ..data.scene_mask import SceneMask
 from ..geometry.se3 import pose_error, pose_errors_in_map
 from ..heads.factory import load_head
 from .flatness import is_flat
-from .probability import Evidence
+from .probability import COUNTS, Evidence
 from .rivals import rivals
 from .views.search import Look, ViewSearch
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 #: Larger images take seconds and gigabytes, and show nothing that is not seen in smaller ones.
 _MOST_PIXELS = 1920 * 1080
-#: A pose elsewhere that explains this share as much makes a pose less likely; less than that, few
-#: features do.
-_COUNTS = 0.1
 #: 99 % of the chi-square distribution with six degrees of freedom.
 _HINT_CHI2 = 16.8
 #: Added to what a hint claims: meters and radians, as in filters that are too sure of themselves.
@@ -181,17 +178,16 @@ class Relocalizer:
             pose = allowed[0]
         if not hinted(pose):
             least = limits.min_probability if has_depth else limits.min_probability_rgb
-            if evidence.probability < least:
+            if evidence.is_unlikely(least):
                 likely = (f"this one is only {100 * evidence.probability:.0f} % likely: ask again "
                           "from elsewhere, or with a prior")
-                if evidence.rival_share > _COUNTS:
+                if evidence.rival_share > COUNTS:
                     return pose, RelocalizationReason.AMBIGUOUS, (
                         f"another place explains {100 * evidence.rival_share:.0f} % as much, so "
                         + likely)
-                if evidence.spread is not None:
-                    return pose, RelocalizationReason.LOW_CONFIDENCE, (
-                        "little agrees, or not closely, as where a place only looks alike, so "
-                        + likely)
+                return pose, RelocalizationReason.LOW_CONFIDENCE, (
+                    "little agrees, or not closely, as where a place only looks alike, so "
+                    + likely)
             if is_flat(pose, look.features, self._config.sensor):
                 return pose, RelocalizationReason.LOW_CONFIDENCE, (
                     "the little that agrees lies in one plane, and walls look alike: ask again "

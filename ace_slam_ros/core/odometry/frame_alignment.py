@@ -290,19 +290,22 @@ class FrameAligner:
     ) -> _Seen:
         """Find the corners of several keyframes in a frame."""
         points, pixels = [np.empty((0, 3))], [np.empty((0, 2), np.float32)]
-        swept, unsure, origins = [np.empty((0, 2))], [np.empty((0, 3))], []
+        misfit, swept = [np.empty((0, 3), np.float32)], [np.empty((0, 2))]
+        unsure, origins = [np.empty((0, 3))], []
         for keyframe in keyframes:
             placed = keyframe.placed(self._sensor, self.shutter.readout_s)
-            index, found, _ = self.find(keyframe, placed.points_map_n3, frame, T_seed, wide)
+            index, at, misfits = self.find(keyframe, placed.points_map_n3, frame, T_seed, wide)
             points.append(placed.points_map_n3[index])
-            pixels.append(found)
+            pixels.append(at)
+            misfit.append(misfits)
             swept.append(placed.swept_n2[index])
             unsure.append(placed.unsure_map_n3[index])
             origins.append((keyframe, index))
         found = np.concatenate(pixels)
         sightings = Sightings(
             np.concatenate(points), found.astype(np.float64),
-            self.depth(frame, found).astype(np.float64), np.concatenate(unsure))
+            self.depth(frame, found).astype(np.float64), np.concatenate(unsure),
+            np.concatenate(misfit))
         return _Seen(sightings, np.concatenate(swept), origins)
 
     def _solve_scene(

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 OWN_SHARE = 0.5**0.5
 #: The velocity follows the pose for as many iterations: of an error of the start, 1 % stays in it.
 ITERATIONS, MOVING_ITERATIONS = 12, 4
+#: Steps by misfit, when the tracks are judged: robust weights stay, the pose moves by millimeters.
+#: The second one is for the velocity, which follows it.
+REFINEMENTS = 2
 #: The scale of the kernel starts wide and shrinks to the spread that is measured; residuals of
 #: more scales are cut off.
 SCALE_SHRINKS, CUT_SCALES = 0.6, 8.0
@@ -38,30 +41,32 @@ LEAST_STEP, DAMPING = 1e-5, 1e-6
 @kernel
 def solve_in_place(
     T_44: Float64Array, points_n3: Float64Array, unsure_n3: Float64Array,
-    pixels_n2: Float64Array, depth_n: Float64Array, sharp_n: Float64Array, view_6: Float64Array,
-    before_44: Float64Array, elapsed_s: float, readout_s: float, H: Float64Array,
-    squared_n: Float64Array, r_2n: Float64Array, J_62n: Float64Array, swept_n2: Float64Array,
+    pixels_n2: Float64Array, depth_n: Float64Array, white_n3: Float64Array, sharp_n: Float64Array,
+    view_6: Float64Array, before_44: Float64Array, elapsed_s: float, readout_s: float,
+    H: Float64Array, squared_n: Float64Array, r_2n: Float64Array, J_62n: Float64Array,
+    swept_n2: Float64Array,
 ) -> bool:
     """Solve in place for `T_44`, the map in the camera; False where there is no solution.
 
-    `sharp_n` is 1 / sigma of the depth, 0 where there is none; `view_6` are fx, fy, cx, cy,
-    height and pixel sigma. The velocity is not used where `elapsed_s` is 0.
+    `white_n3` is `Sightings.whitening`; `sharp_n` is 1 / sigma of the depth, 0 where there is
+    none; `view_6` are fx, fy, cx, cy, height and pixel sigma. The velocity is not used where
+    `elapsed_s` is 0.
     """
     count = len(points_n3)
     still_n2, r_n3, p_n3 = pixels_n2.copy(), np.empty((count, 3)), np.empty((count, 3))
     weight_n3, work_n, g = np.empty((count, 3)), np.empty(count), np.empty(6)
-    scale = 2.0 * LARGEST_SPREAD
+    alike_n3, scale, of_depth = np.zeros((count, 3)), 2.0 * LARGEST_SPREAD, 0.0
+    alike_n3[:, 0] = alike_n3[:, 2] = 1.0 / view_6[5]
+    moving = elapsed_s > 0.0 and readout_s > 0.0
     for iteration in range(ITERATIONS):
-        if elapsed_s > 0.0 and readout_s > 0.0 and iteration < MOVING_ITERATIONS:
+        if moving and iteration < MOVING_ITERATIONS:
             _sweep(T_44, points_n3, pixels_n2, view_6, before_44, elapsed_s, swept_n2)
-            for n in range(count):
-                still_n2[n, 0] = pixels_n2[n, 0] + readout_s * swept_n2[n, 0]
-                still_n2[n, 1] = pixels_n2[n, 1] + readout_s * swept_n2[n, 1]
-        if 2 * _project(T_44, points_n3, unsure_n3, still_n2, depth_n, sharp_n, view_6, p_n3, r_n3,
-                        squared_n) > count:
+            _add(pixels_n2, readout_s, swept_n2, still_n2)
+        if 2 * _project(T_44, points_n3, unsure_n3, still_n2, depth_n, alike_n3, sharp_n, view_6,
+                        p_n3, r_n3, squared_n) > count:
             return False
         spread, scale, of_depth = _weigh(r_n3, squared_n, sharp_n, scale, weight_n3, work_n)
-        _accumulate(T_44, p_n3, unsure_n3, sharp_n, view_6, r_n3, weight_n3,
+        _accumulate(T_44, p_n3, unsure_n3, alike_n3, sharp_n, view_6, r_n3, weight_n3,
                     OWN_SHARE * of_depth, H, g, J_62n)
         if not _solve_6(H, g):
             return False
@@ -70,16 +75,36 @@ def solve_in_place(
             break
     for n in range(count):
         r_2n[0, n], r_2n[1, n] = r_n3[n, 0], r_n3[n, 1]
+    own_n, own_62n = np.empty(count), np.empty((6, 2, count))
+    for _ in range(REFINEMENTS):
+        if moving:
+            _sweep(T_44, points_n3, pixels_n2, view_6, before_44, elapsed_s, swept_n2)
+            _add(pixels_n2, readout_s, swept_n2, still_n2)
+        _project(T_44, points_n3, unsure_n3, still_n2, depth_n, white_n3, sharp_n, view_6, p_n3,
+                 r_n3, own_n)
+        _scale(own_n, weight_n3)
+        _accumulate(T_44, p_n3, unsure_n3, white_n3, sharp_n, view_6, r_n3, weight_n3,
+                    OWN_SHARE * of_depth, H, g, own_62n)
+        if not _solve_6(H, g):
+            return False
+        _move(T_44, g)
     if elapsed_s > 0.0:
         _sweep(T_44, points_n3, pixels_n2, view_6, before_44, elapsed_s, swept_n2)
     return True
 
 
 @kernel
+def _add(pixels_n2: Float64Array, s: float, step_n2: Float64Array, out_n2: Float64Array) -> None:
+    for n in range(len(pixels_n2)):
+        out_n2[n, 0] = pixels_n2[n, 0] + s * step_n2[n, 0]
+        out_n2[n, 1] = pixels_n2[n, 1] + s * step_n2[n, 1]
+
+
+@kernel
 def _project(
     T_44: Float64Array, points_n3: Float64Array, unsure_n3: Float64Array,
-    pixels_n2: Float64Array, depth_n: Float64Array, sharp_n: Float64Array, view_6: Float64Array,
-    p_n3: Float64Array, r_n3: Float64Array, squared_n: Float64Array,
+    pixels_n2: Float64Array, depth_n: Float64Array, white_n3: Float64Array, sharp_n: Float64Array,
+    view_6: Float64Array, p_n3: Float64Array, r_n3: Float64Array, squared_n: Float64Array,
 ) -> int:
     """Fill points in the camera, residuals and `squared_errors`; return how many are behind."""
     behind = 0
@@ -91,16 +116,19 @@ def _project(
         p_n3[n, 0], p_n3[n, 1], p_n3[n, 2] = x, y, z
         behind += z < NEAREST_M
         near = max(z, NEAREST_M)
-        r_n3[n, 0] = (view_6[0] * x / near + view_6[2] - pixels_n2[n, 0]) / view_6[5]
-        r_n3[n, 1] = (view_6[1] * y / near + view_6[3] - pixels_n2[n, 1]) / view_6[5]
+        a, b, c = white_n3[n, 0], white_n3[n, 1], white_n3[n, 2]
+        u = view_6[0] * x / near + view_6[2] - pixels_n2[n, 0]
+        v = view_6[1] * y / near + view_6[3] - pixels_n2[n, 1]
+        r_n3[n, 0], r_n3[n, 1] = a * u + b * v, c * v
         r_n3[n, 2] = (near - depth_n[n]) * sharp_n[n] if sharp_n[n] > 0.0 else 0.0
         squared_n[n] = r_n3[n, 0] ** 2 + r_n3[n, 1] ** 2
         px, py, pz = unsure_n3[n, 0], unsure_n3[n, 1], unsure_n3[n, 2]
         x_off = T_44[0, 0] * px + T_44[0, 1] * py + T_44[0, 2] * pz
         y_off = T_44[1, 0] * px + T_44[1, 1] * py + T_44[1, 2] * pz
         z_off = T_44[2, 0] * px + T_44[2, 1] * py + T_44[2, 2] * pz
-        u_off = view_6[0] * (x_off - x * z_off / near) / (near * view_6[5])
-        v_off = view_6[1] * (y_off - y * z_off / near) / (near * view_6[5])
+        v_off = view_6[1] * (y_off - y * z_off / near) / near
+        u_off = a * view_6[0] * (x_off - x * z_off / near) / near + b * v_off
+        v_off *= c
         off = u_off**2 + v_off**2
         if off > OPEN:
             squared_n[n] -= (u_off * r_n3[n, 0] + v_off * r_n3[n, 1]) ** 2 / (1.0 + off)
@@ -139,10 +167,19 @@ def _weigh(
 
 
 @kernel
+def _scale(squared_n: Float64Array, weight_n3: Float64Array) -> None:
+    """Fill weights of pixels from the robust weight and the spread of other `squared_errors`."""
+    spread = np.sqrt(np.median(squared_n)) / MEDIAN_RADIUS
+    spread = min(max(spread, LEAST_SPREAD), LARGEST_SPREAD)
+    for n in range(len(squared_n)):
+        weight_n3[n, 0] = weight_n3[n, 2] / (spread * spread)
+
+
+@kernel
 def _accumulate(
-    T_44: Float64Array, p_n3: Float64Array, unsure_n3: Float64Array, sharp_n: Float64Array,
-    view_6: Float64Array, r_n3: Float64Array, weight_n3: Float64Array, share: float,
-    H: Float64Array, g: Float64Array, J_62n: Float64Array,
+    T_44: Float64Array, p_n3: Float64Array, unsure_n3: Float64Array, white_n3: Float64Array,
+    sharp_n: Float64Array, view_6: Float64Array, r_n3: Float64Array, weight_n3: Float64Array,
+    share: float, H: Float64Array, g: Float64Array, J_62n: Float64Array,
 ) -> None:
     """Sum up `normal_equations`; keep the derivatives of the pixels."""
     H[:], g[:] = 0.0, 0.0
@@ -150,12 +187,13 @@ def _accumulate(
     for n in range(len(p_n3)):
         x, y, ahead, sharp = p_n3[n, 0], p_n3[n, 1], p_n3[n, 2], sharp_n[n]
         z = max(ahead, NEAREST_M)
-        uz, vz = view_6[0] / (view_6[5] * z), view_6[1] / (view_6[5] * z)
-        along_u, along_v = -uz * x / z, -vz * y / z
-        J[0, 0], J[0, 2] = uz, along_u
-        J[0, 3], J[0, 4], J[0, 5] = y * along_u, ahead * uz - x * along_u, -y * uz
-        J[1, 1], J[1, 2] = vz, along_v
-        J[1, 3], J[1, 4], J[1, 5] = y * along_v - ahead * vz, -x * along_v, x * vz
+        u0, u1 = white_n3[n, 0] * view_6[0] / z, white_n3[n, 1] * view_6[1] / z
+        v1 = white_n3[n, 2] * view_6[1] / z
+        u2, v2 = -(u0 * x + u1 * y) / z, -v1 * y / z
+        J[0, 0], J[0, 1], J[0, 2] = u0, u1, u2
+        J[0, 3], J[0, 4], J[0, 5] = y * u2 - ahead * u1, ahead * u0 - x * u2, x * u1 - y * u0
+        J[1, 1], J[1, 2] = v1, v2
+        J[1, 3], J[1, 4], J[1, 5] = y * v2 - ahead * v1, -x * v2, x * v1
         J[2, 2], J[2, 3], J[2, 4] = sharp, y * sharp, -x * sharp
         weight[0] = weight[1] = weight_n3[n, 0]
         weight[2] = weight_n3[n, 1]
@@ -163,8 +201,8 @@ def _accumulate(
         of_x = T_44[0, 0] * ux + T_44[0, 1] * uy + T_44[0, 2] * uw
         of_y = T_44[1, 0] * ux + T_44[1, 1] * uy + T_44[1, 2] * uw
         of_z = T_44[2, 0] * ux + T_44[2, 1] * uy + T_44[2, 2] * uw
-        off[0] = share * (uz * of_x + along_u * of_z)
-        off[1] = share * (vz * of_y + along_v * of_z)
+        off[0] = share * (u0 * of_x + u1 * of_y + u2 * of_z)
+        off[1] = share * (v1 * of_y + v2 * of_z)
         off[2] = share * sharp * of_z
         own = weight_n3[n, 2] if weight_n3[n, 2] > 0.0 else 1.0
         residual = 0.0

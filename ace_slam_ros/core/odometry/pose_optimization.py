@@ -18,6 +18,7 @@ from .pose_kernels import (
     LEAST_STEP,
     MOVING_ITERATIONS,
     OWN_SHARE,
+    REFINEMENTS,
     SCALE_SHRINKS,
     solve_in_place,
 )
@@ -52,7 +53,7 @@ class SolvedPose:
     Attributes:
         aligned: the pose with a covariance in the map frame.
         agrees_n: (n,) bool, which tracks agree.
-        r_2n: (2, n) their residuals in the image, over the pixel noise.
+        r_2n: (2, n) their residuals in the image, over the pixel noise, before the last steps.
         J_62n: (6, 2, n) derivatives of these by a left twist of T_cam_map.
         swept_n2: (n, 2) what a second of readout adds to their pixels; None without velocity.
     """
@@ -69,6 +70,9 @@ def optimize_pose(
     min_inliers: int, motion: Motion | None = None, readout_s: float = 0.0,
 ) -> SolvedPose | None:
     """Gauss-Newton on reprojection and depth residuals with a Cauchy kernel.
+
+    All tracks count alike until the pose is found, and which of them agree: at a wrong place,
+    patches misfit, which must not excuse them. Steps by what each misfit tells come last.
 
     Args:
         T_map_cam: (4, 4) start.
@@ -119,8 +123,9 @@ def solve(
     squared_n, r_2n, J_62n = np.empty(count), np.empty((2, count)), np.empty((6, 2, count))
     swept_n2 = np.empty((count, 2))
     if not solve_in_place(
-            T_cam_map, seen.points_map_n3, unsure, seen.pixels_n2, seen.depth_m_n, sharp,
-            view, before, elapsed_s, readout_s, H, squared_n, r_2n, J_62n, swept_n2):
+            T_cam_map, seen.points_map_n3, unsure, seen.pixels_n2, seen.depth_m_n,
+            seen.whitening(sensor.pixel_sigma), sharp, view, before, elapsed_s, readout_s, H,
+            squared_n, r_2n, J_62n, swept_n2):
         return None
     return (invert_pose(T_cam_map), H, squared_n, r_2n, J_62n,
             None if motion is None else swept_n2)
@@ -156,12 +161,29 @@ def solve_twin(
         weight[:2] = w_image / spread**2
         weight[2] = residuals.has_depth_n * depth_weight(at.r_3n[2], w_image, of_depth)
         H, g = normal_equations(at, weight, w_image, OWN_SHARE * of_depth)
-        try:
-            step = np.asarray(-np.linalg.solve(H + DAMPING * np.eye(6), g), np.float64)
-        except np.linalg.LinAlgError:
+        if (step := _step_6(H, g)) is None:
             return None
         T_cam_map = exp_se3(step) @ T_cam_map
         if np.abs(step).max() < LEAST_STEP and scale == spread:
             break
-    return (invert_pose(T_cam_map), H, chi2, at.r_3n[:2], at.J_63n[:, :2],
+    r_2n, J_62n = at.r_3n[:2], at.J_63n[:, :2]
+    residuals = TrackResiduals(seen, camera, sensor, by_misfit=True)
+    for _ in range(REFINEMENTS):
+        if motion is not None and readout_s > 0.0:
+            residuals.see_at(seen.pixels_n2 + readout_s * swept_n2(T_cam_map))
+        at = residuals.at(T_cam_map)
+        weight[:2] = w_image / image_spread(squared_errors(at)) ** 2
+        H, g = normal_equations(at, weight, w_image, OWN_SHARE * of_depth)
+        if (step := _step_6(H, g)) is None:
+            return None
+        T_cam_map = exp_se3(step) @ T_cam_map
+    return (invert_pose(T_cam_map), H, chi2, r_2n, J_62n,
             None if motion is None else swept_n2(T_cam_map))
+
+
+def _step_6(H: Float64Array, g: Float64Array) -> Float64Array | None:
+    """Return the step of Gauss-Newton (6,), a left twist; None where nothing tells it."""
+    try:
+        return np.asarray(-np.linalg.solve(H + DAMPING * np.eye(6), g), np.float64)
+    except np.linalg.LinAlgError:
+        return None

@@ -6,7 +6,7 @@ Arrays are laid out by component, (3, n) and (6, 3, n): numpy works fastest on l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,12 +47,14 @@ class Sightings:
         depth_m_n: (n,) measured depth there, NaN where unknown.
         unsure_map_n3: (n, 3) one standard deviation of the points, which is along the line of
             sight they were first seen on, by the sensor's model; None = points are exact.
+        misfit_n3: (n, 3) of the patches they were found by, see `Followed`; None = not measured.
     """
 
     points_map_n3: Float64Array
     pixels_n2: Float64Array
     depth_m_n: Float64Array
     unsure_map_n3: Float64Array | None = None
+    misfit_n3: Float32Array | None = None
 
     def __len__(self) -> int:
         return len(self.pixels_n2)
@@ -60,11 +62,23 @@ class Sightings:
     def pick(self, which_n: npt.NDArray[np.bool_]) -> Sightings:
         """Return some of them, by mask."""
         unsure = None if self.unsure_map_n3 is None else self.unsure_map_n3[which_n]
+        misfit = None if self.misfit_n3 is None else self.misfit_n3[which_n]
         return Sightings(self.points_map_n3[which_n], self.pixels_n2[which_n],
-                         self.depth_m_n[which_n], unsure)
+                         self.depth_m_n[which_n], unsure, misfit)
+
+    def whitening(self, pixel_sigma: float) -> Float64Array:
+        """Return (n, 3) what makes standard deviations of pixels, see `whitening`."""
+        if self.misfit_n3 is None:
+            return all_alike(len(self), pixel_sigma)
+        return whitening(self.misfit_n3, pixel_sigma)
 
 
-def whitening(misfit_n3: Float32Array, pixel_sigma: float) -> Float64Array:
+def all_alike(count: int, pixel_sigma: float) -> Float64Array:
+    """Return what `whitening` does (n, 3), of tracks that are told apart by nothing."""
+    return np.tile([1.0 / pixel_sigma, 0.0, 1.0 / pixel_sigma], (count, 1))
+
+
+def whitening(misfit_n3: npt.NDArray[np.floating[Any]], pixel_sigma: float) -> Float64Array:
     """Return a, b, c (n, 3), 1/px: (u, v) in pixels are (a u + b v, c v) standard deviations.
 
     A patch that looks otherwise than it did is not where it seems to be, most along the direction
@@ -112,19 +126,24 @@ class TrackResiduals:
         seen: points and where they were found.
         camera: intrinsics.
         sensor: noise of pixels and depth.
+        by_misfit: standard deviations are those of each patch; else those of all alike.
 
     Attributes:
         has_depth_n: (n,) bool.
     """
 
-    def __init__(self, seen: Sightings, camera: Camera, sensor: SensorConfig) -> None:
+    def __init__(
+        self, seen: Sightings, camera: Camera, sensor: SensorConfig, by_misfit: bool = False
+    ) -> None:
         unsure = seen.unsure_map_n3
+        white_n3 = (seen.whitening(sensor.pixel_sigma) if by_misfit
+                    else all_alike(len(seen), sensor.pixel_sigma))
+        self._white_3n = np.ascontiguousarray(white_n3.T)
         self._points_3n = np.ascontiguousarray(seen.points_map_n3.T)
         self._unsure_3n = None if unsure is None else np.ascontiguousarray(unsure.T)
         self._principal_21 = np.array([[camera.cx], [camera.cy]])
-        self._pixel_sigma = sensor.pixel_sigma
         self.see_at(seen.pixels_n2)
-        self._focal = camera.fx / sensor.pixel_sigma, camera.fy / sensor.pixel_sigma
+        self._focal = camera.fx, camera.fy
         sigma = sensor.depth_sigma_m(seen.depth_m_n)
         self.has_depth_n = np.isfinite(sigma)
         self._sharpness_n = np.where(self.has_depth_n, 1.0 / sigma, 0.0)
@@ -132,7 +151,7 @@ class TrackResiduals:
 
     def see_at(self, pixels_n2: Float64Array) -> None:
         """Take the points as found at other pixels (n, 2)."""
-        self._offset_2n = (self._principal_21 - pixels_n2.T) / self._pixel_sigma
+        self._offset_2n = self._principal_21 - pixels_n2.T
 
     def at(self, T_cam_map: Float64Array) -> Linearized:
         """Return residuals and derivatives at a pose."""
@@ -143,18 +162,19 @@ class TrackResiduals:
         r = np.empty((3, len(x)))
         r[:2] = (uz * x, vz * y)
         r[:2] += self._offset_2n
+        a, b, c = self._white_3n
+        r[0], r[1] = a * r[0] + b * r[1], c * r[1]
         sharp = self._sharpness_n
         r[2] = (z - self._depth_n) * sharp
-        along_u, along_v = -uz * x / z, -vz * y / z
         J = np.zeros((6, 3, len(x)))  # d by the point, then the point times d
-        J[0, 0], J[1, 1], J[2] = uz, vz, (along_u, along_v, sharp)
-        J[3] = (y * along_u, y * along_v - ahead * vz, y * sharp)
-        J[4] = (ahead * uz - x * along_u, -x * along_v, -x * sharp)
-        J[5, 0], J[5, 1] = -y * uz, x * vz
+        J[0, 0], J[1, 0], J[1, 1] = a * uz, b * vz, c * vz
+        along_u, along_v = -uz * x / z, -vz * y / z
+        J[2] = a * along_u + b * along_v, c * along_v, sharp
+        J[3], J[4], J[5] = y * J[2] - ahead * J[1], ahead * J[0] - x * J[2], x * J[1] - y * J[0]
         off = None
         if self._unsure_3n is not None:
             of_x, of_y, of_z = R @ self._unsure_3n
-            off = np.stack([uz * of_x + along_u * of_z, vz * of_y + along_v * of_z, sharp * of_z])
+            off = J[0] * of_x + J[1] * of_y + J[2] * of_z
         return Linearized(ahead, r, J, off)
 
 

@@ -210,7 +210,8 @@ class PoseSelection:
         """Choose among places that look alike for a camera that no images of the place hold.
 
         The nearer to the prediction is right. Without one there is no pose, as the relocalizer
-        answers AMBIGUOUS, nor one that rests on little, all in one plane.
+        answers AMBIGUOUS, nor one that rests on little, all in one plane, or that is less likely
+        than `tracker.lost_probability`: who is wrong here goes on wrong.
         """
         if there is not None:
             return raw
@@ -219,6 +220,12 @@ class PoseSelection:
             if predicted is None and self._localizer.is_flat(raw):
                 self.rival = ("the little that is recognized lies in one plane, and walls look "
                               "alike: move on, or give the initial pose")
+                return None
+            if predicted is None and self._localizer.is_unlikely(
+                    self._limits.lost_probability):
+                self.rival = (
+                    f"the best pose is only {100 * self._localizer.support.probability:.0f} % "
+                    "likely, as where a place only looks alike: move on, or give the initial pose")
                 return None
             return raw
         if predicted is not None:

@@ -22,19 +22,30 @@ from ace_slam_ros.core.odometry.pose_optimization import optimize_pose, solve_tw
 from ace_slam_ros.core.odometry.residuals import (
     Sightings,
     TrackResiduals,
+    whiten,
+    whitening,
 )
 
 
-def test_pose_derivatives_are_those_of_the_residuals():
+def uneven(rng, count):
+    """Misfits of tracks that are surer in one direction than in another."""
+    return rng.uniform((0.1, -0.1, 0.1), (4.0, 0.1, 4.0), (count, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("by_misfit", [False, True])
+def test_pose_derivatives_are_those_of_the_residuals(by_misfit):
     rng = np.random.default_rng(0)
     points, pixels = scene(rng, 20)
     depth, unsure = points[:, 2] + rng.normal(0, 0.01, 20), rng.normal(0, 0.02, points.shape)
     depth[:5] = np.nan
     T = exp_se3(np.array([0.1, 0.2, -0.3, 0.2, -0.1, 0.3]))
     seen = Sightings(transform_points(invert_pose(T), points), pixels, depth,
-                     unsure @ T[:3, :3])
-    at = TrackResiduals(seen, CAMERA, SENSOR)
-    assert np.allclose(at.at(T).r_3n[:2], (CAMERA.project(points) - pixels).T)
+                     unsure @ T[:3, :3], uneven(rng, 20))
+    at = TrackResiduals(seen, CAMERA, SENSOR, by_misfit)
+    off = CAMERA.project(points) - pixels
+    if by_misfit:
+        off = whiten(off, seen.whitening(SENSOR.pixel_sigma))
+    assert np.allclose(at.at(T).r_3n[:2], off.T)
     assert (at.at(T).r_3n[2, :5] == 0.0).all()
     assert np.allclose(
         at.at(T).r_3n[2, 5:], ((points[:, 2] - depth) / SENSOR.depth_sigma_m(depth))[5:])
@@ -170,10 +181,48 @@ def test_a_covariance_grows_by_a_motion_that_it_does_not_expect():
     assert not grown.any(), "only along the motion"
 
 
+def test_tracks_that_slide_along_edges_count_across_them():
+    rng = np.random.default_rng(32)
+    squares, normalized = np.zeros(2), []
+    for _ in range(40):
+        points, pixels = scene(rng)
+        T = exp_se3(rng.normal(size=6) * 0.3)
+        angle, strong = rng.uniform(0, np.pi, 200), np.linspace(0.0, 9.0, 200)
+        along = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        misfit = (along[:, [0, 0, 1]] * along[:, [0, 1, 1]] * strong[:, None])
+        noise = np.linalg.solve(
+            np.stack([np.array([[a, b], [0, c]]) for a, b, c in whitening(misfit, 1.0)]),
+            rng.normal(size=(200, 2, 1)))[..., 0]
+        believed, none = transform_points(T, points), np.full(200, np.nan)
+        for n, known in enumerate((misfit.astype(np.float32), None)):
+            seen = Sightings(believed, pixels + noise, none, misfit_n3=known)
+            found = optimize_pose(T, seen, CAMERA, SENSOR, 25).aligned
+            squares[n] += pose_error(found.T_map_cam, T)[0] ** 2
+            if known is not None:
+                moved = found.T_map_cam @ invert_pose(T)
+                error = np.concatenate([found.T_map_cam[:3, 3] - T[:3, 3],
+                                        cv2.Rodrigues(moved[:3, :3])[0].ravel()])
+                normalized.append(error @ np.linalg.inv(found.covariance_66) @ error / 6)
+    assert np.sqrt(squares[0]) < 0.7 * np.sqrt(squares[1])
+    assert 0.5 < np.mean(normalized) < 2.0
+
+
+def test_no_track_agrees_because_its_patch_misfits():
+    rng = np.random.default_rng(33)
+    points, pixels = scene(rng)
+    pixels[:80] += rng.uniform(4, 12, (80, 2)) * rng.choice([-1, 1], (80, 2))
+    misfit = np.where(np.arange(len(points))[:, None] < 80, (40.0, 0.0, 40.0), 0.2)
+    judged = [optimize_pose(np.eye(4), Sightings(
+        points, pixels, points[:, 2], misfit_n3=of_patches), CAMERA, SENSOR, 25)
+        for of_patches in (misfit.astype(np.float32), None)]
+    assert (judged[0].agrees_n == judged[1].agrees_n).all()
+    assert judged[0].aligned.inliers == judged[1].aligned.inliers
+
+
 @pytest.mark.parametrize("readout_s", [None, 0.0, 0.015])
 @pytest.mark.parametrize("unsure", [True, False])
 def test_the_compiled_solution_is_that_of_the_twin(readout_s, unsure):
-    """`readout_s` None: the velocity is not known either."""
+    """`readout_s` None: the velocity is not known either. `unsure`: points and tracks are."""
     rng = np.random.default_rng(30)
     for _ in range(5):
         points, pixels = scene(rng)
@@ -183,7 +232,8 @@ def test_the_compiled_solution_is_that_of_the_twin(readout_s, unsure):
         pixels += rng.normal(size=pixels.shape) * 0.4
         pixels[:30] += rng.uniform(-60, 60, (30, 2))
         seen = Sightings(transform_points(T, points), pixels, depth,
-                         rng.normal(0, 0.01, points.shape) if unsure else None)
+                         rng.normal(0, 0.01, points.shape) if unsure else None,
+                         uneven(rng, len(points)) if unsure else None)
         start = T @ exp_se3(rng.normal(size=6) * 0.01)
         before = T @ exp_se3(rng.normal(size=6) * 0.02)
         motion = None if readout_s is None else Motion(before, 0.03, before)

@@ -1,13 +1,15 @@
 """Scene-coordinate poses replace tracked ones where drift explains it, not where doors repeat."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ace_slam_ros.core.config.sections import TrackerConfig
-from ace_slam_ros.core.data.poses import AlignedPose, PoseEstimate, SubmapPose
+from ace_slam_ros.core.data.poses import AlignedPose, PoseEstimate, SubmapPose, Support
 from ace_slam_ros.core.tracking.pose_selection import (
+    PoseSelection,
     Recovery,
     Verdict,
     judge,
@@ -105,3 +107,19 @@ HERE = SubmapPose(at(0.0))
 def test_what_is_done_about_what_both_say(raw, aligned, predicted, is_unsure, expected):
     verdict = judge(raw, aligned, predicted, TrackerConfig(), 2.0, is_unsure=is_unsure)
     assert verdict is expected
+
+
+@pytest.mark.parametrize(("unlikely", "predicted", "there", "believed"), [
+    (False, None, None, True),
+    (True, None, None, False),
+    (True, SubmapPose(at(0.0)), None, True),  # somebody said that it is here
+    (True, None, AlignedPose(at(0.0), np.eye(6), 180, 200), True),  # images of the place hold it
+])
+def test_a_lost_camera_does_not_believe_what_is_unlikely(unlikely, predicted, there, believed):
+    raw, _, _ = look(0.2, 0, 0)
+    localizer = SimpleNamespace(
+        rival=lambda pose: None, is_flat=lambda pose: False, is_unlikely=lambda least: unlikely,
+        support=Support(0.2, 60, 0.3))
+    selection = PoseSelection(TrackerConfig(), None, None, None, localizer)
+    assert (selection._told_apart(raw, there, predicted) is raw) is believed
+    assert ("only 30 % likely" in selection.rival) is not believed

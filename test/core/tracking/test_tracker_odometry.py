@@ -28,7 +28,7 @@ def make_frame(number):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)
     image = cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC)
-    image[0, 0] = number  # no camera gives the very same picture twice
+    image[0, 0] = number  # no two frames are one picture
     depth_m = np.full((240, 320), 2.0, np.float32)
     return Frame(10**9 + number * 33_000_000, image, depth_m, CAMERA)
 
