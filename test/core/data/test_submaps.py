@@ -49,7 +49,7 @@ def test_weights_tell_revision_unjoined_submaps_and_poses():
     blob = pack_head({"a": np.ones(1)}, info, poses)
     assert read_info(blob) == info
     found = unpack_head(blob)
-    assert found.info == info and list(found.tensors) == ["a"]
+    assert found.info == info and list(found.arrays) == ["a"]
     assert {i: p.submap for i, p in found.keyframe_poses.items()} == {5: 0, 9: 3}
     assert np.allclose(found.keyframe_poses[9].T_map_cam, poses[9].T_map_cam, atol=1e-6)
     assert unpack_head(pack_head({"a": np.ones(1)}, info)).keyframe_poses == {}
