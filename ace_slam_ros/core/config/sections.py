@@ -221,9 +221,8 @@ class TrackerConfig(Checked, section="tracker"):
         0.15, "time without any accepted pose until the state is LOST, which the next frame "
         "declares: at 20 Hz and more within 0.2 s", "s", 0.0, 10.0)
     lost_probability: float = param(
-        0.8, "a lost camera that no image of the place holds takes no pose less likely than this, "
-        "unless an initial pose tells: it would go on in a place that only looks alike", "",
-        0.0, 1.0)
+        0.8, "a lost camera that no image of the place holds takes no pose that another place "
+        "makes less likely than this, unless an initial pose tells", "", 0.0, 1.0)
     submap_after_s: float = param(
         3.0, "how long a lost camera must have looked at a place with texture and depth that the "
         "map does not know, without a break, until it goes on there in a new submap, "

@@ -121,9 +121,10 @@ class Localizer:
         self.tell(pose, rival)
         return None if rival is None else replace(rival, submap=pose.submap)
 
-    def is_unlikely(self, least: float) -> bool:
-        """Tell whether there is reason to think the pose told last less likely than `least`."""
-        return self._evidence is not None and self._evidence.is_unlikely(least)
+    def is_contested(self, least: float) -> bool:
+        """Tell whether a pose elsewhere makes the one told last less likely than `least`."""
+        found = self._evidence
+        return found is not None and found.is_contested and found.probability < least
 
     def is_flat(self, pose: PoseEstimate) -> bool:
         """Tell whether little agrees with a pose just solved, all of it in one plane."""

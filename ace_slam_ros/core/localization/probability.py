@@ -26,7 +26,7 @@ _SPREAD_TELLS = ("affine", "aceg", "affine+aceg")
 _NEUTRAL_DEPTH, _NEUTRAL_PIXELS = 1.78, 3.38
 #: A pose elsewhere that explains this share as much makes a pose less likely; less than that, few
 #: features do.
-COUNTS = 0.1
+_COUNTS = 0.1
 #: Of two places that explain as much, each is as likely, however well they do: this power of the
 #: rival share is the odds of the other one at least. Of few queries it changes the probability.
 _TWIN = 6
@@ -65,10 +65,10 @@ class Evidence:
         return (1.0, math.log(max(self.confidence, 1e-4)), self.rival_share,
                 math.log(max(spread, 0.1)))
 
-    def is_unlikely(self, least: float) -> bool:
-        """Tell whether there is reason to think the pose less likely than `least`."""
-        reason = self.rival_share > COUNTS or self.spread is not None
-        return reason and self.probability < least
+    @property
+    def is_contested(self) -> bool:
+        """Whether a pose elsewhere makes this one less likely."""
+        return self.rival_share > _COUNTS
 
     @property
     def probability(self) -> float:

@@ -14,7 +14,7 @@ from ..data.scene_mask import SceneMask
 from ..geometry.se3 import pose_error, pose_errors_in_map
 from ..heads.factory import load_head
 from .flatness import is_flat
-from .probability import COUNTS, Evidence
+from .probability import Evidence
 from .rivals import rivals
 from .views.search import Look, ViewSearch
 
@@ -178,16 +178,17 @@ class Relocalizer:
             pose = allowed[0]
         if not hinted(pose):
             least = limits.min_probability if has_depth else limits.min_probability_rgb
-            if evidence.is_unlikely(least):
+            if evidence.probability < least:
                 likely = (f"this one is only {100 * evidence.probability:.0f} % likely: ask again "
                           "from elsewhere, or with a prior")
-                if evidence.rival_share > COUNTS:
+                if evidence.is_contested:
                     return pose, RelocalizationReason.AMBIGUOUS, (
                         f"another place explains {100 * evidence.rival_share:.0f} % as much, so "
                         + likely)
-                return pose, RelocalizationReason.LOW_CONFIDENCE, (
-                    "little agrees, or not closely, as where a place only looks alike, so "
-                    + likely)
+                if evidence.spread is not None:
+                    return pose, RelocalizationReason.LOW_CONFIDENCE, (
+                        "little agrees, or not closely, as where a place only looks alike, so "
+                        + likely)
             if is_flat(pose, look.features, self._config.sensor):
                 return pose, RelocalizationReason.LOW_CONFIDENCE, (
                     "the little that agrees lies in one plane, and walls look alike: ask again "

@@ -210,8 +210,8 @@ class PoseSelection:
         """Choose among places that look alike for a camera that no images of the place hold.
 
         The nearer to the prediction is right. Without one there is no pose, as the relocalizer
-        answers AMBIGUOUS, nor one that rests on little, all in one plane, or that is less likely
-        than `tracker.lost_probability`: who is wrong here goes on wrong.
+        answers AMBIGUOUS, nor one that rests on little, all in one plane, or that another
+        place makes less likely than `tracker.lost_probability`: who is wrong here goes on wrong.
         """
         if there is not None:
             return raw
@@ -221,11 +221,12 @@ class PoseSelection:
                 self.rival = ("the little that is recognized lies in one plane, and walls look "
                               "alike: move on, or give the initial pose")
                 return None
-            if predicted is None and self._localizer.is_unlikely(
+            if predicted is None and self._localizer.is_contested(
                     self._limits.lost_probability):
                 self.rival = (
                     f"the best pose is only {100 * self._localizer.support.probability:.0f} % "
-                    "likely, as where a place only looks alike: move on, or give the initial pose")
+                    "likely, since another place looks much alike: move on, or give the initial "
+                    "pose")
                 return None
             return raw
         if predicted is not None:

@@ -109,16 +109,18 @@ def test_what_is_done_about_what_both_say(raw, aligned, predicted, is_unsure, ex
     assert verdict is expected
 
 
-@pytest.mark.parametrize(("unlikely", "predicted", "there", "believed"), [
+@pytest.mark.parametrize(("contested", "predicted", "there", "believed"), [
     (False, None, None, True),
     (True, None, None, False),
     (True, SubmapPose(at(0.0)), None, True),  # somebody said that it is here
     (True, None, AlignedPose(at(0.0), np.eye(6), 180, 200), True),  # images of the place hold it
 ])
-def test_a_lost_camera_does_not_believe_what_is_unlikely(unlikely, predicted, there, believed):
+def test_a_lost_camera_does_not_believe_what_another_place_contests(
+    contested, predicted, there, believed
+):
     raw, _, _ = look(0.2, 0, 0)
     localizer = SimpleNamespace(
-        rival=lambda pose: None, is_flat=lambda pose: False, is_unlikely=lambda least: unlikely,
+        rival=lambda pose: None, is_flat=lambda pose: False, is_contested=lambda least: contested,
         support=Support(0.2, 60, 0.3))
     selection = PoseSelection(TrackerConfig(), None, None, None, localizer)
     assert (selection._told_apart(raw, there, predicted) is raw) is believed
