@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 #: Standard deviation of the guessed depth of a corner where none is measured, as a share of it.
 _GUESS_SHARE = 0.4
-
-
 #: A camera that repeats its picture for longer may as well stand still.
 _LONGEST_STALL_S = 0.25
 #: A camera that went less far from picture to picture stood still.
