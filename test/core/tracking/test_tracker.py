@@ -143,6 +143,15 @@ def test_a_camera_that_repeats_its_picture_goes_on_meanwhile(encoder, room_frame
     assert apart(pose, right) < 0.01
 
 
+def test_who_says_where_a_camera_is_that_repeats_its_picture_is_heard(encoder, room_frames):
+    tracker, frames = Tracker(CONFIG, encoder), room_frames[:30:3]
+    poses = [process(tracker, frame) for frame in frames]
+    again = replace(frames[-1], stamp_ns=frames[-1].stamp_ns + 100_000_000)
+    here = poses[-1].T_map_cam
+    told = process(tracker, again, TrackingHints(T_map_cam_prior=here))
+    assert pose_error(told.T_map_cam, here)[0] < 0.002 < pose_error(poses[-2].T_map_cam, here)[0]
+
+
 def test_a_camera_that_stands_may_see_the_very_same_picture(encoder, room_frames):
     """Simulators without noise show it."""
     tracker, frame = Tracker(CONFIG, encoder), room_frames[0]
