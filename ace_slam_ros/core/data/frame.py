@@ -111,11 +111,12 @@ class Frame:
         other._cache.gray, other._cache.pyramid = self._cache.gray, self._cache.pyramid
         return other
 
-    def has_picture_of(self, other: Frame) -> bool:
-        """Tell whether the images are the same, bit for bit: one picture that came twice."""
+    def repeats_only_picture_of(self, other: Frame) -> bool:
+        """Tell whether the images are the same, bit for bit, but not the depth images."""
         mine, others = self.image, other.image
-        return (mine.shape == others.shape and np.array_equal(mine[::32], others[::32])
-                and np.array_equal(mine, others))
+        return (np.array_equal(mine[::32], others[::32]) and np.array_equal(mine, others)
+                and self.depth_m is not None and other.depth_m is not None
+                and not np.array_equal(self.depth_m, other.depth_m, equal_nan=True))
 
     def shows(self, pixels_n2: Float32Array) -> npt.NDArray[np.bool_]:
         """Tell which pixels (n, 2) inside of the image show the scene, by the mask."""

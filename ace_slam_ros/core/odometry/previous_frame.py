@@ -34,6 +34,8 @@ _GUESS_SHARE = 0.4
 _LONGEST_STALL_S = 0.25
 #: A camera that went less far from picture to picture stood still.
 _LEAST_WAY_M, _LEAST_TURN_RAD = 0.0005, np.deg2rad(0.05)
+#: A step that differs more from the predicted one, in standard deviations, tells no velocity.
+_STEADY_SIGMAS = 3.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class PreviousFrame:
     def clear(self) -> None:
         """Forget it."""
         self._last: _Remembered | None = None
+        self._came: Frame | None = None
         self._keyframes: dict[Camera, LocalKeyframe] = {}
 
     def remember(
@@ -84,22 +87,33 @@ class PreviousFrame:
         if self._last is not None:
             self.remember(frame, _gone_on(self._last.pose, motion), motion)
 
-    def stalled(self, frame: Frame, motion: Motion) -> AlignedPose | None:
-        """Return the pose of a frame whose picture is the one before, of a camera that moves.
+    def stalled(self, frame: Frame, motion: Motion | None) -> AlignedPose | None:
+        """Return the pose of a frame that repeats the picture before it, of a camera that moves.
 
-        A driver that has no new picture in time sends the last one with a new stamp, and video is
-        brought to a rate so. The camera is then assumed to have gone on as before.
+        A driver that has no new picture in time, as in dim light, sends the last one with a new
+        stamp. The camera is then assumed to have gone on as before. Where depth repeats as well,
+        the camera stands: in a simulator pictures of one place are the same.
+
+        Args:
+            frame: as it came, every frame.
+            motion: up to it, None where that is not known.
 
         Returns:
-            The pose; None for a new picture, where the camera stood (in a simulator pictures of
-            one place are the same), and where it has stalled for too long to tell.
+            The pose; None for a new picture, where the camera stood or did not move as predicted,
+            and where the picture has stalled for too long to tell.
         """
-        gone_m, gone_rad = pose_error(motion.T_map_cam, motion.T_predicted)
-        stood = gone_m < _LEAST_WAY_M and gone_rad < _LEAST_TURN_RAD
-        if (self._last is None or stood or motion.elapsed_s > _LONGEST_STALL_S
-                or not frame.has_picture_of(self._last.frame)):
+        before, self._came, last = self._came, frame, self._last
+        if (before is None or last is None or last.motion is None or motion is None
+                or motion.elapsed_s > _LONGEST_STALL_S
+                or not frame.repeats_only_picture_of(before)):
             return None
-        return _gone_on(self._last.pose, motion)
+        gone_m, gone_rad = pose_error(motion.T_map_cam, motion.T_predicted)
+        off_m, off_rad = pose_error(last.motion.T_predicted, last.pose.T_map_cam)
+        sigma_6 = _STEADY_SIGMAS * last.motion.sigma_6
+        stood = gone_m < _LEAST_WAY_M and gone_rad < _LEAST_TURN_RAD
+        if stood or off_m > sigma_6[0] or off_rad > sigma_6[3]:
+            return None
+        return _gone_on(last.pose, motion)
 
     def align(
         self, frame: Frame, seed: SubmapPose, motion: Motion | None, wide: bool = False

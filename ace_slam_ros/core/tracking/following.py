@@ -84,9 +84,8 @@ class Following:
 
     def stalled(self, frame: Frame, motion: Motion | None) -> AlignedPose | None:
         """Return where a camera is that repeats its picture; see `PreviousFrame.stalled`."""
-        if motion is None or self._model.is_guess or not self._refine:
-            return None
-        return self._previous.stalled(frame, motion)
+        may_go_on = self._refine and not self._model.is_guess
+        return self._previous.stalled(frame, motion if may_go_on else None)
 
     def step_off(
         self, frame: Frame, pose: AlignedPose | PoseEstimate, motion: Motion | None

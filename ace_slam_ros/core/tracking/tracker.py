@@ -226,8 +226,8 @@ class Tracker:
         self._stamp_ns, self._tracked = frame.stamp_ns, None
         self._model.observe_odometry(hints.T_odom_cam)
         motion = self._model.until(frame.stamp_ns)
-        if hints.T_map_cam_prior is None and (
-                gone_on := self._following.stalled(frame, motion)) is not None:
+        gone_on = self._following.stalled(frame, motion)
+        if gone_on is not None and hints.T_map_cam_prior is None:
             self._watch.seen(frame.stamp_ns, self.map_id)
             return self._result(clock, gone_on)
         twist_6 = motion.predicted_twist_6 if motion and frame.depth_late_s else None

@@ -132,7 +132,8 @@ def test_a_camera_that_repeats_its_picture_goes_on_meanwhile(encoder, room_frame
     for n, frame in enumerate(frames):
         before, right = right, process(whole, frame)
         if again := n in (12, 15, 16, 20, 23):
-            frame = replace(frames[n - 1 - (n == 16)], stamp_ns=frame.stamp_ns)
+            frame = replace(frames[n - 1 - (n == 16)], stamp_ns=frame.stamp_ns,
+                            depth_m=frame.depth_m)  # that of now
         pose = process(stalls, frame)
         assert pose.state is TrackerState.TRACKING
         if again:
@@ -146,7 +147,8 @@ def test_a_camera_that_repeats_its_picture_goes_on_meanwhile(encoder, room_frame
 def test_who_says_where_a_camera_is_that_repeats_its_picture_is_heard(encoder, room_frames):
     tracker, frames = Tracker(CONFIG, encoder), room_frames[:30:3]
     poses = [process(tracker, frame) for frame in frames]
-    again = replace(frames[-1], stamp_ns=frames[-1].stamp_ns + 100_000_000)
+    again = replace(frames[-1], stamp_ns=frames[-1].stamp_ns + 100_000_000,
+                    depth_m=frames[-1].depth_m + 0.001)
     here = poses[-1].T_map_cam
     told = process(tracker, again, TrackingHints(T_map_cam_prior=here))
     assert pose_error(told.T_map_cam, here)[0] < 0.002 < pose_error(poses[-2].T_map_cam, here)[0]
@@ -160,6 +162,22 @@ def test_a_camera_that_stands_may_see_the_very_same_picture(encoder, room_frames
         assert result.state is TrackerState.TRACKING
         assert pose_error(result.T_map_cam, T_BODY_OPTICAL)[0] < 0.002
         assert np.linalg.eigvalsh(result.covariance_66[:3, :3])[-1] < 0.003**2
+
+
+@pytest.mark.parametrize("jumps", [False, True])
+def test_a_camera_that_stops_does_not_go_on(encoder, room_frames, jumps):
+    """In a simulator depth repeats as well; after a jump nobody knows the velocity."""
+    tracker = Tracker(CONFIG, encoder)
+    frames, stopped = [*room_frames[50:62:3], room_frames[74 if jumps else 62]], None
+    for n, frame in enumerate(frames):
+        before, stopped = stopped, process(
+            tracker, replace(frame, stamp_ns=10**9 + n * 33_000_000))
+    assert pose_error(before.T_map_cam, stopped.T_map_cam)[0] > (0.03 if jumps else 0.003)
+    depth_m = frame.depth_m + (0.001 if jumps else 0.0)
+    for n in range(5, 12):
+        found = process(tracker, replace(
+            frame, stamp_ns=10**9 + n * 33_000_000, depth_m=depth_m))
+        assert pose_error(found.T_map_cam, stopped.T_map_cam)[0] < (0.02 if jumps else 0.003)
 
 
 def test_a_camera_covered_for_a_moment_is_followed_on_where_no_map_is(
