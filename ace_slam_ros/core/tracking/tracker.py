@@ -243,7 +243,7 @@ class Tracker:
         if aligned is None or not aligned.held_well or not self._is_steady:
             features = self._localizer.describe(frame)
             clock.lap(Stage.ENCODE)
-            raw = self._localize(features)
+            raw = self._localizer.localize(features, self._model.submap, self._everywhere)
             clock.lap(Stage.LOCALIZE)
             if raw is None and self.state is TrackerState.LOST and self.head is not None:
                 raw = self._turned.look(frame, self._model.submap, self._everywhere)
@@ -263,10 +263,7 @@ class Tracker:
         if (in_the_map := self._return.in_map(pose)) is not None:
             log.info("submap %d shows map %s: tracking goes on there", pose.submap, self.map_id)
             pose, motion = in_the_map, None
-        self._accept(frame, pose, jumped=first is not None and pose is not first)
-        if self.robot_parts.settle(whole, pose):
-            for keyframe in self._local:
-                keyframe.stands_n &= self.robot_parts.shows_scene(keyframe.pixels_n2)
+        self._accept(frame, whole, pose, jumped=first is not None and pose is not first)
         self._following.step_off(frame, pose, motion)
         self._tracked = Tracked(frame, pose, motion, features, raw, self._following.by_keyframes,
                                 self._model.is_guess)
@@ -309,13 +306,9 @@ class Tracker:
             return SubmapPose(hints.T_map_cam_prior)
         return self._model.predict(frame.stamp_ns)
 
-    def _localize(self, features: Features) -> PoseEstimate | None:
-        """Solve the pose; a tracked camera is sought in its own submap, a lost one in all."""
-        return self._localizer.localize(features, self._model.submap, self._everywhere)
-
     @property
     def _everywhere(self) -> bool:
-        """Whether the camera may be in any submap."""
+        """Whether the camera may be in any submap, as a lost one; else it is sought in its own."""
         return self._model.last is None and not self._config.localization_only
 
     def _initialize(self, frame: Frame, hints: TrackingHints, clock: StageClock) -> TrackResult:
@@ -345,13 +338,18 @@ class Tracker:
         self._note(frame.stamp_ns, pose)
         return self._result(clock, pose)
 
-    def _accept(self, frame: Frame, pose: AlignedPose | PoseEstimate, jumped: bool) -> None:
-        """Note a pose, and what the frame tells of things that move."""
+    def _accept(
+        self, frame: Frame, whole: Frame, pose: AlignedPose | PoseEstimate, jumped: bool
+    ) -> None:
+        """Note a pose, and what the frame, and the whole picture, tell of things that move."""
         self._note(frame.stamp_ns, pose, jumped)
         if self._moving.add(frame, pose):
             standing = self._moving.standing(pose.submap)
             for _, keyframe in self._local.nearest(pose):
                 keyframe.stands_n &= standing(self._aligner.points(keyframe))
+        if self.robot_parts.settle(whole, pose):
+            for keyframe in self._local:
+                keyframe.stands_n &= self.robot_parts.shows_scene(keyframe.pixels_n2)
 
     def _note(self, stamp_ns: int, pose: SubmapPose, jumped: bool = False) -> None:
         """Update motion model and state after an accepted pose."""
