@@ -61,10 +61,10 @@ def warm_up(
         config = config.with_values({"mode": "mapping", "sensor.mask": ""})
         if maps or queries or config.head.type != HEAD_TYPE:
             head = _map(config, encoder)
+            if queries:
+                _ask(config, encoder, head)
         else:
-            head = _track(config, encoder)
-        if queries:
-            _ask(config, encoder, head)
+            _track(config, encoder)
     finally:
         quiet.setLevel(level)
     took_s = time.process_time() - started_s
@@ -83,16 +83,14 @@ def _map(config: SlamConfig, encoder: Encoder) -> bytes:
     return slam.mapper.export_head()
 
 
-def _track(config: SlamConfig, encoder: Encoder) -> bytes:
-    """Track in a head made of the first keyframe, which is returned."""
-    tracker, head = Tracker(config, encoder), b""
-    for frame in _pictures():
+def _track(config: SlamConfig, encoder: Encoder) -> None:
+    """Track in a head made of the first keyframe."""
+    tracker = Tracker(config, encoder)
+    for n, frame in enumerate(_pictures()):
         result = tracker.track(frame, _HINTS)
         result = result.with_work(tracker.work())
-        if not head:
-            head = _head_of(result.keyframes[0], encoder, result.map_id)
-            tracker.set_head(head, 1)
-    return head
+        if n == 0:
+            tracker.set_head(_head_of(result.keyframes[0], encoder, result.map_id), 1)
 
 
 def _head_of(keyframe: Keyframe, encoder: Encoder, map_id: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from ..runtime.device import Device
 from ..runtime.precision import choose_precision
 from .cpu.cell_encoder import load_cell_encoder
 from .shipped import SPEC
-from .weight_files import read_codebook
+from .weight_files import content_hash, read_codebook
 
 if TYPE_CHECKING:
     from ..config.sections import EncoderConfig
@@ -75,5 +74,5 @@ def _load_network_encoder(config: EncoderConfig, device: Device) -> Encoder:
 
     network, blob = load_network(config)
     codebook, codebook_blob = read_codebook(config, network.spec.dimension)
-    return NetworkEncoder(network, hashlib.sha256(blob + codebook_blob).hexdigest()[:16],
-                          codebook, device, choose_precision(config.precision, device))
+    return NetworkEncoder(network, content_hash(blob, codebook_blob), codebook, device,
+                          choose_precision(config.precision, device))

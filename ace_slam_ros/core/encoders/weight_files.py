@@ -81,6 +81,11 @@ def parse_codebook(path: Path, blob: bytes) -> Codebook:
             "training/build_codebook.py") from error
 
 
+def content_hash(weights: bytes, codebook: bytes) -> str:
+    """Return what tells an encoder from others, see `Encoder.hash`, from its two files."""
+    return hashlib.sha256(weights + codebook).hexdigest()[:16]
+
+
 def read_bytes(path: Path, fix: str) -> bytes:
     """Read a file.
 

@@ -136,14 +136,20 @@ def _project(
 
 
 @kernel
+def _spread(squared_n: Float64Array) -> float:
+    """As `image_spread`."""
+    spread: float = np.sqrt(np.median(squared_n)) / MEDIAN_RADIUS
+    return min(max(spread, LEAST_SPREAD), LARGEST_SPREAD)
+
+
+@kernel
 def _weigh(
     r_n3: Float64Array, squared_n: Float64Array, sharp_n: Float64Array, scale: float,
     weight_n3: Float64Array, work_n: Float64Array,
 ) -> tuple[float, float, float]:
     """Fill weights of pixels, of depth and the robust weight; return spread, scale, of_depth."""
     count = len(r_n3)
-    spread = np.sqrt(np.median(squared_n)) / MEDIAN_RADIUS
-    spread = min(max(spread, LEAST_SPREAD), LARGEST_SPREAD)
+    spread = _spread(squared_n)
     scale = max(spread, scale * SCALE_SHRINKS)
     trusted = 0
     for n in range(count):
@@ -169,8 +175,7 @@ def _weigh(
 @kernel
 def _scale(squared_n: Float64Array, weight_n3: Float64Array) -> None:
     """Fill weights of pixels from the robust weight and the spread of other `squared_errors`."""
-    spread = np.sqrt(np.median(squared_n)) / MEDIAN_RADIUS
-    spread = min(max(spread, LEAST_SPREAD), LARGEST_SPREAD)
+    spread = _spread(squared_n)
     for n in range(len(squared_n)):
         weight_n3[n, 0] = weight_n3[n, 2] / (spread * spread)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from ...runtime.precision import choose_precision
 from ...runtime.steps import Steps, at_once
 from ..base import Encoder, padded
 from ..shipped import SPEC
-from ..weight_files import read_codebook, read_weights, weights_path
+from ..weight_files import content_hash, read_codebook, read_weights, weights_path
 from .cell_network import CellNetwork
 from .runtimes import choose_layers
 
@@ -39,8 +38,7 @@ def load_cell_encoder(config: EncoderConfig, describes: bool) -> CellEncoder:
     cells = None
     if describes:
         cells = CellNetwork(choose_layers(_weights(config, blob), precision, config.runtime))
-    digest = hashlib.sha256(blob + codebook_blob).hexdigest()[:16]
-    return CellEncoder(digest, codebook, config, precision, cells)
+    return CellEncoder(content_hash(blob, codebook_blob), codebook, config, precision, cells)
 
 
 class CellEncoder(Encoder):
